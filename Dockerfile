@@ -1,0 +1,24 @@
+# CUDA comes with torch's wheels; the host needs only the NVIDIA driver and container toolkit.
+FROM python:3.11-slim
+
+RUN useradd --create-home --uid 1000 epochd && install -d -o epochd /data
+WORKDIR /app
+
+# Dependencies change seldom: their layer is kept while the code changes.
+COPY constraints.txt pyproject.toml README.md ./
+COPY ml/__init__.py ml/__init__.py
+COPY service/__init__.py service/__init__.py
+COPY migrations migrations
+RUN pip install --no-cache-dir --constraint constraints.txt .
+
+COPY ml ml
+COPY service service
+RUN pip install --no-cache-dir --no-deps --force-reinstall .
+
+USER epochd
+ENV EPOCHD_HOST=0.0.0.0 EPOCHD_PORT=8000 EPOCHD_DATA_DIR=/data
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
+CMD ["epochd", "serve"]
