@@ -1,0 +1,151 @@
+"""A trained model on disk: `model.safetensors` and `model.json`. Data, never code."""
+
+import os
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file, save
+from torch import nn
+
+from ml import __version__
+from ml.models import ModelSpec
+from ml.preprocessing import Standardize
+from ml.signature import Features, Signature, Value
+from ml.specs import TrainingSpec
+
+WEIGHTS = "model.safetensors"
+MANIFEST = "model.json"
+
+
+class Parameter(BaseModel):
+    """One learned tensor."""
+
+    name: str
+    shape: list[int]
+
+
+class LinearFormula(BaseModel):
+    """A linear model of named features, in the units of the data: `weights . features + bias`."""
+
+    weights: dict[str, float]
+    bias: float
+
+
+class Manifest(BaseModel):
+    """Everything about a trained model but its weights."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    format: int = 1
+    signature: Signature
+    spec: TrainingSpec
+    structure: str
+    parameters: list[Parameter]
+    parameter_count: int
+    linear: LinearFormula | None
+    metrics: dict[str, float]
+    data_sha256: str
+    weights_sha256: str
+    torch_version: str
+    epochd_version: str
+    device: str
+
+
+def save_model(
+    directory: Path,
+    model: nn.Module,
+    spec: TrainingSpec,
+    signature: Signature,
+    metrics: dict[str, float],
+    data_sha256: str,
+    device: torch.device,
+) -> Manifest:
+    """Write the model into `directory`, which must not exist, and return its manifest.
+
+    `directory` appears whole or not at all, and is on the disk when this returns.
+    """
+    model = model.cpu().eval()
+    weights = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+    parameters = [Parameter(name=n, shape=list(p.shape)) for n, p in model.named_parameters()]
+    manifest = Manifest(
+        signature=signature,
+        spec=spec,
+        structure=str(model),
+        parameters=parameters,
+        parameter_count=sum(p.numel() for p in model.parameters()),
+        linear=linear_formula(model, signature, spec.model),
+        metrics=metrics,
+        data_sha256=data_sha256,
+        weights_sha256=sha256(weights).hexdigest(),
+        torch_version=str(torch.__version__),
+        epochd_version=__version__,
+        device=str(device),
+    )
+    partial = directory.with_name(f".{directory.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    _write(partial / WEIGHTS, weights)
+    _write(partial / MANIFEST, manifest.model_dump_json(indent=2).encode())
+    _sync(partial)
+    partial.rename(directory)
+    _sync(directory.parent)
+    return manifest
+
+
+def load_manifest(directory: Path) -> Manifest:
+    """Return the manifest of the model in `directory`."""
+    return Manifest.model_validate_json((directory / MANIFEST).read_bytes())
+
+
+def load_model(directory: Path, manifest: Manifest) -> nn.Module:
+    """Return the model in `directory`, on the CPU, in evaluation mode.
+
+    Raises:
+        RuntimeError: the weights are not those of the manifest's structure.
+    """
+    state = load_file(directory / WEIGHTS)
+    preprocessing = (
+        Standardize.blank(state["preprocessing.mean"].shape)
+        if "preprocessing.mean" in state
+        else nn.Identity()
+    )
+    model = nn.Sequential()
+    model.add_module("preprocessing", preprocessing)
+    model.add_module("network", manifest.spec.model.build(manifest.signature))
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def linear_formula(model: nn.Module, signature: Signature, spec: ModelSpec) -> LinearFormula | None:
+    """Return what a linear regression learned, its standardisation undone; None for the rest."""
+    if not (
+        spec.kind == "linear"
+        and isinstance(signature.inputs, Features)
+        and isinstance(signature.output, Value)
+    ):
+        return None
+    network = model.get_submodule("network")
+    weight, bias = (parameter.detach().double().flatten() for parameter in network.parameters())
+    preprocessing = model.get_submodule("preprocessing")
+    if isinstance(preprocessing, Standardize):
+        weight = weight / (preprocessing.std.double() * preprocessing.unit)
+        bias = bias - (weight * preprocessing.unit * preprocessing.mean.double()).sum()
+    return LinearFormula(
+        weights=dict(zip(signature.inputs.names, weight.tolist(), strict=True)), bias=bias.item()
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

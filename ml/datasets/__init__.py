@@ -1,0 +1,62 @@
+"""Data sets by kind.
+
+A new family is a file with a `Strict` spec that has the methods of `Source`, and its name in
+`DatasetSpec`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Protocol
+
+from pydantic import Field
+from torch import nn
+
+from ml.datasets.splits import Dataset, Extent, Rows, SplitSpec, Table, divide, held_out
+from ml.datasets.synthetic import SyntheticSpec
+from ml.datasets.vision import VisionSpec
+from ml.errors import Invalid
+from ml.signature import Signature
+
+__all__ = [
+    "Dataset",
+    "DatasetSpec",
+    "Rows",
+    "Source",
+    "SplitSpec",
+    "Table",
+    "held_out",
+    "load",
+]
+
+
+class Source(Protocol):
+    """What every data set's spec can do."""
+
+    def signature(self) -> Signature:
+        """Return what a model of this data takes and answers, without loading any."""
+
+    def extent(self) -> Extent:
+        """Return how many rows it has, without loading any."""
+
+    def load(self, root: Path) -> Table:
+        """Return the rows, from below `root` where the data is files."""
+
+    def preprocessing(self, train: Rows) -> nn.Module:
+        """Return the layer that brings raw inputs into the form a network learns from."""
+
+
+DatasetSpec = Annotated[SyntheticSpec | VisionSpec, Field(discriminator="kind")]
+
+
+def load(spec: Source, split: SplitSpec, root: Path) -> Dataset:
+    """Load, divide and fit: return the data set that `spec` and `split` describe.
+
+    Raises:
+        DataUnavailable: no source of the data answered.
+        Invalid: the data or the split cannot be used; `loc` is within a `TrainingSpec`.
+    """
+    table = spec.load(root)
+    try:
+        train, validation, test = divide(table, split)
+    except Invalid as error:
+        raise error.at("split") from None
+    return Dataset(spec.signature(), spec.preprocessing(train), train, validation, test)

@@ -1,0 +1,141 @@
+"""Data made from a formula: `y = 3*x + 2`, and noise."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, ValidationInfo, field_validator, model_serializer, model_validator
+from torch import Generator, Tensor, nn
+
+from ml.datasets.splits import Extent, Rows, Table
+from ml.errors import Invalid
+from ml.expressions import Expression, check_name
+from ml.preprocessing import Standardize
+from ml.signature import Features, Signature, Value
+from ml.strict import Strict
+
+MAX_SIZE = 10_000_000
+MAX_FEATURES = 1_000
+MAX_VALUES = 100_000_000
+
+Bound = Annotated[float, Field(ge=-1e30, le=1e30)]
+Pair = Annotated[list[Bound], Field(min_length=2, max_length=2)]
+
+
+class Distribution(Strict):
+    """Where a feature's values come from: exactly one of the three."""
+
+    linspace: Pair | None = Field(default=None, description="[first, last], evenly spaced.")
+    uniform: Pair | None = Field(default=None, description="[low, high], drawn at random.")
+    normal: Pair | None = Field(default=None, description="[mean, standard deviation].")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Distribution":
+        if len(self._given()) != 1:
+            raise ValueError("give exactly one of linspace, uniform, normal")
+        if self.uniform and self.uniform[0] >= self.uniform[1]:
+            raise ValueError("uniform needs [low, high] with low < high")
+        if self.normal and self.normal[1] < 0:
+            raise ValueError(
+                "normal needs [mean, standard deviation] with a deviation of 0 or more"
+            )
+        return self
+
+    @model_serializer
+    def _given(self) -> dict[str, list[float]]:
+        pairs = {"linspace": self.linspace, "uniform": self.uniform, "normal": self.normal}
+        return {name: pair for name, pair in pairs.items() if pair is not None}
+
+    def draw(self, size: int, random: Generator) -> Tensor:
+        """Return `size` values, float64."""
+        if self.linspace:
+            first, last = self.linspace
+            return torch.linspace(first, last, size, dtype=torch.float64)
+        if self.uniform:
+            low, high = self.uniform
+            return low + (high - low) * torch.rand(size, generator=random, dtype=torch.float64)
+        mean, deviation = self.normal or (0.0, 1.0)
+        return mean + deviation * torch.randn(size, generator=random, dtype=torch.float64)
+
+
+class SyntheticSpec(Strict):
+    """Rows drawn from distributions, and a target computed from them by a formula."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    features: dict[str, Distribution] = Field(min_length=1, max_length=MAX_FEATURES)
+    target: str = Field(
+        description="A formula of the features: + - * / ** % // and the usual functions.",
+        examples=["3*x + 2"],
+    )
+    noise: float = Field(
+        default=0.0, ge=0, le=1e30, description="Standard deviation of the noise on the target."
+    )
+    size: int = Field(default=1000, ge=1, le=MAX_SIZE, description="Rows.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Of the draws and the noise.")
+    standardize: bool = Field(
+        default=False, description="Give each feature mean 0 and deviation 1 before the network."
+    )
+
+    @field_validator("features")
+    @classmethod
+    def _features_have_usable_names(cls, features: dict[str, Distribution]) -> object:
+        for name in features:
+            check_name(name)
+        return features
+
+    @field_validator("target")
+    @classmethod
+    def _target_is_a_formula(cls, target: str, info: ValidationInfo) -> str:
+        if "features" in info.data:
+            Expression.parse(target, info.data["features"])
+        return target
+
+    @model_validator(mode="after")
+    def _fits(self) -> "SyntheticSpec":
+        if self.size * len(self.features) > MAX_VALUES:
+            raise ValueError(f"size times features is over the limit of {MAX_VALUES:,} values")
+        return self
+
+    def signature(self) -> Signature:
+        """Return what a model of this data takes and answers."""
+        return Signature(inputs=Features(names=list(self.features)), output=Value(name="y"))
+
+    def extent(self) -> Extent:
+        """Return how many rows it has."""
+        return Extent(self.size, own_test=False)
+
+    def load(self, root: Path) -> Table:
+        """Draw the rows; `root` is not needed.
+
+        Raises:
+            Invalid: the formula gives a number that is not finite.
+        """
+        random = Generator().manual_seed(self.seed)
+        columns = {name: d.draw(self.size, random) for name, d in self.features.items()}
+        formula = Expression.parse(self.target, columns)
+        target = formula.evaluate(columns).expand(self.size)
+        if self.noise:
+            noise = torch.randn(self.size, generator=random, dtype=torch.float64)
+            target = target + self.noise * noise
+        inputs = torch.stack(list(columns.values()), dim=1).to(torch.float32)
+        targets = target.to(torch.float32).unsqueeze(1)
+        self._refuse_infinite(inputs, targets)
+        return Table(Rows(inputs, targets))
+
+    def preprocessing(self, train: Rows) -> nn.Module:
+        """Return the layer fitted on `train`."""
+        return Standardize.fit(train.inputs) if self.standardize else nn.Identity()
+
+    def _refuse_infinite(self, inputs: Tensor, targets: Tensor) -> None:
+        bad = (~torch.isfinite(targets).squeeze(1)).nonzero()
+        if len(bad):
+            row = int(bad[0])
+            at = ", ".join(
+                f"{name}={value:g}"
+                for name, value in zip(self.features, inputs[row].tolist(), strict=True)
+            )
+            raise Invalid(
+                f"the formula {self.target!r} is {targets[row].item()} at {at} "
+                f"(row {row}; {len(bad)} such rows of {self.size})",
+                ("dataset", "target"),
+            )

@@ -1,0 +1,56 @@
+"""MNIST and its kin: 60,000 training and 10,000 test images of 28x28 grey pixels."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ml.datasets import idx
+from ml.datasets.splits import Extent, Rows, Table
+from ml.images import ImageForm
+from ml.preprocessing import Standardize
+from ml.signature import Classes, Images, Signature
+from ml.strict import Strict
+
+# How each set's images were made from scans or photos, so that new ones can be made the same way:
+# MNIST: http://yann.lecun.com/exdb/mnist, "fit in a 20x20 pixel box ... centered by mass in 28x28";
+# Fashion-MNIST: Xiao et al. 2017, section 2, the longest edge resized to 28; KMNIST: Clanuwat et
+# al. 2018, whole characters scaled to 28x28.
+FORMS = {
+    "mnist": ImageForm(height=28, width=28, box=20, center="mass"),
+    "fashion_mnist": ImageForm(height=28, width=28, box=28, center="box"),
+    "kmnist": ImageForm(height=28, width=28, box=28, center="box"),
+}
+
+
+class VisionSpec(Strict):
+    """One of the MNIST family, with its own test split."""
+
+    kind: Literal["mnist", "fashion_mnist", "kmnist"]
+
+    def signature(self) -> Signature:
+        """Return what a model of this data takes and answers."""
+        classes = list(idx.FAMILIES[self.kind].classes)
+        return Signature(inputs=Images(form=FORMS[self.kind]), output=Classes(names=classes))
+
+    def extent(self) -> Extent:
+        """Return how many rows it has."""
+        return Extent(60_000, own_test=True)
+
+    def load(self, root: Path) -> Table:
+        """Read the files below `root`, fetching them first where they are missing.
+
+        Raises:
+            DataUnavailable: no source of the files answered.
+        """
+        raw = idx.fetch(idx.FAMILIES[self.kind], root)
+        return Table(
+            rows=Rows(raw.train_images, raw.train_labels),
+            test=Rows(raw.test_images, raw.test_labels),
+        )
+
+    def preprocessing(self, train: Rows) -> nn.Module:
+        """Return the family's published normalisation; `train` is not needed."""
+        family = idx.FAMILIES[self.kind]
+        return Standardize(torch.tensor(family.mean), torch.tensor(family.std), unit=255.0)

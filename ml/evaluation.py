@@ -1,0 +1,54 @@
+"""How good a trained model is on rows it has not seen."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ml.datasets import Rows
+from ml.losses import Loss
+from ml.signature import Classes, Signature
+
+BATCH_SIZE = 4096
+
+
+@torch.inference_mode()
+def outputs(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the model's outputs `(rows, size)` for `inputs`, computed in large batches."""
+    model.eval()
+    return torch.cat([model(batch) for batch in torch.split(inputs, BATCH_SIZE)])
+
+
+def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> dict[str, float]:
+    """Return the loss and the metrics of the signature's output over `rows`.
+
+    Values have `mse`, `mae` and `r2` (squared and plain units of the target; R² is at most 1);
+    classes have `accuracy` (0 to 1). A metric that is undefined on these rows is left out.
+    """
+    answers = outputs(model, rows.inputs)
+    figures = {"loss": loss(answers, rows.targets)} | {
+        name: metric(answers, rows.targets) for name, metric in _metrics(signature).items()
+    }
+    return {name: float(figure) for name, figure in figures.items() if torch.isfinite(figure)}
+
+
+def _metrics(signature: Signature) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    # It takes over a second to import, which a process that only predicts can do without.
+    from torchmetrics.functional.classification import multiclass_accuracy
+    from torchmetrics.functional.regression import (
+        mean_absolute_error,
+        mean_squared_error,
+        r2_score,
+    )
+
+    def accuracy(logits: Tensor, classes: Tensor) -> Tensor:
+        return multiclass_accuracy(logits, classes, logits.shape[1], average="micro")
+
+    def r2(values: Tensor, targets: Tensor) -> Tensor:
+        # One row has no variance to explain.
+        return r2_score(values, targets) if len(targets) > 1 else torch.tensor(math.nan)
+
+    if isinstance(signature.output, Classes):
+        return {"accuracy": accuracy}
+    return {"mse": mean_squared_error, "mae": mean_absolute_error, "r2": r2}

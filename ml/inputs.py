@@ -1,0 +1,148 @@
+"""Raw inputs, as a caller writes them in JSON, to one array a model takes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.errors import Invalid, Loc
+from ml.signature import Features, Images
+
+Array = NDArray[np.float32]
+PixelRange = Literal["0-255", "0-1"]
+
+PIXEL_MAXIMA: dict[PixelRange, float] = {"0-255": 255.0, "0-1": 1.0}
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+JSON_NAMES = {str: "the text", dict: "an object", list: "a list", type(None): "null"}
+
+
+def feature_rows(features: Features, rows: Sequence[object]) -> Array:
+    """Return `rows` as an array `(rows, features)`.
+
+    A row is a list of numbers in the order of the features, or an object by feature name.
+
+    Raises:
+        Invalid: `rows` is empty, or a row has too few, too many, unknown or non-numeric values;
+            `loc` is within `rows`.
+    """
+    lists = [
+        _in_order(features, row, i) if isinstance(row, Mapping) else row
+        for i, row in enumerate(rows)
+    ]
+    try:
+        return _stack(lists, [features.shape], f"a row of {_count(features.names)}")
+    except Invalid as error:
+        raise Invalid(error.msg, _by_name(features, rows, error.loc)) from None
+
+
+def pixel_rows(images: Images, rows: Sequence[object], pixels: PixelRange | None) -> Array:
+    """Return `rows` as an array of pixels from 0 to 255, `(rows, height, width)`.
+
+    A row is an image as nested lists, or flattened. With `pixels` None a row whose brightest pixel
+    is above 1 is taken as 0-255, and any other but an all-black one is refused as ambiguous.
+
+    Raises:
+        Invalid: `rows` is empty, or a row has the wrong size, type or range; `loc` is within
+            `rows`.
+    """
+    height, width = images.shape
+    wanted = (
+        f"{height}x{width} pixels, as {height} lists of {width} or one list of {height * width}"
+    )
+    array = _stack(rows, [(height, width), (height * width,)], wanted)
+    array = array.reshape(-1, height, width)
+    for i, row in enumerate(array):
+        _check_range(row, pixels, i)
+    return array * np.float32(255.0) if pixels == "0-1" else array
+
+
+def _in_order(features: Features, row: Mapping[str, object], index: int) -> list[object]:
+    if missing := [name for name in features.names if name not in row]:
+        raise Invalid(f"misses {_count(missing)}", (index,))
+    if unknown := [name for name in row if name not in features.names]:
+        raise Invalid(f"unknown; this model takes {_count(features.names)}", (index, unknown[0]))
+    return [row[name] for name in features.names]
+
+
+def _by_name(features: Features, rows: Sequence[object], loc: Loc) -> Loc:
+    """Name the column in `loc` by the feature where the caller's row is an object."""
+    match loc:
+        case (int(row), int(column), *rest) if isinstance(rows[row], Mapping):
+            return (row, features.names[column], *rest)
+    return loc
+
+
+def _stack(rows: Sequence[object], shapes: Sequence[tuple[int, ...]], wanted: str) -> Array:
+    """Turn all rows at once; only when that fails look for the one to blame."""
+    if not rows:
+        raise Invalid("is empty; give at least one row")
+    try:
+        array = np.asarray(rows)
+    except ValueError:
+        array = np.empty(0)
+    if array.dtype.kind in "biuf" and array.shape[1:] in shapes:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+        if np.isfinite(array).all():
+            return array
+    for i, row in enumerate(rows):
+        _check_row(row, shapes, wanted, i)
+    raise Invalid(f"differs in form from row to row; each must be {wanted}")
+
+
+def _check_row(row: object, shapes: Sequence[tuple[int, ...]], wanted: str, index: int) -> None:
+    if not isinstance(row, list):
+        raise Invalid(f"must be {wanted}, not {_describe(row)}", (index,))
+    for path, value in _leaves(row):
+        _check_number(value, (index, *path))
+    try:
+        shape = np.shape(row)
+    except ValueError:
+        raise Invalid(f"has lists of different lengths; must be {wanted}", (index,)) from None
+    if shape not in shapes:
+        given = "x".join(str(size) for size in shape)
+        raise Invalid(f"has {given} values; must be {wanted}", (index,))
+
+
+def _check_number(value: object, loc: Loc) -> None:
+    if not isinstance(value, int | float):
+        raise Invalid(f"must be a number, not {_describe(value)}", loc)
+    # A comparison, not a conversion: Python's integers have no upper end.
+    if not abs(value) <= FLOAT32_MAX:
+        raise Invalid(f"must be a finite number of at most {FLOAT32_MAX:.3g}", loc)
+
+
+def _leaves(row: list[object]) -> Iterator[tuple[tuple[int, ...], object]]:
+    for i, value in enumerate(row):
+        if isinstance(value, list):
+            for path, leaf in _leaves(value):
+                yield (i, *path), leaf
+        else:
+            yield (i,), value
+
+
+def _check_range(row: Array, pixels: PixelRange | None, index: int) -> None:
+    brightest, darkest = float(row.max()), float(row.min())
+    if pixels is None and 0 < brightest <= 1:
+        raise Invalid(
+            "could be pixels from 0 to 1 or nearly black ones from 0 to 255; say which with "
+            '"pixels": "0-1" or "pixels": "0-255"',
+            (index,),
+        )
+    maximum = PIXEL_MAXIMA[pixels or "0-255"]
+    if darkest < 0 or brightest > maximum:
+        raise Invalid(
+            f"has pixels from {darkest:g} to {brightest:g}; they must lie in 0 to {maximum:g}",
+            (index,),
+        )
+
+
+def _describe(value: object) -> str:
+    text = JSON_NAMES.get(type(value), type(value).__name__)
+    return f"{text} {value[:40]!r}" if isinstance(value, str) else text
+
+
+def _count(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return f"{len(names)} feature{'s' if len(names) != 1 else ''} ({shown})"

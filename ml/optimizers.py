@@ -1,0 +1,84 @@
+"""Optimizers, each built from the spec that names it, each stepping with fused kernels."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch.nn import Parameter
+
+from ml.strict import Strict
+
+LearningRate = Annotated[float, Field(gt=0, le=1e6)]
+Decay = Annotated[float, Field(ge=0, le=1e6)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AdamSpec(Strict):
+    """Adam (Kingma & Ba 2015); `weight_decay` is an L2 term in the gradient."""
+
+    kind: Literal["adam"] = "adam"
+    lr: LearningRate = 0.001
+    beta1: Momentum = 0.9
+    beta2: Momentum = 0.999
+    eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
+    weight_decay: Decay = 0.0
+
+    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer of `parameters`."""
+        return torch.optim.Adam(
+            parameters,
+            lr=self.lr,
+            betas=(self.beta1, self.beta2),
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+
+class AdamWSpec(AdamSpec):
+    """AdamW (Loshchilov & Hutter 2019): Adam with `weight_decay` decoupled from the gradient."""
+
+    kind: Literal["adamw"] = "adamw"  # type: ignore[assignment]
+    weight_decay: Decay = 0.01
+
+    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer of `parameters`."""
+        return torch.optim.AdamW(
+            parameters,
+            lr=self.lr,
+            betas=(self.beta1, self.beta2),
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+
+class SGDSpec(Strict):
+    """Stochastic gradient descent."""
+
+    kind: Literal["sgd"] = "sgd"
+    lr: LearningRate = 0.01
+    momentum: Momentum = 0.0
+    nesterov: bool = False
+    weight_decay: Decay = 0.0
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> "SGDSpec":
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer of `parameters`."""
+        return torch.optim.SGD(
+            parameters,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+
+OptimizerSpec = Annotated[AdamSpec | AdamWSpec | SGDSpec, Field(discriminator="kind")]

@@ -1,0 +1,86 @@
+"""A training run as a document: what `POST /jobs` takes, and what its weights are a function of."""
+
+from typing import Any
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from ml.datasets import DatasetSpec, SplitSpec, held_out
+from ml.datasets.vision import VisionSpec
+from ml.losses import LossName, losses_for
+from ml.models import LinearSpec, MLPSpec, ModelSpec
+from ml.optimizers import AdamSpec, OptimizerSpec
+from ml.strict import Strict
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+MAX_EPOCHS = 1_000_000
+
+# The tutorial's network, dropout after the first activation only.
+TUTORIAL_MLP = MLPSpec(hidden=[512, 256], activation="relu", dropout=[0.2, 0.0])
+
+
+def _default_name(data: dict[str, Any]) -> str:
+    return str(data["dataset"].kind)
+
+
+def _default_model(data: dict[str, Any]) -> LinearSpec | MLPSpec:
+    return TUTORIAL_MLP if isinstance(data["dataset"], VisionSpec) else LinearSpec()
+
+
+def _default_loss(data: dict[str, Any]) -> LossName:
+    return losses_for(data["dataset"].signature())[0]
+
+
+class TrainingSpec(Strict):
+    """One training run. The same spec gives the same weights, bit for bit on CPU."""
+
+    dataset: DatasetSpec
+    name: str = Field(
+        default_factory=_default_name,
+        pattern=NAME_PATTERN,
+        min_length=1,
+        max_length=64,
+        description="The name of the model it makes; by default the kind of data set.",
+    )
+    split: SplitSpec = Field(default=SplitSpec(), validate_default=True)
+    model: ModelSpec = Field(
+        default_factory=_default_model,
+        description="By default an MLP 784-512-256-10 with dropout 0.2 after the first activation "
+        "for images, and a linear model for rows.",
+    )
+    optimizer: OptimizerSpec = AdamSpec()
+    loss: LossName = Field(
+        default_factory=_default_loss,
+        description="By default cross_entropy for classes and mse for values.",
+    )
+    epochs: int = Field(default=10, ge=1, le=MAX_EPOCHS)
+    batch_size: int = Field(default=64, ge=1, le=10_000_000)
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Of the initial weights, the order and the dropout."
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$",
+        description="auto (a GPU where there is one), cpu, cuda or cuda:N.",
+    )
+    report_every: int = Field(
+        default=100, ge=1, le=1_000_000, description="Steps between two step metrics."
+    )
+    detect_anomaly: bool = Field(
+        default=False, description="Turn on autograd's anomaly detection: slower, tells more."
+    )
+
+    @field_validator("split")
+    @classmethod
+    def _split_leaves_no_part_empty(cls, split: SplitSpec, info: ValidationInfo) -> SplitSpec:
+        if "dataset" in info.data:
+            held_out(info.data["dataset"].extent(), split)
+        return split
+
+    @field_validator("loss")
+    @classmethod
+    def _loss_fits_the_output(cls, loss: LossName, info: ValidationInfo) -> LossName:
+        if "dataset" in info.data:
+            fitting = losses_for(info.data["dataset"].signature())
+            if loss not in fitting:
+                raise ValueError(f"{loss} does not fit this data set; use {' or '.join(fitting)}")
+        return loss
