@@ -1,0 +1,1 @@
+"""HTTP and SQL around `ml`: jobs in, models out, predictions served."""

@@ -1,0 +1,30 @@
+"""What this machine and its operator's limits allow of a valid spec."""
+
+import torch
+
+from ml.errors import Invalid
+from ml.models import count_parameters
+from ml.specs import TrainingSpec
+from service.errors import Unprocessable
+from service.settings import Settings
+
+
+def admit(spec: TrainingSpec, settings: Settings) -> None:
+    """Do nothing for a spec that can run here.
+
+    Raises:
+        Unprocessable: the model is too large, or there is no such device.
+    """
+    parameters = count_parameters(spec.model, spec.dataset.signature())
+    if parameters > settings.max_parameters:
+        message = (
+            f"the model would have {parameters:,} parameters; this service allows "
+            f"{settings.max_parameters:,} (EPOCHD_MAX_PARAMETERS)"
+        )
+        raise Unprocessable.at(Invalid(message), "body", "model")
+    if spec.device.startswith("cuda"):
+        _, _, index = spec.device.partition(":")
+        count = torch.cuda.device_count()
+        if int(index or 0) >= count:
+            message = f"this machine has {count} CUDA devices; use auto or cpu"
+            raise Unprocessable.at(Invalid(message), "body", "device")

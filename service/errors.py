@@ -1,0 +1,179 @@
+"""Domain errors, and their one translation to `application/problem+json` (RFC 9457)."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from ml.errors import Invalid, Loc
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """Something the caller is told, with the status code that says what kind of thing."""
+
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+    def __init__(self, detail: str, errors: Sequence[tuple[Loc, str]] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+
+
+class NotFound(Problem):
+    """There is no such thing."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class Conflict(Problem):
+    """The thing is in a state that does not allow this."""
+
+    status = HTTPStatus.CONFLICT
+
+
+class TooLarge(Problem):
+    """The body is over a limit."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedMediaType(Problem):
+    """The body is of a kind that is not taken here."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class Unprocessable(Problem):
+    """The request is well formed, but a value in it is wrong."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+    @classmethod
+    def at(cls, error: Invalid, *prefix: str | int) -> "Unprocessable":
+        """Say what `ml` found wrong, at its place in the request."""
+        loc = (*prefix, *error.loc)
+        return cls(f"{'.'.join(map(str, loc))}: {error.msg}", [(loc, error.msg)])
+
+
+class Unavailable(Problem):
+    """The service cannot do this at present."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class Document(BaseModel):
+    """A problem document, for the OpenAPI description."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, Any]] | None = None
+
+
+def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of a route that may answer with these problems."""
+    content = {MEDIA_TYPE: {"schema": Document.model_json_schema()}}
+    return {
+        kind.status.value: {"description": (kind.__doc__ or "").strip(), "content": content}
+        for kind in kinds
+    }
+
+
+def respond(
+    status: int,
+    detail: str,
+    errors: Sequence[tuple[Loc, str]] = (),
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """Return the problem document."""
+    title = HTTPStatus(status).phrase
+    document: dict[str, Any] = {
+        "type": f"urn:epochd:{title.lower().replace(' ', '-')}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
+    if errors:
+        document["errors"] = [{"loc": list(loc), "msg": msg} for loc, msg in errors]
+    return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error that leaves a route of `app` a problem document."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return respond(error.status, error.detail, error.errors)
+
+
+async def _http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return respond(error.status_code, error.detail, headers=dict(error.headers or {}))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    logger.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+    return respond(500, "an unexpected error; the service's log has its traceback")
+
+
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if found[0]["type"] == "json_invalid":
+        reason = str(found[0]["ctx"]["error"])
+        return respond(400, f"the body is not valid JSON: {reason}", [(found[0]["loc"], reason)])
+    errors = [
+        (_place(e["loc"], error.body), _sentence(e))
+        for e in found
+        # Says only that a default waits for a field that is itself wrong, and reported.
+        if e["type"] != "default_factory_not_called"
+    ]
+    loc, msg = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return respond(422, f"{'.'.join(map(str, loc))}: {msg}{more}", errors)
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _place(loc: Loc, body: object) -> Loc:
+    """Drop from `loc` what is not in the caller's document: pydantic names the member of a union
+    that it checked, such as `synthetic` in `("body", "dataset", "synthetic", "size")`."""
+    if loc[:1] != ("body",) or not isinstance(body, dict):
+        return loc
+    place: list[str | int] = ["body"]
+    at: object = body
+    for step in loc[1:]:
+        is_key = not isinstance(step, int)
+        if is_key and not (isinstance(at, dict) and (step in at or at.get("kind") != step)):
+            continue
+        place.append(step)
+        at = _child(at, step)
+    return tuple(place)
+
+
+def _child(value: object, step: str | int) -> object:
+    match value, step:
+        case dict(), str():
+            return value.get(step)
+        case list(), int() if step < len(value):
+            return value[step]
+    return None

@@ -1,0 +1,1 @@
+"""Where an attempt at a job runs."""

@@ -1,0 +1,78 @@
+"""Trainers as warm child processes of this one."""
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from service.jobs import Claim
+from service.settings import Settings
+from service.trainer import Assignment
+
+STOP_SECONDS = 5.0
+
+
+class TrainerDied(Exception):
+    """The trainer process ended under its attempt."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+class TrainerProcess:
+    """One warm trainer: torch imported, device initialised, waiting for attempts."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, settings: Settings, auto_device: str) -> "TrainerProcess":
+        """Start a trainer and wait until it is warm.
+
+        Raises:
+            TrainerDied: it ended before.
+        """
+        threads = settings.threads_per_trainer
+        assignment = Assignment(settings=settings, auto_device=auto_device, threads=threads)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "service.trainer",
+            assignment.model_dump_json(),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            # Its own group: a Ctrl-C in the terminal reaches the service, which stops it in turn.
+            start_new_session=True,
+        )
+        trainer = cls(process)
+        await trainer._reply()
+        return trainer
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    async def run(self, claim: Claim) -> None:
+        """Run one attempt to its end, which the trainer writes into the job's row.
+
+        Raises:
+            TrainerDied: it ended before the attempt did.
+        """
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(asdict(claim)).encode() + b"\n")
+        await self._reply()
+
+    async def stop(self) -> None:
+        """End the process, at once if it must be."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+    async def _reply(self) -> None:
+        assert self._process.stdout
+        if not await self._process.stdout.readline():
+            raise TrainerDied(await self._process.wait())

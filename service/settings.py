@@ -1,0 +1,77 @@
+"""What an operator may set: environment variables `EPOCHD_*`, or a `.env` file."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """The service's settings. Every field is `EPOCHD_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="EPOCHD_", env_file=".env", extra="ignore")
+
+    data_dir: Path = Field(
+        default=Path("data"), description="Database, models and data sets live below it."
+    )
+    database_url: str | None = Field(
+        default=None, description="SQLAlchemy URL; by default SQLite in the data directory."
+    )
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535, description="0 picks a free one.")
+    trainers: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="Trainer processes, each one job at a time; by default one per GPU, else 1. "
+        "With 0 jobs wait in the queue.",
+    )
+    trainer_threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Torch threads of each trainer; by default an equal share of the cores that "
+        "the web process leaves.",
+    )
+    max_parameters: int = Field(
+        default=100_000_000, ge=1, description="Learned numbers a model may have."
+    )
+    max_body_bytes: int = Field(default=32 * MIB, ge=1024, description="Of one request.")
+    max_rows: int = Field(default=10_000, ge=1, description="Of one prediction request.")
+    max_image_pixels: int = Field(default=50_000_000, ge=1, description="Of one image sent.")
+    model_cache: Annotated[int, Field(ge=1)] = Field(
+        default=16, description="Loaded models kept in memory."
+    )
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """Where job state and metrics are kept."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'epochd.db'}"
+
+    @property
+    def models_dir(self) -> Path:
+        """Where trained models are kept, a directory each."""
+        return self.data_dir.resolve() / "models"
+
+    @property
+    def datasets_dir(self) -> Path:
+        """Where data sets are kept, in torchvision's layout."""
+        return self.data_dir.resolve() / "datasets"
+
+    @property
+    def trainer_count(self) -> int:
+        """The size of the pool."""
+        return self.trainers if self.trainers is not None else max(1, torch.cuda.device_count())
+
+    @property
+    def threads_per_trainer(self) -> int:
+        """Torch threads of each trainer; the web process keeps one core for itself."""
+        if self.trainer_threads is not None:
+            return self.trainer_threads
+        cores = len(os.sched_getaffinity(0))
+        return max(1, (cores - 1) // max(1, self.trainer_count))

@@ -1,0 +1,117 @@
+"""The ORM tables. Only the stores speak to them."""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A moment. SQLite keeps no time zone, so it is always UTC there, and marked so when read."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Take any zone."""
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give UTC."""
+        return value.replace(tzinfo=UTC) if value else None
+
+
+class Table(DeclarativeBase):
+    """The base of every table."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar = {
+        datetime: UTCDateTime,
+        dict[str, Any]: JSON,
+        dict[str, float]: JSON,
+    }
+
+
+class JobRow(Table):
+    """A training job. Its row is the truth about it."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index(None, "status", "seq"),
+        Index(None, "name", "seq"),
+        {"sqlite_autoincrement": True},
+    )
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    """Order of submission."""
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    name: Mapped[str] = mapped_column(String(64))
+    spec: Mapped[dict[str, Any]]
+    status: Mapped[str] = mapped_column(String(16))
+    attempt: Mapped[int] = mapped_column(default=0)
+    """Which try runs now, or ran last; each write of a trainer names its own."""
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    device: Mapped[str | None] = mapped_column(String(16))
+    epoch: Mapped[int] = mapped_column(default=0)
+    step: Mapped[int] = mapped_column(BigInteger, default=0)
+    steps: Mapped[int | None] = mapped_column(BigInteger)
+    """Optimisation steps in the whole run, known once the data is loaded."""
+    metrics: Mapped[dict[str, float]] = mapped_column(default=dict)
+    model_version: Mapped[int | None]
+    """Of the model of the job's name that it made."""
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    training_at: Mapped[datetime | None]
+    """When the data was loaded and the first step began."""
+    finished_at: Mapped[datetime | None]
+
+
+class MetricRow(Table):
+    """One report of a running job."""
+
+    __tablename__ = "metrics"
+    __table_args__ = (Index(None, "job_id", "id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    level: Mapped[str] = mapped_column(String(8))
+    epoch: Mapped[int]
+    step: Mapped[int] = mapped_column(BigInteger)
+    values: Mapped[dict[str, float]]
+    created_at: Mapped[datetime]
+
+
+class ModelVersionRow(Table):
+    """A trained model's place among the versions of its name. Its artifact holds the rest."""
+
+    __tablename__ = "model_versions"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int]
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    directory: Mapped[str] = mapped_column(String(255))
+    """Of the artifact, below the models directory."""
+    manifest: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]

@@ -1,0 +1,183 @@
+"""Every bad submission gets the right 4xx, a problem document, and the place of the mistake."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.conftest import LINE
+
+MNIST: dict[str, Any] = {"dataset": {"kind": "mnist"}}
+
+
+def line(**changes: Any) -> dict[str, Any]:
+    return copy.deepcopy(LINE) | changes
+
+
+def line_data(**changes: Any) -> dict[str, Any]:
+    return line(dataset=LINE["dataset"] | changes)
+
+
+CASES: list[tuple[dict[str, Any], list[str | int], str]] = [
+    ({}, ["dataset"], "required"),
+    ({"dataset": {"kind": "imagenet"}}, ["dataset"], "'synthetic'"),
+    (MNIST | {"model": {"kind": "transformer"}}, ["model"], "'mlp'"),
+    (MNIST | {"optimizer": {"kind": "lion"}}, ["optimizer"], "'adam'"),
+    (MNIST | {"device": "tpu"}, ["device"], "pattern"),
+    (MNIST | {"device": "cuda:77"}, ["device"], "CUDA devices"),
+    (MNIST | {"epochs": 0}, ["epochs"], "greater than or equal to 1"),
+    (MNIST | {"epochs": -1}, ["epochs"], "greater than or equal to 1"),
+    (MNIST | {"epochs": 1e9}, ["epochs"], "integer"),
+    (MNIST | {"epochs": 10**9}, ["epochs"], "less than or equal to 1000000"),
+    (MNIST | {"epochs": "10"}, ["epochs"], "integer"),
+    (MNIST | {"epochs": True}, ["epochs"], "integer"),
+    (MNIST | {"optimizer": {"kind": "adam", "lr": "NaN"}}, ["optimizer", "lr"], "number"),
+    (MNIST | {"optimizer": {"kind": "adam", "lr": 0}}, ["optimizer", "lr"], "greater than 0"),
+    (
+        MNIST | {"optimizer": {"kind": "sgd", "nesterov": True}},
+        ["optimizer"],
+        "nesterov needs a momentum",
+    ),
+    (MNIST | {"model": {"kind": "mlp", "hidden": [10**12]}}, ["model", "hidden", 0], "1000000"),
+    (MNIST | {"model": {"kind": "mlp", "hidden": []}}, ["model", "hidden"], "at least 1"),
+    (MNIST | {"model": {"kind": "mlp", "dropout": 1.0}}, ["model", "dropout"], "less than 1"),
+    (MNIST | {"model": {"kind": "mlp", "dropout": "a lot"}}, ["model", "dropout"], "number"),
+    (MNIST | {"model": {"kind": "mlp", "dropout": [0.1]}}, ["model"], "2 hidden layers"),
+    (
+        MNIST | {"model": {"kind": "mlp", "hidden": [1_000_000, 1_000]}},
+        ["model"],
+        "allows 100,000,000",
+    ),
+    (MNIST | {"loss": "mse"}, ["loss"], "use cross_entropy"),
+    (MNIST | {"name": "../../etc"}, ["name"], "pattern"),
+    (MNIST | {"name": ""}, ["name"], "at least 1"),
+    (MNIST | {"epoch": 3}, ["epoch"], "not permitted"),
+    (MNIST | {"seed": 2**64}, ["seed"], "less than"),
+    (MNIST | {"split": {"validation": 0.6, "test": 0.6}}, ["split"], "leave rows"),
+    (MNIST | {"split": {"test": 0.1}}, ["split"], "its own test split"),
+    (line(split={"validation": 0.001}), ["split"], "of 100 rows is none"),
+    (line_data(target="__import__('os')"), ["dataset", "target"], "__import__"),
+    (line_data(target="3*z + 2"), ["dataset", "target"], "'z'"),
+    (line_data(target="(" * 10**6 + "x" + ")" * 10**6), ["dataset", "target"], "at most 1000"),
+    (line_data(target="(" * 400 + "x" + ")" * 400), ["dataset", "target"], "nest"),
+    (line_data(target="9**9**9"), ["dataset", "target"], "9"),
+    (line_data(target="x.__class__"), ["dataset", "target"], "x.__class__"),
+    (line_data(target=""), ["dataset", "target"], "empty"),
+    (line_data(target=3), ["dataset", "target"], "string"),
+    (line_data(features={}), ["dataset", "features"], "at least 1"),
+    (line_data(features={"x y": {"uniform": [0, 1]}}), ["dataset", "features"], "x y"),
+    (line_data(features={"x": {}}), ["dataset", "features", "x"], "exactly one of"),
+    (
+        line_data(features={"x": {"uniform": [1, 0]}}),
+        ["dataset", "features", "x"],
+        "low < high",
+    ),
+    (
+        line_data(features={"x": {"uniform": [0, "one"]}}),
+        ["dataset", "features", "x", "uniform", 1],
+        "number",
+    ),
+    (line_data(size=10**12), ["dataset", "size"], "10000000"),
+    (
+        line_data(
+            size=10_000_000,
+            features={f"f{i}": {"uniform": [0, 1]} for i in range(11)},
+            target="f1",
+        ),
+        ["dataset"],
+        "100,000,000",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "loc", "says"), CASES, ids=[f"{'.'.join(map(str, c[1]))}-{c[2][:12]}" for c in CASES]
+)
+def test_bad_spec(client: TestClient, body: Any, loc: list[str | int], says: str) -> None:
+    response = client.post("/jobs", json=body)
+    assert response.status_code == 422, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == 422
+    [error] = problem["errors"]
+    assert error["loc"] == ["body", *loc]
+    assert says in error["msg"]
+    assert client.get("/jobs").json()["data"] == []
+
+
+def test_every_mistake_is_named_at_once(client: TestClient) -> None:
+    body = MNIST | {"epochs": 0, "batch_size": 0, "seed": -1}
+    problem = client.post("/jobs", json=body).json()
+    assert [e["loc"][-1] for e in problem["errors"]] == ["epochs", "batch_size", "seed"]
+    assert "2 more" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"dataset": {"kind": "mnist"}, "optimizer": {"kind": "adam", "lr": NaN}}',
+        '{"dataset": {"kind": "mnist"}, "optimizer": {"kind": "adam", "lr": Infinity}}',
+        '{"dataset": {"kind": "mnist"}, "optimizer": {"kind": "adam", "lr": 1e400}}',
+    ],
+)
+def test_numbers_that_are_none_in_json(client: TestClient, body: str) -> None:
+    response = client.post("/jobs", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["body", "optimizer", "lr"]
+    assert "finite" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"", b"\xff\xfe", b"[" * 100_000, b'{"epochs": ' + b"9" * 5000 + b"}"],
+    ids=["cut off", "empty", "not utf-8", "too deep", "too long a number"],
+)
+def test_bodies_that_are_not_json(client: TestClient, body: bytes) -> None:
+    response = client.post("/jobs", content=body, headers={"content-type": "application/json"})
+    assert response.status_code in (400, 422)
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def announced(size: int) -> bytes:
+    return b" " * size
+
+
+def in_chunks(size: int) -> Any:
+    return (b" " * 65536 for _ in range(size // 65536))
+
+
+@pytest.mark.parametrize("body", [announced, in_chunks])
+@pytest.mark.parametrize("path", ["/jobs", "/predict"])
+def test_a_body_over_the_limit(client: TestClient, body: Callable[[int], Any], path: str) -> None:
+    headers = {"content-type": "application/json"}
+    response = client.post(path, content=body(33 * 1024 * 1024), headers=headers)
+    assert response.status_code == 413
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "33,554,432 bytes" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/jobs/job_x", 404),
+        ("GET", "/jobs/job_x/metrics", 404),
+        ("POST", "/jobs/job_x/cancel", 404),
+        ("GET", "/jobs?after=job_x", 404),
+        ("GET", "/jobs?status=lost", 422),
+        ("GET", "/jobs?limit=0", 422),
+        ("GET", "/jobs?limit=9999999", 422),
+        ("GET", "/models/nothing", 404),
+        ("GET", "/models/nothing/versions/1", 404),
+        ("GET", "/models/nothing/versions/zero", 422),
+        ("GET", "/models/nothing/versions/99999999999999999999", 422),
+        ("GET", "/nowhere", 404),
+        ("DELETE", "/jobs", 405),
+    ],
+)
+def test_other_bad_requests(client: TestClient, method: str, path: str, status: int) -> None:
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["status"] == status

@@ -1,0 +1,91 @@
+"""The job endpoints, without a trainer."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import DataDirInUse, create_app
+from service.settings import Settings
+from tests.conftest import LINE
+
+
+def test_a_job_is_accepted_and_shown_with_its_defaults(client: TestClient) -> None:
+    response = client.post("/jobs", json={"dataset": {"kind": "mnist"}})
+    assert response.status_code == 202
+    job = response.json()
+    assert response.headers["location"] == f"/jobs/{job['id']}"
+    assert client.get(response.headers["location"]).json() == job
+    assert job["id"].startswith("job_")
+    assert (job["name"], job["status"]) == ("mnist", "queued")
+    spec = job["spec"]
+    assert spec["model"] == {
+        "kind": "mlp",
+        "hidden": [512, 256],
+        "activation": "relu",
+        "dropout": [0.2, 0.0],
+    }
+    assert spec["optimizer"]["kind"] == "adam"
+    assert spec["optimizer"]["lr"] == 0.001
+    assert (spec["loss"], spec["epochs"], spec["batch_size"]) == ("cross_entropy", 10, 64)
+
+
+def test_a_job_can_be_submitted_again_as_it_is_shown(client: TestClient) -> None:
+    spec = client.post("/jobs", json=LINE).json()["spec"]
+    assert client.post("/jobs", json=spec).json()["spec"] == spec
+
+
+def test_lists_are_pages(client: TestClient) -> None:
+    ids = [client.post("/jobs", json=LINE).json()["id"] for _ in range(3)]
+    first = client.get("/jobs", params={"limit": 2}).json()
+    assert [job["id"] for job in first["data"]] == ids[:0:-1]
+    rest = client.get("/jobs", params={"limit": 2, "after": first["next"]}).json()
+    assert [job["id"] for job in rest["data"]] == [ids[0]]
+    assert rest["next"] is None
+
+
+def test_cancelling_twice_is_a_conflict_that_names_the_state(client: TestClient) -> None:
+    job_id = client.post("/jobs", json=LINE).json()["id"]
+    assert client.post(f"/jobs/{job_id}/cancel").json()["status"] == "cancelled"
+    response = client.post(f"/jobs/{job_id}/cancel")
+    assert response.status_code == 409
+    assert "is cancelled" in response.json()["detail"]
+
+
+def test_jobs_outlive_the_service(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        job = client.post("/jobs", json=LINE).json()
+    with TestClient(create_app(settings)) as client:
+        assert client.get(f"/jobs/{job['id']}").json() == job
+
+
+def test_one_data_directory_has_one_service(client: TestClient, settings: Settings) -> None:
+    with (
+        pytest.raises(DataDirInUse, match="another epochd runs on"),
+        TestClient(create_app(settings)),
+    ):
+        pass
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_probes(client: TestClient) -> None:
+    assert client.get("/health/live").json() == {"status": "ok"}
+    assert client.get("/health/ready").json() == {"status": "ok"}
+
+
+def test_the_openapi_description_has_an_example_for_every_body(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    bodies = {
+        path: operation["requestBody"]["content"]["application/json"]
+        for path, operations in paths.items()
+        for operation in operations.values()
+        if "requestBody" in operation
+    }
+    assert set(bodies) == {"/jobs", "/predict"}
+    for body in bodies.values():
+        assert body["examples"]
+
+
+def test_every_job_example_of_the_description_is_accepted(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    content = paths["/jobs"]["post"]["requestBody"]["content"]["application/json"]
+    for example in content["examples"].values():
+        assert client.post("/jobs", json=example["value"]).status_code == 202
