@@ -1,0 +1,268 @@
+"""What was trained is what answers, whatever form the question comes in."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ml.datasets import idx
+from tests.conftest import LINE, PLANE
+from tests.system.server import Server
+from tests.system.test_training import MNIST_TWO_EPOCHS
+
+COUNT = 200
+
+
+@pytest.fixture(scope="module")
+def digits(mnist_root: Any) -> tuple[np.ndarray, list[int]]:
+    """The first test images and their labels."""
+    raw = idx.fetch(idx.FAMILIES["mnist"], mnist_root)
+    return raw.test_images[:COUNT].numpy(), raw.test_labels[:COUNT].tolist()
+
+
+@pytest.fixture(scope="module")
+def mnist(server: Server) -> str:
+    job = server.run(MNIST_TWO_EPOCHS | {"name": "digits"})
+    return "digits@{version}".format(**job["model"])
+
+
+def png(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def drawn(digit: np.ndarray) -> Image.Image:
+    """A digit dark on white at 280x280, as a drawing page would send it."""
+    return Image.fromarray(255 - digit).resize((280, 280), Image.Resampling.BICUBIC)
+
+
+def ask(server: Server, body: dict[str, Any]) -> list[dict[str, Any]]:
+    response = server.client.post("/predict", json=body)
+    assert response.status_code == 200, response.text
+    predictions: list[dict[str, Any]] = response.json()["predictions"]
+    return predictions
+
+
+def ask_files(server: Server, model: str, files: list[bytes]) -> list[dict[str, Any]]:
+    encoded = [base64.b64encode(file).decode() for file in files]
+    return ask(server, {"model": model, "images": encoded})
+
+
+def correct(predictions: list[dict[str, Any]], labels: list[int]) -> int:
+    return sum(p["class"] == label for p, label in zip(predictions, labels, strict=True))
+
+
+def test_png_images_are_as_accurate_as_the_job_reported(
+    server: Server, mnist: str, digits: tuple[np.ndarray, list[int]]
+) -> None:
+    images, labels = digits
+    answers = ask_files(server, mnist, [png(Image.fromarray(image)) for image in images])
+    rows = ask(server, {"model": mnist, "inputs": images.tolist()})
+    assert answers == rows
+    reported = server.client.get("/models/digits").json()["metrics"]["test_accuracy"]
+    # The first test images are the easier half; 200 of them differ from all by chance as well.
+    assert correct(answers, labels) / COUNT == pytest.approx(reported, abs=0.03)
+
+
+def test_drawings_dark_on_white_lose_little(
+    server: Server, mnist: str, digits: tuple[np.ndarray, list[int]]
+) -> None:
+    images, labels = digits
+    plain = correct(ask(server, {"model": mnist, "inputs": images.tolist()}), labels)
+    files = [png(drawn(image)) for image in images]
+    assert correct(ask_files(server, mnist, files), labels) >= plain - 0.03 * COUNT
+
+
+def test_every_way_to_send_an_image_gives_the_same_answer(
+    server: Server, mnist: str, digits: tuple[np.ndarray, list[int]]
+) -> None:
+    image = digits[0][0]
+    file = png(Image.fromarray(image))
+    encoded = base64.b64encode(file).decode()
+    [expected] = ask(server, {"model": mnist, "inputs": [image.tolist()]})
+    flat = image.flatten()
+    assert expected["label"] == "7"
+    assert sum(expected["probabilities"]) == pytest.approx(1, abs=1e-5)
+    for body in (
+        {"inputs": [flat.tolist()]},
+        {"inputs": [flat.tolist()], "pixels": "0-255"},
+        {"images": [encoded]},
+        {"images": [f"data:image/png;base64,{encoded}"]},
+    ):
+        assert ask(server, {"model": mnist} | body) == [expected]
+    unit = {"model": mnist, "inputs": [(flat / 255).tolist()], "pixels": "0-1"}
+    [scaled] = ask(server, unit)
+    assert scaled["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-4)
+    raw = server.client.post(
+        "/predict", params={"model": mnist}, content=file, headers={"content-type": "image/png"}
+    )
+    assert raw.json()["predictions"] == [expected]
+    parts = [("file", ("a.png", file)), ("file", ("b.png", file))]
+    form = server.client.post("/predict", data={"model": mnist}, files=parts)
+    # Two rows at once may be multiplied in another order than one: equal up to rounding.
+    for answer in form.json()["predictions"]:
+        assert answer["class"] == expected["class"]
+        assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
+
+
+def test_a_photo_as_jpeg(server: Server, mnist: str, digits: tuple[np.ndarray, list[int]]) -> None:
+    images, labels = digits
+    file = io.BytesIO()
+    drawn(images[0]).convert("RGB").save(file, "JPEG")
+    [answer] = ask_files(server, mnist, [file.getvalue()])
+    assert answer["class"] == labels[0]
+
+
+def test_rows_as_lists_and_by_name(server: Server) -> None:
+    server.run(PLANE | {"name": "surface", "epochs": 400})
+    by_list, by_name = ask(
+        server,
+        {"model": "surface", "inputs": [[0.5, 0.25, 1.0], {"c": 1.0, "a": 0.5, "b": 0.25}]},
+    )
+    assert by_list == by_name
+    assert by_list["value"] == pytest.approx(2 * 0.5 + 3 * 0.25 - 1.5, abs=0.1)
+
+
+def test_standardised_features_take_raw_values_and_tell_raw_weights(server: Server) -> None:
+    data = LINE["dataset"] | {"features": {"x": {"uniform": [1000, 5000]}}, "noise": 0.0}
+    spec = LINE | {"name": "wide", "dataset": data | {"standardize": True}, "epochs": 400}
+    spec["optimizer"] = {"kind": "sgd", "lr": 0.1}
+    server.run(spec)
+    linear = server.client.get("/models/wide").json()["linear"]
+    assert linear["weights"]["x"] == pytest.approx(3, rel=1e-3)
+    [answer] = ask(server, {"model": "wide", "inputs": [[2000]]})
+    assert answer["value"] == pytest.approx(6002, rel=1e-3)
+
+
+def test_a_name_means_its_newest_version_and_at_an_older_one(server: Server) -> None:
+    for slope in (1, 5):
+        target = LINE["dataset"] | {"target": f"{slope}*x", "noise": 0.0}
+        server.run(LINE | {"name": "slope", "dataset": target, "epochs": 500})
+    asked = {"inputs": [[10]]}
+    newest = server.client.post("/predict", json={"model": "slope"} | asked).json()
+    older = server.client.post("/predict", json={"model": "slope@1"} | asked).json()
+    assert (newest["model"], newest["version"]) == ("slope", 2)
+    assert newest["predictions"][0]["value"] == pytest.approx(50, rel=0.05)
+    assert older["version"] == 1
+    assert older["predictions"][0]["value"] == pytest.approx(10, rel=0.05)
+
+
+def bomb() -> bytes:
+    """A PNG of 30,000x30,000 white pixels: 900 MB once decoded, some 100 kB as a file."""
+    return png(Image.new("1", (30_000, 30_000), 1))
+
+
+@pytest.fixture(scope="module")
+def line(server: Server) -> str:
+    return "{name}@{version}".format(**server.run(LINE | {"name": "bad"})["model"])
+
+
+def encoded(file: bytes) -> str:
+    return base64.b64encode(file).decode()
+
+
+BLACK = [[0] * 28] * 28
+
+
+@pytest.mark.parametrize(
+    ("of", "body", "status", "loc", "says"),
+    [
+        ("line", {"inputs": [[1, 2]]}, 422, ["inputs", 0], "1 feature (x)"),
+        ("line", {"inputs": [[1], []]}, 422, ["inputs", 1], "1 feature"),
+        ("line", {"inputs": [["three"]]}, 422, ["inputs", 0, 0], "'three'"),
+        ("line", {"inputs": [{"x": "three"}]}, 422, ["inputs", 0, "x"], "'three'"),
+        ("line", {"inputs": [{"y": 3}]}, 422, ["inputs", 0], "misses"),
+        ("line", {"inputs": [{"x": 3, "y": 3}]}, 422, ["inputs", 0, "y"], "unknown"),
+        ("line", {"inputs": [[None]]}, 422, ["inputs", 0, 0], "null"),
+        ("line", {"inputs": [3]}, 422, ["inputs", 0], "row of 1 feature"),
+        ("line", {"inputs": [[[[3]]]]}, 422, ["inputs", 0], "1x1x1"),
+        ("line", {"inputs": [[10**400]]}, 422, ["inputs", 0, 0], "finite"),
+        ("line", {"inputs": []}, 422, ["inputs"], "empty"),
+        ("line", {"inputs": "all"}, 422, ["inputs"], "array"),
+        ("line", {}, 422, [], "exactly one of"),
+        ("line", {"inputs": [[1]], "images": []}, 422, [], "exactly one of"),
+        ("line", {"inputs": [[1]] * 10_001}, 413, None, "10,000"),
+        ("line", {"images": [encoded(b"x")]}, 422, ["images"], "takes the features x"),
+        ("mnist", {"inputs": [[0] * 783]}, 422, ["inputs", 0], "783"),
+        ("mnist", {"inputs": [BLACK, BLACK[:-1]]}, 422, ["inputs", 1], "27x28"),
+        ("mnist", {"inputs": [[[256] * 28] * 28]}, 422, ["inputs", 0], "0 to 255"),
+        ("mnist", {"inputs": [[-1] * 784]}, 422, ["inputs", 0], "0 to 255"),
+        ("mnist", {"inputs": [[0.5] * 784]}, 422, ["inputs", 0], '"pixels": "0-1"'),
+        ("mnist", {"inputs": [[2] * 784], "pixels": "0-1"}, 422, ["inputs", 0], "0 to 1"),
+        ("mnist", {"inputs": [BLACK], "pixels": "0-9"}, 422, ["pixels"], "0-255"),
+        ("mnist", {"images": ["!!"]}, 422, ["images", 0], "base64"),
+        ("mnist", {"images": [encoded(b"GIF89a")]}, 422, ["images", 0], "PNG"),
+        ("mnist", {"images": [encoded(bomb())]}, 422, ["images", 0], "30000"),
+        (
+            "mnist",
+            {"images": [encoded(png(Image.linear_gradient("L"))[:300])]},
+            422,
+            ["images", 0],
+            "truncated",
+        ),
+    ],
+)
+def test_bad_questions(
+    request: pytest.FixtureRequest,
+    server: Server,
+    of: str,
+    body: dict[str, Any],
+    status: int,
+    loc: list[str | int] | None,
+    says: str,
+) -> None:
+    model = request.getfixturevalue(of)
+    response = server.client.post("/predict", json={"model": model} | body)
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    if loc is None:
+        assert says in problem["detail"]
+    else:
+        [error] = problem["errors"]
+        assert error["loc"] == ["body", *loc]
+        assert says in error["msg"]
+
+
+@pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_none(server: Server, line: str, token: str) -> None:
+    content = f'{{"model": "{line}", "inputs": [[1], [{token}]]}}'
+    headers = {"content-type": "application/json"}
+    response = server.client.post("/predict", content=content, headers=headers)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["body", "inputs", 1, 0]
+    assert "finite" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "status"),
+    [("nothing", 404), ("bad@99", 404), ("bad@newest", 422), ("@", 422), ("", 422), (3, 422)],
+)
+def test_unknown_models(server: Server, line: str, reference: Any, status: int) -> None:
+    response = server.client.post("/predict", json={"model": reference, "inputs": [[1]]})
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "status"),
+    [
+        ({"content-type": "text/csv"}, b"1,2", 415),
+        ({}, b"1,2", 415),
+        ({"content-type": "application/json"}, b"{", 400),
+        ({"content-type": "application/json"}, b"[" * 100_000, 400),
+        ({"content-type": "image/png"}, b"x", 422),
+        ({"content-type": "multipart/form-data"}, b"x", 400),
+        ({"content-type": "multipart/form-data; boundary=b"}, b"--b--", 422),
+    ],
+)
+def test_bodies_that_are_not_what_they_say(
+    server: Server, headers: dict[str, str], content: bytes, status: int
+) -> None:
+    response = server.client.post("/predict", content=content, headers=headers)
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"

@@ -1,0 +1,194 @@
+"""Jobs through the whole service: real processes, real MNIST."""
+
+import copy
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import LINE, PLANE
+from tests.system.server import Server, serving
+
+MNIST_TWO_EPOCHS: dict[str, Any] = {
+    "name": "mnist",
+    "dataset": {"kind": "mnist"},
+    "model": {"kind": "mlp", "hidden": [512, 256], "dropout": [0.2, 0.0]},
+    "optimizer": {"kind": "adam", "lr": 0.001},
+    "epochs": 2,
+    "batch_size": 64,
+}
+# Long enough to be watched and interrupted, with a step every few milliseconds.
+LONG: dict[str, Any] = copy.deepcopy(LINE) | {"name": "long", "epochs": 1_000_000}
+
+
+def model(server: Server, job: dict[str, Any]) -> dict[str, Any]:
+    path = "/models/{name}/versions/{version}".format(**job["model"])
+    found: dict[str, Any] = server.client.get(path).raise_for_status().json()
+    return found
+
+
+@pytest.fixture(scope="module")
+def mnist_job(server: Server) -> dict[str, Any]:
+    """The tutorial's MNIST job after two epochs, and what was seen of it on the way."""
+    job_id = server.submit(MNIST_TWO_EPOCHS)
+    server.wait(job_id, "running")
+    seen: list[int] = []
+    while (job := server.job(job_id))["status"] == "running":
+        metrics = server.client.get(f"/jobs/{job_id}/metrics").json()["data"]
+        if len(metrics) > (seen[-1] if seen else 0):
+            seen.append(len(metrics))
+    assert job["status"] == "succeeded", job["error"]
+    return job | {"seen": seen}
+
+
+def test_mnist_learns_what_the_tutorial_says(mnist_job: dict[str, Any]) -> None:
+    assert mnist_job["metrics"]["test_accuracy"] >= 0.97
+    assert mnist_job["progress"]["step"] == mnist_job["progress"]["steps"] == 2 * 938
+
+
+def test_metrics_grow_while_the_job_runs(server: Server, mnist_job: dict[str, Any]) -> None:
+    assert len(mnist_job["seen"]) >= 3, "too few sights of a growing history"
+    page = server.client.get(f"/jobs/{mnist_job['id']}/metrics").json()
+    assert [m["step"] for m in page["data"] if m["level"] == "step"] == list(range(100, 1801, 100))
+    first, second = (m["values"]["train_loss"] for m in page["data"] if m["level"] == "epoch")
+    assert second < first
+
+
+def test_mnist_model_describes_itself(server: Server, mnist_job: dict[str, Any]) -> None:
+    found = model(server, mnist_job)
+    assert "Linear(in_features=784, out_features=512, bias=True)" in found["structure"]
+    assert {"name": "network.1.weight", "shape": [512, 784]} in found["parameters"]
+    assert found["parameter_count"] == 784 * 512 + 512 + 512 * 256 + 256 + 256 * 10 + 10
+    assert found["metrics"]["test_accuracy"] == mnist_job["metrics"]["test_accuracy"]
+    lineage = found["lineage"]
+    assert lineage["job_id"] == mnist_job["id"]
+    assert lineage["spec"] == mnist_job["spec"]
+    assert len(lineage["weights_sha256"]) == len(lineage["data_sha256"]) == 64
+    assert found["linear"] is None
+
+
+def test_the_line_is_found(server: Server) -> None:
+    linear = model(server, server.run(LINE))["linear"]
+    assert linear["weights"]["x"] == pytest.approx(3, abs=0.15)
+    assert linear["bias"] == pytest.approx(2, abs=0.8)
+
+
+def test_the_plane_is_found(server: Server) -> None:
+    job = server.run(PLANE | {"epochs": 400})
+    linear = model(server, job)["linear"]
+    assert linear["weights"] == pytest.approx({"a": 2, "b": 3, "c": -1.5}, abs=0.05)
+    assert linear["bias"] == pytest.approx(0, abs=0.05)
+    assert job["metrics"]["test_r2"] > 0.99
+
+
+def test_the_same_spec_gives_the_same_weights_and_another_seed_does_not(server: Server) -> None:
+    spec = PLANE | {
+        "epochs": 3,
+        "model": {"kind": "mlp", "hidden": [32, 32], "dropout": 0.1},
+        "split": {"validation": 0.1},
+    }
+    jobs = [server.run(spec), server.run(spec), server.run(spec | {"seed": 1})]
+    one, two, other = (model(server, job)["lineage"] for job in jobs)
+    assert one["weights_sha256"] == two["weights_sha256"] != other["weights_sha256"]
+    assert one["data_sha256"] == two["data_sha256"] == other["data_sha256"]
+
+
+def test_two_jobs_run_at_once_and_a_third_waits_its_turn(server: Server) -> None:
+    first, second, third, fourth = (server.submit(LONG) for _ in range(4))
+    server.wait(first, "running")
+    server.wait(second, "running")
+    assert server.job(third)["status"] == server.job(fourth)["status"] == "queued"
+    server.client.post(f"/jobs/{first}/cancel")
+    server.wait(third, "running")
+    assert server.job(fourth)["status"] == "queued"
+    for job_id in (fourth, third, second):
+        server.client.post(f"/jobs/{job_id}/cancel")
+    assert [server.wait(job_id)["status"] for job_id in (first, second, third, fourth)] == [
+        "cancelled"
+    ] * 4
+
+
+def test_a_diverging_job_names_epoch_step_and_tensor(server: Server) -> None:
+    spec = PLANE | {
+        "name": "diverges",
+        "model": {"kind": "mlp", "hidden": [32, 32]},
+        "optimizer": {"kind": "sgd", "lr": 1e6},
+    }
+    job = server.wait(server.submit(spec))
+    assert job["status"] == "failed"
+    assert job["error"]["kind"] == "diverged"
+    for part in ("epoch 1, step ", "first tensor that went bad is the output of network."):
+        assert part in job["error"]["message"]
+    assert job["model"] is None
+
+
+def test_anomaly_detection_reaches_the_error(server: Server) -> None:
+    spec = PLANE | {
+        "name": "anomaly",
+        "model": {"kind": "mlp", "hidden": [32, 32]},
+        "optimizer": {"kind": "sgd", "lr": 1e6},
+        "detect_anomaly": True,
+    }
+    job = server.wait(server.submit(spec))
+    assert job["error"]["kind"] == "diverged"
+    assert "Traceback of forward call" in job["error"]["message"]
+
+
+def test_a_job_that_needs_too_much_memory_says_so(server: Server) -> None:
+    spec = PLANE | {
+        "name": "huge",
+        "dataset": PLANE["dataset"] | {"size": 1_000_000},
+        "model": {"kind": "mlp", "hidden": [1_000_000]},
+        "batch_size": 1_000_000,
+    }
+    job = server.wait(server.submit(spec))
+    assert job["status"] == "failed"
+    assert job["error"]["kind"] == "out_of_memory"
+    assert "smaller batch_size" in job["error"]["message"]
+
+
+def test_a_formula_without_a_value_fails_the_job_with_the_row(server: Server) -> None:
+    spec = LINE | {"dataset": LINE["dataset"] | {"target": "log(x)", "noise": 0.0}}
+    job = server.wait(server.submit(spec))
+    assert job["error"]["kind"] == "invalid"
+    assert "x=0 (row 0" in job["error"]["message"]
+
+
+def test_a_killed_trainer_fails_its_job_and_the_pool_recovers(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", trainers=1) as server:
+        job_id = server.submit(LONG)
+        server.wait(job_id, "running")
+        [trainer] = server.trainers()
+        os.kill(trainer, signal.SIGKILL)
+        job = server.wait(job_id)
+        assert job["status"] == "failed"
+        assert "signal 9" in job["error"]["message"]
+        assert server.run(LINE)["model"] == {"name": "line", "version": 1}
+
+
+def test_a_job_survives_a_killed_service_and_no_trainer_does(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", trainers=1) as server:
+        job_id = server.submit(LINE | {"epochs": 3000})
+        server.wait(job_id, "running")
+        [trainer] = server.trainers()
+        descriptor = os.pidfd_open(trainer)
+        server.process.kill()
+        server.process.wait()
+        # A pidfd becomes readable when its process ends.
+        import select
+
+        assert select.select([descriptor], [], [], 10)[0], "the trainer outlived its service"
+        os.close(descriptor)
+    with serving(tmp_path / "data", trainers=1) as server:
+        job = server.wait(job_id)
+        assert (job["status"], job["attempt"]) == ("succeeded", 2)
+
+
+def test_stopping_the_service_puts_its_job_back_into_the_queue(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", trainers=1) as server:
+        job_id = server.submit(LONG)
+        server.wait(job_id, "running")
+    with serving(tmp_path / "data", trainers=0) as server:
+        assert server.job(job_id)["status"] == "queued"
