@@ -1,8 +1,10 @@
 """A training run as a document: what `POST /jobs` takes, and what its weights are a function of."""
 
-from typing import Any
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from ml.datasets import DatasetSpec, SplitSpec, held_out
 from ml.datasets.vision import VisionSpec
@@ -11,8 +13,35 @@ from ml.models import LinearSpec, MLPSpec, ModelSpec
 from ml.optimizers import AdamSpec, OptimizerSpec
 from ml.strict import Strict
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MAX_EPOCHS = 1_000_000
+
+
+def _matching(pattern: str, wanted: str) -> Callable[[str], str]:
+    """Return a validator whose error says in words what a pattern wants."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {wanted}, not {text[:80]!r}")
+        return text
+
+    return check
+
+
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+NAME_IN_WORDS = "1 to 64 letters, digits, dots, underscores and hyphens, a letter or digit first"
+DEVICE = r"auto|cpu|cuda(:\d{1,2})?"
+DEVICE_IN_WORDS = "auto (a GPU where there is one), cpu, cuda or cuda:N"
+
+Name = Annotated[
+    str,
+    AfterValidator(_matching(NAME, NAME_IN_WORDS)),
+    WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"}),
+]
+Device = Annotated[
+    str,
+    AfterValidator(_matching(DEVICE, DEVICE_IN_WORDS)),
+    WithJsonSchema({"type": "string", "pattern": f"^({DEVICE})$"}),
+]
 
 # The tutorial's network, dropout after the first activation only.
 TUTORIAL_MLP = MLPSpec(hidden=[512, 256], activation="relu", dropout=[0.2, 0.0])
@@ -34,11 +63,8 @@ class TrainingSpec(Strict):
     """One training run. The same spec gives the same weights, bit for bit on CPU."""
 
     dataset: DatasetSpec
-    name: str = Field(
+    name: Name = Field(
         default_factory=_default_name,
-        pattern=NAME_PATTERN,
-        min_length=1,
-        max_length=64,
         description="The name of the model it makes; by default the kind of data set.",
     )
     split: SplitSpec = Field(default=SplitSpec(), validate_default=True)
@@ -57,11 +83,7 @@ class TrainingSpec(Strict):
     seed: int = Field(
         default=0, ge=0, lt=2**63, description="Of the initial weights, the order and the dropout."
     )
-    device: str = Field(
-        default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$",
-        description="auto (a GPU where there is one), cpu, cuda or cuda:N.",
-    )
+    device: Device = Field(default="auto", description=f"{DEVICE_IN_WORDS}.")
     report_every: int = Field(
         default=100, ge=1, le=1_000_000, description="Steps between two step metrics."
     )

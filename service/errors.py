@@ -138,6 +138,9 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     if found[0]["type"] == "json_invalid":
         reason = str(found[0]["ctx"]["error"])
         return respond(400, f"the body is not valid JSON: {reason}", [(found[0]["loc"], reason)])
+    if isinstance(error.body, bytes):
+        detail = "the body is JSON: send it with the header `content-type: application/json`"
+        return respond(UnsupportedMediaType.status, detail)
     errors = [
         (_place(e["loc"], error.body), _sentence(e))
         for e in found
@@ -150,6 +153,8 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
 
 
 def _sentence(error: dict[str, Any]) -> str:
+    if error["type"] == "union_tag_invalid":
+        return "unknown {discriminator} '{tag}'; known: {expected_tags}".format(**error["ctx"])
     message = str(error["msg"]).removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
 

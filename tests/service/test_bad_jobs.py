@@ -22,10 +22,14 @@ def line_data(**changes: Any) -> dict[str, Any]:
 
 CASES: list[tuple[dict[str, Any], list[str | int], str]] = [
     ({}, ["dataset"], "required"),
-    ({"dataset": {"kind": "imagenet"}}, ["dataset"], "'synthetic'"),
+    (
+        {"dataset": {"kind": "imagenet"}},
+        ["dataset"],
+        "unknown 'kind' 'imagenet'; known: 'syn",
+    ),
     (MNIST | {"model": {"kind": "transformer"}}, ["model"], "'mlp'"),
     (MNIST | {"optimizer": {"kind": "lion"}}, ["optimizer"], "'adam'"),
-    (MNIST | {"device": "tpu"}, ["device"], "pattern"),
+    (MNIST | {"device": "tpu"}, ["device"], "must be auto (a GPU"),
     (MNIST | {"device": "cuda:77"}, ["device"], "CUDA devices"),
     (MNIST | {"epochs": 0}, ["epochs"], "greater than or equal to 1"),
     (MNIST | {"epochs": -1}, ["epochs"], "greater than or equal to 1"),
@@ -51,8 +55,8 @@ CASES: list[tuple[dict[str, Any], list[str | int], str]] = [
         "allows 100,000,000",
     ),
     (MNIST | {"loss": "mse"}, ["loss"], "use cross_entropy"),
-    (MNIST | {"name": "../../etc"}, ["name"], "pattern"),
-    (MNIST | {"name": ""}, ["name"], "at least 1"),
+    (MNIST | {"name": "../../etc"}, ["name"], "not '../../etc'"),
+    (MNIST | {"name": ""}, ["name"], "1 to 64 letters"),
     (MNIST | {"epoch": 3}, ["epoch"], "not permitted"),
     (MNIST | {"seed": 2**64}, ["seed"], "less than"),
     (MNIST | {"split": {"validation": 0.6, "test": 0.6}}, ["split"], "leave rows"),
@@ -138,6 +142,13 @@ def test_bodies_that_are_not_json(client: TestClient, body: bytes) -> None:
     response = client.post("/jobs", content=body, headers={"content-type": "application/json"})
     assert response.status_code in (400, 422)
     assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_json_that_is_not_called_json(client: TestClient) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    response = client.post("/jobs", content=b'{"dataset": {"kind": "mnist"}}', headers=form)
+    assert response.status_code == 415
+    assert "content-type: application/json" in response.json()["detail"]
 
 
 def announced(size: int) -> bytes:
