@@ -2,8 +2,10 @@
 
 import gzip
 import io
+import math
 import shutil
 import socket
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -271,11 +273,11 @@ def _parse(family: Family, contents: Contents) -> Raw:
 
 def _idx(data: bytes, name: str, magic: int) -> NDArray[np.uint8]:
     """Read an idx file: a magic number, which ends in how many dimensions, their sizes, bytes."""
-    header = np.frombuffer(data[: 4 * (1 + magic % 256)], ">u4")
-    if len(header) != 1 + magic % 256 or header[0] != magic:
+    dimensions = magic % 256
+    if len(data) < 4 * (1 + dimensions) or struct.unpack_from(">I", data)[0] != magic:
         raise Unusable(f"{name} is no idx file with the magic number {magic:#06x}")
-    shape = [int(size) for size in header[1:]]
-    values = np.frombuffer(data, np.uint8, offset=4 * len(header))
-    if values.size != np.prod(shape, dtype=object):
+    shape = struct.unpack_from(f">{dimensions}I", data, 4)
+    values = np.frombuffer(data, np.uint8, offset=4 * (1 + dimensions))
+    if values.size != math.prod(shape):
         raise Unusable(f"{name} says {shape} but holds {values.size} bytes")
     return values.reshape(shape)
