@@ -1,9 +1,7 @@
 """The application: its parts, its routes, its life."""
 
-import fcntl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import torch
 from fastapi import FastAPI
@@ -19,10 +17,6 @@ from service.registry import ModelRegistry
 from service.routes import health, jobs, models, predict
 from service.scheduler import Scheduler
 from service.settings import Settings
-
-
-class DataDirInUse(RuntimeError):
-    """Another service runs on the data directory."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -59,22 +53,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts.settings.datasets_dir.mkdir(parents=True, exist_ok=True)
     # The cores belong to the trainers.
     torch.set_num_threads(1)
-    with _only_service_on(parts.settings.data_dir):
-        parts.database.migrate()
-        await parts.scheduler.start()
-        try:
-            yield
-        finally:
-            await parts.scheduler.stop()
-            parts.database.close()
-
-
-@contextmanager
-def _only_service_on(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory's lock; the kernel drops it however this process ends."""
-    with (data_dir / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataDirInUse(f"another epochd runs on {data_dir.resolve()}") from None
+    parts.database.migrate()
+    await parts.scheduler.start()
+    try:
         yield
+    finally:
+        await parts.scheduler.stop()
+        parts.database.close()

@@ -1,13 +1,15 @@
 """The command line."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 import uvicorn
+from pydantic import ValidationError
 
 from ml import __version__
 from service.app import create_app
+from service.data_dir import DataDirError, exclusive
 from service.settings import Settings
 
 app = typer.Typer(help="Train and serve PyTorch models over HTTP.", no_args_is_help=True)
@@ -22,12 +24,30 @@ def serve(
 ) -> None:
     """Run the service. What is not given here comes from EPOCHD_* variables or a .env file."""
     options = {"host": host, "port": port, "data_dir": data_dir, "trainers": trainers}
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    settings = Settings(**given)
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, log_level="info")
+    settings = _settings({name: value for name, value in options.items() if value is not None})
+    try:
+        with exclusive(settings.data_dir):
+            uvicorn.run(create_app(settings), host=settings.host, port=settings.port)
+    except DataDirError as error:
+        _fail(str(error))
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = (
+            f"EPOCHD_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+        )
+        _fail("\n".join(problems))
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(1)

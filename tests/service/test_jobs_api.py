@@ -1,9 +1,8 @@
 """The job endpoints, without a trainer."""
 
-import pytest
 from fastapi.testclient import TestClient
 
-from service.app import DataDirInUse, create_app
+from service.app import create_app
 from service.settings import Settings
 from tests.conftest import LINE
 
@@ -55,15 +54,6 @@ def test_jobs_outlive_the_service(settings: Settings) -> None:
         job = client.post("/jobs", json=LINE).json()
     with TestClient(create_app(settings)) as client:
         assert client.get(f"/jobs/{job['id']}").json() == job
-
-
-def test_one_data_directory_has_one_service(client: TestClient, settings: Settings) -> None:
-    with (
-        pytest.raises(DataDirInUse, match="another epochd runs on"),
-        TestClient(create_app(settings)),
-    ):
-        pass
-    assert client.get("/health/ready").status_code == 200
 
 
 def test_probes(client: TestClient) -> None:

@@ -186,6 +186,22 @@ def test_a_job_survives_a_killed_service_and_no_trainer_does(tmp_path: Path) -> 
         assert (job["status"], job["attempt"]) == ("succeeded", 2)
 
 
+def test_an_unexpected_error_fails_the_job_and_spares_the_trainer(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", trainers=1) as server:
+        assert server.run(LINE)
+        trainers = server.trainers()
+        models = tmp_path / "data" / "models"
+        models.rename(tmp_path / "aside")
+        models.write_text("in the way")
+        job = server.wait(server.submit(LINE))
+        assert (job["status"], job["error"]["kind"]) == ("failed", "internal")
+        assert "Traceback" in job["error"]["traceback"]
+        models.unlink()
+        models.mkdir()
+        assert server.run(LINE)["model"]["version"] == 2
+        assert server.trainers() == trainers
+
+
 def test_stopping_the_service_puts_its_job_back_into_the_queue(tmp_path: Path) -> None:
     with serving(tmp_path / "data", trainers=1) as server:
         job_id = server.submit(LONG)

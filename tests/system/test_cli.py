@@ -1,0 +1,55 @@
+"""The command line, as a person meets it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ml import __version__
+from tests.system.server import serving
+
+EPOCHD = Path(sys.executable).parent / "epochd"
+
+
+def epochd(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [EPOCHD, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_version() -> None:
+    assert epochd("version").stdout.strip() == __version__
+
+
+def test_help_tells_the_commands() -> None:
+    assert "serve" in epochd("--help").stdout
+
+
+def test_one_data_directory_has_one_service(tmp_path: Path) -> None:
+    with serving(tmp_path, trainers=0) as server:
+        second = epochd("serve", "--data-dir", str(tmp_path), "--port", "0")
+        assert second.returncode == 1
+        assert second.stderr.startswith(f"another epochd runs on {tmp_path}")
+        assert server.client.get("/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"EPOCHD_PORT": "http"}, "EPOCHD_PORT: "),
+        ({"EPOCHD_TRAINERS": "-1"}, "EPOCHD_TRAINERS: "),
+        ({"EPOCHD_DATA_DIR": "/proc/epochd"}, "cannot write to the data directory /proc/epochd"),
+    ],
+)
+def test_wrong_settings_are_told_in_one_line(environment: dict[str, str], says: str) -> None:
+    result = epochd("serve", **environment)
+    assert result.returncode == 1
+    assert result.stderr.startswith(says)
+    assert "Traceback" not in result.stderr
