@@ -1,7 +1,7 @@
 """Optimizers, each built from the spec that names it, each stepping with fused kernels."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -24,9 +24,11 @@ class AdamSpec(Strict):
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
     weight_decay: Decay = 0.0
 
+    algorithm: ClassVar[type[torch.optim.Adam]] = torch.optim.Adam
+
     def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer of `parameters`."""
-        return torch.optim.Adam(
+        return self.algorithm(
             parameters,
             lr=self.lr,
             betas=(self.beta1, self.beta2),
@@ -42,16 +44,7 @@ class AdamWSpec(AdamSpec):
     kind: Literal["adamw"] = "adamw"  # type: ignore[assignment]
     weight_decay: Decay = 0.01
 
-    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer of `parameters`."""
-        return torch.optim.AdamW(
-            parameters,
-            lr=self.lr,
-            betas=(self.beta1, self.beta2),
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
+    algorithm: ClassVar[type[torch.optim.Adam]] = torch.optim.AdamW
 
 
 class SGDSpec(Strict):
