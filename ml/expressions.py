@@ -7,9 +7,12 @@ mean anything, and they mean torch operations, so a gradient flows through every
 import ast
 import keyword
 import math
+import unicodedata
 import warnings
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,32 +23,65 @@ MAX_LENGTH = 1000
 MAX_DEPTH = 50
 MAX_NODES = 500
 MAX_NAME = 64
+MAX_SHOWN = 60
+"""Characters of the user's text, and names of a list, that a message repeats."""
 
-BINARY: dict[type[ast.operator], Callable[[Tensor, Tensor], Tensor]] = {
-    ast.Add: torch.add,
-    ast.Sub: torch.sub,
-    ast.Mult: torch.mul,
-    ast.Div: torch.true_divide,
-    ast.FloorDiv: torch.floor_divide,
-    ast.Mod: torch.remainder,
-    ast.Pow: torch.pow,
+Operation = Callable[..., Tensor]
+
+
+class Operator(NamedTuple):
+    """How an operator is written, and what it does."""
+
+    symbol: str
+    operation: Operation
+
+
+class Function(NamedTuple):
+    """What a function does, to how many arguments."""
+
+    operation: Operation
+    arity: int = 1
+
+
+BINARY: dict[type[ast.operator], Operator] = {
+    ast.Add: Operator("+", torch.add),
+    ast.Sub: Operator("-", torch.sub),
+    ast.Mult: Operator("*", torch.mul),
+    ast.Div: Operator("/", torch.true_divide),
+    ast.FloorDiv: Operator("//", torch.floor_divide),
+    ast.Mod: Operator("%", torch.remainder),
+    ast.Pow: Operator("**", torch.pow),
 }
-UNARY: dict[type[ast.unaryop], Callable[[Tensor], Tensor]] = {
-    ast.UAdd: torch.positive,
-    ast.USub: torch.neg,
+UNARY: dict[type[ast.unaryop], Operator] = {
+    ast.UAdd: Operator("+", torch.positive),
+    ast.USub: Operator("-", torch.neg),
 }
-FUNCTIONS: dict[str, tuple[int, Callable[..., Tensor]]] = {
-    name: (1, getattr(torch, name))
-    for name in (
-        *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh"),
-        *("exp", "log", "log2", "log10", "sqrt", "sigmoid", "relu"),
-        *("abs", "sign", "floor", "ceil", "round"),
-    )
-} | {
-    "minimum": (2, torch.minimum),
-    "maximum": (2, torch.maximum),
-    "min": (2, torch.minimum),
-    "max": (2, torch.maximum),
+FUNCTIONS: dict[str, Function] = {
+    "sin": Function(torch.sin),
+    "cos": Function(torch.cos),
+    "tan": Function(torch.tan),
+    "asin": Function(torch.asin),
+    "acos": Function(torch.acos),
+    "atan": Function(torch.atan),
+    "sinh": Function(torch.sinh),
+    "cosh": Function(torch.cosh),
+    "tanh": Function(torch.tanh),
+    "exp": Function(torch.exp),
+    "log": Function(torch.log),
+    "log2": Function(torch.log2),
+    "log10": Function(torch.log10),
+    "sqrt": Function(torch.sqrt),
+    "abs": Function(torch.abs),
+    "sign": Function(torch.sign),
+    "floor": Function(torch.floor),
+    "ceil": Function(torch.ceil),
+    "round": Function(torch.round),
+    "sigmoid": Function(torch.sigmoid),
+    "relu": Function(torch.relu),
+    "minimum": Function(torch.minimum, arity=2),
+    "maximum": Function(torch.maximum, arity=2),
+    "min": Function(torch.minimum, arity=2),
+    "max": Function(torch.maximum, arity=2),
 }
 CONSTANTS = {"e": math.e, "pi": math.pi}
 
@@ -56,31 +92,46 @@ class Expression:
 
     source: str
     variables: frozenset[str]
-    _tree: ast.expr
+    _term: "_Term" = field(repr=False, compare=False)
 
     @classmethod
     def parse(cls, source: str, variables: Collection[str]) -> "Expression":
-        """Parse `source`, in which `variables` may be named.
+        """Parse `source`, in which `variables` may be named; one may shadow a constant.
 
         Raises:
-            Invalid: it is not an expression of this language, is too long or too deep, or has a
-                part without variables whose value is not finite.
+            Invalid: a variable's name is unusable; or `source` is not an expression of this
+                language, is too long or too deep, or has a part without variables whose value is
+                not a finite number.
         """
+        for name in variables:
+            check_name(name)
         tree = _syntax(source)
-        if sum(isinstance(node, ast.expr) for node in ast.walk(tree)) > MAX_NODES:
-            raise Invalid(f"the formula has more than {MAX_NODES} parts")
-        return cls(source, frozenset(_check(tree, variables, depth=1)), tree)
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.expr)]
+        if len(nodes) > MAX_NODES:
+            raise Invalid(f"the formula has {len(nodes)} parts; at most {MAX_NODES} are allowed")
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        term = _Reader(source, frozenset(variables)).term(tree, depth=1)
+        return cls(source, frozenset(names.intersection(variables)), term)
 
     def evaluate(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Return the value, elementwise over broadcast `values` and in their dtype.
+        """Return the value, elementwise over broadcast `values` and in their floating dtype.
+
+        Without variables it is a float64 of no dimensions. `values` may have more than is used.
 
         Raises:
-            Invalid: the shapes of the values do not fit together.
+            Invalid: a variable has no value, or the values do not fit together.
         """
+        missing = sorted(self.variables.difference(values))
+        if missing:
+            raise Invalid(f"the formula {self.source!r} needs a value for {', '.join(missing)}")
+        used = {name: values[name] for name in sorted(self.variables)}
         try:
-            return _evaluate(self._tree, values)
+            result = self._term.evaluate(used)
         except RuntimeError as error:
-            raise Invalid(f"cannot compute {self.source!r}: {error}") from error
+            shapes = ", ".join(f"{name} of shape {tuple(v.shape)}" for name, v in used.items())
+            reason = str(error).partition("\n")[0]
+            raise Invalid(f"cannot compute {self.source!r} with {shapes}: {reason}") from error
+        return _in_dtype_of(used.values(), result)
 
 
 def check_name(name: str) -> None:
@@ -89,101 +140,176 @@ def check_name(name: str) -> None:
     Raises:
         Invalid: it is no identifier, a keyword, a function's name, or too long.
     """
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise Invalid(f"{name[:MAX_NAME]!r} cannot be used as a name; use letters, digits and _")
+    shown = repr(name[:MAX_NAME])
     if len(name) > MAX_NAME:
-        raise Invalid(f"the name {name[:MAX_NAME]!r}... is over {MAX_NAME} characters long")
+        raise Invalid(f"the name {shown}... is over {MAX_NAME} characters long")
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise Invalid(
+            f"{shown} cannot be used as a name; use letters, digits and _, not a digit first, "
+            "and no word of Python's such as 'lambda'"
+        )
     if name in FUNCTIONS:
-        raise Invalid(f"{name!r} is a function; name the variable otherwise")
+        raise Invalid(f"{shown} is a function; name the variable otherwise")
+    # Python's parser normalizes names: a formula could never say this one.
+    normal = unicodedata.normalize("NFKC", name)
+    if name != normal:
+        raise Invalid(f"{shown} cannot be used as a name; write it {normal!r}")
+
+
+@dataclass(frozen=True)
+class _Number:
+    value: float
+
+    def evaluate(self, values: Mapping[str, Tensor]) -> Tensor:
+        # Without dimensions it does not widen the values it meets; a float, it does not wrap.
+        return torch.tensor(self.value, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class _Variable:
+    name: str
+
+    def evaluate(self, values: Mapping[str, Tensor]) -> Tensor:
+        return values[self.name]
+
+
+@dataclass(frozen=True)
+class _Applied:
+    operation: Operation
+    operands: tuple["_Term", ...]
+
+    def evaluate(self, values: Mapping[str, Tensor]) -> Tensor:
+        return self.operation(*[operand.evaluate(values) for operand in self.operands])
+
+
+_Term = _Number | _Variable | _Applied
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """From Python's syntax tree to terms; what is not of the language is refused."""
+
+    source: str
+    variables: frozenset[str]
+
+    def term(self, node: ast.expr, depth: int) -> _Term:
+        if depth > MAX_DEPTH:
+            raise _too_deep()
+        match node:
+            case ast.BinOp(left, op, right) if type(op) in BINARY:
+                # Python nests a long sum to the left; to its author it is not nested at all.
+                terms = [self.term(left, depth), self.term(right, depth + 1)]
+                return self._applied(node, BINARY[type(op)].operation, terms)
+            case ast.UnaryOp(op, operand) if type(op) in UNARY:
+                terms = [self.term(operand, depth + 1)]
+                return self._applied(node, UNARY[type(op)].operation, terms)
+            case ast.Call(ast.Name(name), arguments, []):
+                function = self._function(node, name, len(arguments))
+                terms = [self.term(argument, depth + 1) for argument in arguments]
+                return self._applied(node, function.operation, terms)
+            case ast.Name(name):
+                return self._named(node, name)
+            # A bool is an int to Python, but no number to the author of a formula.
+            case ast.Constant(int() | float() as number) if not isinstance(number, bool):
+                return self._number(node, _float(number))
+        raise self._refusal(
+            node,
+            f"{self._text(node)} is not allowed; a formula has numbers, names, parentheses, "
+            f"functions and {' '.join(symbol for symbol, _ in BINARY.values())}",
+        )
+
+    def _applied(self, node: ast.expr, operation: Operation, terms: list[_Term]) -> _Term:
+        applied = _Applied(operation, tuple(terms))
+        if all(isinstance(term, _Number) for term in terms):
+            return self._number(node, applied.evaluate({}).item())
+        return applied
+
+    def _function(self, node: ast.expr, name: str, given: int) -> Function:
+        if name not in FUNCTIONS:
+            raise self._refusal(node, f"unknown function {name!r}; known: {_listed(FUNCTIONS)}")
+        arity = FUNCTIONS[name].arity
+        if given != arity:
+            arguments = "argument" if arity == 1 else "arguments"
+            raise self._refusal(node, f"{name} takes {arity} {arguments}, not {given}")
+        return FUNCTIONS[name]
+
+    def _named(self, node: ast.expr, name: str) -> _Term:
+        if name in self.variables:
+            return _Variable(name)
+        if name in CONSTANTS:
+            return _Number(CONSTANTS[name])
+        if name in FUNCTIONS:
+            raise self._refusal(node, f"{name!r} is a function; write {name}(...)")
+        known = _listed({*self.variables, *CONSTANTS})
+        raise self._refusal(node, f"unknown name {name!r}; known: {known}")
+
+    def _number(self, node: ast.expr, value: float) -> _Number:
+        if not math.isfinite(value):
+            raise self._refusal(node, f"{self._text(node)} is {value}, not a finite number")
+        return _Number(value)
+
+    def _refusal(self, node: ast.expr, msg: str) -> Invalid:
+        before = self._line()[: node.col_offset].decode()
+        return Invalid(f"column {_indent(self.source) + len(before) + 1}: {msg}")
+
+    def _text(self, node: ast.expr) -> str:
+        text = self._line()[node.col_offset : node.end_col_offset].decode()
+        return repr(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")
+
+    def _line(self) -> bytes:
+        """Return what was parsed, in the UTF-8 whose bytes Python counts columns in."""
+        return self.source.strip().encode()
 
 
 def _syntax(source: str) -> ast.expr:
-    if not source.strip():
-        raise Invalid("the formula is empty")
+    """Return the tree of `source`, of which nothing is known but that Python could read it."""
     if len(source) > MAX_LENGTH:
         raise Invalid(f"the formula has {len(source)} characters; at most {MAX_LENGTH} are allowed")
+    line = source.strip()
+    if not line:
+        raise Invalid("the formula is empty; write for example 3*x + 2")
+    if "\n" in line or "\r" in line:
+        raise Invalid("the formula has a line break; write it on one line")
     try:
         with warnings.catch_warnings():
-            # Python remarks on some wrong formulas, such as "1(2)", before we refuse them.
+            # Python remarks on some wrong formulas, such as "1if x else 2", before we refuse them.
             warnings.simplefilter("ignore")
-            return ast.parse(source.strip(), mode="eval").body
+            return ast.parse(line, mode="eval").body
     except SyntaxError as error:
-        where = f" at column {error.offset}" if error.offset else ""
         if error.msg.startswith("too many nested"):
-            raise Invalid(f"the formula nests deeper than {MAX_DEPTH}") from None
-        raise Invalid(f"the formula has a syntax error{where}: {error.msg}") from None
+            raise _too_deep() from None
+        where = f"column {_indent(source) + error.offset}: " if error.offset else ""
+        raise Invalid(f"{where}the formula has a syntax error: {error.msg}") from None
     except (RecursionError, MemoryError):
-        raise Invalid(f"the formula nests deeper than {MAX_DEPTH}") from None
+        raise _too_deep() from None
     except ValueError as error:
         raise Invalid(f"the formula cannot be read: {error}") from None
 
 
-def _check(node: ast.expr, variables: Collection[str], depth: int) -> set[str]:
-    """Return the variables at and below `node`, all of which is found to be of the language."""
-    if depth > MAX_DEPTH:
-        raise Invalid(f"the formula nests deeper than {MAX_DEPTH}")
-    if isinstance(node, ast.Name) and node.id in variables:
-        return {node.id}
-    used: set[str] = set()
-    for operand in _operands(node, variables):
-        used |= _check(operand, variables, depth + 1)
-    if not used and not torch.isfinite(_evaluate(node, {})):
-        raise Invalid(f"{ast.unparse(node)} is not a finite number")
-    return used
+def _too_deep() -> Invalid:
+    return Invalid(f"the formula is nested more than {MAX_DEPTH} deep")
 
 
-def _operands(node: ast.expr, variables: Collection[str]) -> list[ast.expr]:
-    """Return what `node` is computed from, or refuse it."""
-    match node:
-        case ast.BinOp(left, op, right) if type(op) in BINARY:
-            return [left, right]
-        case ast.UnaryOp(op, operand) if type(op) in UNARY:
-            return [operand]
-        case ast.Call(ast.Name(name), arguments, []):
-            return _arguments(name, arguments, node.col_offset)
-        case ast.Constant(int() | float() as number) if not isinstance(number, bool):
-            _number(number)
-            return []
-        case ast.Name(name) if name in CONSTANTS:
-            return []
-        case ast.Name(name):
-            known = ", ".join(sorted({*variables, *CONSTANTS}))
-            raise Invalid(f"unknown name {name!r}; known: {known}")
-    raise Invalid(
-        f"{ast.unparse(node)[:60]} at column {node.col_offset + 1} is not allowed; a formula has "
-        "numbers, names, + - * / // % **, parentheses and functions"
-    )
+def _indent(source: str) -> int:
+    return len(source) - len(source.lstrip())
 
 
-def _arguments(name: str, arguments: list[ast.expr], column: int) -> list[ast.expr]:
-    if name not in FUNCTIONS:
-        known = ", ".join(sorted(FUNCTIONS))
-        raise Invalid(f"unknown function {name!r} at column {column + 1}; known: {known}")
-    count, _ = FUNCTIONS[name]
-    if len(arguments) != count:
-        raise Invalid(f"{name} takes {count} argument{'s'[: count - 1]}, not {len(arguments)}")
-    return arguments
-
-
-def _number(number: float) -> Tensor:
-    # Without dimensions it promotes as a Python number would, and 9**9**9 is inf, not a wrapped
-    # integer.
+def _float(number: float) -> float:
     try:
-        return torch.tensor(float(number), dtype=torch.float64)
+        return float(number)
     except OverflowError:
-        raise Invalid("a number of the formula is too large") from None
+        return math.inf
 
 
-def _evaluate(node: ast.expr, values: Mapping[str, Tensor]) -> Tensor:
-    match node:
-        case ast.BinOp(left, op, right):
-            return BINARY[type(op)](_evaluate(left, values), _evaluate(right, values))
-        case ast.UnaryOp(op, operand):
-            return UNARY[type(op)](_evaluate(operand, values))
-        case ast.Call(ast.Name(name), arguments):
-            return FUNCTIONS[name][1](*(_evaluate(argument, values) for argument in arguments))
-        case ast.Name(name):
-            return values[name] if name in values else _number(CONSTANTS[name])
-        case ast.Constant(int() | float() as number):
-            return _number(number)
-    raise AssertionError(f"{ast.dump(node)} was not refused when it was parsed")
+def _listed(names: Iterable[str]) -> str:
+    first, rest = sorted(names)[:MAX_SHOWN], sorted(names)[MAX_SHOWN:]
+    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
+
+
+def _in_dtype_of(values: Iterable[Tensor], result: Tensor) -> Tensor:
+    """Return `result` no wider than `values`: one without dimensions was widened by numbers."""
+    dtypes = [value.dtype for value in values]
+    if result.dim() or not dtypes:
+        return result
+    dtype = reduce(torch.promote_types, dtypes)
+    return result.to(dtype) if dtype.is_floating_point else result
