@@ -58,7 +58,8 @@ def ours(images: torch.Tensor, labels: torch.Tensor) -> None:
     normalisation = Standardize(torch.tensor(0.1307), torch.tensor(0.3081), unit=255.0)
     rows = Rows(images, labels)
     data = Data(SPEC.dataset.signature(), normalisation, rows, None, None)
-    for _ in training.fit(training.build(SPEC, data), data, SPEC, torch.device("cpu")):
+    run = training.Run(training.build(SPEC, data), data, SPEC, torch.device("cpu"))
+    for _ in training.fit(run):
         pass
 
 

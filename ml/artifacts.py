@@ -1,6 +1,5 @@
 """A trained model on disk: `model.safetensors` and `model.json`. Data, never code."""
 
-import os
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from ml import __version__
+from ml.files import sync, write
 from ml.models import ModelSpec
 from ml.preprocessing import Standardize
 from ml.signature import Features, Signature, Value
@@ -85,11 +85,11 @@ def save_model(
     )
     partial = directory.with_name(f".{directory.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    _write(partial / WEIGHTS, weights)
-    _write(partial / MANIFEST, manifest.model_dump_json(indent=2).encode())
-    _sync(partial)
+    write(partial / WEIGHTS, weights)
+    write(partial / MANIFEST, manifest.model_dump_json(indent=2).encode())
+    sync(partial)
     partial.rename(directory)
-    _sync(directory.parent)
+    sync(directory.parent)
     return manifest
 
 
@@ -134,18 +134,3 @@ def linear_formula(model: nn.Module, signature: Signature, spec: ModelSpec) -> L
     return LinearFormula(
         weights=dict(zip(signature.inputs.names, weight.tolist(), strict=True)), bias=bias.item()
     )
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

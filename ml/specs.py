@@ -11,6 +11,7 @@ from ml.datasets.vision import VisionSpec
 from ml.losses import LossName, losses_for
 from ml.models import LinearSpec, MLPSpec, ModelSpec
 from ml.optimizers import AdamSpec, OptimizerSpec
+from ml.schedules import ConstantSpec, ScheduleSpec
 from ml.strict import Strict
 
 MAX_EPOCHS = 1_000_000
@@ -77,6 +78,26 @@ class TrainingSpec(Strict):
     loss: LossName = Field(
         default_factory=_default_loss,
         description="By default cross_entropy for classes and mse for values.",
+    )
+    schedule: ScheduleSpec = Field(
+        default=ConstantSpec(), description="How the learning rate changes over the run."
+    )
+    clip_grad_norm: float | None = Field(
+        default=None, gt=0, le=1e30, description="The longest the gradient of a step may be."
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_EPOCHS,
+        description="Stop early: epochs to go on without a lower loss, of the validation split "
+        "where there is one, else of the training rows.",
+    )
+    min_delta: float = Field(
+        default=0.0, ge=0, le=1e30, description="How much lower a loss must be to count as lower."
+    )
+    keep_best: bool = Field(
+        default=False,
+        description="Keep the weights of the epoch with the lowest loss, not the last.",
     )
     epochs: int = Field(default=10, ge=1, le=MAX_EPOCHS)
     batch_size: int = Field(default=64, ge=1, le=10_000_000)

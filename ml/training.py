@@ -1,22 +1,18 @@
-"""The training loop."""
+"""The training loop, which can stop between any two steps and go on elsewhere to the same end."""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from ml import divergence
-from ml.datasets import Dataset, Rows
+from ml.datasets import Dataset
 from ml.evaluation import evaluate
 from ml.losses import LOSSES
 from ml.specs import TrainingSpec
-
-
-class Stopped(Exception):
-    """The run was asked to stop between two steps."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +20,87 @@ class Report:
     """Figures measured on the way.
 
     At level `step`: `loss`, the mean over the steps since the report before. At level `epoch`:
-    `train_loss`, the mean over the epoch's rows, and the validation split's figures.
+    `train_loss`, the mean over the epoch's rows, `lr`, the learning rate of its last step, and the
+    validation split's figures.
     """
 
     level: Literal["step", "epoch"]
     epoch: int
     step: int
     values: dict[str, float]
+
+
+@dataclass
+class Progress:
+    """Where a run is, and the sums that its next reports are made of."""
+
+    epoch: int = 1
+    """The epoch that runs, or runs next."""
+    batch: int = 0
+    """Batches of it that are done."""
+    step: int = 0
+    epoch_loss: float = 0.0
+    """Sum over the rows of this epoch."""
+    recent_loss: float = 0.0
+    """Sum over the steps since the last step report."""
+    recent_steps: int = 0
+    lr: float = math.nan
+    """The learning rate of the last step."""
+    best_loss: float = math.inf
+    """The lowest watched loss of an epoch."""
+    best_epoch: int = 0
+    """The epoch that had it."""
+
+
+class Run:
+    """A training run between two steps: the model, and all that its future depends on."""
+
+    def __init__(
+        self, model: nn.Module, data: Dataset, spec: TrainingSpec, device: torch.device
+    ) -> None:
+        self.spec = spec
+        self.signature = data.signature
+        self.device = device
+        self.model = model.to(device)
+        self.train = data.train.to(device)
+        self.validation = data.validation.to(device) if data.validation else None
+        self.optimizer = spec.optimizer.build(self.model.parameters())
+        self.schedule = spec.schedule.build(
+            self.optimizer, spec.epochs, steps_per_epoch(spec, data)
+        )
+        self.order = Generator().manual_seed(spec.seed)
+        self.progress = Progress()
+        self.best_weights: dict[str, Tensor] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, tensors and plain values only; the tensors are the run's own."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "order": self.order.get_state(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
+            "progress": asdict(self.progress),
+            "best_weights": self.best_weights,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`, in this process's random generators too."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        # Generators keep their state on the CPU, wherever the tensors were put.
+        self.order.set_state(state["order"].cpu())
+        torch.set_rng_state(state["random"].cpu())
+        if self._on_cuda and state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.device)
+        self.progress = Progress(**state["progress"])
+        self.best_weights = state["best_weights"]
+
+    @property
+    def _on_cuda(self) -> bool:
+        return self.device.type == "cuda"
 
 
 def resolve_device(name: str) -> torch.device:
@@ -55,73 +125,88 @@ def build(spec: TrainingSpec, data: Dataset) -> nn.Module:
     return model
 
 
-def shuffled(rows: Rows, batch_size: int, random: Generator) -> Iterator[Rows]:
-    """Yield `rows` in batches, in an order drawn from `random`; the last may be smaller."""
-    order = torch.randperm(len(rows), generator=random).to(rows.inputs.device)
-    for index in torch.split(order, batch_size):
-        yield rows.at(index)
+def fit(run: Run, between_steps: Callable[[Run], None] = lambda run: None) -> Iterator[Report]:
+    """Train `run.model` in place, yielding reports as they fall due.
 
-
-def fit(
-    model: nn.Module,
-    data: Dataset,
-    spec: TrainingSpec,
-    device: torch.device,
-    stopping: Callable[[], bool] = lambda: False,
-) -> Iterator[Report]:
-    """Train `model` in place on `device`, yielding reports as they fall due.
+    `between_steps` is called before every step, when `run.state_dict()` is whole; what it raises
+    ends the training.
 
     Raises:
         Diverged: the loss became NaN or infinite.
-        Stopped: `stopping()` was true before a step.
     """
-    model.to(device)
-    train = data.train.to(device)
-    validation = data.validation.to(device) if data.validation else None
-    loss_of = LOSSES[spec.loss]
-    optimizer = spec.optimizer.build(model.parameters())
-    random = Generator().manual_seed(spec.seed)
-    step = 0
-    for epoch in range(1, spec.epochs + 1):
-        model.train()
-        epoch_loss, recent = 0.0, Mean()
-        for batch in shuffled(train, spec.batch_size, random):
-            if stopping():
-                raise Stopped
-            step += 1
-            where = f"epoch {epoch}, step {step}"
-            with torch.autograd.set_detect_anomaly(spec.detect_anomaly):
-                loss = loss_of(model(batch.inputs), batch.targets)
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise divergence.diagnose(loss, model, batch.inputs, where)
-                optimizer.zero_grad()
-                divergence.backward(loss, where)
-            optimizer.step()
-            epoch_loss += value * len(batch)
-            recent.add(value)
-            if step % spec.report_every == 0:
-                yield Report("step", epoch, step, {"loss": recent.take()})
-        values = {"train_loss": epoch_loss / len(train)}
-        if validation is not None:
-            figures = evaluate(model, validation, data.signature, loss_of)
-            values |= {f"validation_{name}": figure for name, figure in figures.items()}
-        yield Report("epoch", epoch, step, values)
+    while run.progress.epoch <= run.spec.epochs and not _is_patience_over(run):
+        run.model.train()
+        # A run that goes on within an epoch draws the epoch's order again.
+        before = run.order.get_state()
+        order = torch.randperm(len(run.train), generator=run.order)
+        run.order.set_state(before)
+        batches = torch.split(order.to(run.device), run.spec.batch_size)
+        for index in batches[run.progress.batch :]:
+            between_steps(run)
+            _step(run, index)
+            if run.progress.step % run.spec.report_every == 0:
+                yield _step_report(run)
+        torch.randperm(len(run.train), generator=run.order)
+        yield _end_epoch(run)
+    if run.best_weights is not None:
+        run.model.load_state_dict(run.best_weights)
 
 
-class Mean:
-    """A running mean that starts afresh when it is taken."""
+def _step(run: Run, index: Tensor) -> None:
+    """Do one optimisation step on the rows at `index`."""
+    batch, progress = run.train.at(index), run.progress
+    where = f"epoch {progress.epoch}, step {progress.step + 1}"
+    with torch.autograd.set_detect_anomaly(run.spec.detect_anomaly):
+        loss = LOSSES[run.spec.loss](run.model(batch.inputs), batch.targets)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise divergence.diagnose(loss, run.model, batch.inputs, where)
+        run.optimizer.zero_grad()
+        divergence.backward(loss, where)
+    if run.spec.clip_grad_norm is not None:
+        nn.utils.clip_grad_norm_(run.model.parameters(), run.spec.clip_grad_norm)
+    progress.lr = run.optimizer.param_groups[0]["lr"]
+    run.optimizer.step()
+    run.schedule.after_step()
+    progress.batch += 1
+    progress.step += 1
+    progress.epoch_loss += value * len(batch)
+    progress.recent_loss += value
+    progress.recent_steps += 1
 
-    def __init__(self) -> None:
-        self._sum, self._count = 0.0, 0
 
-    def add(self, value: float) -> None:
-        """Count `value` in."""
-        self._sum += value
-        self._count += 1
+def _step_report(run: Run) -> Report:
+    progress = run.progress
+    loss = progress.recent_loss / progress.recent_steps
+    progress.recent_loss, progress.recent_steps = 0.0, 0
+    return Report("step", progress.epoch, progress.step, {"loss": loss})
 
-    def take(self) -> float:
-        """Return the mean of what was added since the last call."""
-        mean = self._sum / self._count
-        self._sum, self._count = 0.0, 0
-        return mean
+
+def _end_epoch(run: Run) -> Report:
+    """Measure the epoch, remember its weights if they are the best so far, and turn to the next."""
+    progress = run.progress
+    values = {
+        "train_loss": progress.epoch_loss / len(run.train),
+        "lr": progress.lr,
+    }
+    if run.validation is not None:
+        loss_of = LOSSES[run.spec.loss]
+        figures = evaluate(run.model, run.validation, run.signature, loss_of)
+        values |= {f"validation_{name}": figure for name, figure in figures.items()}
+    # A loss that is not finite is left out of the figures.
+    watched = values.get("train_loss" if run.validation is None else "validation_loss", math.inf)
+    if watched < progress.best_loss - run.spec.min_delta:
+        progress.best_loss, progress.best_epoch = watched, progress.epoch
+        if run.spec.keep_best:
+            state = run.model.state_dict()
+            run.best_weights = {name: tensor.clone() for name, tensor in state.items()}
+    run.schedule.after_epoch(watched)
+    report = Report("epoch", progress.epoch, progress.step, values)
+    run.progress = replace(progress, epoch=progress.epoch + 1, batch=0, epoch_loss=0.0)
+    return report
+
+
+def _is_patience_over(run: Run) -> bool:
+    patience, progress = run.spec.patience, run.progress
+    finished = progress.epoch - 1
+    return patience is not None and finished - progress.best_epoch > patience

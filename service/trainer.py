@@ -21,7 +21,7 @@ from ml import datasets, training
 from ml.artifacts import save_model
 from ml.evaluation import evaluate
 from ml.losses import LOSSES
-from ml.training import Report, Stopped
+from ml.training import Report, Run
 from service.database import Database
 from service.failures import explain
 from service.jobs import Claim, JobStore, LostClaim
@@ -30,6 +30,10 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.25
+
+
+class Stopped(Exception):
+    """The job is not wanted any more."""
 
 
 def run_attempt(claim: Claim, jobs: JobStore, settings: Settings, auto_device: str) -> None:
@@ -51,8 +55,9 @@ def _train(claim: Claim, jobs: JobStore, settings: Settings, auto_device: str) -
     data = datasets.load(spec.dataset, spec.split, settings.datasets_dir)
     model = training.build(spec, data)
     jobs.begin(claim, str(device), spec.epochs * training.steps_per_epoch(spec, data))
+    run = Run(model, data, spec, device)
     with Reporter(jobs, claim) as reporter:
-        for report in training.fit(model, data, spec, device, reporter.unwanted):
+        for report in training.fit(run, reporter.stop_if_unwanted):
             reporter.add(report)
     metrics = {}
     if data.test is not None:
@@ -91,9 +96,14 @@ class Reporter:
         """Have `report` written soon."""
         self._reports.put(report)
 
-    def unwanted(self) -> bool:
-        """Return whether training should stop."""
-        return self._unwanted.is_set()
+    def stop_if_unwanted(self, run: Run) -> None:
+        """Do nothing while the job is wanted.
+
+        Raises:
+            Stopped: it is not any more.
+        """
+        if self._unwanted.is_set():
+            raise Stopped
 
     def __enter__(self) -> "Reporter":
         self._thread.start()

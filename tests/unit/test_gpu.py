@@ -27,7 +27,7 @@ def test_a_job_on_the_gpu_learns_what_it_learns_on_the_cpu(tmp_path: Path) -> No
     for name in ("cpu", "cuda"):
         device = training.resolve_device(name)
         model = copy.deepcopy(training.build(spec, data))
-        reports = list(training.fit(model, data, spec, device))
+        reports = list(training.fit(training.Run(model, data, spec, device)))
         figures = evaluate(model, data.test.to(device), data.signature, LOSSES[spec.loss])
         save_model(tmp_path / name, model, spec, data.signature, figures, "", device)
         losses[name] = (reports[-1].values["train_loss"], figures["mse"])

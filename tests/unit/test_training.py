@@ -20,7 +20,7 @@ from ml.losses import LOSSES
 from ml.preprocessing import Standardize
 from ml.signature import Features, Signature, Value
 from ml.specs import TrainingSpec
-from ml.training import Report, Stopped
+from ml.training import Report, Run
 from tests.conftest import LINE, PLANE
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def trained(
     spec = TrainingSpec.model_validate(document)
     data = datasets.load(spec.dataset, spec.split, root)
     model = training.build(spec, data)
-    return spec, data, model, list(training.fit(model, data, spec, CPU))
+    return spec, data, model, list(training.fit(Run(model, data, spec, CPU)))
 
 
 def saved(root: Path, document: dict[str, Any]) -> tuple[Manifest, nn.Module, Dataset]:
@@ -63,6 +63,7 @@ def test_reports_come_at_their_steps(tmp_path: Path) -> None:
     ]
     assert set(reports[2].values) == {
         "train_loss",
+        "lr",
         "validation_loss",
         "validation_mse",
         "validation_mae",
@@ -129,16 +130,6 @@ def test_weights_of_another_structure_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(RuntimeError, match="network"):
         load_model(tmp_path / "model", manifest.model_copy(update={"spec": spec}))
-
-
-def test_stopping_is_heard_between_two_steps(tmp_path: Path) -> None:
-    spec = TrainingSpec.model_validate(LINE)
-    data = datasets.load(spec.dataset, spec.split, tmp_path)
-    model = training.build(spec, data)
-    asked = iter([False, False, True])
-    with pytest.raises(Stopped):
-        list(training.fit(model, data, spec, CPU, stopping=lambda: next(asked)))
-    assert next(asked, None) is None
 
 
 def test_classification_is_evaluated_by_accuracy() -> None:

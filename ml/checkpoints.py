@@ -1,0 +1,75 @@
+"""The state of a half-done run on disk: written whole or not at all, and checked when it is read.
+
+A file is named by the attempt and the step it was written at and by the SHA-256 of what is in it,
+so that a broken one is known for what it is, and the one before it is used.
+"""
+
+import io
+import logging
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ml.files import sync, write
+
+logger = logging.getLogger(__name__)
+
+NAME = re.compile(r"(?P<attempt>\d{6})-(?P<step>\d{12})-(?P<sha256>[0-9a-f]{64})\.pt")
+
+
+@dataclass(frozen=True, order=True)
+class Checkpoint:
+    """A file of a directory, and what its name tells. Later ones are greater."""
+
+    attempt: int
+    step: int
+    sha256: str
+    path: Path
+
+
+def save(directory: Path, attempt: int, step: int, state: dict[str, Any], keep: int) -> None:
+    """Write `state` into `directory`, on the disk when this returns, then delete all files but the
+    newest `keep`."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getvalue()
+    directory.mkdir(parents=True, exist_ok=True)
+    name = f"{attempt:06}-{step:012}-{sha256(data).hexdigest()}.pt"
+    partial = directory / f".{name}.partial"
+    write(partial, data)
+    partial.rename(directory / name)
+    sync(directory)
+    for old in listed(directory)[keep:]:
+        old.path.unlink(missing_ok=True)
+
+
+def load_newest(directory: Path, device: torch.device) -> dict[str, Any] | None:
+    """Return the state in the newest whole file of `directory`, tensors on `device`; None if there
+    is none."""
+    for checkpoint in listed(directory):
+        data = checkpoint.path.read_bytes()
+        if sha256(data).hexdigest() != checkpoint.sha256:
+            logger.warning("%s is broken; the one before it is used", checkpoint.path)
+            continue
+        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+        return state
+    return None
+
+
+def listed(directory: Path) -> list[Checkpoint]:
+    """Return the checkpoints of `directory`, the newest first."""
+    if not directory.is_dir():
+        return []
+    found = [(NAME.fullmatch(path.name), path) for path in directory.iterdir()]
+    return sorted(
+        (
+            Checkpoint(int(match["attempt"]), int(match["step"]), match["sha256"], path)
+            for match, path in found
+            if match
+        ),
+        reverse=True,
+    )
