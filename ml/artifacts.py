@@ -1,5 +1,6 @@
 """A trained model on disk: `model.safetensors` and `model.json`. Data, never code."""
 
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -65,6 +66,9 @@ def save_model(
     """Write the model into `directory`, which must not exist, and return its manifest.
 
     `directory` appears whole or not at all, and is on the disk when this returns.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
     """
     model = model.cpu().eval()
     weights = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
@@ -84,10 +88,14 @@ def save_model(
         device=str(device),
     )
     partial = directory.with_name(f".{directory.name}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    write(partial / WEIGHTS, weights)
-    write(partial / MANIFEST, manifest.model_dump_json(indent=2).encode())
-    sync(partial)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        write(partial / WEIGHTS, weights)
+        write(partial / MANIFEST, manifest.model_dump_json(indent=2).encode())
+        sync(partial)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     partial.rename(directory)
     sync(directory.parent)
     return manifest

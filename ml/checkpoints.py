@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from ml import faults
 from ml.files import sync, write
 
 logger = logging.getLogger(__name__)
@@ -33,18 +34,28 @@ class Checkpoint:
 
 def save(directory: Path, attempt: int, step: int, state: dict[str, Any], keep: int) -> None:
     """Write `state` into `directory`, on the disk when this returns, then delete all files but the
-    newest `keep`."""
+    newest `keep`.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getvalue()
     directory.mkdir(parents=True, exist_ok=True)
-    name = f"{attempt:06}-{step:012}-{sha256(data).hexdigest()}.pt"
-    partial = directory / f".{name}.partial"
-    write(partial, data)
-    partial.rename(directory / name)
+    partial = directory / f".{attempt:06}.partial"
+    try:
+        write(partial, data)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    faults.reach("checkpoint written")
+    partial.rename(directory / f"{attempt:06}-{step:012}-{sha256(data).hexdigest()}.pt")
+    faults.reach("checkpoint renamed")
     sync(directory)
-    for old in listed(directory)[keep:]:
-        old.path.unlink(missing_ok=True)
+    leftovers = directory.glob(".*.partial")
+    for old in (*(checkpoint.path for checkpoint in listed(directory)[keep:]), *leftovers):
+        old.unlink(missing_ok=True)
 
 
 def load_newest(directory: Path, device: torch.device) -> dict[str, Any] | None:

@@ -1,15 +1,15 @@
 """The command line."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 
 from ml import __version__
-from service.app import create_app
-from service.data_dir import DataDirError, exclusive
+from service.data_dir import DataDirError, check_writable, exclusive
+from service.server import Server
 from service.settings import Settings
 
 app = typer.Typer(help="Train and serve PyTorch models over HTTP.", no_args_is_help=True)
@@ -27,9 +27,14 @@ def serve(
     settings = _settings({name: value for name, value in options.items() if value is not None})
     try:
         with exclusive(settings.data_dir):
-            uvicorn.run(create_app(settings), host=settings.host, port=settings.port)
+            check_writable(settings.data_dir)
+            server = Server(settings)
+            with suppress(KeyboardInterrupt):
+                server.run()
     except DataDirError as error:
         _fail(str(error))
+    if not server.started:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -4,10 +4,28 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+
+PROBE_BYTES = 256 * 1024
+"""What a checkpoint or the database's log may well need next."""
 
 
 class DataDirError(Exception):
     """The data directory cannot be used; the message says why."""
+
+
+def check_writable(data_dir: Path) -> None:
+    """Do nothing where some more can be written.
+
+    Raises:
+        DataDirError: nothing can.
+    """
+    try:
+        with TemporaryFile(dir=data_dir) as file:
+            file.write(b"\0" * PROBE_BYTES)
+    except OSError as error:
+        where = data_dir.resolve()
+        raise DataDirError(f"cannot write to the data directory {where}: {error}") from error
 
 
 @contextmanager

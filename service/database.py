@@ -46,11 +46,8 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema up to this version's."""
-        config = Config()
-        config.set_main_option("script_location", str(_scripts()))
         with self._writing.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(migrations(connection), "head")
 
     def ping(self) -> None:
         """Do nothing where the database answers.
@@ -69,10 +66,15 @@ class Database:
         self._engine.dispose()
 
 
-def _scripts() -> Path:
-    """Return the migrations: inside an installed package, or beside it in a checkout."""
+def migrations(connection: Connection) -> Config:
+    """Return Alembic's view of the database: its scripts lie inside an installed package, or
+    beside it in a checkout."""
     here = Path(__file__).parent
-    return next(p for p in (here / "migrations", here.parent / "migrations") if p.is_dir())
+    scripts = next(p for p in (here / "migrations", here.parent / "migrations") if p.is_dir())
+    config = Config()
+    config.set_main_option("script_location", str(scripts))
+    config.attributes["connection"] = connection
+    return config
 
 
 def _prepare(connection: Any, _record: object) -> None:

@@ -6,9 +6,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.database import Database
+from service.feeds import Feeds
 from service.jobs import JobStore
 from service.predictor import Predictor
 from service.registry import ModelRegistry
+from service.retention import Retention
 from service.scheduler import Scheduler
 from service.settings import Settings
 
@@ -23,6 +25,8 @@ class Parts:
     registry: ModelRegistry
     predictor: Predictor
     scheduler: Scheduler
+    feeds: Feeds
+    retention: Retention
 
 
 def _parts(request: Request) -> Parts:

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from ml.errors import Invalid, Loc
@@ -114,12 +115,20 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(OperationalError, _database_refused)
     app.add_exception_handler(Exception, _unexpected)
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
     return respond(error.status, error.detail, error.errors)
+
+
+async def _database_refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OperationalError)
+    logger.error("%s %s: %s", request.method, request.url.path, error)
+    detail = f"the database cannot do this at present: {error.orig}"
+    return respond(Unavailable.status, detail, headers={"Retry-After": "10"})
 
 
 async def _http_exception(request: Request, error: Exception) -> JSONResponse:

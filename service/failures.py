@@ -1,11 +1,30 @@
 """What an exception in a trainer means to the person who submitted the job."""
 
+import errno
 import traceback
 
 import torch
+from sqlalchemy.exc import OperationalError
 
 from ml.errors import DataUnavailable, Diverged, Invalid
 from service.schemas import JobError
+
+
+class TimedOut(Exception):
+    """The attempt ran as long as it may."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the attempt ran for its timeout_seconds, {seconds:g}")
+
+
+STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+LOST_SERVICE = JobError(kind="trainer_died", message="the service ended while the job ran")
+UNHEARD_OF = JobError(
+    kind="trainer_died", message="nothing was heard of the trainer until the lease expired"
+)
+STUCK = JobError(
+    kind="trainer_died", message="the trainer did not do what was asked of it, and was killed"
+)
 
 
 def explain(error: BaseException) -> JobError:
@@ -18,6 +37,14 @@ def explain(error: BaseException) -> JobError:
         case Invalid():
             where = f"{'.'.join(map(str, error.loc))}: " if error.loc else ""
             return JobError(kind="invalid", message=where + error.msg)
+        case TimedOut():
+            return JobError(kind="timeout", message=str(error))
+        case OSError() if error.errno in STORAGE_ERRORS:
+            return JobError(
+                kind="storage", message=f"the data directory cannot be written: {error}"
+            )
+        case OperationalError() if "full" in str(error.orig) or "readonly" in str(error.orig):
+            return JobError(kind="storage", message=f"the database cannot be written: {error.orig}")
         case _ if _is_out_of_memory(error):
             return JobError(
                 kind="out_of_memory",

@@ -1,72 +1,107 @@
-"""The job store: the only room that speaks to the job and metric tables.
+"""Jobs as those see them who submit and watch them: what the routes ask of the job table."""
 
-    queued --claim--> running --succeed--> succeeded
-      |                 |------fail------> failed
-      |                 |-----cancel-----> cancelled
-      |                 '----requeue-----> queued
-      '---cancel--> cancelled
-
-Every step is one conditional UPDATE. Those of a running job name the attempt that takes them, so
-that an attempt which is not the job's any more can change nothing.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Update, delete, select, update
+from sqlalchemy import delete, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 from ulid import ULID
 
-from ml.artifacts import Manifest
 from ml.specs import TrainingSpec
-from ml.training import Report
-from service import registry
+from service import history
 from service.database import Database
 from service.errors import Conflict, NotFound
-from service.schemas import Job, JobError, MetricRecord, ModelRef, Page, Progress, Status
-from service.tables import JobRow, MetricRow
-
-
-class LostClaim(Exception):
-    """The job is not this attempt's any more."""
+from service.history import METRICS, Happening
+from service.schemas import (
+    Attempt,
+    Event,
+    Job,
+    JobError,
+    JobOptions,
+    JobRequest,
+    LogRecord,
+    MetricRecord,
+    ModelRef,
+    Page,
+    Progress,
+)
+from service.states import EDGES, ENDED, Status, Verb, Wish
+from service.tables import AttemptRow, JobRow
+from service.transitions import move
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One attempt at one job: what a trainer is handed, and must name in all it writes."""
+class Submitted:
+    """The job of a request, and whether an earlier request with the same key made it."""
 
-    job_id: str
-    attempt: int
+    job: Job
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Some of a job's events, and whether they end its history as it stands."""
+
+    events: list[Event]
+    over: bool
 
 
 class JobStore:
-    """Jobs and their metrics, as rows."""
+    """Jobs, and what happened to them, as rows."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    # What callers of the service ask.
+    def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Submitted:
+        """Queue a job; it exists once this returns. With a key that was used before, return the
+        job that was made then.
 
-    def submit(self, spec: TrainingSpec) -> Job:
-        """Queue a job; it exists once this returns."""
+        Raises:
+            Conflict: the key was used before for another request.
+        """
+        document = request.model_dump_json()
+        spec = TrainingSpec.model_validate_json(
+            request.model_dump_json(include=set(TrainingSpec.model_fields))
+        )
+        options = JobOptions.model_validate(
+            request.model_dump(include=set(JobOptions.model_fields))
+        )
         row = JobRow(
             id=f"job_{ULID()}",
             name=spec.name,
             spec=spec.model_dump(mode="json"),
+            options=options.model_dump(mode="json"),
+            rank=-options.priority,
+            idempotency_key=idempotency_key,
+            request_sha256=sha256(document.encode()).hexdigest(),
             status="queued",
-            created_at=_now(),
+            not_before=options.not_before,
+            created_at=datetime.now(UTC),
         )
         with self._database.write() as session:
+            if idempotency_key is not None:
+                earlier = session.scalar(
+                    select(JobRow).where(JobRow.idempotency_key == idempotency_key)
+                )
+                if earlier is not None:
+                    if earlier.request_sha256 != row.request_sha256:
+                        raise Conflict(
+                            f"the Idempotency-Key {idempotency_key!r} was used before, for another "
+                            f"request (job {earlier.id}); use a new key for a new request"
+                        )
+                    return Submitted(_job(earlier), replayed=True)
             session.add(row)
-        return _job(row)
+            session.flush()
+            history.append(session, row.id, [Happening("status", {"status": "queued"})])
+        return Submitted(_job(row), replayed=False)
 
     def fetch(self, job_id: str) -> Job:
         """Return the job.
 
         Raises:
-            NotFound: there is none of this id.
+            NotFound: there is none of this id; as every method below.
         """
         with self._database.read() as session:
             return _job(_row(session, job_id))
@@ -74,11 +109,7 @@ class JobStore:
     def page(
         self, status: Status | None, name: str | None, limit: int, after: str | None
     ) -> Page[Job]:
-        """Return up to `limit` jobs, the newest first, from the one that follows job `after`.
-
-        Raises:
-            NotFound: there is no job `after`.
-        """
+        """Return up to `limit` jobs, the newest first, from the one that follows job `after`."""
         with self._database.read() as session:
             query = select(JobRow).order_by(JobRow.seq.desc()).limit(limit + 1)
             if status:
@@ -91,139 +122,108 @@ class JobStore:
         more = len(jobs) > limit
         return Page(data=jobs[:limit], next=jobs[limit - 1].id if more else None)
 
-    def metrics(self, job_id: str, level: str | None, limit: int, after: int) -> Page[MetricRecord]:
-        """Return up to `limit` reports of the job, the oldest first, with ids above `after`.
-
-        Raises:
-            NotFound: there is no such job.
-        """
+    def attempts(self, job_id: str) -> list[Attempt]:
+        """Return the job's attempts, the first first."""
         with self._database.read() as session:
             _row(session, job_id)
-            query = (
-                select(MetricRow)
-                .where(MetricRow.job_id == job_id, MetricRow.id > after)
-                .order_by(MetricRow.id)
-                .limit(limit + 1)
+            rows = session.scalars(
+                select(AttemptRow).where(AttemptRow.job_id == job_id).order_by(AttemptRow.attempt)
             )
-            if level:
-                query = query.where(MetricRow.level == level)
-            records = [_metric(row) for row in session.scalars(query)]
-        more = len(records) > limit
-        return Page(data=records[:limit], next=str(records[limit - 1].id) if more else None)
+            return [Attempt.model_validate(row, from_attributes=True) for row in rows]
+
+    def events(self, job_id: str, after: int, limit: int) -> Passage:
+        """Return up to `limit` events of the job, the oldest first, with ids above `after`."""
+        with self._database.read() as session:
+            status = _row(session, job_id).status
+            events = history.read(session, job_id, after, limit)
+        return Passage(events, over=status in ENDED and len(events) < limit)
+
+    def metrics(self, job_id: str, level: str | None, limit: int, after: int) -> Page[MetricRecord]:
+        """Return up to `limit` reports of the job, the oldest first, with ids above `after`."""
+        kinds = tuple(kind for kind in METRICS if level in (kind, None))
+        with self._database.read() as session:
+            _row(session, job_id)
+            events = history.read(session, job_id, after, limit + 1, kinds)
+        more = len(events) > limit
+        records = [MetricRecord.of(event) for event in events[:limit]]
+        return Page(data=records, next=str(records[-1].id) if more else None)
+
+    def logs(self, job_id: str, limit: int, after: int) -> Page[LogRecord]:
+        """Return up to `limit` lines of the job's log, the oldest first, with ids above `after`."""
+        with self._database.read() as session:
+            _row(session, job_id)
+            events = history.read(session, job_id, after, limit + 1, ("log",))
+        more = len(events) > limit
+        records = [LogRecord.of(event) for event in events[:limit]]
+        return Page(data=records, next=str(records[-1].id) if more else None)
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a queued job at once; ask a running one to stop before its next step.
+        """Cancel a waiting job at once; ask a running one to stop between two steps.
 
         Raises:
-            NotFound: there is no such job.
-            Conflict: it has ended.
+            Conflict: its status does not allow it; as the three methods below.
+        """
+        return self._do(job_id, "cancel", wish="cancel")
+
+    def pause(self, job_id: str) -> Job:
+        """Take a waiting job out of the line; ask a running one to save its state and stop."""
+        return self._do(job_id, "pause", wish="pause")
+
+    def resume(self, job_id: str) -> Job:
+        """Put a paused job back into the queue."""
+        return self._do(job_id, "resume")
+
+    def retry(self, job_id: str) -> Job:
+        """Put a failed or cancelled job back into the queue, where it left off, its crashes
+        forgiven."""
+        return self._do(job_id, "retry", crashes=0, not_before=None)
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job that does not run, with all that happened to it, but not its model.
+
+        Raises:
+            Conflict: it runs.
         """
         with self._database.write() as session:
-            ended = _update(job_id, "queued").values(status="cancelled", finished_at=_now())
-            asked = _update(job_id, "running").values(cancel_requested=True)
-            if not (_changed(session, ended) or _changed(session, asked)):
-                state = _row(session, job_id).status
+            deleted = session.scalar(
+                delete(JobRow)
+                .where(JobRow.id == job_id, JobRow.status != "running")
+                .returning(JobRow.id)
+            )
+            if deleted is None:
+                _row(session, job_id)
+                raise Conflict(f"job {job_id} is running; cancel it first")
+
+    def _do(self, job_id: str, verb: Verb, wish: Wish | None = None, **values: Any) -> Job:
+        sources = [status for status in EDGES[verb] if status != "running"]
+        with self._database.write() as session:
+            if not move(session, job_id, verb, sources, **values) and not (
+                wish and _wish(session, job_id, wish)
+            ):
+                row = _row(session, job_id)
+                asked = " and being cancelled" if row.wish == "cancel" else ""
                 raise Conflict(
-                    f"job {job_id} is {state}; only a queued or running one can be cancelled"
+                    f"job {job_id} is {row.status}{asked}; one can {verb} only a job that is "
+                    f"{' or '.join(EDGES[verb])}"
                 )
+            session.expire_all()
             return _job(_row(session, job_id))
 
-    # What the scheduler and the trainers ask.
 
-    def claim(self) -> Claim | None:
-        """Take the job that waits longest, if one does, for a new attempt."""
-        oldest = (
-            select(JobRow.id)
-            .where(JobRow.status == "queued")
-            .order_by(JobRow.seq)
-            .limit(1)
-            .scalar_subquery()
+def _wish(session: Session, job_id: str, wish: Wish) -> bool:
+    """Ask `wish` of a running job. The time it has for it starts with the first asking, and a
+    cancellation is not taken back."""
+    asked = session.execute(
+        update(JobRow)
+        .where(
+            JobRow.id == job_id,
+            JobRow.status == "running",
+            or_(JobRow.wish.is_(None), JobRow.wish != "cancel", literal(wish) == "cancel"),
         )
-        with self._database.write() as session:
-            row = session.execute(
-                update(JobRow)
-                .where(JobRow.id == oldest)
-                .values(
-                    status="running",
-                    attempt=JobRow.attempt + 1,
-                    cancel_requested=False,
-                    started_at=_now(),
-                    epoch=0,
-                    step=0,
-                    metrics={},
-                )
-                .returning(JobRow.id, JobRow.attempt)
-            ).one_or_none()
-        return Claim(*row) if row else None
-
-    def begin(self, claim: Claim, device: str, steps: int) -> None:
-        """Note that the claim's data is loaded and its first step begins.
-
-        Raises:
-            LostClaim: as every method below.
-        """
-        with self._database.write() as session:
-            _take(session, claim, device=device, steps=steps, training_at=_now())
-
-    def report(self, claim: Claim, reports: Sequence[Report]) -> bool:
-        """Write down `reports`; return whether the job is wanted any longer."""
-        with self._database.write() as session:
-            row = _mine(session, claim)
-            now = _now()
-            for report in reports:
-                session.add(
-                    MetricRow(
-                        job_id=row.id,
-                        level=report.level,
-                        epoch=report.epoch,
-                        step=report.step,
-                        values=report.values,
-                        created_at=now,
-                    )
-                )
-                row.step = report.step
-                row.metrics = row.metrics | report.values
-                if report.level == "epoch":
-                    row.epoch = report.epoch
-            return not row.cancel_requested
-
-    def succeed(self, claim: Claim, manifest: Manifest, directory: str) -> ModelRef:
-        """End the job well and register its model, in one transaction."""
-        with self._database.write() as session:
-            row = _mine(session, claim)
-            version = registry.add_version(session, row.name, claim.job_id, directory, manifest)
-            row.status, row.finished_at = "succeeded", _now()
-            row.model_version = version
-            row.metrics = row.metrics | manifest.metrics
-            return ModelRef(name=row.name, version=version)
-
-    def fail(self, claim: Claim, error: JobError) -> None:
-        """End the job with what went wrong."""
-        with self._database.write() as session:
-            _take(session, claim, status="failed", error=error.model_dump(), finished_at=_now())
-
-    def finish_cancelled(self, claim: Claim) -> None:
-        """End the job as its caller wished."""
-        with self._database.write() as session:
-            _take(session, claim, status="cancelled", finished_at=_now())
-
-    def requeue_running(self) -> int:
-        """Put every running job back into the queue; return how many.
-
-        For a service that starts or stops, when no trainer is left to finish them. What those
-        attempts have measured goes: the next one starts afresh.
-        """
-        with self._database.write() as session:
-            rows = session.scalars(select(JobRow).where(JobRow.status == "running")).all()
-            for row in rows:
-                row.status = "cancelled" if row.cancel_requested else "queued"
-                row.finished_at = _now() if row.cancel_requested else None
-                session.execute(delete(MetricRow).where(MetricRow.job_id == row.id))
-            return len(rows)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+        .values(wish=wish, wish_at=func.coalesce(JobRow.wish_at, datetime.now(UTC)))
+        .returning(JobRow.id)
+    )
+    return asked.one_or_none() is not None
 
 
 def _row(session: Session, job_id: str) -> JobRow:
@@ -233,42 +233,14 @@ def _row(session: Session, job_id: str) -> JobRow:
     return row
 
 
-def _update(job_id: str, status: Status) -> Update:
-    return update(JobRow).where(JobRow.id == job_id, JobRow.status == status)
-
-
-def _changed(session: Session, statement: Update) -> bool:
-    return session.execute(statement.returning(JobRow.id)).one_or_none() is not None
-
-
-def _take(session: Session, claim: Claim, **values: Any) -> None:
-    statement = _update(claim.job_id, "running").where(JobRow.attempt == claim.attempt)
-    if not _changed(session, statement.values(**values)):
-        raise LostClaim(f"attempt {claim.attempt} of {claim.job_id} is over")
-
-
-def _mine(session: Session, claim: Claim) -> JobRow:
-    """Return the claim's row, which no other writer can change before this session commits."""
-    row = session.scalar(
-        select(JobRow)
-        .where(
-            JobRow.id == claim.job_id, JobRow.status == "running", JobRow.attempt == claim.attempt
-        )
-        .with_for_update()
-    )
-    if row is None:
-        raise LostClaim(f"attempt {claim.attempt} of {claim.job_id} is over")
-    return row
-
-
 def _job(row: JobRow) -> Job:
     spec = TrainingSpec.model_validate(row.spec)
     return Job(
         id=row.id,
         name=row.name,
         status=row.status,
+        wish=row.wish,
         attempt=row.attempt,
-        cancel_requested=row.cancel_requested,
         device=row.device,
         progress=Progress(
             epoch=row.epoch,
@@ -281,6 +253,8 @@ def _job(row: JobRow) -> Job:
         error=JobError.model_validate(row.error) if row.error else None,
         model=ModelRef(name=row.name, version=row.model_version) if row.model_version else None,
         spec=spec,
+        options=JobOptions.model_validate(row.options),
+        not_before=row.not_before,
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -288,18 +262,8 @@ def _job(row: JobRow) -> Job:
 
 
 def _eta(row: JobRow) -> float | None:
-    if row.status != "running" or not (row.step and row.steps and row.training_at):
+    done = row.step - row.training_step
+    if row.status != "running" or not (done > 0 and row.steps and row.training_at):
         return None
-    seconds_per_step = (_now() - row.training_at).total_seconds() / row.step
+    seconds_per_step = (datetime.now(UTC) - row.training_at).total_seconds() / done
     return round(seconds_per_step * (row.steps - row.step), 1)
-
-
-def _metric(row: MetricRow) -> MetricRecord:
-    return MetricRecord(
-        id=row.id,
-        level=row.level,
-        epoch=row.epoch,
-        step=row.step,
-        values=row.values,
-        created_at=row.created_at,
-    )

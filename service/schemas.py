@@ -1,17 +1,16 @@
 """Request and response bodies that are not already `ml.specs`."""
 
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from ml.artifacts import LinearFormula, Parameter
 from ml.inference import Prediction
 from ml.inputs import PixelRange
 from ml.specs import TrainingSpec
 from ml.strict import Strict
-
-Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+from service.states import Status, Wish
 
 Item = TypeVar("Item")
 
@@ -20,6 +19,31 @@ class Body(BaseModel):
     """The base of every response."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+
+class JobOptions(Strict):
+    """How a job is run, which does not change what it learns."""
+
+    priority: int = Field(default=0, ge=-1000, le=1000, description="The highest runs first.")
+    not_before: Annotated[AwareDatetime, Field(strict=False)] | None = Field(
+        default=None, description="The earliest start, RFC 3339 with a time zone."
+    )
+    timeout_seconds: float | None = Field(
+        default=None, gt=0, le=1e9, description="How long one attempt may run."
+    )
+    max_attempts: int = Field(
+        default=3, ge=1, le=100_000, description="Attempts that may end in a crash, the last fails."
+    )
+    checkpoint_seconds: float = Field(
+        default=30.0, gt=0, le=1e9, description="At most so long from checkpoint to checkpoint ..."
+    )
+    checkpoint_epochs: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="... and at most so many epochs."
+    )
+
+
+class JobRequest(TrainingSpec, JobOptions):
+    """A training run, and how to run it."""
 
 
 class Page(Body, Generic[Item]):
@@ -43,7 +67,14 @@ class JobError(Body):
     """Why a job failed."""
 
     kind: Literal[
-        "invalid", "data_unavailable", "diverged", "out_of_memory", "trainer_died", "internal"
+        "invalid",
+        "data_unavailable",
+        "diverged",
+        "out_of_memory",
+        "storage",
+        "timeout",
+        "trainer_died",
+        "internal",
     ]
     message: str
     traceback: str | None = None
@@ -62,17 +93,41 @@ class Job(Body):
     id: str
     name: str
     status: Status
+    wish: Wish | None = Field(description="What is asked of it while it runs.")
     attempt: int
-    cancel_requested: bool
     device: str | None = Field(description="Where it runs or ran.")
     progress: Progress
     metrics: dict[str, float] = Field(description="The newest of each figure.")
     error: JobError | None
     model: ModelRef | None = Field(description="What it made.")
     spec: TrainingSpec = Field(description="What was asked for, defaults filled in.")
+    options: JobOptions
+    not_before: datetime | None = Field(description="Queued, it does not start earlier.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class Attempt(Body):
+    """One try at a job."""
+
+    attempt: int
+    trainer: str
+    started_at: datetime
+    heartbeat_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+
+
+class Event(Body):
+    """Something that happened to a job."""
+
+    id: int
+    kind: Literal["status", "log", "step", "epoch"]
+    epoch: int | None
+    step: int | None
+    data: dict[str, Any]
+    created_at: datetime
 
 
 class MetricRecord(Body):
@@ -84,6 +139,25 @@ class MetricRecord(Body):
     step: int
     values: dict[str, float]
     created_at: datetime
+
+    @classmethod
+    def of(cls, event: Event) -> "MetricRecord":
+        """Return the report that `event` is."""
+        return cls.model_validate(event.model_dump() | {"level": event.kind, "values": event.data})
+
+
+class LogRecord(Body):
+    """One line of a job's log."""
+
+    id: int
+    level: str
+    message: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, event: Event) -> "LogRecord":
+        """Return the line that `event` is."""
+        return cls.model_validate(event.model_dump() | event.data)
 
 
 class Lineage(Body):

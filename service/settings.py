@@ -38,6 +38,25 @@ class Settings(BaseSettings):
         description="Torch threads of each trainer; by default an equal share of the cores that "
         "the web process leaves.",
     )
+    lease_seconds: float = Field(
+        default=30.0,
+        ge=5,
+        description="A job is taken from an attempt that was not heard of for so long.",
+    )
+    retry_seconds: float = Field(
+        default=1.0, ge=0, description="The wait after a job's first crash; it doubles each time."
+    )
+    grace_seconds: float = Field(
+        default=10.0,
+        ge=2,
+        description="The time a trainer has to do what is asked of it, and the service to stop.",
+    )
+    keep_checkpoints: int = Field(default=2, ge=1, description="Of a job that has not ended.")
+    keep_days: float = Field(
+        default=7.0,
+        ge=0,
+        description="How long checkpoints and step metrics of an ended job are kept.",
+    )
     max_parameters: int = Field(
         default=100_000_000, ge=1, description="Learned numbers a model may have."
     )
@@ -54,9 +73,19 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'epochd.db'}"
 
     @property
+    def patience_seconds(self) -> float:
+        """How long a trainer is waited for before it is killed, so that all is over in time."""
+        return 0.7 * self.grace_seconds
+
+    @property
     def models_dir(self) -> Path:
         """Where trained models are kept, a directory each."""
         return self.data_dir.resolve() / "models"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Where the states of half-done jobs are kept, a directory each."""
+        return self.data_dir.resolve() / "checkpoints"
 
     @property
     def datasets_dir(self) -> Path:

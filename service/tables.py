@@ -56,6 +56,7 @@ class JobRow(Table):
 
     __tablename__ = "jobs"
     __table_args__ = (
+        Index(None, "status", "rank", "seq"),
         Index(None, "status", "seq"),
         Index(None, "name", "seq"),
         {"sqlite_autoincrement": True},
@@ -66,10 +67,24 @@ class JobRow(Table):
     id: Mapped[str] = mapped_column(String(40), unique=True)
     name: Mapped[str] = mapped_column(String(64))
     spec: Mapped[dict[str, Any]]
+    options: Mapped[dict[str, Any]]
+    """How it is run, which does not change what it learns."""
+    rank: Mapped[int] = mapped_column(default=0)
+    """The priority, negated: the lowest is claimed first."""
+    idempotency_key: Mapped[str | None] = mapped_column(String(255), index=True, unique=True)
+    request_sha256: Mapped[str] = mapped_column(String(64))
     status: Mapped[str] = mapped_column(String(16))
+    wish: Mapped[str | None] = mapped_column(String(16))
+    """What is asked of it while it runs."""
+    wish_at: Mapped[datetime | None]
+    not_before: Mapped[datetime | None]
+    """Queued, it is not claimed earlier: a scheduled start, or the wait after a crash."""
     attempt: Mapped[int] = mapped_column(default=0)
     """Which try runs now, or ran last; each write of a trainer names its own."""
-    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    lease_expires_at: Mapped[datetime | None]
+    """Running, it is taken from an attempt that has not been heard of by then."""
+    crashes: Mapped[int] = mapped_column(default=0)
+    """Attempts that ended without a word, since it was submitted or retried by hand."""
     device: Mapped[str | None] = mapped_column(String(16))
     epoch: Mapped[int] = mapped_column(default=0)
     step: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -82,22 +97,49 @@ class JobRow(Table):
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     training_at: Mapped[datetime | None]
-    """When the data was loaded and the first step began."""
+    """When this attempt's data was loaded and its first step began ..."""
+    training_step: Mapped[int] = mapped_column(BigInteger, default=0)
+    """... after so many steps of earlier attempts."""
     finished_at: Mapped[datetime | None]
 
 
-class MetricRow(Table):
-    """One report of a running job."""
+class AttemptRow(Table):
+    """One try at a job, kept for whoever asks what happened."""
 
-    __tablename__ = "metrics"
-    __table_args__ = (Index(None, "job_id", "id"), {"sqlite_autoincrement": True})
+    __tablename__ = "attempts"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    trainer: Mapped[str] = mapped_column(String(64))
+    started_at: Mapped[datetime]
+    heartbeat_at: Mapped[datetime]
+    """When it was heard of last."""
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(32))
+
+
+class EventRow(Table):
+    """Something that happened to a job: its history, in order, is its events.
+
+    A metric is written once for each step or epoch, by whichever attempt gets there first; an
+    attempt that resumes and passes it again finds it there.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index(None, "job_id", "id"),
+        UniqueConstraint("job_id", "kind", "step"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
-    level: Mapped[str] = mapped_column(String(8))
-    epoch: Mapped[int]
-    step: Mapped[int] = mapped_column(BigInteger)
-    values: Mapped[dict[str, float]]
+    kind: Mapped[str] = mapped_column(String(8))
+    """status, log, or the level of a metric: step, epoch."""
+    epoch: Mapped[int | None]
+    step: Mapped[int | None] = mapped_column(BigInteger)
+    """Of a metric only."""
+    data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
 
 
@@ -110,7 +152,8 @@ class ModelVersionRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     name: Mapped[str] = mapped_column(String(64))
     version: Mapped[int]
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    job_id: Mapped[str] = mapped_column(String(40), unique=True)
+    """Which made it; it may be deleted since."""
     directory: Mapped[str] = mapped_column(String(255))
     """Of the artifact, below the models directory."""
     manifest: Mapped[dict[str, Any]]

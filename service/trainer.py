@@ -5,165 +5,225 @@ standard output; when the input ends, so does it, whatever it is doing, so that 
 the service. All else it has to say goes into the job's row.
 """
 
+import ctypes
 import json
 import logging
 import os
+import shutil
+import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from queue import Empty, SimpleQueue
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
 from typing import BinaryIO
 
 import torch
 from pydantic import BaseModel
 
-from ml import datasets, training
-from ml.artifacts import save_model
+from ml import checkpoints, datasets, faults, training
+from ml.artifacts import Manifest, save_model
 from ml.evaluation import evaluate
 from ml.losses import LOSSES
-from ml.training import Report, Run
+from ml.training import Run
+from service.attempts import AttemptStore, Claim, LostClaim, Work
 from service.database import Database
-from service.failures import explain
-from service.jobs import Claim, JobStore, LostClaim
+from service.failures import TimedOut, explain
+from service.reporter import LogHandler, Reporter
+from service.schemas import JobError, JobOptions
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 0.25
+DRAIN = "drain"
+"""The line that asks a trainer to save its state and give its job back to the queue."""
 
 
-class Stopped(Exception):
-    """The job is not wanted any more."""
+class Interrupted(Exception):
+    """The attempt ends between two steps, as was wished, or because the service stops."""
 
 
-def run_attempt(claim: Claim, jobs: JobStore, settings: Settings, auto_device: str) -> None:
-    """Do one attempt at a job, and write into its row how it ended."""
-    try:
-        _train(claim, jobs, settings, auto_device)
-    except Stopped:
-        jobs.finish_cancelled(claim)
-    except LostClaim:
-        raise
-    except Exception as error:
-        logger.exception("attempt %d of %s failed", claim.attempt, claim.job_id)
-        jobs.fail(claim, explain(error))
+class Attempt:
+    """One attempt at a job, from its claim to its end."""
 
-
-def _train(claim: Claim, jobs: JobStore, settings: Settings, auto_device: str) -> None:
-    spec = jobs.fetch(claim.job_id).spec
-    device = torch.device(auto_device if spec.device == "auto" else spec.device)
-    data = datasets.load(spec.dataset, spec.split, settings.datasets_dir)
-    model = training.build(spec, data)
-    jobs.begin(claim, str(device), spec.epochs * training.steps_per_epoch(spec, data))
-    run = Run(model, data, spec, device)
-    with Reporter(jobs, claim) as reporter:
-        for report in training.fit(run, reporter.stop_if_unwanted):
-            reporter.add(report)
-    metrics = {}
-    if data.test is not None:
-        figures = evaluate(model, data.test.to(device), data.signature, LOSSES[spec.loss])
-        metrics = {f"test_{name}": figure for name, figure in figures.items()}
-    directory = f"{claim.job_id}-{claim.attempt}"
-    manifest = save_model(
-        settings.models_dir / directory,
-        model,
-        spec,
-        data.signature,
-        metrics,
-        data.fingerprint(),
-        device,
-    )
-    jobs.succeed(claim, manifest, directory)
-
-
-class Reporter:
-    """Writes reports down off the training path, several in one transaction.
-
-    While it is entered it also watches, with every write, for the wish to cancel. What went wrong
-    in its thread is raised where it is left.
-    """
-
-    def __init__(self, jobs: JobStore, claim: Claim) -> None:
-        self._jobs = jobs
+    def __init__(
+        self, claim: Claim, attempts: AttemptStore, settings: Settings, draining: threading.Event
+    ) -> None:
         self._claim = claim
-        self._reports: SimpleQueue[Report] = SimpleQueue()
-        self._over = threading.Event()
-        self._unwanted = threading.Event()
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._attempts = attempts
+        self._settings = settings
+        self._draining = draining
+        self._reporter = Reporter(attempts, claim)
+        self._checkpoints = settings.checkpoints_dir / claim.job_id
 
-    def add(self, report: Report) -> None:
-        """Have `report` written soon."""
-        self._reports.put(report)
-
-    def stop_if_unwanted(self, run: Run) -> None:
-        """Do nothing while the job is wanted.
+    def run(self, auto_device: str) -> JobError | None:
+        """Do it, write into the job's row how it ended, and return what went wrong.
 
         Raises:
-            Stopped: it is not any more.
+            LostClaim: the job was taken away meanwhile.
         """
-        if self._unwanted.is_set():
-            raise Stopped
-
-    def __enter__(self) -> "Reporter":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        if self._error:
-            raise self._error
-
-    def _run(self) -> None:
         try:
-            while not self._over.wait(FLUSH_SECONDS):
-                self._flush()
-            self._flush()
+            work = self._attempts.work(self._claim)
+            with self._reporter, _logging_to(self._reporter):
+                directory, manifest = self._train(work, auto_device)
+        except Interrupted:
+            self._attempts.release(self._claim)
+        except LostClaim:
+            raise
         except Exception as error:
-            self._error = error
-            self._unwanted.set()
+            logger.exception("attempt %d of %s failed", self._claim.attempt, self._claim.job_id)
+            explanation = explain(error)
+            self._attempts.fail(self._claim, explanation)
+            return explanation
+        else:
+            self._register(directory, manifest)
+        return None
 
-    def _flush(self) -> None:
-        if not self._jobs.report(self._claim, list(_drain(self._reports))):
-            self._unwanted.set()
+    def _train(self, work: Work, auto_device: str) -> tuple[Path, Manifest]:
+        """Train to the end and save the model; return where, and what it is."""
+        spec = work.spec
+        device = torch.device(auto_device if spec.device == "auto" else spec.device)
+        data = datasets.load(spec.dataset, spec.split, self._settings.datasets_dir)
+        faults.reach("data loaded")
+        run = Run(training.build(spec, data), data, spec, device)
+        if (state := checkpoints.load_newest(self._checkpoints, device)) is not None:
+            run.load_state_dict(state)
+        step, steps = run.progress.step, spec.epochs * training.steps_per_epoch(spec, data)
+        logger.info(
+            "attempt %d trains on %s, on %d rows, from step %d of %d",
+            *(self._claim.attempt, device, len(data.train), step, steps),
+        )
+        self._attempts.begin(self._claim, str(device), step, steps)
+        pulse = Pulse(work.options, run.progress.epoch)
+        for report in training.fit(run, lambda run: self._between_steps(run, pulse)):
+            self._reporter.report(report)
+        metrics = {}
+        if data.test is not None:
+            figures = evaluate(run.model, data.test.to(device), data.signature, LOSSES[spec.loss])
+            metrics = {f"test_{name}": figure for name, figure in figures.items()}
+        directory = self._settings.models_dir / f"{self._claim.job_id}-{self._claim.attempt}"
+        manifest = save_model(
+            directory, run.model, spec, data.signature, metrics, data.fingerprint(), device
+        )
+        faults.reach("artifact renamed")
+        return directory, manifest
 
-
-def _drain(queue: "SimpleQueue[Report]") -> Iterator[Report]:
-    while True:
+    def _register(self, directory: Path, manifest: Manifest) -> None:
         try:
-            yield queue.get_nowait()
-        except Empty:
-            return
+            self._attempts.succeed(self._claim, manifest, directory.name)
+        except LostClaim:
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+        shutil.rmtree(self._checkpoints, ignore_errors=True)
+
+    def _between_steps(self, run: Run, pulse: "Pulse") -> None:
+        wish = self._reporter.wish()
+        if wish == "cancel":
+            raise Interrupted
+        if wish == "pause" or self._draining.is_set():
+            self._save(run)
+            raise Interrupted
+        if (limit := pulse.limit_reached()) is not None:
+            self._save(run)
+            raise TimedOut(limit)
+        if pulse.is_checkpoint_due(run.progress.epoch):
+            self._save(run)
+
+    def _save(self, run: Run) -> None:
+        # What was reported before the checkpoint would not be reported again after it.
+        self._reporter.flush()
+        checkpoints.save(
+            self._checkpoints,
+            self._claim.attempt,
+            run.progress.step,
+            run.state_dict(),
+            self._settings.keep_checkpoints,
+        )
+
+
+class Pulse:
+    """The clock of an attempt."""
+
+    def __init__(self, options: JobOptions, epoch: int) -> None:
+        self._options = options
+        self._started_at = self._saved_at = time.monotonic()
+        self._saved_epoch = epoch
+
+    def limit_reached(self) -> float | None:
+        """Return the time limit, in seconds, if it is reached."""
+        limit = self._options.timeout_seconds
+        over = limit is not None and time.monotonic() - self._started_at >= limit
+        return limit if over else None
+
+    def is_checkpoint_due(self, epoch: int) -> bool:
+        """Return whether a checkpoint is due in `epoch`, which then counts as saved."""
+        now, epochs = time.monotonic(), epoch - self._saved_epoch
+        if now - self._saved_at < self._options.checkpoint_seconds and (
+            self._options.checkpoint_epochs is None or epochs < self._options.checkpoint_epochs
+        ):
+            return False
+        self._saved_at, self._saved_epoch = now, epoch
+        return True
 
 
 class Assignment(BaseModel):
     """What a trainer process is told when it starts."""
 
     settings: Settings
+    parent: int
     auto_device: str
     threads: int
 
 
 def main(argument: str) -> None:
     """Serve attempts until the standard input ends."""
-    replies = _claim_stdout()
-    attempts: SimpleQueue[Claim] = SimpleQueue()
     assignment = Assignment.model_validate_json(argument)
+    _die_with(assignment.parent)
+    replies = _claim_stdout()
+    claims: SimpleQueue[Claim] = SimpleQueue()
+    draining = threading.Event()
     settings = assignment.settings
     torch.set_num_threads(assignment.threads)
     if assignment.auto_device != "cpu":
         torch.zeros(1, device=assignment.auto_device)  # the context takes seconds to set up
-    jobs = JobStore(Database(settings.sqlalchemy_url))
-    threading.Thread(target=_listen, args=(attempts,), daemon=True).start()
+    attempts = AttemptStore(Database(settings.sqlalchemy_url), settings)
+    threading.Thread(target=_listen, args=(claims, draining), daemon=True).start()
     _reply(replies, "ready")
     while True:
-        claim = attempts.get()
+        claim, error = claims.get(), None
         try:
-            run_attempt(claim, jobs, settings, assignment.auto_device)
-        except LostClaim as error:
-            logger.warning("%s", error)
+            error = Attempt(claim, attempts, settings, draining).run(assignment.auto_device)
+        except LostClaim as lost:
+            logger.warning("%s", lost)
+        except Exception:
+            # Its row cannot be written, with a full disk say: the lease will tell.
+            logger.exception("attempt %d of %s could not be ended", claim.attempt, claim.job_id)
         _reply(replies, "done")
+        if error and error.kind == "internal" and assignment.auto_device != "cpu":
+            # Most errors of a GPU stay with the process that met them.
+            return
+
+
+@contextmanager
+def _logging_to(reporter: Reporter) -> Iterator[None]:
+    handler = LogHandler(reporter)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process with the service, even while C code holds everything up;
+    elsewhere than on Linux the end of the standard input has to do."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def _claim_stdout() -> BinaryIO:
@@ -173,9 +233,12 @@ def _claim_stdout() -> BinaryIO:
     return replies
 
 
-def _listen(attempts: "SimpleQueue[Claim]") -> None:
+def _listen(claims: "SimpleQueue[Claim]", draining: threading.Event) -> None:
     for line in sys.stdin:
-        attempts.put(Claim(**json.loads(line)))
+        if line.strip() == DRAIN:
+            draining.set()
+        else:
+            claims.put(Claim(**json.loads(line)))
     os._exit(0)
 
 

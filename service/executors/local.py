@@ -6,11 +6,9 @@ import os
 import sys
 from dataclasses import asdict
 
-from service.jobs import Claim
+from service.attempts import Claim
 from service.settings import Settings
-from service.trainer import Assignment
-
-STOP_SECONDS = 5.0
+from service.trainer import DRAIN, Assignment
 
 
 class TrainerDied(Exception):
@@ -35,7 +33,9 @@ class TrainerProcess:
             TrainerDied: it ended before.
         """
         threads = settings.threads_per_trainer
-        assignment = Assignment(settings=settings, auto_device=auto_device, threads=threads)
+        assignment = Assignment(
+            settings=settings, parent=os.getpid(), auto_device=auto_device, threads=threads
+        )
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -48,13 +48,22 @@ class TrainerProcess:
             start_new_session=True,
         )
         trainer = cls(process)
-        await trainer._reply()
+        try:
+            await trainer._reply()
+        except asyncio.CancelledError:
+            await trainer.stop()
+            raise
         return trainer
 
     @property
     def pid(self) -> int:
         """Its process id."""
         return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.returncode is None
 
     async def run(self, claim: Claim) -> None:
         """Run one attempt to its end, which the trainer writes into the job's row.
@@ -66,10 +75,19 @@ class TrainerProcess:
         self._process.stdin.write(json.dumps(asdict(claim)).encode() + b"\n")
         await self._reply()
 
-    async def stop(self) -> None:
-        """End the process, at once if it must be."""
-        if self._process.returncode is None:
+    def drain(self) -> None:
+        """Ask the trainer to save its state and give its job back to the queue."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{DRAIN}\n".encode())
+
+    def kill(self) -> None:
+        """End the process at once; `run` then tells that it died."""
+        if self.is_alive:
             self._process.kill()
+
+    async def stop(self) -> None:
+        """End the process at once, and wait until it has."""
+        self.kill()
         await self._process.wait()
 
     async def _reply(self) -> None:

@@ -2,17 +2,23 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+from pydantic import Field
 
-from ml.specs import TrainingSpec
 from service.admission import admit
 from service.dependencies import Service
 from service.errors import Conflict, NotFound, problems
-from service.schemas import Job, MetricRecord, Page, Status
+from service.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord, Page
+from service.states import Status
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
+EVENT_STREAM = "text/event-stream"
+EventId = Annotated[int, Field(ge=0, le=2**62)]
+IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
 
 EXAMPLES = {
     "MNIST, all defaults": {"value": {"dataset": {"kind": "mnist"}}},
@@ -67,18 +73,25 @@ EXAMPLES = {
 }
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, responses=problems(Conflict))
 def submit(
-    spec: Annotated[TrainingSpec, Body(openapi_examples=EXAMPLES)],
+    request: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
     response: Response,
     service: Service,
+    idempotency_key: IdempotencyKey = None,
 ) -> Job:
-    """Queue a training job. It survives whatever happens to the service from here on."""
-    admit(spec, service.settings)
-    job = service.jobs.submit(spec)
+    """Queue a training job. It survives whatever happens to the service from here on.
+
+    With an `Idempotency-Key` a request can be sent again without harm: the second answers with the
+    job of the first, and the header `Idempotent-Replayed: true`.
+    """
+    admit(request, service.settings)
+    submitted = service.jobs.submit(request, idempotency_key)
     service.scheduler.nudge()
-    response.headers["Location"] = f"/jobs/{job.id}"
-    return job
+    response.headers["Location"] = f"/jobs/{submitted.job.id}"
+    if submitted.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return submitted.job
 
 
 @router.get("", responses=problems(NotFound))
@@ -105,13 +118,84 @@ def get_metrics(
     service: Service,
     level: Literal["epoch", "step"] | None = None,
     limit: Limit = 1000,
-    after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    after: EventId = 0,
 ) -> Page[MetricRecord]:
     """The loss history, the oldest first."""
     return service.jobs.metrics(job_id, level, limit, after)
 
 
+@router.get("/{job_id}/logs", responses=problems(NotFound))
+def get_logs(
+    job_id: str, service: Service, limit: Limit = 1000, after: EventId = 0
+) -> Page[LogRecord]:
+    """What its trainers had to say, the oldest first."""
+    return service.jobs.logs(job_id, limit, after)
+
+
+@router.get("/{job_id}/attempts", responses=problems(NotFound))
+def get_attempts(job_id: str, service: Service) -> Page[Attempt]:
+    """Every try at it: which trainer, from when to when, and how it ended."""
+    return Page(data=service.jobs.attempts(job_id), next=None)
+
+
+@router.get(
+    "/{job_id}/events",
+    response_class=StreamingResponse,
+    responses=problems(NotFound)
+    | {
+        200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}},
+        204: {"description": "It has ended, and you have seen it all."},
+    },
+)
+async def get_events(
+    job_id: str, service: Service, last_event_id: Annotated[EventId | None, Header()] = None
+) -> Response:
+    """Server-sent events: its history from the start, or after `Last-Event-ID`, and all that
+    happens until it ends.
+
+    An event's name is `status`, `log`, `step` or `epoch`; its data is a JSON object.
+    """
+    last = last_event_id or 0
+    page = await run_in_threadpool(service.jobs.events, job_id, last, 1)
+    if last_event_id is not None and page.over and not page.events:
+        # What a browser needs to hear to connect no more.
+        return Response(status_code=204)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(
+        service.feeds.watch(job_id, last), headers=headers, media_type=EVENT_STREAM
+    )
+
+
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))
 def cancel(job_id: str, service: Service) -> Job:
-    """Cancel a queued job, or stop a running one between two steps."""
+    """Cancel a waiting job, or stop a running one between two steps."""
     return service.jobs.cancel(job_id)
+
+
+@router.post("/{job_id}/pause", status_code=202, responses=problems(NotFound, Conflict))
+def pause(job_id: str, service: Service) -> Job:
+    """Take a queued job out of the line, or have a running one save its state and stop."""
+    return service.jobs.pause(job_id)
+
+
+@router.post("/{job_id}/resume", status_code=202, responses=problems(NotFound, Conflict))
+def resume(job_id: str, service: Service) -> Job:
+    """Put a paused job back into the queue; it goes on where it stopped."""
+    job = service.jobs.resume(job_id)
+    service.scheduler.nudge()
+    return job
+
+
+@router.post("/{job_id}/retry", status_code=202, responses=problems(NotFound, Conflict))
+def retry(job_id: str, service: Service) -> Job:
+    """Put a failed or cancelled job back into the queue; it goes on from its last checkpoint."""
+    job = service.jobs.retry(job_id)
+    service.scheduler.nudge()
+    return job
+
+
+@router.delete("/{job_id}", status_code=204, responses=problems(NotFound, Conflict))
+def delete(job_id: str, service: Service) -> None:
+    """Forget a job that does not run: its row, its history and its files, but not its model."""
+    service.jobs.delete(job_id)
+    service.retention.forget(job_id)

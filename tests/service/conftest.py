@@ -1,13 +1,22 @@
-"""A real app on a real SQLite file, spoken to through httpx."""
+"""A real app on a real SQLite file, spoken to through httpx; and its stores, spoken to directly."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
+from ml import datasets, training
+from ml.artifacts import Manifest, save_model
+from ml.specs import TrainingSpec
 from service.app import create_app
+from service.attempts import AttemptStore, Claim
+from service.database import Database
+from service.jobs import JobStore
+from service.schemas import JobRequest
 from service.settings import Settings
+from tests.conftest import LINE
 
 
 @pytest.fixture
@@ -20,3 +29,42 @@ def client(settings: Settings) -> Iterator[TestClient]:
     """A service without trainers: jobs stay queued."""
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path}/epochd.db")
+    database.migrate()
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def jobs(database: Database) -> JobStore:
+    return JobStore(database)
+
+
+@pytest.fixture
+def attempts(database: Database, settings: Settings) -> AttemptStore:
+    return AttemptStore(database, settings)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    spec = TrainingSpec.model_validate(LINE)
+    data = datasets.load(spec.dataset, spec.split, tmp_path)
+    model = training.build(spec, data)
+    cpu = torch.device("cpu")
+    return save_model(
+        tmp_path / "model", model, spec, data.signature, {"test_r2": 0.9}, "0" * 64, cpu
+    )
+
+
+def submitted(jobs: JobStore, **options: object) -> str:
+    return jobs.submit(JobRequest.model_validate(LINE | options)).job.id
+
+
+def claimed(attempts: AttemptStore) -> Claim:
+    claim = attempts.claim("a trainer")
+    assert claim is not None
+    return claim

@@ -1,111 +1,77 @@
-"""The job's life, step by step, on a real SQLite file."""
+"""Jobs as those see them who submit and watch them, on a real SQLite file."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-import torch
 
-from ml import datasets, training
-from ml.artifacts import Manifest, save_model
 from ml.specs import TrainingSpec
 from ml.training import Report
+from service.attempts import AttemptStore, Claim
 from service.database import Database
 from service.errors import Conflict, NotFound
-from service.jobs import Claim, JobStore, LostClaim
-from service.registry import ModelRegistry
-from service.schemas import JobError
+from service.history import Happening
+from service.jobs import JobStore
+from service.schemas import JobError, JobOptions, JobRequest
+from service.states import EDGES, ENDED, Status
+from service.tables import EventRow
 from tests.conftest import LINE
+from tests.service.conftest import claimed, submitted
 
-SPEC = TrainingSpec.model_validate(LINE)
-FIRST_EPOCH = Report("epoch", 1, 10, {"train_loss": 0.5})
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/epochd.db")
-    database.migrate()
-    yield database
-    database.close()
+REQUEST = JobRequest.model_validate(LINE)
 
 
-@pytest.fixture
-def jobs(database: Database) -> JobStore:
-    return JobStore(database)
-
-
-@pytest.fixture
-def manifest(tmp_path: Path) -> Manifest:
-    data = datasets.load(SPEC.dataset, SPEC.split, tmp_path)
-    model = training.build(SPEC, data)
-    return save_model(
-        tmp_path / "model", model, SPEC, data.signature, {"test_r2": 0.9}, "0" * 64, CPU
-    )
-
-
-CPU = torch.device("cpu")
-
-
-def claimed(jobs: JobStore) -> Claim:
-    claim = jobs.claim()
-    assert claim is not None
-    return claim
+def happenings(*reports: Report) -> list[Happening]:
+    return [Happening.of_report(report) for report in reports]
 
 
 def test_a_submitted_job_is_queued_with_its_defaults_filled_in(jobs: JobStore) -> None:
-    job = jobs.fetch(jobs.submit(SPEC).id)
+    job = jobs.fetch(submitted(jobs, priority=5))
     assert (job.status, job.attempt, job.progress.epochs) == ("queued", 0, 200)
-    assert job.spec == SPEC
+    assert job.spec == TrainingSpec.model_validate(LINE)
+    assert job.options == JobOptions(priority=5)
     assert job.created_at.tzinfo is not None
 
 
-def test_jobs_are_claimed_in_the_order_they_came(jobs: JobStore) -> None:
-    submitted = [jobs.submit(SPEC).id for _ in range(5)]
-    assert [claimed(jobs).job_id for _ in range(5)] == submitted
-    assert jobs.claim() is None
+def test_a_key_makes_one_job_of_equal_requests(jobs: JobStore) -> None:
+    first, again = (jobs.submit(REQUEST, "key") for _ in range(2))
+    assert first.job == again.job
+    assert (first.replayed, again.replayed) == (False, True)
+    assert jobs.submit(REQUEST, "another key").job.id != first.job.id
+    other = JobRequest.model_validate(LINE | {"seed": 1})
+    with pytest.raises(Conflict, match="was used before, for another request"):
+        jobs.submit(other, "key")
+    assert len(jobs.page(None, None, 10, None).data) == 2
 
 
-def test_no_job_is_claimed_twice_by_claimers_at_once(jobs: JobStore) -> None:
-    submitted = {jobs.submit(SPEC).id for _ in range(40)}
-    with ThreadPoolExecutor(8) as pool:
-        claims = list(pool.map(lambda _: jobs.claim(), range(60)))
-    taken = [claim.job_id for claim in claims if claim]
-    assert len(taken) == 40
-    assert set(taken) == submitted
-
-
-def test_reports_become_metrics_and_progress(jobs: JobStore) -> None:
-    job_id = jobs.submit(SPEC).id
-    claim = claimed(jobs)
-    jobs.begin(claim, "cpu", steps=2000)
-    assert jobs.report(claim, [Report("step", 1, 5, {"loss": 0.7}), FIRST_EPOCH])
-    job = jobs.fetch(job_id)
-    assert job.metrics == {"loss": 0.7, "train_loss": 0.5}
-    assert (job.progress.epoch, job.progress.step, job.progress.steps) == (1, 10, 2000)
-    assert job.progress.eta_seconds is not None
-    records = jobs.metrics(job_id, None, 10, 0)
-    assert [(r.level, r.step, r.values) for r in records.data] == [
-        ("step", 5, {"loss": 0.7}),
-        ("epoch", 10, {"train_loss": 0.5}),
-    ]
-
-
-def test_metrics_page_by_level_and_id(jobs: JobStore) -> None:
-    job_id = jobs.submit(SPEC).id
-    claim = claimed(jobs)
-    jobs.report(claim, [Report("step", 1, n, {"loss": float(n)}) for n in range(1, 8)])
-    jobs.report(claim, [FIRST_EPOCH])
+def test_metrics_page_by_level_and_id(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    reports = [Report("step", 1, n, {"loss": float(n)}) for n in range(1, 8)]
+    attempts.beat(claim, happenings(*reports, Report("epoch", 1, 7, {"train_loss": 4.0})))
     first = jobs.metrics(job_id, "step", 4, 0)
     assert [r.step for r in first.data] == [1, 2, 3, 4]
     assert first.next is not None
     second = jobs.metrics(job_id, "step", 4, int(first.next))
     assert [r.step for r in second.data] == [5, 6, 7]
     assert second.next is None
+    assert len(jobs.metrics(job_id, None, 10, 0).data) == 8
+
+
+def test_logs_are_lines(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    lines = [Happening("log", {"level": "info", "message": f"line {n}"}) for n in range(3)]
+    attempts.beat(claimed(attempts), lines)
+    page = jobs.logs(job_id, 2, 0)
+    assert [(line.level, line.message) for line in page.data] == [
+        ("info", "line 0"),
+        ("info", "line 1"),
+    ]
+    assert page.next is not None
+    assert [line.message for line in jobs.logs(job_id, 2, int(page.next)).data] == ["line 2"]
 
 
 def test_jobs_page_newest_first_and_filter(jobs: JobStore) -> None:
-    ids = [jobs.submit(SPEC).id for _ in range(5)]
+    ids = [submitted(jobs) for _ in range(5)]
     jobs.cancel(ids[0])
     first = jobs.page(None, None, 2, None)
     assert [job.id for job in first.data] == [ids[4], ids[3]]
@@ -116,113 +82,108 @@ def test_jobs_page_newest_first_and_filter(jobs: JobStore) -> None:
     assert jobs.page(None, "another", 10, None).data == []
 
 
-def test_success_registers_the_model_with_the_next_version(
-    jobs: JobStore, database: Database, manifest: Manifest
+def test_events_tell_the_whole_story_once(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    attempts.beat(claimed(attempts), happenings(Report("epoch", 1, 10, {"train_loss": 0.5})))
+    jobs.cancel(job_id)
+    attempts.release(Claim(job_id, 1))
+    first = jobs.events(job_id, 0, 2)
+    assert not first.over
+    rest = jobs.events(job_id, first.events[-1].id, 10)
+    assert rest.over
+    assert [event.kind for event in first.events + rest.events] == [
+        "status",
+        "status",
+        "epoch",
+        "status",
+    ]
+    assert rest.events[-1].data == {"status": "cancelled", "attempt": 1}
+
+
+# How to bring a job into each status.
+WAYS: dict[Status, Callable[[JobStore, AttemptStore, str], object]] = {
+    "queued": lambda jobs, attempts, job_id: None,
+    "running": lambda jobs, attempts, job_id: claimed(attempts),
+    "paused": lambda jobs, attempts, job_id: jobs.pause(job_id),
+    "failed": lambda jobs, attempts, job_id: attempts.fail(
+        claimed(attempts), JobError(kind="internal", message="")
+    ),
+    "cancelled": lambda jobs, attempts, job_id: jobs.cancel(job_id),
+}
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "retry"])
+@pytest.mark.parametrize("status", WAYS)
+def test_what_one_can_do_with_a_job_is_what_the_table_says(
+    jobs: JobStore, attempts: AttemptStore, status: Status, verb: str
 ) -> None:
-    registry = ModelRegistry(database)
-    for version in (1, 2):
-        job_id = jobs.submit(SPEC).id
-        assert jobs.succeed(claimed(jobs), manifest, f"dir-{version}").version == version
-        job = jobs.fetch(job_id)
-        assert job.status == "succeeded"
-        assert job.model is not None
-        assert (job.model.name, job.model.version) == ("line", version)
-        assert job.metrics["test_r2"] == 0.9
-        assert registry.locate("line").directory == f"dir-{version}"
-    assert registry.locate("line", 1).directory == "dir-1"
-    assert [(m.name, m.latest, m.versions) for m in registry.names()] == [("line", 2, [1, 2])]
-    assert registry.fetch("line", 2).lineage.job_id == job_id
-    with pytest.raises(NotFound, match="no version 3"):
-        registry.fetch("line", 3)
-    with pytest.raises(NotFound, match="no model 'circle'"):
-        registry.fetch("circle")
-
-
-def test_a_queued_job_is_cancelled_at_once(jobs: JobStore) -> None:
-    job = jobs.cancel(jobs.submit(SPEC).id)
-    assert job.status == "cancelled"
-    assert job.finished_at is not None
-    assert jobs.claim() is None
-
-
-def test_a_running_job_hears_of_its_cancellation_with_its_next_report(jobs: JobStore) -> None:
-    job_id = jobs.submit(SPEC).id
-    claim = claimed(jobs)
-    assert jobs.report(claim, [])
-    assert jobs.cancel(job_id).cancel_requested
-    assert not jobs.report(claim, [])
-    jobs.finish_cancelled(claim)
-    assert jobs.fetch(job_id).status == "cancelled"
-
-
-def test_an_ended_job_cannot_be_cancelled(jobs: JobStore) -> None:
-    job_id = jobs.submit(SPEC).id
-    jobs.cancel(job_id)
-    with pytest.raises(Conflict, match="is cancelled"):
-        jobs.cancel(job_id)
-
-
-def test_a_failed_job_tells_why(jobs: JobStore) -> None:
-    job_id = jobs.submit(SPEC).id
-    jobs.fail(claimed(jobs), JobError(kind="diverged", message="nan at step 3"))
-    job = jobs.fetch(job_id)
-    assert job.status == "failed"
-    assert job.error is not None
-    assert (job.error.kind, job.error.message) == ("diverged", "nan at step 3")
-
-
-def test_an_attempt_that_lost_its_job_can_write_nothing(jobs: JobStore, manifest: Manifest) -> None:
-    job_id = jobs.submit(SPEC).id
-    lost = claimed(jobs)
-    jobs.report(lost, [FIRST_EPOCH])
-    assert jobs.requeue_running() == 1
-    current = claimed(jobs)
-    assert (current.job_id, current.attempt) == (job_id, 2)
+    job_id = submitted(jobs)
+    WAYS[status](jobs, attempts, job_id)
     before = jobs.fetch(job_id)
-    for write in (
-        lambda: jobs.begin(lost, "cpu", 1),
-        lambda: jobs.report(lost, [FIRST_EPOCH]),
-        lambda: jobs.succeed(lost, manifest, "dir"),
-        lambda: jobs.fail(lost, JobError(kind="internal", message="")),
-        lambda: jobs.finish_cancelled(lost),
-    ):
-        with pytest.raises(LostClaim):
-            write()
-    assert jobs.fetch(job_id) == before
-    assert jobs.metrics(job_id, None, 10, 0).data == []
+    target = EDGES[verb].get(status)  # type: ignore[call-overload]
+    if target is None:
+        with pytest.raises(Conflict, match=f"is {status}; one can {verb} only"):
+            getattr(jobs, verb)(job_id)
+        assert jobs.fetch(job_id) == before
+    elif status == "running":
+        # Its attempt does it.
+        assert getattr(jobs, verb)(job_id).wish == verb
+        assert jobs.fetch(job_id).status == "running"
+        attempts.release(Claim(job_id, 1))
+        assert jobs.fetch(job_id).status == target
+    else:
+        job = getattr(jobs, verb)(job_id)
+        assert job.status == target
+        assert (job.finished_at is not None) == (target in ENDED)
 
 
-def test_requeueing_a_job_whose_cancellation_was_asked_for_ends_it(jobs: JobStore) -> None:
-    job_id = jobs.submit(SPEC).id
-    claimed(jobs)
-    jobs.cancel(job_id)
-    jobs.requeue_running()
-    assert jobs.fetch(job_id).status == "cancelled"
+def test_a_cancellation_is_not_taken_back(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    assert jobs.pause(job_id).wish == "pause"
+    assert jobs.cancel(job_id).wish == "cancel"
+    with pytest.raises(Conflict, match="is running and being cancelled"):
+        jobs.pause(job_id)
+    assert attempts.beat(claim) == "cancel"
+
+
+def test_a_retried_job_has_all_its_tries_again(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs, max_attempts=1)
+    attempts.crashed(claimed(attempts), JobError(kind="trainer_died", message="gone"))
+    failed = jobs.fetch(job_id)
+    assert failed.status == "failed"
+    assert failed.error
+    assert failed.error.message == "gone"
+    assert jobs.retry(job_id).status == "queued"
+    assert claimed(attempts).attempt == 2
+    assert jobs.fetch(job_id).error is None
+
+
+def test_a_deleted_job_is_gone_with_its_history(
+    jobs: JobStore, attempts: AttemptStore, database: Database
+) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    with pytest.raises(Conflict, match="is running; cancel it first"):
+        jobs.delete(job_id)
+    attempts.fail(claim, JobError(kind="internal", message=""))
+    jobs.delete(job_id)
+    with pytest.raises(NotFound):
+        jobs.fetch(job_id)
+    with database.read() as session:
+        assert session.query(EventRow).count() == 0
 
 
 def test_unknown_ids_are_not_found(jobs: JobStore) -> None:
     for question in (
         lambda: jobs.fetch("job_x"),
         lambda: jobs.cancel("job_x"),
+        lambda: jobs.delete("job_x"),
         lambda: jobs.metrics("job_x", None, 1, 0),
+        lambda: jobs.logs("job_x", 1, 0),
+        lambda: jobs.events("job_x", 0, 1),
+        lambda: jobs.attempts("job_x"),
         lambda: jobs.page(None, None, 1, "job_x"),
     ):
         with pytest.raises(NotFound, match="job_x"):
             question()
-
-
-def test_migrating_again_changes_nothing(jobs: JobStore, database: Database) -> None:
-    job_id = jobs.submit(SPEC).id
-    database.migrate()
-    assert jobs.fetch(job_id).status == "queued"
-
-
-def test_the_migrations_make_the_tables_of_the_orm(database: Database) -> None:
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
-    from service.tables import Table
-
-    with database.read() as session:
-        context = MigrationContext.configure(session.connection())
-        assert compare_metadata(context, Table.metadata) == []

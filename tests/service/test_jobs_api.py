@@ -49,6 +49,58 @@ def test_cancelling_twice_is_a_conflict_that_names_the_state(client: TestClient)
     assert "is cancelled" in response.json()["detail"]
 
 
+def test_an_idempotency_key_makes_a_retry_safe(client: TestClient) -> None:
+    key = {"Idempotency-Key": "4f1c"}
+    first, again = (client.post("/jobs", json=LINE, headers=key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json() == again.json()
+    assert again.headers["location"] == first.headers["location"]
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    other = client.post("/jobs", json=LINE | {"seed": 1}, headers=key)
+    assert other.status_code == 409
+    assert first.json()["id"] in other.json()["detail"]
+    too_long = client.post("/jobs", json=LINE, headers={"Idempotency-Key": "x" * 256})
+    assert too_long.json()["errors"][0]["loc"] == ["header", "idempotency-key"]
+
+
+def test_a_job_is_paused_resumed_cancelled_retried_and_deleted(client: TestClient) -> None:
+    job = client.post("/jobs", json=LINE | {"priority": 3}).json()
+    assert job["options"]["priority"] == 3
+    for verb, status in (
+        ("pause", "paused"),
+        ("resume", "queued"),
+        ("cancel", "cancelled"),
+        ("retry", "queued"),
+    ):
+        response = client.post(f"/jobs/{job['id']}/{verb}")
+        assert (response.status_code, response.json()["status"]) == (202, status)
+    assert client.delete(f"/jobs/{job['id']}").status_code == 204
+    assert client.get(f"/jobs/{job['id']}").status_code == 404
+
+
+def test_the_events_of_an_ended_job_are_replayed_and_end(client: TestClient) -> None:
+    job_id = client.post("/jobs", json=LINE).json()["id"]
+    client.post(f"/jobs/{job_id}/cancel")
+    response = client.get(f"/jobs/{job_id}/events")
+    assert response.headers["content-type"].startswith("text/event-stream")
+    queued, cancelled = response.text.strip().split("\n\n")
+    assert queued.startswith("event: status\ndata: {")
+    assert '"status":"cancelled"' in cancelled
+    first, last = (event.rpartition("id: ")[2] for event in (queued, cancelled))
+    rest = client.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": first})
+    assert rest.text.strip() == cancelled
+    # To whoever has seen it all, "no content" says that there is no need to connect again.
+    over = client.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": last})
+    assert (over.status_code, over.content) == (204, b"")
+
+
+def test_attempts_and_logs_are_lists(client: TestClient) -> None:
+    job_id = client.post("/jobs", json=LINE).json()["id"]
+    for part in ("attempts", "logs"):
+        assert client.get(f"/jobs/{job_id}/{part}").json() == {"data": [], "next": None}
+
+
 def test_jobs_outlive_the_service(settings: Settings) -> None:
     with TestClient(create_app(settings)) as client:
         job = client.post("/jobs", json=LINE).json()

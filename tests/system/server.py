@@ -1,29 +1,58 @@
 """A real service in a real process tree, started and killed by tests."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx
 
 ENDED = {"succeeded", "failed", "cancelled"}
-LISTENING = re.compile(r"running on (http://\S+)")
+
+
+class Log:
+    """What a process says, taken as it says it: were its pipe full, it would wait."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = lines
+        self._text = ""
+        self._ended = False
+        self._grown = threading.Condition()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def wait_for(self, pattern: str, seconds: float = 60) -> "re.Match[str]":
+        """Return the first match of `pattern`, once there is one."""
+        with self._grown:
+            self._grown.wait_for(lambda: self._ended or re.search(pattern, self._text), seconds)
+            match = re.search(pattern, self._text)
+        assert match, f"it did not say {pattern!r}:\n{self._text}"
+        return match
+
+    def _read(self) -> None:
+        for line in self._lines:
+            with self._grown:
+                self._text += line
+                self._grown.notify_all()
+        with self._grown:
+            self._ended = True
+            self._grown.notify_all()
 
 
 class Server:
     """A running `epochd serve`, and a client of it."""
 
-    def __init__(self, process: "subprocess.Popen[str]", url: str, log: list[str]) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", url: str, log: Log) -> None:
         self.process = process
         self.log = log
+        self._seen: dict[str, int] = {}
         self.client = httpx.Client(base_url=url, timeout=60)
 
     def submit(self, spec: dict[str, Any]) -> str:
@@ -36,14 +65,51 @@ class Server:
         job: dict[str, Any] = self.client.get(f"/jobs/{job_id}").raise_for_status().json()
         return job
 
-    def wait(self, job_id: str, *statuses: str, seconds: float = 180) -> dict[str, Any]:
-        """Return the job once it is in one of `statuses`, by default at its end."""
+    def events(self, job_id: str, last: int = 0, seconds: float = 180) -> Iterator[dict[str, Any]]:
+        """Yield what happens to the job after event `last`, as it happens, until it ends."""
         deadline = time.monotonic() + seconds
-        while (job := self.job(job_id))["status"] not in (statuses or ENDED):
-            assert job["status"] not in ENDED, job
-            assert time.monotonic() < deadline, f"still {job['status']}: {job['progress']}"
-            time.sleep(0.05)
-        return job
+        headers = {"Last-Event-ID": str(last)}
+        with self.client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as response:
+            response.raise_for_status()
+            for line in response.iter_lines():
+                assert time.monotonic() < deadline, f"nothing came of it: {self.job(job_id)}"
+                if line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))
+
+    def until(
+        self, job_id: str, wanted: Callable[[dict[str, Any]], bool], seconds: float = 180
+    ) -> dict[str, Any]:
+        """Return the first event that is wanted, after the one that was waited for last."""
+        for event in self.events(job_id, self._seen.get(job_id, 0), seconds):
+            self._seen[job_id] = event["id"]
+            if wanted(event):
+                return event
+        raise AssertionError(f"it ended before: {self.job(job_id)}")
+
+    def wait(self, job_id: str, *statuses: str, seconds: float = 180) -> dict[str, Any]:
+        """Return the job once it has come into one of `statuses`, by default to its end."""
+        self.until(job_id, lambda e: e["data"].get("status") in (statuses or ENDED), seconds)
+        return self.job(job_id)
+
+    def metrics(self, job_id: str) -> list[tuple[str, int, int, dict[str, float]]]:
+        """Return the job's whole loss history."""
+        history: list[tuple[str, int, int, dict[str, float]]] = []
+        after: str | None = "0"
+        while after is not None:
+            params = {"after": after, "limit": 1000}
+            page = self.client.get(f"/jobs/{job_id}/metrics", params=params).json()
+            history += [(m["level"], m["epoch"], m["step"], m["values"]) for m in page["data"]]
+            after = page["next"]
+        return history
+
+    def outcome(self, job: dict[str, Any]) -> tuple[str, list[Any]]:
+        """Return all that the job's spec determines: its weights' SHA-256 and its loss history."""
+        model = self.client.get("/models/{name}/versions/{version}".format(**job["model"])).json()
+        return model["lineage"]["weights_sha256"], self.metrics(job["id"])
+
+    def attempts(self, job_id: str) -> list[dict[str, Any]]:
+        attempts: list[dict[str, Any]] = self.client.get(f"/jobs/{job_id}/attempts").json()["data"]
+        return attempts
 
     def run(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Submit a job and return it at its good end."""
@@ -76,9 +142,10 @@ def serving(data_dir: Path, **environment: object) -> Iterator[Server]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    log: list[str] = []
+    assert process.stdout
+    log = Log(process.stdout)
     try:
-        server = Server(process, _wait_for_address(process, log), log)
+        server = Server(process, log.wait_for(r"running on (http://\S+)")[1], log)
         with server.client:
             yield server
     finally:
@@ -88,16 +155,4 @@ def serving(data_dir: Path, **environment: object) -> Iterator[Server]:
         finally:
             process.kill()
             process.wait()
-            if process.stdout:
-                process.stdout.close()
-
-
-def _wait_for_address(process: "subprocess.Popen[str]", log: list[str]) -> str:
-    assert process.stdout
-    for line in process.stdout:
-        log.append(line)
-        if match := LISTENING.search(line):
-            # The pipe must be kept empty, or the service would wait for it.
-            Thread(target=log.extend, args=(process.stdout,), daemon=True).start()
-            return match[1]
-    raise AssertionError("the service ended:\n" + "".join(log))
+            process.stdout.close()

@@ -1,8 +1,6 @@
 """Jobs through the whole service: real processes, real MNIST."""
 
 import copy
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +31,8 @@ def model(server: Server, job: dict[str, Any]) -> dict[str, Any]:
 def mnist_job(server: Server) -> dict[str, Any]:
     """The tutorial's MNIST job after two epochs, and what was seen of it on the way."""
     job_id = server.submit(MNIST_TWO_EPOCHS)
-    server.wait(job_id, "running")
-    seen: list[int] = []
-    while (job := server.job(job_id))["status"] == "running":
-        metrics = server.client.get(f"/jobs/{job_id}/metrics").json()["data"]
-        if len(metrics) > (seen[-1] if seen else 0):
-            seen.append(len(metrics))
+    seen = [len(server.metrics(job_id)) for e in server.events(job_id) if e["kind"] == "step"]
+    job = server.job(job_id)
     assert job["status"] == "succeeded", job["error"]
     return job | {"seen": seen}
 
@@ -49,7 +43,7 @@ def test_mnist_learns_what_the_tutorial_says(mnist_job: dict[str, Any]) -> None:
 
 
 def test_metrics_grow_while_the_job_runs(server: Server, mnist_job: dict[str, Any]) -> None:
-    assert len(mnist_job["seen"]) >= 3, "too few sights of a growing history"
+    assert len(set(mnist_job["seen"])) >= 3, "too few sights of a growing history"
     page = server.client.get(f"/jobs/{mnist_job['id']}/metrics").json()
     assert [m["step"] for m in page["data"] if m["level"] == "step"] == list(range(100, 1801, 100))
     first, second = (m["values"]["train_loss"] for m in page["data"] if m["level"] == "epoch")
@@ -156,36 +150,6 @@ def test_a_formula_without_a_value_fails_the_job_with_the_row(server: Server) ->
     assert "x=0 (row 0" in job["error"]["message"]
 
 
-def test_a_killed_trainer_fails_its_job_and_the_pool_recovers(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", trainers=1) as server:
-        job_id = server.submit(LONG)
-        server.wait(job_id, "running")
-        [trainer] = server.trainers()
-        os.kill(trainer, signal.SIGKILL)
-        job = server.wait(job_id)
-        assert job["status"] == "failed"
-        assert "signal 9" in job["error"]["message"]
-        assert server.run(LINE)["model"] == {"name": "line", "version": 1}
-
-
-def test_a_job_survives_a_killed_service_and_no_trainer_does(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", trainers=1) as server:
-        job_id = server.submit(LINE | {"epochs": 3000})
-        server.wait(job_id, "running")
-        [trainer] = server.trainers()
-        descriptor = os.pidfd_open(trainer)
-        server.process.kill()
-        server.process.wait()
-        # A pidfd becomes readable when its process ends.
-        import select
-
-        assert select.select([descriptor], [], [], 10)[0], "the trainer outlived its service"
-        os.close(descriptor)
-    with serving(tmp_path / "data", trainers=1) as server:
-        job = server.wait(job_id)
-        assert (job["status"], job["attempt"]) == ("succeeded", 2)
-
-
 def test_an_unexpected_error_fails_the_job_and_spares_the_trainer(tmp_path: Path) -> None:
     with serving(tmp_path / "data", trainers=1) as server:
         assert server.run(LINE)
@@ -200,11 +164,3 @@ def test_an_unexpected_error_fails_the_job_and_spares_the_trainer(tmp_path: Path
         models.mkdir()
         assert server.run(LINE)["model"]["version"] == 2
         assert server.trainers() == trainers
-
-
-def test_stopping_the_service_puts_its_job_back_into_the_queue(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", trainers=1) as server:
-        job_id = server.submit(LONG)
-        server.wait(job_id, "running")
-    with serving(tmp_path / "data", trainers=0) as server:
-        assert server.job(job_id)["status"] == "queued"

@@ -1,0 +1,30 @@
+"""The state machine of a job: which verb leads from which status to which.
+
+    queued --claim--> running --succeed--> succeeded
+      ^                 |-------fail-----> failed -----.
+      |<----release-----|                              |
+      |                 |------cancel----> cancelled --|
+      |<----resume--- paused <--pause--' (or queued)   |
+      '<--------------------retry----------------------'
+
+`docs/jobs.md` draws it in full. Nothing else decides what may follow what.
+"""
+
+from typing import Literal
+
+Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
+Verb = Literal["claim", "succeed", "fail", "release", "pause", "cancel", "resume", "retry"]
+Wish = Literal["pause", "cancel"]
+"""What is asked of a running job, and done by its attempt between two steps."""
+
+EDGES: dict[Verb, dict[Status, Status]] = {
+    "claim": {"queued": "running"},
+    "succeed": {"running": "succeeded"},
+    "fail": {"running": "failed"},
+    "release": {"running": "queued"},
+    "pause": {"queued": "paused", "running": "paused"},
+    "cancel": {"queued": "cancelled", "paused": "cancelled", "running": "cancelled"},
+    "resume": {"paused": "queued"},
+    "retry": {"failed": "queued", "cancelled": "queued"},
+}
+ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})

@@ -1,0 +1,116 @@
+"""A disk that is full or read-only: clear errors, and nothing that was there is lost."""
+
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import LINE, PLANE
+from tests.system.server import serving
+
+SIZE = 16 * 1024 * 1024
+# Its checkpoints and its model do not fit: two million parameters, thrice in a checkpoint.
+LARGE: dict[str, Any] = PLANE | {
+    "name": "large",
+    "model": {"kind": "mlp", "hidden": [2000, 1000]},
+    "optimizer": {"kind": "adam"},
+    "epochs": 50,
+    "checkpoint_epochs": 1,
+}
+
+
+def mounted(*arguments: str) -> bool:
+    try:
+        return subprocess.run(["mount", *arguments], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    if not mounted("-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(directory)):
+        pytest.skip("a tmpfs cannot be mounted here: that needs root")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+def fill(directory: Path) -> Path:
+    """Leave no room on the disk."""
+    ballast = directory / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"\0" * 4096)
+        except OSError:
+            return ballast
+
+
+def integrity(directory: Path) -> str:
+    with sqlite3.connect(directory / "epochd.db") as connection:
+        answer: str = connection.execute("PRAGMA integrity_check").fetchone()[0]
+    connection.close()
+    return answer
+
+
+def test_a_checkpoint_that_does_not_fit_fails_the_job_and_leaves_nothing(disk: Path) -> None:
+    with serving(disk, trainers=1) as server:
+        job = server.wait(server.submit(LARGE))
+        assert (job["status"], job["error"]["kind"]) == ("failed", "storage")
+        assert "No space left on device" in job["error"]["message"]
+        assert [p for p in disk.rglob("*") if "partial" in p.name] == []
+        assert server.client.get("/health/ready").status_code == 200
+        assert server.run(LINE)["status"] == "succeeded"
+    assert integrity(disk) == "ok"
+
+
+def test_a_full_disk_is_told_and_survived(disk: Path) -> None:
+    with serving(disk, trainers=0) as server:
+        kept = server.submit(LINE)
+        ballast = fill(disk)
+        ready = server.client.get("/health/ready")
+        assert ready.status_code == 503
+        assert "No space left on device" in ready.json()["detail"]
+        refused = server.client.post("/jobs", json=LINE)
+        assert refused.status_code == 503
+        assert "full" in refused.json()["detail"]
+        assert server.job(kept)["status"] == "queued"
+        ballast.unlink()
+        assert server.client.get("/health/ready").status_code == 200
+        assert server.client.post("/jobs", json=LINE).status_code == 202
+    assert integrity(disk) == "ok"
+
+
+def test_a_job_outlives_a_disk_that_fills_while_it_runs(disk: Path) -> None:
+    with serving(disk, trainers=1, lease_seconds=5, retry_seconds=0) as server:
+        job_id = server.submit(LINE | {"epochs": 1_000_000})
+        server.until(job_id, lambda event: event["kind"] == "epoch")
+        ballast = fill(disk)
+        # The trainer can write neither its metrics nor that it failed.
+        server.log.wait_for("could not be ended")
+        assert server.job(job_id)["status"] == "running"
+        ballast.unlink()
+        server.wait(job_id, "queued")
+        server.wait(job_id, "running")
+        server.client.post(f"/jobs/{job_id}/cancel")
+        server.wait(job_id, "cancelled")
+    assert integrity(disk) == "ok"
+
+
+def test_a_read_only_data_directory_is_told_in_one_line(disk: Path) -> None:
+    with serving(disk, trainers=0) as server:
+        kept = server.submit(LINE)
+    assert mounted("-o", "remount,ro", str(disk))
+    refusal = pytest.raises(AssertionError, match=r"cannot write to the data directory .*Read-only")
+    with refusal, serving(disk, trainers=0):
+        pass
+    assert mounted("-o", "remount,rw", str(disk))
+    with serving(disk, trainers=0) as server:
+        assert server.job(kept)["status"] == "queued"

@@ -1,0 +1,238 @@
+"""Jobs that survive: killed, stuck, paused and moved, they end as if nothing had happened."""
+
+import os
+import select
+import signal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import LINE, PLANE
+from tests.system.server import Server, serving
+
+# Every kind of state there is: dropout, momentum, a schedule, a validation split, best weights. A
+# checkpoint after every step or so.
+SPEC: dict[str, Any] = PLANE | {
+    "name": "survivor",
+    "dataset": PLANE["dataset"] | {"noise": 0.5},
+    "model": {"kind": "mlp", "hidden": [16, 16], "dropout": 0.3},
+    "optimizer": {"kind": "adam", "lr": 0.01},
+    "schedule": {"kind": "one_cycle"},
+    "split": {"validation": 0.2, "test": 0.1},
+    "clip_grad_norm": 1.0,
+    "keep_best": True,
+    "epochs": 40,
+    "report_every": 7,
+    "checkpoint_seconds": 0.05,
+    "max_attempts": 20,
+}
+LONG: dict[str, Any] = LINE | {"name": "long", "epochs": 1_000_000}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: Server) -> tuple[str, list[Any]]:
+    """What SPEC makes when nothing happens to it."""
+    return server.outcome(server.run(SPEC | {"checkpoint_seconds": 1e9}))
+
+
+def is_epoch(event: dict[str, Any]) -> bool:
+    return bool(event["kind"] == "epoch")
+
+
+def assert_one_at_a_time(attempts: list[dict[str, Any]]) -> None:
+    assert [a["attempt"] for a in attempts] == list(range(1, len(attempts) + 1))
+    for earlier, later in pairwise(attempts):
+        assert earlier["ended_at"] <= later["started_at"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "data loaded",
+        "checkpoint written",
+        "checkpoint renamed",
+        "metrics half written",
+        "artifact renamed",
+    ],
+)
+def test_a_kill_at_the_worst_point(
+    tmp_path: Path, undisturbed: tuple[str, list[Any]], place: str
+) -> None:
+    marker = tmp_path / "struck"
+    with serving(tmp_path / "data", trainers=1, fault=f"kill@{place}@{marker}") as server:
+        job = server.run(SPEC)
+        assert marker.exists()
+        assert server.outcome(job) == undisturbed
+        attempts = server.attempts(job["id"])
+        assert [a["outcome"] for a in attempts] == ["trainer_died", "succeeded"]
+        assert_one_at_a_time(attempts)
+        assert list((tmp_path / "data" / "checkpoints").iterdir()) == []
+
+
+def test_a_job_whose_trainer_is_killed_again_and_again(
+    tmp_path: Path, undisturbed: tuple[str, list[Any]]
+) -> None:
+    with serving(tmp_path / "data", trainers=1, retry_seconds=0) as server:
+        job_id = server.submit(SPEC)
+        for _ in range(3):
+            server.until(job_id, is_epoch)
+            [trainer] = server.trainers()
+            os.kill(trainer, signal.SIGKILL)
+            server.wait(job_id, "queued")
+        job = server.wait(job_id)
+        assert (job["status"], job["attempt"]) == ("succeeded", 4)
+        assert server.outcome(job) == undisturbed
+        assert_one_at_a_time(server.attempts(job_id))
+
+
+def test_a_killed_service_leaves_no_trainer_and_its_jobs_go_on(
+    tmp_path: Path, undisturbed: tuple[str, list[Any]]
+) -> None:
+    with serving(tmp_path / "data", trainers=1) as server:
+        job_id = server.submit(SPEC)
+        server.until(job_id, is_epoch)
+        [trainer] = server.trainers()
+        descriptor = os.pidfd_open(trainer)
+        server.process.kill()
+        server.process.wait()
+        # A pidfd becomes readable when its process ends.
+        assert select.select([descriptor], [], [], 10)[0], "the trainer outlived its service"
+        os.close(descriptor)
+    with serving(tmp_path / "data", trainers=1) as server:
+        job = server.wait(job_id)
+        assert (job["status"], job["attempt"]) == ("succeeded", 2)
+        assert server.outcome(job) == undisturbed
+        assert_one_at_a_time(server.attempts(job_id))
+
+
+def test_a_stopped_service_puts_its_jobs_back_where_they_are(
+    tmp_path: Path, undisturbed: tuple[str, list[Any]]
+) -> None:
+    with serving(tmp_path / "data", trainers=1) as server:
+        job_id = server.submit(SPEC)
+        server.until(job_id, is_epoch)
+        [trainer] = server.trainers()
+        descriptor = os.pidfd_open(trainer)
+    assert select.select([descriptor], [], [], 0)[0], "the trainer outlived its service"
+    os.close(descriptor)
+    assert list((tmp_path / "data" / "checkpoints" / job_id).iterdir())
+    with serving(tmp_path / "data", trainers=0) as server:
+        assert server.job(job_id)["status"] == "queued"
+    with serving(tmp_path / "data", trainers=1) as server:
+        job = server.wait(job_id)
+        assert [a["outcome"] for a in server.attempts(job_id)] == ["released", "succeeded"]
+        assert server.outcome(job) == undisturbed
+
+
+def test_stopping_ends_live_streams_and_stuck_trainers_in_time(tmp_path: Path) -> None:
+    fault = f"hang@data loaded@{tmp_path / 'struck'}"
+    with serving(tmp_path / "data", trainers=1, grace_seconds=6, fault=fault) as server:
+        job_id = server.submit(SPEC)
+        server.wait(job_id, "running")
+        events = server.events(job_id)
+        next(events)
+        server.process.terminate()
+        server.process.wait(6)
+        assert [e["data"]["status"] for e in events if e["kind"] == "status"] == ["running"]
+    with serving(tmp_path / "data", trainers=0) as server:
+        job = server.job(job_id)
+        assert (job["status"], job["error"]) == ("queued", None)
+
+
+def test_a_paused_job_makes_room_and_goes_on_where_it_was(
+    tmp_path: Path, undisturbed: tuple[str, list[Any]]
+) -> None:
+    with serving(tmp_path / "data", trainers=1) as server:
+        job_id = server.submit(SPEC | {"checkpoint_seconds": 1e9})
+        server.until(job_id, is_epoch)
+        assert server.client.post(f"/jobs/{job_id}/pause").status_code == 202
+        paused = server.wait(job_id, "paused")
+        assert 0 < paused["progress"]["step"] < paused["progress"]["steps"]
+        assert server.run(LINE)["status"] == "succeeded"
+        assert server.job(job_id)["status"] == "paused"
+        server.client.post(f"/jobs/{job_id}/resume")
+        assert server.outcome(server.wait(job_id)) == undisturbed
+        [log] = [
+            line["message"]
+            for line in server.client.get(f"/jobs/{job_id}/logs").json()["data"]
+            if line["message"].startswith("attempt 2")
+        ]
+        assert " from step 0 " not in log
+
+
+def test_a_stuck_trainer_is_cancelled_in_time_and_replaced(tmp_path: Path) -> None:
+    fault = f"hang@data loaded@{tmp_path / 'struck'}"
+    with serving(tmp_path / "data", trainers=1, grace_seconds=6, fault=fault) as server:
+        job_id = server.submit(LINE)
+        server.wait(job_id, "running")
+        [stuck] = server.trainers()
+        server.client.post(f"/jobs/{job_id}/cancel")
+        job = server.wait(job_id, "cancelled", seconds=6)
+        assert job["error"] is None
+        assert server.run(LINE)["status"] == "succeeded"
+        assert stuck not in server.trainers()
+
+
+def test_a_frozen_trainer_loses_its_job_to_another(
+    tmp_path: Path, undisturbed: tuple[str, list[Any]]
+) -> None:
+    with serving(tmp_path / "data", trainers=2, lease_seconds=5, grace_seconds=3) as server:
+        job_id = server.submit(SPEC)
+        server.until(job_id, is_epoch)
+        frozen = int(server.attempts(job_id)[0]["trainer"].rpartition(":")[2])
+        os.kill(frozen, signal.SIGSTOP)
+        job = server.wait(job_id)
+        assert [a["outcome"] for a in server.attempts(job_id)] == ["trainer_died", "succeeded"]
+        assert server.outcome(job) == undisturbed
+        # The pool is at full strength again: two jobs run at once.
+        jobs = [server.submit(LONG) for _ in range(2)]
+        for job_id in jobs:
+            server.wait(job_id, "running")
+        assert frozen not in server.trainers()
+
+
+def test_a_job_past_its_time_limit_fails_and_can_be_continued(server: Server) -> None:
+    job_id = server.submit(LONG | {"timeout_seconds": 1})
+    job = server.wait(job_id)
+    assert (job["status"], job["attempt"]) == ("failed", 1)
+    assert job["error"] == {
+        "kind": "timeout",
+        "message": "the attempt ran for its timeout_seconds, 1",
+        "traceback": None,
+    }
+    server.client.post(f"/jobs/{job_id}/retry")
+    server.wait(job_id, "running")
+    began = server.until(job_id, is_epoch)
+    assert began["step"] >= job["progress"]["step"]
+    server.client.post(f"/jobs/{job_id}/cancel")
+    server.wait(job_id, "cancelled")
+
+
+def test_the_highest_priority_runs_first(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", trainers=1) as server:
+        blocking = server.submit(LONG)
+        server.wait(blocking, "running")
+        low, high = (server.submit(LINE | {"priority": p}) for p in (1, 2))
+        server.client.post(f"/jobs/{blocking}/cancel")
+        started = [server.wait(job_id)["started_at"] for job_id in (low, high)]
+        assert started[1] < started[0]
+
+
+def test_a_job_is_not_tried_again_for_a_fault_of_its_own(server: Server) -> None:
+    diverging = PLANE | {"name": "diverges", "optimizer": {"kind": "sgd", "lr": 1e6}}
+    job = server.wait(server.submit(diverging | {"model": {"kind": "mlp", "hidden": [32, 32]}}))
+    assert (job["status"], job["attempt"]) == ("failed", 1)
+
+
+def test_a_deleted_job_leaves_no_files(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", trainers=1) as server:
+        job_id = server.submit(LONG)
+        server.until(job_id, is_epoch)
+        server.client.post(f"/jobs/{job_id}/pause")
+        server.wait(job_id, "paused")
+        assert (tmp_path / "data" / "checkpoints" / job_id).exists()
+        assert server.client.delete(f"/jobs/{job_id}").status_code == 204
+        assert not (tmp_path / "data" / "checkpoints" / job_id).exists()
+        assert server.client.get(f"/jobs/{job_id}/events").status_code == 404
