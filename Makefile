@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: serve test check format bench clean
+.PHONY: serve test check format soak bench clean
 
 serve: $(READY)
 	$(BIN)/epochd serve
@@ -21,6 +21,9 @@ check: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+soak: $(READY)
+	$(BIN)/pytest -m soak --timeout=7200 --capture=no tests/soak
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -201,7 +201,7 @@ class AttemptStore:
             self._end(session, row, "fail", error.kind, error=row.error)
         else:
             self._end(session, row, "release", error.kind, message=error.message)
-            wait = min(self._retry_seconds * 2 ** (row.crashes - 1), MAX_RETRY_SECONDS)
+            wait = min(self._retry_seconds * 2.0 ** min(row.crashes - 1, 16), MAX_RETRY_SECONDS)
             row.not_before = datetime.now(UTC) + timedelta(seconds=wait)
 
     def _renewed(self, session: Session, claim: Claim) -> JobRow:

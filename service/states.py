@@ -1,13 +1,6 @@
 """The state machine of a job: which verb leads from which status to which.
 
-    queued --claim--> running --succeed--> succeeded
-      ^                 |-------fail-----> failed -----.
-      |<----release-----|                              |
-      |                 |------cancel----> cancelled --|
-      |<----resume--- paused <--pause--' (or queued)   |
-      '<--------------------retry----------------------'
-
-`docs/jobs.md` draws it in full. Nothing else decides what may follow what.
+Nothing else decides what may follow what. `docs/jobs.md` draws it and tells who does what.
 """
 
 from typing import Literal

@@ -130,9 +130,8 @@ def _command(pid: int) -> bytes:
         return b""
 
 
-@contextmanager
-def serving(data_dir: Path, **environment: object) -> Iterator[Server]:
-    """Run `epochd serve` on a free port, with EPOCHD_* settings from `environment`."""
+def launch(data_dir: Path, **environment: object) -> Server:
+    """Start `epochd serve` on a free port, with EPOCHD_* settings from `environment`."""
     process = subprocess.Popen(
         [Path(sys.executable).parent / "epochd", "serve"],
         env=os.environ
@@ -145,7 +144,18 @@ def serving(data_dir: Path, **environment: object) -> Iterator[Server]:
     assert process.stdout
     log = Log(process.stdout)
     try:
-        server = Server(process, log.wait_for(r"running on (http://\S+)")[1], log)
+        return Server(process, log.wait_for(r"running on (http://\S+)")[1], log)
+    except BaseException:
+        process.kill()
+        raise
+
+
+@contextmanager
+def serving(data_dir: Path, **environment: object) -> Iterator[Server]:
+    """Run `epochd serve` as `launch` does, and stop it in the end."""
+    server = launch(data_dir, **environment)
+    process = server.process
+    try:
         with server.client:
             yield server
     finally:
@@ -155,4 +165,3 @@ def serving(data_dir: Path, **environment: object) -> Iterator[Server]:
         finally:
             process.kill()
             process.wait()
-            process.stdout.close()
