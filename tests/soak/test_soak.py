@@ -21,7 +21,7 @@ KILLS = 200
 JOBS = 30
 """At least; there are always some to run until the last kill."""
 WAITING = 4
-LONGEST_PEACE = 4.0
+LONGEST_PEACE = 6.0
 """Seconds between two kills, at most."""
 SETTINGS = {"trainers": 2, "retry_seconds": 0, "lease_seconds": 5}
 TARGETS = ("trainer", "service", "tree")
@@ -36,7 +36,7 @@ def spec(kind: int) -> dict[str, Any]:
         "schedule": {"kind": ("one_cycle", "plateau", "cosine", "step")[kind % 4]},
         "split": {"validation": 0.2, "test": 0.1},
         "keep_best": kind % 2 == 0,
-        "epochs": 400,
+        "epochs": 60,
         "report_every": 13,
         "checkpoint_seconds": 0.3,
         "max_attempts": 100_000,
