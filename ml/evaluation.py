@@ -17,7 +17,8 @@ BATCH_SIZE = 4096
 def outputs(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return the model's outputs `(rows, size)` for `inputs`, computed in large batches."""
     model.eval()
-    return torch.cat([model(batch) for batch in torch.split(inputs, BATCH_SIZE)])
+    device = next(model.parameters(), inputs).device
+    return torch.cat([model(batch.to(device)) for batch in torch.split(inputs, BATCH_SIZE)])
 
 
 def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> dict[str, float]:
@@ -27,8 +28,9 @@ def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> 
     classes have `accuracy` (0 to 1). A metric that is undefined on these rows is left out.
     """
     answers = outputs(model, rows.inputs)
-    figures = {"loss": loss(answers, rows.targets)} | {
-        name: metric(answers, rows.targets) for name, metric in _metrics(signature).items()
+    targets = rows.targets.to(answers.device)
+    figures = {"loss": loss(answers, targets)} | {
+        name: metric(answers, targets) for name, metric in _metrics(signature).items()
     }
     return {name: float(figure) for name, figure in figures.items() if torch.isfinite(figure)}
 

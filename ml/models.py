@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Discriminator, Field, Tag, model_validator
-from torch import nn
+from torch import Tensor, nn
 
+from ml.dropout import Dropout
+from ml.errors import Invalid
 from ml.signature import Signature
 from ml.strict import Strict
 
@@ -43,6 +45,10 @@ class Linear(nn.Sequential):
 
 class MLP(nn.Sequential):
     """Affine maps with an activation, and where asked dropout, between them."""
+
+
+class CNN(nn.Sequential):
+    """Convolutions with poolings, then affine maps."""
 
 
 class LinearSpec(Strict):
@@ -90,16 +96,131 @@ class MLPSpec(Strict):
         for hidden, dropout in zip(self.hidden, self.dropouts, strict=True):
             layers += [nn.Linear(width, hidden), ACTIVATIONS[self.activation]()]
             if dropout:
-                layers.append(nn.Dropout(dropout))
+                layers.append(Dropout(dropout))
             width = hidden
         return MLP(*layers, nn.Linear(width, signature.output.size))
 
 
-ModelSpec = Annotated[LinearSpec | MLPSpec, Field(discriminator="kind")]
+class CNNSpec(Strict):
+    """A small convolutional network for images: convolutions that keep the size, each with an
+    activation and a pooling that halves it, then hidden layers."""
+
+    kind: Literal["cnn"] = "cnn"
+    channels: list[Width] = Field(
+        default=[32, 64], min_length=1, max_length=8, description="Of each convolution."
+    )
+    kernel_size: Literal[1, 3, 5, 7] = 3
+    hidden: list[Width] = Field(default=[128], max_length=MAX_LAYERS, description="Layer sizes.")
+    activation: Activation = "relu"
+    dropout: Probability = Field(default=0.25, description="After each hidden layer.")
+
+    def build(self, signature: Signature) -> nn.Module:
+        """Return the network, from `(batch, *signature.inputs.shape)` to `(batch, size)`.
+
+        Raises:
+            Invalid: the inputs are no images, or too small to be halved so often.
+        """
+        planes, height, width = planar(signature)
+        halved = 2 ** len(self.channels)
+        if min(height, width) < halved:
+            raise Invalid(
+                f"{len(self.channels)} poolings halve {height}x{width} images to nothing; use fewer"
+                " channels",
+                ("channels",),
+            )
+        layers: list[nn.Module] = [Planes(planes)]
+        for channels in self.channels:
+            layers += [
+                nn.Conv2d(planes, channels, self.kernel_size, padding="same"),
+                ACTIVATIONS[self.activation](),
+                nn.MaxPool2d(2),
+            ]
+            planes = channels
+        layers.append(nn.Flatten())
+        size = planes * (height // halved) * (width // halved)
+        for hidden in self.hidden:
+            layers += [nn.Linear(size, hidden), ACTIVATIONS[self.activation]()]
+            if self.dropout:
+                layers.append(Dropout(self.dropout))
+            size = hidden
+        return CNN(*layers, nn.Linear(size, signature.output.size))
+
+
+class TorchvisionSpec(Strict):
+    """A network of `torchvision.models`, untrained. Grey images become three equal planes."""
+
+    kind: Literal["torchvision"] = "torchvision"
+    name: Literal[
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnext50_32x4d",
+        "wide_resnet50_2",
+        "densenet121",
+        "efficientnet_b0",
+        "mobilenet_v2",
+        "mobilenet_v3_small",
+        "mobilenet_v3_large",
+        "shufflenet_v2_x1_0",
+        "regnet_y_400mf",
+        "convnext_tiny",
+    ]
+
+    def build(self, signature: Signature) -> nn.Module:
+        """Return the network, from `(batch, *signature.inputs.shape)` to `(batch, size)`.
+
+        Raises:
+            Invalid: the inputs are no images.
+        """
+        # It takes a while to import, which jobs with other models can do without.
+        from torchvision.models import get_model
+
+        planar(signature)
+        network = get_model(self.name, weights=None, num_classes=signature.output.size)
+        return nn.Sequential(Planes(3), network)
+
+
+ModelSpec = Annotated[LinearSpec | MLPSpec | CNNSpec | TorchvisionSpec, Field(discriminator="kind")]
+
+
+class Planes(nn.Module):
+    """Gives images, grey `(batch, height, width)` or of several planes `(batch, n, height, width)`,
+    so many planes."""
+
+    def __init__(self, planes: int) -> None:
+        super().__init__()
+        self.planes = planes
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return `(batch, planes, height, width)`."""
+        if images.dim() == 3:
+            images = images.unsqueeze(1)
+        return images.expand(-1, self.planes, -1, -1)
+
+    def extra_repr(self) -> str:
+        """Show how many."""
+        return str(self.planes)
+
+
+def planar(signature: Signature) -> tuple[int, int, int]:
+    """Return planes, height and width of the images that a model is to take.
+
+    Raises:
+        Invalid: it takes none.
+    """
+    shape = signature.inputs.shape
+    if len(shape) < 2:
+        raise Invalid("takes images, and this data set has rows; use linear or mlp", ("kind",))
+    planes, height, width = shape if len(shape) == 3 else (1, *shape)
+    return planes, height, width
 
 
 def count_parameters(spec: ModelSpec, signature: Signature) -> int:
-    """Return how many numbers the network would learn, without allocating any of them."""
+    """Return how many numbers the network would learn, without allocating any of them.
+
+    Raises:
+        Invalid: the model does not fit the signature; `loc` is within the spec.
+    """
     with torch.device("meta"):
         network = spec.build(signature)
     return sum(parameter.numel() for parameter in network.parameters())

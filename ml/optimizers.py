@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor
 from torch.nn import Parameter
 
 from ml.strict import Strict
@@ -26,11 +27,12 @@ class AdamSpec(Strict):
 
     algorithm: ClassVar[type[torch.optim.Adam]] = torch.optim.Adam
 
-    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer of `parameters`."""
+    def build(self, parameters: Iterable[Parameter], device: torch.device) -> torch.optim.Optimizer:
+        """Return the optimizer of `parameters`, which lie on `device`."""
         return self.algorithm(
             parameters,
-            lr=self.lr,
+            lr=rate(self.lr, device),
+            capturable=device.type == "cuda",
             betas=(self.beta1, self.beta2),
             eps=self.eps,
             weight_decay=self.weight_decay,
@@ -62,16 +64,22 @@ class SGDSpec(Strict):
             raise ValueError("nesterov needs a momentum above 0")
         return self
 
-    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer of `parameters`."""
+    def build(self, parameters: Iterable[Parameter], device: torch.device) -> torch.optim.Optimizer:
+        """Return the optimizer of `parameters`, which lie on `device`."""
         return torch.optim.SGD(
             parameters,
-            lr=self.lr,
+            lr=rate(self.lr, device),
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
             fused=True,
         )
+
+
+def rate(lr: float, device: torch.device) -> float | Tensor:
+    """Return the learning rate as an optimizer on `device` wants it: a GPU's graphs can follow a
+    rate that changes only if it lies there."""
+    return torch.tensor(lr, device=device) if device.type == "cuda" else lr
 
 
 OptimizerSpec = Annotated[AdamSpec | AdamWSpec | SGDSpec, Field(discriminator="kind")]

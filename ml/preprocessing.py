@@ -36,7 +36,10 @@ class Standardize(nn.Module):
 
     def forward(self, raw: Tensor) -> Tensor:
         """Return the standardised batch."""
-        return (raw.to(torch.float32) / self.unit - self.mean) / self.std
+        # The difference first, or numbers far from 0 would lose their last digits; and in place,
+        # in a tensor that is nobody's but ours.
+        shifted = raw.to(torch.float32, copy=True).sub_(self.mean * self.unit)
+        return shifted.mul_(1 / (self.std * self.unit))
 
     def extra_repr(self) -> str:
         """Show the figures where they are few."""

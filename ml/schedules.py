@@ -1,9 +1,13 @@
 """Learning-rate schedules, each built from the spec that names it."""
 
+import math
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Protocol
 
+import torch
 from pydantic import Field
-from torch.optim import Optimizer, lr_scheduler
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer, lr_scheduler
 
 from ml.strict import Strict
 
@@ -12,41 +16,71 @@ Rate = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Schedule:
-    """A torch scheduler that knows when it is due: after a step, or after an epoch."""
+    """A learning rate over time: a torch scheduler that knows when it is due.
+
+    It is kept on the host, apart from the optimizer that uses it, which may keep its own copy on a
+    GPU and must not be asked for it there.
+    """
 
     def __init__(
-        self, scheduler: lr_scheduler.LRScheduler | None, every: Literal["step", "epoch"]
+        self,
+        lr: float,
+        every: Literal["step", "epoch"],
+        make: Callable[[Optimizer], lr_scheduler.LRScheduler] | None = None,
     ) -> None:
-        self._scheduler = scheduler
-        self._every = every
+        self.every = every
+        self._rate = SGD([nn.Parameter(torch.empty(0))], lr=lr)
+        self._scheduler = make(self._rate) if make else None
 
-    def after_step(self) -> None:
-        """Note that the optimizer has stepped."""
-        if self._scheduler and self._every == "step":
-            self._scheduler.step()
+    @property
+    def lr(self) -> float:
+        """The rate of the next step."""
+        return float(self._rate.param_groups[0]["lr"])
 
-    def after_epoch(self, loss: float) -> None:
+    def apply(self, optimizer: Optimizer) -> None:
+        """Give `optimizer` the rate of the next step."""
+        for group in optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(self.lr)
+            else:
+                group["lr"] = self.lr
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Note that `optimizer` has stepped."""
+        if self._scheduler and self.every == "step":
+            self._advance(optimizer)
+
+    def after_epoch(self, loss: float, optimizer: Optimizer) -> None:
         """Note that an epoch is over, with the `loss` that is watched."""
-        if isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau):
-            self._scheduler.step(loss)
-        elif self._scheduler and self._every == "epoch":
-            self._scheduler.step()
+        if self._scheduler and self.every == "epoch":
+            self._advance(optimizer, loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that its future depends on."""
-        return self._scheduler.state_dict() if self._scheduler else {}
+        state = self._scheduler.state_dict() if self._scheduler else {}
+        return {"lr": self.lr, "scheduler": state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`."""
+        self._rate.param_groups[0]["lr"] = state["lr"]
         if self._scheduler:
-            self._scheduler.load_state_dict(state)
+            self._scheduler.load_state_dict(state["scheduler"])
+
+    def _advance(self, optimizer: Optimizer, loss: float = math.nan) -> None:
+        assert self._scheduler
+        self._rate.step()  # a scheduler wants its optimizer to have stepped
+        if isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau):
+            self._scheduler.step(loss)
+        else:
+            self._scheduler.step()
+        self.apply(optimizer)
 
 
 class Scheduling(Protocol):
     """What every schedule's spec can do."""
 
-    def build(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
-        """Return the schedule of `optimizer` over a whole run."""
+    def build(self, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
+        """Return the schedule over a whole run of an optimizer with the rate `lr`."""
 
 
 class ConstantSpec(Strict):
@@ -54,9 +88,9 @@ class ConstantSpec(Strict):
 
     kind: Literal["constant"] = "constant"
 
-    def build(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
-        """Return the schedule of `optimizer`."""
-        return Schedule(None, "epoch")
+    def build(self, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
+        """Return the schedule."""
+        return Schedule(lr, "epoch")
 
 
 class StepSpec(Strict):
@@ -66,9 +100,11 @@ class StepSpec(Strict):
     step_size: int = Field(default=10, ge=1)
     gamma: Factor = 0.1
 
-    def build(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
-        """Return the schedule of `optimizer`."""
-        return Schedule(lr_scheduler.StepLR(optimizer, self.step_size, self.gamma), "epoch")
+    def build(self, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
+        """Return the schedule."""
+        return Schedule(
+            lr, "epoch", lambda rate: lr_scheduler.StepLR(rate, self.step_size, self.gamma)
+        )
 
 
 class CosineSpec(Strict):
@@ -77,10 +113,12 @@ class CosineSpec(Strict):
     kind: Literal["cosine"] = "cosine"
     min_lr: Rate = 0.0
 
-    def build(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
-        """Return the schedule of `optimizer`."""
+    def build(self, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
+        """Return the schedule."""
         steps = epochs * steps_per_epoch
-        return Schedule(lr_scheduler.CosineAnnealingLR(optimizer, steps, self.min_lr), "step")
+        return Schedule(
+            lr, "step", lambda rate: lr_scheduler.CosineAnnealingLR(rate, steps, self.min_lr)
+        )
 
 
 class OneCycleSpec(Strict):
@@ -89,18 +127,21 @@ class OneCycleSpec(Strict):
     kind: Literal["one_cycle"] = "one_cycle"
     warmup: Factor = Field(default=0.3, description="Share of the steps in which it rises.")
 
-    def build(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
-        """Return the schedule of `optimizer`."""
-        scheduler = lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=[group["lr"] for group in optimizer.param_groups],
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            pct_start=self.warmup,
-            # The momentum is the optimizer's own affair.
-            cycle_momentum=False,
+    def build(self, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
+        """Return the schedule."""
+        return Schedule(
+            lr,
+            "step",
+            lambda rate: lr_scheduler.OneCycleLR(
+                rate,
+                max_lr=lr,
+                epochs=epochs,
+                steps_per_epoch=steps_per_epoch,
+                pct_start=self.warmup,
+                # The momentum is the optimizer's own affair.
+                cycle_momentum=False,
+            ),
         )
-        return Schedule(scheduler, "step")
 
 
 class PlateauSpec(Strict):
@@ -112,12 +153,15 @@ class PlateauSpec(Strict):
     patience: int = Field(default=5, ge=0)
     min_lr: Rate = 0.0
 
-    def build(self, optimizer: Optimizer, epochs: int, steps_per_epoch: int) -> Schedule:
-        """Return the schedule of `optimizer`."""
-        scheduler = lr_scheduler.ReduceLROnPlateau(
-            optimizer, factor=self.factor, patience=self.patience, min_lr=self.min_lr
+    def build(self, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
+        """Return the schedule."""
+        return Schedule(
+            lr,
+            "epoch",
+            lambda rate: lr_scheduler.ReduceLROnPlateau(
+                rate, factor=self.factor, patience=self.patience, min_lr=self.min_lr
+            ),
         )
-        return Schedule(scheduler, "epoch")
 
 
 ScheduleSpec = Annotated[

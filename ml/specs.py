@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
@@ -43,6 +43,8 @@ Device = Annotated[
     AfterValidator(_matching(DEVICE, DEVICE_IN_WORDS)),
     WithJsonSchema({"type": "string", "pattern": f"^({DEVICE})$"}),
 ]
+
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 # The tutorial's network, dropout after the first activation only.
 TUTORIAL_MLP = MLPSpec(hidden=[512, 256], activation="relu", dropout=[0.2, 0.0])
@@ -105,6 +107,16 @@ class TrainingSpec(Strict):
         default=0, ge=0, lt=2**63, description="Of the initial weights, the order and the dropout."
     )
     device: Device = Field(default="auto", description=f"{DEVICE_IN_WORDS}.")
+    precision: Precision = Field(
+        default="float32",
+        description="Of the arithmetic: tf32 and bfloat16 are faster where the device has them. "
+        "Weights are float32 in any case.",
+    )
+    compile: bool = Field(
+        default=False,
+        description="Compile the network first (torch.compile): takes half a minute, and pays for "
+        "large networks and long runs.",
+    )
     report_every: int = Field(
         default=100, ge=1, le=1_000_000, description="Steps between two step metrics."
     )

@@ -1,5 +1,6 @@
 """The training loop, which can stop between any two steps and go on elsewhere to the same end."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -8,11 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from ml import divergence
-from ml.datasets import Dataset
+from ml import stepping
+from ml.datasets import Dataset, Rows
 from ml.evaluation import evaluate
 from ml.losses import LOSSES
 from ml.specs import TrainingSpec
+from ml.stepping import Placement
 
 
 @dataclass(frozen=True)
@@ -56,27 +58,58 @@ class Run:
     """A training run between two steps: the model, and all that its future depends on."""
 
     def __init__(
-        self, model: nn.Module, data: Dataset, spec: TrainingSpec, device: torch.device
+        self,
+        model: nn.Module,
+        data: Dataset,
+        spec: TrainingSpec,
+        device: torch.device,
+        placement: Placement | None = None,
     ) -> None:
         self.spec = spec
         self.signature = data.signature
         self.device = device
         self.model = model.to(device)
-        self.train = data.train.to(device)
+        self.placement = placement or stepping.place(data.train, device)
+        resident = self.placement == "resident"
+        self.train = data.train.to(device) if resident else data.train
         self.validation = data.validation.to(device) if data.validation else None
-        self.optimizer = spec.optimizer.build(self.model.parameters())
+        self.optimizer = spec.optimizer.build(self.model.parameters(), device)
         self.schedule = spec.schedule.build(
-            self.optimizer, spec.epochs, steps_per_epoch(spec, data)
+            spec.optimizer.lr, spec.epochs, steps_per_epoch(spec, data)
         )
+        self.schedule.apply(self.optimizer)
         self.order = Generator().manual_seed(spec.seed)
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] | None = None
+        self.stepper = stepping.stepper(self)
+        self._forward = torch.compile(self.model) if spec.compile else self.model
+
+    def loss(self, batch: Rows) -> Tensor:
+        """Return the loss of a batch, in the spec's precision."""
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.spec.precision == "bfloat16"
+        ):
+            return LOSSES[self.spec.loss](self._forward(batch.inputs), batch.targets)
+
+    def step_optimizer(self) -> None:
+        """Change the weights along the gradients."""
+        if self.spec.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_grad_norm)
+        self.optimizer.step()
+
+    def note_steps(self, count: int) -> None:
+        """Count steps that are done, and turn to the learning rate of the next."""
+        self.progress.lr = self.schedule.lr
+        for _ in range(count):
+            self.schedule.after_step(self.optimizer)
+        self.progress.batch += count
+        self.progress.step += count
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, tensors and plain values only; the tensors are the run's own."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],
             "schedule": self.schedule.state_dict(),
             "order": self.order.get_state(),
             "random": torch.get_rng_state(),
@@ -88,8 +121,11 @@ class Run:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state`, in this process's random generators too."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        # All that stands beside an optimizer's state is the spec's, or the schedule's.
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
         self.schedule.load_state_dict(state["schedule"])
+        self.schedule.apply(self.optimizer)
         # Generators keep their state on the CPU, wherever the tensors were put.
         self.order.set_state(state["order"].cpu())
         torch.set_rng_state(state["random"].cpu())
@@ -120,7 +156,7 @@ def build(spec: TrainingSpec, data: Dataset) -> nn.Module:
     are a function of the seed. Seeds every random generator of this process."""
     torch.manual_seed(spec.seed)
     model = nn.Sequential()
-    model.add_module("preprocessing", data.preprocessing)
+    model.add_module("preprocessing", copy.deepcopy(data.preprocessing))
     model.add_module("network", spec.model.build(data.signature))
     return model
 
@@ -128,23 +164,30 @@ def build(spec: TrainingSpec, data: Dataset) -> nn.Module:
 def fit(run: Run, between_steps: Callable[[Run], None] = lambda run: None) -> Iterator[Report]:
     """Train `run.model` in place, yielding reports as they fall due.
 
-    `between_steps` is called before every step, when `run.state_dict()` is whole; what it raises
-    ends the training.
+    `between_steps` is called before every step, or where a GPU does many at once before each of
+    these, when `run.state_dict()` is whole; what it raises ends the training.
 
     Raises:
         Diverged: the loss became NaN or infinite.
     """
+    _set_precision(run.spec)
+    steps, report_every = math.ceil(len(run.train) / run.spec.batch_size), run.spec.report_every
     while run.progress.epoch <= run.spec.epochs and not _is_patience_over(run):
         run.model.train()
         # A run that goes on within an epoch draws the epoch's order again.
         before = run.order.get_state()
         order = torch.randperm(len(run.train), generator=run.order)
         run.order.set_state(before)
-        batches = torch.split(order.to(run.device), run.spec.batch_size)
-        for index in batches[run.progress.batch :]:
+        run.stepper.begin(order, run.progress.batch)
+        while (left := steps - run.progress.batch) > 0:
             between_steps(run)
-            _step(run, index)
-            if run.progress.step % run.spec.report_every == 0:
+            to_report = report_every - run.progress.step % report_every
+            count = min(run.stepper.stride, left, to_report)
+            losses = run.stepper.advance(count)
+            run.progress.epoch_loss += losses.rows
+            run.progress.recent_loss += losses.steps
+            run.progress.recent_steps += count
+            if count == to_report:
                 yield _step_report(run)
         torch.randperm(len(run.train), generator=run.order)
         yield _end_epoch(run)
@@ -152,27 +195,10 @@ def fit(run: Run, between_steps: Callable[[Run], None] = lambda run: None) -> It
         run.model.load_state_dict(run.best_weights)
 
 
-def _step(run: Run, index: Tensor) -> None:
-    """Do one optimisation step on the rows at `index`."""
-    batch, progress = run.train.at(index), run.progress
-    where = f"epoch {progress.epoch}, step {progress.step + 1}"
-    with torch.autograd.set_detect_anomaly(run.spec.detect_anomaly):
-        loss = LOSSES[run.spec.loss](run.model(batch.inputs), batch.targets)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise divergence.diagnose(loss, run.model, batch.inputs, where)
-        run.optimizer.zero_grad()
-        divergence.backward(loss, where)
-    if run.spec.clip_grad_norm is not None:
-        nn.utils.clip_grad_norm_(run.model.parameters(), run.spec.clip_grad_norm)
-    progress.lr = run.optimizer.param_groups[0]["lr"]
-    run.optimizer.step()
-    run.schedule.after_step()
-    progress.batch += 1
-    progress.step += 1
-    progress.epoch_loss += value * len(batch)
-    progress.recent_loss += value
-    progress.recent_steps += 1
+def _set_precision(spec: TrainingSpec) -> None:
+    """Have this process's GPU compute in TensorFloat-32 only where the spec asks for it."""
+    torch.backends.cuda.matmul.allow_tf32 = spec.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = spec.precision == "tf32"
 
 
 def _step_report(run: Run) -> Report:
@@ -200,7 +226,7 @@ def _end_epoch(run: Run) -> Report:
         if run.spec.keep_best:
             state = run.model.state_dict()
             run.best_weights = {name: tensor.clone() for name, tensor in state.items()}
-    run.schedule.after_epoch(watched)
+    run.schedule.after_epoch(watched, run.optimizer)
     report = Report("epoch", progress.epoch, progress.step, values)
     run.progress = replace(progress, epoch=progress.epoch + 1, batch=0, epoch_loss=0.0)
     return report

@@ -13,9 +13,12 @@ def admit(spec: TrainingSpec, settings: Settings) -> None:
     """Do nothing for a spec that can run here.
 
     Raises:
-        Unprocessable: the model is too large, or there is no such device.
+        Unprocessable: the model is too large or does not fit the data, or there is no such device.
     """
-    parameters = count_parameters(spec.model, spec.dataset.signature())
+    try:
+        parameters = count_parameters(spec.model, spec.dataset.signature())
+    except Invalid as error:
+        raise Unprocessable.at(error, "body", "model") from None
     if parameters > settings.max_parameters:
         message = (
             f"the model would have {parameters:,} parameters; this service allows "

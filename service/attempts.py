@@ -110,11 +110,11 @@ class AttemptStore:
                 TrainingSpec.model_validate(row.spec), JobOptions.model_validate(row.options)
             )
 
-    def begin(self, claim: Claim, device: str, step: int, steps: int) -> None:
+    def begin(self, claim: Claim, device: str, engine: str, step: int, steps: int) -> None:
         """Note that the data is loaded and training goes on from `step` of `steps`."""
         with self._database.write() as session:
             row = self._renewed(session, claim)
-            row.device, row.step, row.steps = device, step, steps
+            row.device, row.engine, row.step, row.steps = device, engine, step, steps
             row.training_at, row.training_step = datetime.now(UTC), step
 
     def beat(self, claim: Claim, happenings: Sequence[Happening] = ()) -> Wish | None:

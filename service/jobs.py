@@ -242,6 +242,7 @@ def _job(row: JobRow) -> Job:
         wish=row.wish,
         attempt=row.attempt,
         device=row.device,
+        engine=row.engine,
         progress=Progress(
             epoch=row.epoch,
             epochs=spec.epochs,

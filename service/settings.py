@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=32 * MIB, ge=1024, description="Of one request.")
     max_rows: int = Field(default=10_000, ge=1, description="Of one prediction request.")
     max_image_pixels: int = Field(default=50_000_000, ge=1, description="Of one image sent.")
+    dataset_cache_mb: int = Field(
+        default=512, ge=0, description="Memory in which each trainer keeps the data sets used last."
+    )
     model_cache: Annotated[int, Field(ge=1)] = Field(
         default=16, description="Loaded models kept in memory."
     )

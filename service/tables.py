@@ -86,6 +86,7 @@ class JobRow(Table):
     crashes: Mapped[int] = mapped_column(default=0)
     """Attempts that ended without a word, since it was submitted or retried by hand."""
     device: Mapped[str | None] = mapped_column(String(16))
+    engine: Mapped[str | None] = mapped_column(String(32))
     epoch: Mapped[int] = mapped_column(default=0)
     step: Mapped[int] = mapped_column(BigInteger, default=0)
     steps: Mapped[int | None] = mapped_column(BigInteger)

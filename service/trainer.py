@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
@@ -25,15 +26,17 @@ from pydantic import BaseModel
 
 from ml import checkpoints, datasets, faults, training
 from ml.artifacts import Manifest, save_model
+from ml.datasets.cache import DatasetCache
 from ml.evaluation import evaluate
 from ml.losses import LOSSES
+from ml.specs import TrainingSpec
 from ml.training import Run
 from service.attempts import AttemptStore, Claim, LostClaim, Work
 from service.database import Database
 from service.failures import TimedOut, explain
 from service.reporter import LogHandler, Reporter
 from service.schemas import JobError, JobOptions
-from service.settings import Settings
+from service.settings import MIB, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -48,17 +51,15 @@ class Interrupted(Exception):
 class Attempt:
     """One attempt at a job, from its claim to its end."""
 
-    def __init__(
-        self, claim: Claim, attempts: AttemptStore, settings: Settings, draining: threading.Event
-    ) -> None:
+    def __init__(self, claim: Claim, attempts: AttemptStore, bench: "Bench") -> None:
         self._claim = claim
         self._attempts = attempts
-        self._settings = settings
-        self._draining = draining
+        self._settings = bench.settings
+        self._bench = bench
         self._reporter = Reporter(attempts, claim)
-        self._checkpoints = settings.checkpoints_dir / claim.job_id
+        self._checkpoints = bench.settings.checkpoints_dir / claim.job_id
 
-    def run(self, auto_device: str) -> JobError | None:
+    def run(self) -> JobError | None:
         """Do it, write into the job's row how it ended, and return what went wrong.
 
         Raises:
@@ -67,7 +68,7 @@ class Attempt:
         try:
             work = self._attempts.work(self._claim)
             with self._reporter, _logging_to(self._reporter):
-                directory, manifest = self._train(work, auto_device)
+                directory, manifest = self._train(work)
         except Interrupted:
             self._attempts.release(self._claim)
         except LostClaim:
@@ -81,11 +82,11 @@ class Attempt:
             self._register(directory, manifest)
         return None
 
-    def _train(self, work: Work, auto_device: str) -> tuple[Path, Manifest]:
+    def _train(self, work: Work) -> tuple[Path, Manifest]:
         """Train to the end and save the model; return where, and what it is."""
         spec = work.spec
-        device = torch.device(auto_device if spec.device == "auto" else spec.device)
-        data = datasets.load(spec.dataset, spec.split, self._settings.datasets_dir)
+        device = torch.device(self._bench.auto_device if spec.device == "auto" else spec.device)
+        data = self._bench.datasets.load(spec.dataset, spec.split)
         faults.reach("data loaded")
         run = Run(training.build(spec, data), data, spec, device)
         if (state := checkpoints.load_newest(self._checkpoints, device)) is not None:
@@ -95,7 +96,7 @@ class Attempt:
             "attempt %d trains on %s, on %d rows, from step %d of %d",
             *(self._claim.attempt, device, len(data.train), step, steps),
         )
-        self._attempts.begin(self._claim, str(device), step, steps)
+        self._attempts.begin(self._claim, str(device), run.stepper.engine, step, steps)
         pulse = Pulse(work.options, run.progress.epoch)
         for report in training.fit(run, lambda run: self._between_steps(run, pulse)):
             self._reporter.report(report)
@@ -105,7 +106,7 @@ class Attempt:
             metrics = {f"test_{name}": figure for name, figure in figures.items()}
         directory = self._settings.models_dir / f"{self._claim.job_id}-{self._claim.attempt}"
         manifest = save_model(
-            directory, run.model, spec, data.signature, metrics, data.fingerprint(), device
+            directory, run.model, spec, data.signature, metrics, data.fingerprint, device
         )
         faults.reach("artifact renamed")
         return directory, manifest
@@ -122,7 +123,7 @@ class Attempt:
         wish = self._reporter.wish()
         if wish == "cancel":
             raise Interrupted
-        if wish == "pause" or self._draining.is_set():
+        if wish == "pause" or self._bench.draining.is_set():
             self._save(run)
             raise Interrupted
         if (limit := pulse.limit_reached()) is not None:
@@ -141,6 +142,16 @@ class Attempt:
             run.state_dict(),
             self._settings.keep_checkpoints,
         )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a trainer process keeps from one attempt to the next."""
+
+    settings: Settings
+    auto_device: str
+    datasets: DatasetCache
+    draining: threading.Event
 
 
 class Pulse:
@@ -183,27 +194,50 @@ def main(argument: str) -> None:
     _die_with(assignment.parent)
     replies = _claim_stdout()
     claims: SimpleQueue[Claim] = SimpleQueue()
-    draining = threading.Event()
     settings = assignment.settings
+    bench = Bench(
+        settings,
+        assignment.auto_device,
+        DatasetCache(settings.datasets_dir, settings.dataset_cache_mb * MIB),
+        draining=threading.Event(),
+    )
+    threading.Thread(target=_listen, args=(claims, bench.draining), daemon=True).start()
     torch.set_num_threads(assignment.threads)
-    if assignment.auto_device != "cpu":
-        torch.zeros(1, device=assignment.auto_device)  # the context takes seconds to set up
+    _warm_up(torch.device(bench.auto_device))
     attempts = AttemptStore(Database(settings.sqlalchemy_url), settings)
-    threading.Thread(target=_listen, args=(claims, draining), daemon=True).start()
     _reply(replies, "ready")
     while True:
         claim, error = claims.get(), None
         try:
-            error = Attempt(claim, attempts, settings, draining).run(assignment.auto_device)
+            error = Attempt(claim, attempts, bench).run()
         except LostClaim as lost:
             logger.warning("%s", lost)
         except Exception:
             # Its row cannot be written, with a full disk say: the lease will tell.
             logger.exception("attempt %d of %s could not be ended", claim.attempt, claim.job_id)
         _reply(replies, "done")
-        if error and error.kind == "internal" and assignment.auto_device != "cpu":
+        if error and error.kind == "internal" and bench.auto_device != "cpu":
             # Most errors of a GPU stay with the process that met them.
             return
+
+
+def _warm_up(device: torch.device) -> None:
+    """Train and evaluate something small: what is done for the first time takes seconds."""
+    spec = TrainingSpec.model_validate(
+        {
+            "dataset": {
+                "kind": "synthetic",
+                "features": {"x": {"linspace": [0, 1]}},
+                "target": "x",
+            },
+            "epochs": 1,
+        }
+    )
+    data = datasets.load(spec.dataset, spec.split, Path())
+    run = Run(training.build(spec, data), data, spec, device)
+    for _ in training.fit(run):
+        pass
+    evaluate(run.model, data.train.to(device), data.signature, LOSSES[spec.loss])
 
 
 @contextmanager

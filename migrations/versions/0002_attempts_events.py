@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("not_before", MOMENT),
         sa.Column("lease_expires_at", MOMENT),
         sa.Column("crashes", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("engine", sa.String(32)),
         sa.Column("training_step", sa.BigInteger(), nullable=False, server_default="0"),
     ):
         op.add_column("jobs", column)

@@ -1,6 +1,8 @@
 """Rows, and their division into what is trained on, watched and tested on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 
 import torch
@@ -49,7 +51,7 @@ class Rows:
 
     def at(self, index: Tensor) -> "Rows":
         """Return the rows at `index`."""
-        return Rows(self.inputs[index], self.targets[index])
+        return Rows(self.inputs.index_select(0, index), self.targets.index_select(0, index))
 
     def to(self, device: torch.device) -> "Rows":
         """Return the rows on `device`."""
@@ -84,14 +86,23 @@ class Dataset:
     validation: Rows | None
     test: Rows | None
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Return a SHA-256 over every row of every split, in order."""
+        """A SHA-256 over every row of every split, in order."""
         digest = sha256()
-        for rows in (self.train, self.validation, self.test):
-            for tensor in (rows.inputs, rows.targets) if rows else ():
-                digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-                digest.update(tensor.contiguous().numpy().data)
+        for tensor in self._tensors():
+            digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that its rows take."""
+        return sum(tensor.nbytes for tensor in self._tensors())
+
+    def _tensors(self) -> Iterator[Tensor]:
+        for rows in (self.train, self.validation, self.test):
+            yield from (rows.inputs, rows.targets) if rows else ()
 
 
 def held_out(extent: Extent, spec: SplitSpec) -> tuple[int, int]:

@@ -68,7 +68,7 @@ def test_no_job_is_claimed_twice_by_claimers_at_once(
 def test_reports_become_metrics_and_progress(jobs: JobStore, attempts: AttemptStore) -> None:
     job_id = submitted(jobs)
     claim = claimed(attempts)
-    attempts.begin(claim, "cpu", 0, steps=2000)
+    attempts.begin(claim, "cpu", "resident", 0, steps=2000)
     step = Happening.of_report(Report("step", 1, 5, {"loss": 0.7}))
     assert attempts.beat(claim, [step, FIRST_EPOCH]) is None
     job = jobs.fetch(job_id)
@@ -193,7 +193,7 @@ def test_an_attempt_that_lost_its_job_can_write_nothing(
     assert current == Claim(job_id, 2)
     before = jobs.fetch(job_id), jobs.events(job_id, 0, 100), jobs.attempts(job_id)
     writes: list[Callable[[], object]] = [
-        lambda: attempts.begin(lost, "cpu", 0, 1),
+        lambda: attempts.begin(lost, "cpu", "resident", 0, 1),
         lambda: attempts.beat(lost, [FIRST_EPOCH]),
         lambda: attempts.succeed(lost, manifest, "dir"),
         lambda: attempts.fail(lost, GONE),

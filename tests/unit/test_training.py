@@ -37,7 +37,7 @@ def trained(
 
 def saved(root: Path, document: dict[str, Any]) -> tuple[Manifest, nn.Module, Dataset]:
     spec, data, model, _ = trained(root, document)
-    fingerprint = data.fingerprint()
+    fingerprint = data.fingerprint
     manifest = save_model(root / "model", model, spec, data.signature, {}, fingerprint, CPU)
     return manifest, model, data
 
@@ -166,7 +166,7 @@ def test_the_test_split_is_disjoint_and_the_seed_of_the_run_does_not_move_it(
     rows = torch.cat([rows.inputs for rows in splits])
     assert len(rows.unique(dim=0)) == 1000
     again = datasets.load(spec.dataset, spec.split, tmp_path)
-    assert again.fingerprint() == data.fingerprint()
+    assert again.fingerprint == data.fingerprint
 
 
 def test_a_loss_that_explodes_is_named_by_epoch_step_and_tensor(tmp_path: Path) -> None:

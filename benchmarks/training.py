@@ -1,0 +1,326 @@
+"""What a training step costs: epochd against the loops that people write, and against the floor.
+
+All train the MNIST network (784-512-256-10, dropout, Adam, batches of 64) on images of the real shape,
+in one process with one thread, in turn. Printed are medians and ratios; `--json FILE` keeps them.
+
+    python -m benchmarks.training [--device cuda] [--rounds 7] [--steps 150] [--json FILE]
+
+What is not installed is left out: scikit-learn, JAX with optax, Lightning, Keras (`pip install
+epochd[bench]`). No service is needed.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+)
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from ml import training
+from ml.datasets import Dataset as Data
+from ml.datasets import Rows
+from ml.preprocessing import Standardize
+from ml.specs import TrainingSpec
+
+BATCH = 64
+MEAN, STD = 0.1307, 0.3081
+SHAPES = ((784, 512), (512, 256), (256, 10))
+DOCUMENT: dict[str, Any] = {"dataset": {"kind": "mnist"}, "epochs": 1, "report_every": 100}
+
+Contender = Callable[[], object]
+"""Trains one epoch of its images."""
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(784, 512),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(512, 256),
+        nn.ReLU(),
+        nn.Linear(256, 10),
+    )
+
+
+class Images(Dataset[tuple[Tensor, int]]):
+    """Transforms each sample when it is asked for, as `torchvision.datasets` do."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images.numpy(), labels
+        self.transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))]
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
+
+
+def tutorial(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
+    model = network().to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    loss_of = nn.CrossEntropyLoss()
+    data = Images(images, labels)
+
+    def epoch() -> float:
+        model.train()
+        running = 0.0
+        for batch, target in DataLoader(data, batch_size=BATCH, shuffle=True):
+            batch, target = batch.to(device), target.to(device)
+            optimizer.zero_grad()
+            loss = loss_of(model(batch), target)
+            loss.backward()
+            optimizer.step()
+            running += loss.item()
+        return running
+
+    return epoch
+
+
+def plain(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
+    """A good plain loop: data on the device once, a fused optimizer."""
+    model = network().to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
+    images, labels = images.to(device), labels.to(device)
+
+    def epoch() -> float:
+        model.train()
+        total = torch.zeros((), device=device)
+        for index in torch.randperm(len(images), device=device).split(BATCH):
+            inputs = (images[index].float() / 255 - MEAN) / STD
+            loss = functional.cross_entropy(model(inputs), labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+        return float(total)
+
+    return epoch
+
+
+def ours(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
+    spec = TrainingSpec.model_validate(DOCUMENT | {"epochs": 1_000_000})
+    normalisation = Standardize(torch.tensor(MEAN), torch.tensor(STD), unit=255.0)
+    data = Data(spec.dataset.signature(), normalisation, Rows(images, labels), None, None)
+    run = training.Run(training.build(spec, data), data, spec, device)
+    reports = training.fit(run)
+
+    def epoch() -> None:
+        while next(reports).level != "epoch":
+            pass
+
+    return epoch
+
+
+def floor(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
+    """The eight matrix products of a step, and nothing else."""
+    sizes = [784, 512, 256, 10]
+    x = [torch.randn(BATCH, size, device=device) for size in sizes]
+    g = [torch.randn(BATCH, size, device=device) for size in sizes]
+    w = [torch.randn(b, a, device=device) for a, b in SHAPES]
+    dw = [torch.empty_like(weight) for weight in w]
+
+    def epoch() -> None:
+        for _ in range(-(-len(images) // BATCH)):
+            for layer in (0, 1, 2):
+                torch.mm(x[layer], w[layer].t(), out=x[layer + 1])
+            for layer in (2, 1, 0):
+                torch.mm(g[layer + 1].t(), x[layer], out=dw[layer])
+                if layer:
+                    torch.mm(g[layer + 1], w[layer], out=g[layer])
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return epoch
+
+
+def scikit_learn(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
+    from sklearn.neural_network import MLPClassifier
+
+    inputs = ((images.flatten(1).float() / 255 - MEAN) / STD).numpy()
+    classes = np.arange(10)
+    model = MLPClassifier((512, 256), batch_size=BATCH, learning_rate_init=0.001)
+    return lambda: model.partial_fit(inputs, labels.numpy(), classes)
+
+
+def jax_optax(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    with suppress(RuntimeError):
+        jax.config.update("jax_platforms", "cpu" if device.type == "cpu" else "cuda")
+    key = jax.random.key(0)
+    weights = [
+        (jax.random.normal(key, shape) * shape[0] ** -0.5, jnp.zeros(shape[1])) for shape in SHAPES
+    ]
+    optimizer = optax.adam(0.001)
+    state = optimizer.init(weights)
+    data, targets = jnp.asarray(images.flatten(1).numpy()), jnp.asarray(labels.numpy())
+
+    def loss_of(weights: Any, inputs: Any, target: Any, key: Any) -> Any:
+        (w1, b1), (w2, b2), (w3, b3) = weights
+        x = (inputs.astype(jnp.float32) / 255 - MEAN) / STD
+        x = jax.nn.relu(x @ w1 + b1)
+        x = jnp.where(jax.random.bernoulli(key, 0.8, x.shape), x / 0.8, 0)
+        x = jax.nn.relu(x @ w2 + b2) @ w3 + b3
+        return optax.softmax_cross_entropy_with_integer_labels(x, target).mean()
+
+    @jax.jit
+    def step(weights: Any, state: Any, key: Any, index: Any) -> Any:
+        key, own = jax.random.split(key)
+        loss, gradient = jax.value_and_grad(loss_of)(weights, data[index], targets[index], own)
+        updates, state = optimizer.update(gradient, state)
+        return optax.apply_updates(weights, updates), state, key, loss
+
+    def epoch() -> float:
+        nonlocal weights, state, key
+        order = np.random.permutation(len(images))
+        total = 0.0
+        for start in range(0, len(order) - BATCH + 1, BATCH):
+            weights, state, key, loss = step(weights, state, key, order[start : start + BATCH])
+            total += loss
+        return float(total)
+
+    return epoch
+
+
+def lightning(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
+    import logging
+
+    import lightning as pl
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+    class Module(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network()
+
+        def training_step(self, batch: Any, _: int) -> Tensor:
+            inputs, target = batch
+            return functional.cross_entropy(self.network(inputs), target)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters(), lr=0.001, fused=True)
+
+    inputs = (images.float() / 255 - MEAN) / STD
+    loader = DataLoader(
+        torch.utils.data.TensorDataset(inputs, labels), batch_size=BATCH, shuffle=True
+    )
+    module = Module()
+
+    def epoch() -> None:
+        trainer = pl.Trainer(
+            max_epochs=1,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, loader)
+
+    return epoch
+
+
+def keras(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
+    import keras as k
+
+    model = k.Sequential(
+        [
+            k.layers.Dense(512, activation="relu"),
+            k.layers.Dropout(0.2),
+            k.layers.Dense(256, activation="relu"),
+            k.layers.Dense(10),
+        ]
+    )
+    loss = k.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=k.optimizers.Adam(0.001), loss=loss)
+    inputs = ((images.flatten(1).float() / 255 - MEAN) / STD).numpy()
+    return lambda: model.fit(inputs, labels.numpy(), batch_size=BATCH, verbose=0)
+
+
+CONTENDERS: dict[str, Callable[[Tensor, Tensor, torch.device], Contender]] = {
+    "the matrix products alone": floor,
+    "epochd, fit": ours,
+    "a good plain loop": plain,
+    "the tutorial's script": tutorial,
+    "scikit-learn MLPClassifier": scikit_learn,
+    "JAX and optax, jitted": jax_optax,
+    "Lightning": lightning,
+    "Keras": keras,
+}
+
+
+def ready(images: Tensor, labels: Tensor, device: torch.device) -> Iterator[tuple[str, Contender]]:
+    """Yield what is installed, warm."""
+    for name, make in CONTENDERS.items():
+        try:
+            contender = make(images, labels, device)
+        except ImportError as error:
+            print(f"{name}: left out, {error}", file=sys.stderr)
+            continue
+        contender()
+        yield name, contender
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    device = torch.device(options.device)
+    images = torch.randint(0, 256, (options.steps * BATCH, 28, 28), dtype=torch.uint8)
+    labels = torch.randint(0, 10, (len(images),))
+    contenders = dict(ready(images, labels, device))
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(options.rounds):
+        for name, contender in contenders.items():
+            start = time.perf_counter()
+            contender()
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    base, us = medians["the matrix products alone"], medians["epochd, fit"]
+    print(f"{'':28}{'µs a step':>10}{'of floor':>10}{'of epochd':>11}   fastest, slowest")
+    for name, median in medians.items():
+        low, high = (f"{1e6 * f(seconds[name]) / options.steps:,.0f}" for f in (min, max))
+        print(
+            f"{name:28}{1e6 * median / options.steps:10,.0f}{median / base:10.2f}"
+            f"{median / us:11.2f}   {low}, {high}"
+        )
+    if options.json:
+        record = {"device": str(device), "torch": torch.__version__, "steps": options.steps}
+        options.json.write_text(json.dumps(record | {"seconds": seconds}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

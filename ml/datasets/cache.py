@@ -1,0 +1,24 @@
+"""Data sets kept in memory from one run to the next."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+from ml.datasets import Dataset, DatasetSpec, SplitSpec, load
+
+
+class DatasetCache:
+    """The data sets used last, as many as fit; what does not fit at all is not kept."""
+
+    def __init__(self, root: Path, max_bytes: int) -> None:
+        self._root = root
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[tuple[str, str], Dataset] = OrderedDict()
+
+    def load(self, spec: DatasetSpec, split: SplitSpec) -> Dataset:
+        """Return the data set that `spec` and `split` describe, see `ml.datasets.load`."""
+        key = spec.model_dump_json(), split.model_dump_json()
+        data = self._kept.pop(key, None) or load(spec, split, self._root)
+        self._kept[key] = data
+        while sum(kept.nbytes for kept in self._kept.values()) > self._max_bytes:
+            self._kept.popitem(last=False)
+        return data
