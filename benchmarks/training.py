@@ -1,7 +1,8 @@
 """What a training step costs: epochd against the loops that people write, and against the floor.
 
-All train the MNIST network (784-512-256-10, dropout, Adam, batches of 64) on images of the real shape,
-in one process with one thread, in turn. Printed are medians and ratios; `--json FILE` keeps them.
+All train the MNIST network (784-512-256-10, dropout, Adam, batches of 64) on images of the real
+shape, in one process with one thread, in turn. Printed are medians and ratios; `--json FILE` keeps
+them.
 
     python -m benchmarks.training [--device cuda] [--rounds 7] [--steps 150] [--json FILE]
 
@@ -161,9 +162,10 @@ def scikit_learn(images: Tensor, labels: Tensor, device: torch.device) -> Conten
     from sklearn.neural_network import MLPClassifier
 
     inputs = ((images.flatten(1).float() / 255 - MEAN) / STD).numpy()
-    classes = np.arange(10)
-    model = MLPClassifier((512, 256), batch_size=BATCH, learning_rate_init=0.001)
-    return lambda: model.partial_fit(inputs, labels.numpy(), classes)
+    model = MLPClassifier(
+        (512, 256), batch_size=BATCH, learning_rate_init=0.001, max_iter=1, warm_start=True
+    )
+    return lambda: model.fit(inputs, labels.numpy())
 
 
 def jax_optax(images: Tensor, labels: Tensor, device: torch.device) -> Contender:

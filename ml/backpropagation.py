@@ -11,15 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ml.dropout import Dropout, keep_mask
+from ml.dropout import Dropout, kept
 from ml.losses import LossName
+from ml.preprocessing import Standardize
 
 aten = torch.ops.aten
 Slope = Callable[[Tensor, Tensor, Tensor], Any]
 """From the gradient of the outputs, the inputs and the outputs to the gradient of the inputs."""
 
+ONE = torch.ones(())
+ZERO = torch.zeros(())
+MEAN = 1
+"""Of aten's ways to reduce a loss."""
+IGNORED = -100
+"""A class that none has."""
+
 SLOPES: dict[type[nn.Module], Slope] = {
-    nn.ReLU: lambda gradient, x, y: aten.threshold_backward(gradient, y, 0),
     nn.LeakyReLU: lambda gradient, x, y: aten.leaky_relu_backward(gradient, x, 0.01, False),
     nn.GELU: lambda gradient, x, y: aten.gelu_backward(gradient, x),
     nn.SiLU: lambda gradient, x, y: aten.silu_backward(gradient, x),
@@ -45,11 +52,10 @@ def _huber(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    logarithms = torch.log_softmax(outputs, 1)
-    loss = functional.nll_loss(logarithms, targets)
-    gradient = logarithms.exp_()
-    gradient.scatter_add_(1, targets.unsqueeze(1), gradient.new_full((len(targets), 1), -1))
-    return loss, gradient.div_(len(targets))
+    logs = torch.log_softmax(outputs, 1)
+    loss, weight = aten.nll_loss_forward(logs, targets, None, MEAN, IGNORED)
+    gradient = aten.nll_loss_backward(ONE, logs, targets, None, MEAN, IGNORED, weight)
+    return loss, aten._log_softmax_backward_data(gradient, logs, 1, logs.dtype)
 
 
 LOSS_SLOPES: dict[LossName, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
@@ -99,6 +105,19 @@ class Affine(Link):
         return torch.mm(gradient, self._weight, out=self._gradient[: len(gradient)])
 
 
+class Rectified(Link):
+    """`max(x, 0)`, in place of its inputs."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs."""
+        self._outputs = inputs.relu_()
+        return self._outputs
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of the inputs."""
+        return aten.threshold_backward(gradient, self._outputs, 0)  # type: ignore[no-any-return]
+
+
 class Activation(Link):
     """A function of each number."""
 
@@ -127,12 +146,39 @@ class Drop(Link):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return what is left."""
-        self._mask = keep_mask(inputs.shape, self._p)
-        return inputs * self._mask
+        self._kept, self._scale = kept(inputs.shape, self._p)
+        return torch.addcmul(ZERO, inputs, self._kept, value=self._scale)
 
     def backward(self, gradient: Tensor) -> Tensor:
         """Return the gradient of what was left."""
-        return gradient * self._mask
+        return torch.addcmul(ZERO, gradient, self._kept, value=self._scale)
+
+
+class Standardized(Link):
+    """The standardisation before the network."""
+
+    def __init__(self, layer: Standardize) -> None:
+        self._offset, self._factor = layer.offset(), layer.factor()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs."""
+        return inputs.to(torch.float32, copy=True).sub_(self._offset).mul_(self._factor)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Nobody asks for the gradient of the data."""
+        return gradient
+
+
+class Flattened(Link):
+    """Each image as one row."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the rows."""
+        return inputs.flatten(1)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Nobody asks for the gradient of the data."""
+        return gradient
 
 
 class Chain:
@@ -142,8 +188,8 @@ class Chain:
         self._links = links
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the outputs for `inputs` (batch, ...)."""
-        outputs = inputs.flatten(1)
+        """Return the outputs for raw `inputs` (batch, ...)."""
+        outputs = inputs
         for link in self._links:
             outputs = link.forward(outputs)
         return outputs
@@ -154,19 +200,28 @@ class Chain:
             gradient = link.backward(gradient)
 
 
-def chain(network: nn.Module, batch_size: int) -> Chain | None:
-    """Return a chain of the network's layers, sharing its parameters; None if some layer is not
-    of a kind that is known here."""
+def chain(model: nn.Module, batch_size: int) -> Chain | None:
+    """Return a chain of the layers of `model`, preprocessing and network, sharing its parameters;
+    None if some layer is not of a kind that is known here."""
+    preprocessing, network = model.get_submodule("preprocessing"), model.get_submodule("network")
     if not isinstance(network, nn.Sequential):
         return None
     links: list[Link] = []
-    for position, layer in enumerate(network):
+    seen_affine = False
+    for layer in (preprocessing, *network):
         if isinstance(layer, nn.Linear):
-            links.append(Affine(layer, batch_size, is_first=not links))
-        elif isinstance(layer, Dropout):
-            links.append(Drop(layer))
+            links.append(Affine(layer, batch_size, is_first=not seen_affine))
+            seen_affine = True
+        elif type(layer) is nn.ReLU:
+            links.append(Rectified())
         elif type(layer) in SLOPES:
             links.append(Activation(layer))
-        elif position or not isinstance(layer, nn.Flatten):
+        elif isinstance(layer, Dropout):
+            links.append(Drop(layer))
+        elif isinstance(layer, Standardize):
+            links.append(Standardized(layer))
+        elif isinstance(layer, nn.Flatten):
+            links.append(Flattened())
+        elif not isinstance(layer, nn.Identity):
             return None
     return Chain(links)

@@ -15,13 +15,17 @@ class Dropout(nn.Dropout):
         """Return `inputs`, in training with some set to 0 and the others scaled up."""
         if not self.training or inputs.device.type != "cpu":
             return super().forward(inputs)
-        return inputs * keep_mask(inputs.shape, self.p)
+        mask, scale = kept(inputs.shape, self.p)
+        return inputs * mask.mul_(scale)
 
 
-def keep_mask(shape: torch.Size, p: float, generator: Generator | None = None) -> Tensor:
-    """Return a float32 tensor of zeros, with probability `p`, and of `1 / (1 - p)`."""
+def kept(shape: torch.Size, p: float, generator: Generator | None = None) -> tuple[Tensor, float]:
+    """Return a float32 tensor of zeros, with probability `p`, and ones; and what to multiply by so
+    that sums stay what they were."""
     count = shape.numel()
     words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(generator=generator)
     bits = words.view(torch.int16)[:count].view(shape)
     dropped = round(p * STEPS)
-    return bits.ge(dropped - STEPS // 2).to(torch.float32).mul_(STEPS / (STEPS - dropped))
+    mask = torch.empty(shape)
+    torch.ge(bits, dropped - STEPS // 2, out=mask)
+    return mask, STEPS / (STEPS - dropped)

@@ -38,8 +38,15 @@ class Standardize(nn.Module):
         """Return the standardised batch."""
         # The difference first, or numbers far from 0 would lose their last digits; and in place,
         # in a tensor that is nobody's but ours.
-        shifted = raw.to(torch.float32, copy=True).sub_(self.mean * self.unit)
-        return shifted.mul_(1 / (self.std * self.unit))
+        return raw.to(torch.float32, copy=True).sub_(self.offset()).mul_(self.factor())
+
+    def offset(self) -> Tensor:
+        """Return what is subtracted from raw inputs ..."""
+        return self.mean * self.unit
+
+    def factor(self) -> Tensor:
+        """... and what the difference is multiplied by."""
+        return 1 / (self.std * self.unit)
 
     def extra_repr(self) -> str:
         """Show the figures where they are few."""

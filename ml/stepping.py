@@ -67,11 +67,10 @@ def stepper(run: "Run") -> "Stepper":
         return Plain(run, resident)
     if run.device.type == "cuda":
         return Graphed(run, resident)
-    if spec.precision != "bfloat16" and not spec.compile:
-        network = run.model.get_submodule("network")
-        if links := chain(network, min(spec.batch_size, len(run.train))):
-            return ByHand(run, resident, links)
-    return Plain(run, resident)
+    if spec.precision == "bfloat16" or spec.compile:
+        return Plain(run, resident)
+    links = chain(run.model, min(spec.batch_size, len(run.train)))
+    return ByHand(run, resident, links) if links else Plain(run, resident)
 
 
 class Source(ABC):
@@ -223,13 +222,12 @@ class ByHand(Plain):
     def __init__(self, run: "Run", source: Source, chain: Chain) -> None:
         super().__init__(run, source)
         self._chain = chain
-        self._preprocessing = run.model.get_submodule("preprocessing")
         self.engine = f"{source.placement}+by-hand"
 
     def _step(self, batch: Rows) -> float:
         run = self._run
         with torch.no_grad():
-            outputs = self._chain.forward(self._preprocessing(batch.inputs))
+            outputs = self._chain.forward(batch.inputs)
             loss, gradient = LOSS_SLOPES[run.spec.loss](outputs, batch.targets)
             value = loss.item()
             if not math.isfinite(value):

@@ -11,13 +11,12 @@ from itertools import count, cycle, pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.conftest import PLANE
 from tests.system.server import Server, launch, serving
 
-KILLS = 200
+KILLS = int(os.environ.get("SOAK_KILLS", 200))
 JOBS = 30
 """At least; there are always some to run until the last kill."""
 WAITING = 4
@@ -65,6 +64,7 @@ class Target:
             os.kill(pid, signal.SIGKILL)
         self.server.process.kill()
         self.server.process.wait()
+        self.server.client.close()
         self.server = launch(self.data_dir, **SETTINGS)
 
     def submit(self, document: dict[str, Any], key: str) -> str:
@@ -125,10 +125,11 @@ def test_every_job_survives(tmp_path: Path) -> None:
             ended = earlier["ended_at"]
             assert earlier["heartbeat_at"] <= ended <= later["started_at"], "twice at once"
         attempts += len(tries)
-    listed = httpx.get(f"{server.client.base_url}/jobs?limit=1000").json()["data"]
+    listed = server.client.get("/jobs?limit=1000").json()["data"]
     assert {job["id"] for job in listed} == set(jobs)
     server.process.terminate()
     server.process.wait(20)
+    server.client.close()
     with sqlite3.connect(tmp_path / "war" / "epochd.db") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         models = {d for (d,) in connection.execute("SELECT directory FROM model_versions")}

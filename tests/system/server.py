@@ -8,10 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -21,8 +21,8 @@ ENDED = {"succeeded", "failed", "cancelled"}
 class Log:
     """What a process says, taken as it says it: were its pipe full, it would wait."""
 
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines = lines
+    def __init__(self, pipe: IO[str]) -> None:
+        self._pipe = pipe
         self._text = ""
         self._ended = False
         self._grown = threading.Condition()
@@ -37,10 +37,11 @@ class Log:
         return match
 
     def _read(self) -> None:
-        for line in self._lines:
-            with self._grown:
-                self._text += line
-                self._grown.notify_all()
+        with self._pipe:
+            for line in self._pipe:
+                with self._grown:
+                    self._text += line
+                    self._grown.notify_all()
         with self._grown:
             self._ended = True
             self._grown.notify_all()
