@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCHES := training sweeps service
 
 .PHONY: serve test check format soak bench clean
 
@@ -26,7 +27,11 @@ soak: $(READY)
 	$(BIN)/pytest -m soak --timeout=7200 --capture=no tests/soak
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	mkdir -p benchmarks/results
+	for what in $(BENCHES); do \
+		echo "== $$what"; $(BIN)/python -m benchmarks.$$what --json benchmarks/results/$$what.json || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

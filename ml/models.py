@@ -112,7 +112,7 @@ class CNNSpec(Strict):
     kernel_size: Literal[1, 3, 5, 7] = 3
     hidden: list[Width] = Field(default=[128], max_length=MAX_LAYERS, description="Layer sizes.")
     activation: Activation = "relu"
-    dropout: Probability = Field(default=0.25, description="After each hidden layer.")
+    dropout: Probability = Field(default=0.5, description="After each hidden layer.")
 
     def build(self, signature: Signature) -> nn.Module:
         """Return the network, from `(batch, *signature.inputs.shape)` to `(batch, size)`.

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from ml import stepping
 from ml.datasets import Dataset, Rows
+from ml.errors import Invalid
 from ml.evaluation import evaluate
 from ml.losses import LOSSES
 from ml.specs import TrainingSpec
@@ -55,7 +56,11 @@ class Progress:
 
 
 class Run:
-    """A training run between two steps: the model, and all that its future depends on."""
+    """A training run between two steps: the model, and all that its future depends on.
+
+    Raises:
+        Invalid: the model cannot learn from batches of the size that the spec asks for.
+    """
 
     def __init__(
         self,
@@ -69,6 +74,10 @@ class Run:
         self.signature = data.signature
         self.device = device
         self.model = model.to(device)
+        if device.type == "cuda" and spec.precision != "float32":
+            # Tensor cores take the channels of a pixel side by side.
+            self.model = self.model.to(memory_format=torch.channels_last)
+        _check_last_batch(model, len(data.train), spec.batch_size)
         self.placement = placement or stepping.place(data.train, device)
         resident = self.placement == "resident"
         self.train = data.train.to(device) if resident else data.train
@@ -193,6 +202,18 @@ def fit(run: Run, between_steps: Callable[[Run], None] = lambda run: None) -> It
         yield _end_epoch(run)
     if run.best_weights is not None:
         run.model.load_state_dict(run.best_weights)
+
+
+def _check_last_batch(model: nn.Module, rows: int, batch_size: int) -> None:
+    normalised = any(
+        isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules()
+    )
+    if normalised and 1 in (batch_size, rows % batch_size):
+        raise Invalid(
+            f"batches of {batch_size} leave one of {rows} rows for the last, which batch "
+            "normalisation cannot learn from; use another size",
+            ("batch_size",),
+        )
 
 
 def _set_precision(spec: TrainingSpec) -> None:

@@ -1,0 +1,84 @@
+"""What it costs to train many small models as one, beside one model alone, per model.
+
+    python -m benchmarks.sweeps [--device cuda] [--rounds 5] [--json FILE]
+
+Each model is a perceptron 784-32-10 on the same images in an order of its own; batches of 64.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ml import training
+from ml.datasets import Dataset, Rows
+from ml.preprocessing import Standardize
+from ml.specs import TrainingSpec
+from ml.sweeps import fit_together
+
+MODELS = (1, 8, 64)
+STEPS = 100
+DOCUMENT: dict[str, Any] = {
+    "dataset": {"kind": "mnist"},
+    "model": {"kind": "mlp", "hidden": [32]},
+    "epochs": 1,
+    "report_every": 1_000_000,
+}
+
+
+def specs(count: int) -> list[TrainingSpec]:
+    return [TrainingSpec.model_validate(DOCUMENT | {"seed": seed}) for seed in range(count)]
+
+
+def alone(data: Dataset, device: torch.device) -> None:
+    [spec] = specs(1)
+    for _ in training.fit(training.Run(training.build(spec, data), data, spec, device)):
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    device = torch.device(options.device)
+    rows = Rows(
+        torch.randint(0, 256, (STEPS * 64, 28, 28), dtype=torch.uint8),
+        torch.randint(0, 10, (STEPS * 64,)),
+    )
+    signature = specs(1)[0].dataset.signature()
+    normalisation = Standardize(torch.tensor(0.1307), torch.tensor(0.3081), unit=255.0)
+    data = Dataset(signature, normalisation, rows, None, None)
+    contenders: dict[int, Callable[[], object]] = {0: lambda: alone(data, device)}
+    for count in MODELS:
+        contenders[count] = partial(fit_together, specs(count), data, device)
+    seconds: dict[int, list[float]] = {count: [] for count in contenders}
+    for contender in contenders.values():
+        contender()
+    for _ in range(options.rounds):
+        for count, contender in contenders.items():
+            start = time.perf_counter()
+            contender()
+            seconds[count].append(time.perf_counter() - start)
+    one = statistics.median(seconds[0])
+    for count, measured in seconds.items():
+        median = statistics.median(measured)
+        print(
+            f"{f'{count} as one' if count else 'one alone':10}"
+            f"{1e6 * median / STEPS:9,.0f} µs a step {median / one:7.2f} of one alone"
+            f"{median / one / max(1, count):7.2f} for each"
+        )
+    if options.json:
+        options.json.write_text(json.dumps({"device": str(device), "seconds": seconds}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

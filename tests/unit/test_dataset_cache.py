@@ -1,0 +1,62 @@
+"""Data sets stay in memory as long as they fit, the ones used last the longest."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml import datasets
+from ml.datasets import Dataset
+from ml.datasets import cache as cached
+from ml.datasets.cache import DatasetCache
+from ml.specs import TrainingSpec
+from tests.conftest import PLANE
+
+ROW = 4 * 4
+"""Bytes: three features and a target."""
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the data sets that were loaded, and not found in the cache."""
+    sizes: list[int] = []
+
+    def load(*arguments: Any) -> Dataset:
+        sizes.append(arguments[0].size)
+        return datasets.load(*arguments)
+
+    monkeypatch.setattr(cached, "load", load)
+    return sizes
+
+
+def sized(size: int) -> TrainingSpec:
+    return TrainingSpec.model_validate(PLANE | {"dataset": PLANE["dataset"] | {"size": size}})
+
+
+def ask(cache: DatasetCache, *sizes: int) -> None:
+    for size in sizes:
+        data = cache.load(sized(size).dataset, sized(size).split)
+        assert data.nbytes == size * ROW
+
+
+def test_the_data_sets_used_last_are_kept(loads: list[int]) -> None:
+    cache = DatasetCache(Path(), max_bytes=200 * ROW)
+    ask(cache, 100, 60, 100, 70)  # 60 has to go
+    ask(cache, 100, 70, 60)
+    assert loads == [100, 60, 70, 60]
+
+
+def test_what_does_not_fit_is_not_kept(loads: list[int]) -> None:
+    ask(DatasetCache(Path(), max_bytes=50 * ROW), 60, 60)
+    ask(DatasetCache(Path(), max_bytes=0), 70, 70)
+    assert loads == [60, 60, 70, 70]
+
+
+def test_another_split_is_another_data_set(loads: list[int]) -> None:
+    cache = DatasetCache(Path(), max_bytes=10**6)
+    first = sized(100)
+    other = TrainingSpec.model_validate(first.model_dump() | {"split": {"validation": 0.3}})
+    assert cache.load(first.dataset, first.split).validation is None
+    assert cache.load(other.dataset, other.split).validation is not None
+    assert cache.load(first.dataset, first.split).validation is None
+    assert loads == [100, 100]
