@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ from ml.artifacts import Manifest, load_manifest, load_model
 from ml.errors import Invalid
 from ml.evaluation import outputs
 from ml.images import ImageForm, decode
-from ml.inputs import PixelRange, feature_rows, pixel_rows
+from ml.inputs import Array, PixelRange, feature_rows, in_pixel_range, pixel_rows
 from ml.signature import Classes, Features
 
-Inputs = NDArray[np.float32] | NDArray[np.uint8]
+Inputs = Array
 
 
 class ValuePrediction(TypedDict):
@@ -35,6 +36,38 @@ Prediction = ValuePrediction | ClassPrediction
 
 
 @dataclass(frozen=True)
+class Answers:
+    """A model's answers to some rows: the value, or the probability of each class."""
+
+    values: NDArray[np.float32]
+    """`(rows, size)`."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: slice) -> "Answers":
+        """The answers to some of the rows."""
+        return Answers(self.values[rows])
+
+    def are_finite(self) -> bool:
+        """Return whether every one is."""
+        return bool(np.isfinite(self.values).all())
+
+    def check(self) -> None:
+        """Do nothing where all are finite.
+
+        Raises:
+            Invalid: the answer to a row is not; `loc` is the row.
+        """
+        finite = np.isfinite(self.values).all(axis=1)
+        if not finite.all():
+            raise Invalid(
+                "is too far from what the model was trained on: its answer is not finite",
+                (int(np.argmin(finite)),),
+            )
+
+
+@dataclass(frozen=True)
 class Model:
     """A loaded model. Safe to use from several threads: nothing in it changes."""
 
@@ -48,7 +81,7 @@ class Model:
         return cls(manifest, load_model(directory, manifest))
 
     def rows(self, rows: Sequence[object], pixels: PixelRange | None = None) -> Inputs:
-        """Return raw `rows`, as JSON has them, as the array that `predict` takes.
+        """Return raw `rows`, as JSON has them, as the array that `answer` takes.
 
         Raises:
             Invalid: see `ml.inputs`; `loc` is within `rows`.
@@ -60,7 +93,7 @@ class Model:
 
     def images(self, files: Sequence[bytes], max_pixels: int) -> Inputs:
         """Return PNG or JPEG `files`, each brought into the form of the training images, as the
-        array that `predict` takes.
+        array that `answer` takes.
 
         Raises:
             Invalid: the model takes no images, or a file is none; `loc` is within `files`.
@@ -72,28 +105,53 @@ class Model:
             raise Invalid("is empty; give at least one image")
         return np.stack([_image(file, inputs.form, max_pixels, i) for i, file in enumerate(files)])
 
-    def predict(self, inputs: Inputs) -> list[Prediction]:
-        """Return one prediction per row of `inputs` `(rows, *shape)`.
+    def array(self, array: NDArray[Any], pixels: PixelRange | None = None) -> Inputs:
+        """Return an array of rows, images flattened or not, as the array that `answer` takes.
 
         Raises:
-            Invalid: the model's answer to a row is not finite; `loc` is the row.
+            Invalid: it has another shape, holds no numbers, or some are out of range.
         """
-        answers = outputs(self.network, torch.from_numpy(inputs))
-        finite = torch.isfinite(answers).all(dim=1)
-        if not finite.all():
-            raise Invalid(
-                "is too far from what the model was trained on: its answer is not finite",
-                (int((~finite).nonzero()[0]),),
-            )
+        signature = self.manifest.signature
+        shape = signature.inputs.shape
+        if array.dtype.kind not in "buif":
+            raise Invalid(f"holds {array.dtype}, not numbers")
+        if array.shape[1:] not in (shape, (signature.input_size,)) or not len(array):
+            wanted = "x".join(map(str, ("rows", *shape)))
+            given = "x".join(map(str, array.shape)) or "a single number"
+            raise Invalid(f"has the shape {given}; must be {wanted}, one row at least")
+        rows = array.reshape(-1, *shape)
+        if rows.dtype != np.uint8:
+            with np.errstate(over="ignore", invalid="ignore"):
+                rows = np.ascontiguousarray(rows, np.float32)
+            if not np.isfinite(rows).all():
+                bad = ~np.isfinite(rows).reshape(len(rows), -1).all(1)
+                raise Invalid("has a number that is not finite", (int(np.argmax(bad)),))
+        if isinstance(signature.inputs, Features):
+            return rows.astype(np.float32, copy=False)
+        return in_pixel_range(rows, pixels)
+
+    def answer(self, inputs: Inputs) -> Answers:
+        """Return the answers to `inputs` `(rows, *shape)`."""
+        values = outputs(self.network, torch.from_numpy(inputs))
+        if isinstance(self.manifest.signature.output, Classes):
+            values = values.softmax(dim=1)
+        return Answers(values.numpy())
+
+    def predictions(self, answers: Answers) -> list[Prediction]:
+        """Return one prediction for each answer."""
         output = self.manifest.signature.output
         if not isinstance(output, Classes):
-            return [{"value": value} for value in answers.squeeze(1).tolist()]
-        probabilities = answers.softmax(dim=1)
-        likeliest = probabilities.argmax(dim=1).tolist()
+            return [{"value": value} for [value] in answers.values.tolist()]
+        likeliest = answers.values.argmax(1).tolist()
         return [
             {"class": index, "label": output.names[index], "probabilities": shares}
-            for index, shares in zip(likeliest, probabilities.tolist(), strict=True)
+            for index, shares in zip(likeliest, answers.values.tolist(), strict=True)
         ]
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that its weights take."""
+        return sum(tensor.nbytes for tensor in self.network.state_dict().values())
 
 
 def _image(file: bytes, form: ImageForm, max_pixels: int, index: int) -> NDArray[np.uint8]:

@@ -1,6 +1,8 @@
 """Raw inputs, as a caller writes them in JSON, to one array a model takes."""
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from ml.errors import Invalid, Loc
 from ml.signature import Features, Images
 
-Array = NDArray[np.float32]
+Array = NDArray[np.float32] | NDArray[np.uint8]
 PixelRange = Literal["0-255", "0-1"]
 
 PIXEL_MAXIMA: dict[PixelRange, float] = {"0-255": 255.0, "0-1": 1.0}
@@ -30,14 +32,16 @@ def feature_rows(features: Features, rows: Sequence[object]) -> Array:
         _in_order(features, row, i) if isinstance(row, Mapping) else row
         for i, row in enumerate(rows)
     ]
+    wanted = f"a row of {_count(features.names)}"
     try:
-        return _stack(lists, [features.shape], f"a row of {_count(features.names)}")
+        return _stack(lists, lists, len(features.names), [features.shape], wanted)
     except Invalid as error:
         raise Invalid(error.msg, _by_name(features, rows, error.loc)) from None
 
 
 def pixel_rows(images: Images, rows: Sequence[object], pixels: PixelRange | None) -> Array:
-    """Return `rows` as an array of pixels from 0 to 255, `(rows, height, width)`.
+    """Return `rows` as an array of pixels from 0 to 255, `(rows, height, width)`: uint8 where they
+    are whole numbers, else float32.
 
     A row is an image as nested lists, or flattened. With `pixels` None a row whose brightest pixel
     is above 1 is taken as 0-255, and any other but an all-black one is refused as ambiguous.
@@ -47,14 +51,49 @@ def pixel_rows(images: Images, rows: Sequence[object], pixels: PixelRange | None
             `rows`.
     """
     height, width = images.shape
-    wanted = (
-        f"{height}x{width} pixels, as {height} lists of {width} or one list of {height * width}"
-    )
-    array = _stack(rows, [(height, width), (height * width,)], wanted)
-    array = array.reshape(-1, height, width)
-    for i, row in enumerate(array):
-        _check_range(row, pixels, i)
+    flat = [_flattened(row, height, width) for row in rows]
+    array: Array | None = _bytes(flat, height * width)
+    if array is None:
+        wanted = (
+            f"{height}x{width} pixels, as {height} lists of {width} or one list of {height * width}"
+        )
+        array = _stack(flat, rows, height * width, [(height, width), (height * width,)], wanted)
+    return in_pixel_range(array.reshape(-1, height, width), pixels)
+
+
+def in_pixel_range(array: Array, pixels: PixelRange | None) -> Array:
+    """Return images `(rows, height, width)` with pixels from 0 to 255, given as `pixels` says.
+
+    Raises:
+        Invalid: see `pixel_rows`.
+    """
+    brightest = array.reshape(len(array), -1).max(1)
+    darkest = array.reshape(len(array), -1).min(1)
+    maximum = PIXEL_MAXIMA[pixels or "0-255"]
+    # Whether anything is wrong; then what and where. It is false for NaN too.
+    ambiguous = pixels is None and ((brightest > 0) & (brightest <= 1)).any()
+    if ambiguous or not (darkest.min() >= 0 and brightest.max() <= maximum):
+        for i, (high, low) in enumerate(zip(brightest.tolist(), darkest.tolist(), strict=True)):
+            _check_range(high, low, pixels, i)
     return array * np.float32(255.0) if pixels == "0-1" else array
+
+
+def _flattened(row: object, height: int, width: int) -> object:
+    """Return an image's nested lists as one; what is none is left to be complained of."""
+    if type(row) is list and len(row) == height and all(type(line) is list for line in row):
+        return list(chain.from_iterable(row)) if all(len(x) == width for x in row) else row
+    return row
+
+
+def _bytes(rows: Sequence[object], size: int) -> NDArray[np.uint8] | None:
+    """Return rows of whole numbers from 0 to 255 as an array `(rows, size)`; None for others."""
+    try:
+        packed = [bytes(row) for row in rows if type(row) is list and len(row) == size]
+    except (TypeError, ValueError):
+        return None
+    if len(packed) < len(rows) or not rows:
+        return None
+    return np.frombuffer(bytearray().join(packed), np.uint8).reshape(-1, size)
 
 
 def _in_order(features: Features, row: Mapping[str, object], index: int) -> list[object]:
@@ -73,17 +112,25 @@ def _by_name(features: Features, rows: Sequence[object], loc: Loc) -> Loc:
     return loc
 
 
-def _stack(rows: Sequence[object], shapes: Sequence[tuple[int, ...]], wanted: str) -> Array:
-    """Turn all rows at once; only when that fails look for the one to blame."""
+def _stack(
+    flat: Sequence[object],
+    rows: Sequence[object],
+    size: int,
+    shapes: Sequence[tuple[int, ...]],
+    wanted: str,
+) -> NDArray[np.float32]:
+    """Turn all `flat` rows into an array `(rows, size)` at once; only when that fails look for the
+    one of `rows`, as the caller wrote them, to blame."""
     if not rows:
         raise Invalid("is empty; give at least one row")
     try:
-        array = np.asarray(rows)
-    except ValueError:
-        array = np.empty(0)
-    if array.dtype.kind in "biuf" and array.shape[1:] in shapes:
-        with np.errstate(over="ignore"):
-            array = array.astype(np.float32)
+        # Far faster than numpy, which looks at each number's type.
+        pack = struct.Struct(f"{size}f").pack
+        packed = bytearray().join([pack(*row) for row in flat if type(row) is list])
+    except (struct.error, OverflowError):
+        packed = bytearray()
+    if len(packed) == 4 * size * len(rows):
+        array = np.frombuffer(packed, np.float32).reshape(-1, size)
         if np.isfinite(array).all():
             return array
     for i, row in enumerate(rows):
@@ -122,8 +169,7 @@ def _leaves(row: list[object]) -> Iterator[tuple[tuple[int, ...], object]]:
             yield (i,), value
 
 
-def _check_range(row: Array, pixels: PixelRange | None, index: int) -> None:
-    brightest, darkest = float(row.max()), float(row.min())
+def _check_range(brightest: float, darkest: float, pixels: PixelRange | None, index: int) -> None:
     if pixels is None and 0 < brightest <= 1:
         raise Invalid(
             "could be pixels from 0 to 1 or nearly black ones from 0 to 255; say which with "
@@ -131,7 +177,7 @@ def _check_range(row: Array, pixels: PixelRange | None, index: int) -> None:
             (index,),
         )
     maximum = PIXEL_MAXIMA[pixels or "0-255"]
-    if darkest < 0 or brightest > maximum:
+    if not (darkest >= 0 and brightest <= maximum):
         raise Invalid(
             f"has pixels from {darkest:g} to {brightest:g}; they must lie in 0 to {maximum:g}",
             (index,),

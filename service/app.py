@@ -1,7 +1,6 @@
 """The application: its parts, its routes, its life."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import torch
@@ -9,65 +8,89 @@ from fastapi import FastAPI
 
 from ml import __version__
 from service import errors
-from service.attempts import AttemptStore
+from service.access import Access
+from service.background import Background
 from service.body_limit import BodyLimit
+from service.catalog import Catalog
 from service.database import Database
 from service.dependencies import Parts
 from service.feeds import Feeds
 from service.jobs import JobStore
+from service.predictions import Predictions
 from service.predictor import Predictor
 from service.registry import ModelRegistry
 from service.retention import Retention
-from service.routes import health, jobs, models, predict
-from service.scheduler import Scheduler
+from service.revision import Revision
+from service.routes import health, jobs, metrics, models, predict
 from service.settings import Settings
+from service.telemetry import Telemetry
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the service as an ASGI application. Its parts start and stop with its lifespan."""
+    """Return the whole service as an ASGI application. Its parts start and stop with its
+    lifespan."""
+    background = Background(settings)
+    app = create_web_app(settings, background.nudge)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await background.start()
+        try:
+            async with _web_lifespan(app):
+                yield
+        finally:
+            await background.stop()
+
+    app.router.lifespan_context = lifespan
+    app.state.background = background
+    return app
+
+
+def create_web_app(settings: Settings, nudge: Callable[[], None]) -> FastAPI:
+    """Return the web side alone. `nudge` tells the scheduler, wherever it runs, that a job may be
+    waiting."""
     app = FastAPI(
         title="epochd",
         version=__version__,
         description="Train and serve PyTorch models over HTTP.",
-        lifespan=_lifespan,
+        lifespan=_web_lifespan,
         responses=errors.problems(errors.TooLarge, errors.Unprocessable),
     )
     database = Database(settings.sqlalchemy_url)
-    registry = ModelRegistry(database)
+    revision = Revision(settings.revision_file)
+    registry = ModelRegistry(database, settings.models_dir, revision)
     store = JobStore(database)
-    app.state.parts = Parts(
+    telemetry = Telemetry()
+    parts = Parts(
         settings=settings,
         database=database,
         jobs=store,
         registry=registry,
-        predictor=Predictor(registry, settings.models_dir, settings.model_cache),
-        scheduler=Scheduler(AttemptStore(database, settings), settings),
+        predictor=Predictor(Catalog(registry, revision), settings, telemetry),
         feeds=Feeds(store),
         retention=Retention(database, settings),
+        telemetry=telemetry,
+        nudge=nudge,
     )
-    for room in (jobs, models, predict, health):
+    app.state.parts = parts
+    for room in (jobs, models, predict, health, metrics):
         app.include_router(room.router)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     errors.install(app)
+    # The last added is the first to see a request.
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(Predictions, predictor=parts.predictor, settings=settings)
+    app.add_middleware(Access, telemetry=telemetry)
     return app
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _web_lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    settings = parts.settings
-    for directory in (settings.models_dir, settings.checkpoints_dir, settings.datasets_dir):
-        directory.mkdir(parents=True, exist_ok=True)
     # The cores belong to the trainers.
     torch.set_num_threads(1)
-    parts.database.migrate()
-    parts.retention.remove_orphans()
-    await parts.scheduler.start()
-    sweeping = asyncio.create_task(parts.retention.run())
     try:
         yield
     finally:
-        sweeping.cancel()
         parts.feeds.close()
-        await parts.scheduler.stop()
+        parts.predictor.close()
         parts.database.close()

@@ -20,6 +20,7 @@ from service import history, registry
 from service.database import Database
 from service.failures import STUCK, TimedOut, explain
 from service.history import Happening
+from service.revision import Revision
 from service.schemas import JobError, JobOptions, ModelRef
 from service.settings import Settings
 from service.states import Verb, Wish
@@ -56,6 +57,7 @@ class AttemptStore:
         self._database = database
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._retry_seconds = settings.retry_seconds
+        self._revision = Revision(settings.revision_file)
 
     def claim(self, trainer: str) -> Claim | None:
         """Take the queued job that is first in line and due, for a new attempt by `trainer`."""
@@ -140,7 +142,8 @@ class AttemptStore:
             row.metrics = row.metrics | manifest.metrics
             ref = ModelRef(name=row.name, version=version)
             self._end(session, row, "succeed", "succeeded", model=ref.model_dump())
-            return ref
+        self._revision.change()
+        return ref
 
     def fail(self, claim: Claim, error: JobError) -> None:
         """End the job with what went wrong, never to be tried again unasked."""
@@ -160,6 +163,8 @@ class AttemptStore:
         """Note that the attempt's trainer is gone without a word: do what was wished of the job,
         else put it back into the queue, to be claimed after a while, or fail it with `error` if it
         was its last try."""
+        # It may have been killed after it registered its model and before it told of it.
+        self._revision.change()
         with self._database.write() as session:
             self._crash(session, _mine(session, claim), error)
 

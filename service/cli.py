@@ -8,6 +8,8 @@ import typer
 from pydantic import ValidationError
 
 from ml import __version__
+from service import logs, web_workers
+from service.app import create_app
 from service.data_dir import DataDirError, check_writable, exclusive
 from service.server import Server
 from service.settings import Settings
@@ -28,19 +30,28 @@ def serve(
     try:
         with exclusive(settings.data_dir):
             check_writable(settings.data_dir)
-            server = Server(settings)
             with suppress(KeyboardInterrupt):
-                server.run()
+                _serve(settings)
     except DataDirError as error:
         _fail(str(error))
-    if not server.started:
-        raise typer.Exit(1)
 
 
 @app.command()
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+def _serve(settings: Settings) -> None:
+    logs.configure(settings.log_format)
+    if settings.web_workers > 1:
+        web_workers.serve(settings)
+        return
+    app = create_app(settings)
+    server = Server(app, settings, app.state.background.drain)
+    server.run()
+    if not server.started:
+        raise typer.Exit(1)
 
 
 def _settings(given: dict[str, Any]) -> Settings:

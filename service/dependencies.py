@@ -1,5 +1,6 @@
-"""What routes ask for: the service's parts, made once in `create_app`."""
+"""What routes ask for: the parts of the web side, made once in `create_app`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,22 +12,24 @@ from service.jobs import JobStore
 from service.predictor import Predictor
 from service.registry import ModelRegistry
 from service.retention import Retention
-from service.scheduler import Scheduler
 from service.settings import Settings
+from service.telemetry import Telemetry
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The service's parts."""
+    """The parts of the web side."""
 
     settings: Settings
     database: Database
     jobs: JobStore
     registry: ModelRegistry
     predictor: Predictor
-    scheduler: Scheduler
     feeds: Feeds
     retention: Retention
+    telemetry: Telemetry
+    nudge: Callable[[], None]
+    """Tells the scheduler that a job may be waiting."""
 
 
 def _parts(request: Request) -> Parts:

@@ -1,9 +1,9 @@
 """Domain errors, and their one translation to `application/problem+json` (RFC 9457)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,6 +23,7 @@ class Problem(Exception):
     """Something the caller is told, with the status code that says what kind of thing."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
+    headers: ClassVar[dict[str, str]] = {}
 
     def __init__(self, detail: str, errors: Sequence[tuple[Loc, str]] = ()) -> None:
         super().__init__(detail)
@@ -40,6 +41,12 @@ class Conflict(Problem):
     """The thing is in a state that does not allow this."""
 
     status = HTTPStatus.CONFLICT
+
+
+class PreconditionFailed(Problem):
+    """The thing is not in the state that the request demands of it."""
+
+    status = HTTPStatus.PRECONDITION_FAILED
 
 
 class TooLarge(Problem):
@@ -70,6 +77,18 @@ class Unavailable(Problem):
     """The service cannot do this at present."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class Overloaded(Unavailable):
+    """Too much waits already; it is worth trying again a little later."""
+
+    headers: ClassVar = {"Retry-After": "1"}
+
+
+class DeadlineExceeded(Problem):
+    """The answer did not come in the time there was for it."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
 
 
 class Document(BaseModel):
@@ -110,18 +129,26 @@ def respond(
     return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
 
 
+def refuse(problem: Problem) -> JSONResponse:
+    """Return the problem's document."""
+    return respond(problem.status, problem.detail, problem.errors, dict(problem.headers))
+
+
 def install(app: FastAPI) -> None:
     """Make every error that leaves a route of `app` a problem document."""
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(HTTPException, _http_exception)
-    app.add_exception_handler(OperationalError, _database_refused)
-    app.add_exception_handler(Exception, _unexpected)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def refusal(request: Request, error: Exception) -> JSONResponse:
+    """Return the problem document for an error outside of the routes."""
+    kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
+    return await _HANDLERS[kind](request, error)
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return respond(error.status, error.detail, error.errors)
+    return refuse(error)
 
 
 async def _database_refused(request: Request, error: Exception) -> JSONResponse:
@@ -159,6 +186,15 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     loc, msg = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return respond(422, f"{'.'.join(map(str, loc))}: {msg}{more}", errors)
+
+
+_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[JSONResponse]]] = {
+    Problem: _problem,
+    RequestValidationError: _invalid_request,
+    HTTPException: _http_exception,
+    OperationalError: _database_refused,
+    Exception: _unexpected,
+}
 
 
 def _sentence(error: dict[str, Any]) -> str:

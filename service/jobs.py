@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import delete, func, literal, or_, select, update
 from sqlalchemy.orm import Session
@@ -53,6 +53,20 @@ class JobStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def counts(self) -> dict[str, float]:
+        """Return how many jobs are in each status."""
+        query = select(JobRow.status, func.count()).group_by(JobRow.status)
+        with self._database.read() as session:
+            return dict.fromkeys(get_args(Status), 0.0) | {
+                status: float(count) for status, count in session.execute(query)
+            }
+
+    def steps_per_second(self) -> float:
+        """Return the pace of all running jobs together."""
+        with self._database.read() as session:
+            rows = session.scalars(select(JobRow).where(JobRow.status == "running"))
+            return sum(_steps_per_second(row) or 0.0 for row in rows)
 
     def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Submitted:
         """Queue a job; it exists once this returns. With a key that was used before, return the
@@ -226,6 +240,13 @@ def _wish(session: Session, job_id: str, wish: Wish) -> bool:
     return asked.one_or_none() is not None
 
 
+def _steps_per_second(row: JobRow) -> float | None:
+    done = row.step - row.training_step
+    if row.status != "running" or not (done > 0 and row.training_at):
+        return None
+    return done / (datetime.now(UTC) - row.training_at).total_seconds()
+
+
 def _row(session: Session, job_id: str) -> JobRow:
     row = session.scalar(select(JobRow).where(JobRow.id == job_id))
     if row is None:
@@ -263,8 +284,5 @@ def _job(row: JobRow) -> Job:
 
 
 def _eta(row: JobRow) -> float | None:
-    done = row.step - row.training_step
-    if row.status != "running" or not (done > 0 and row.steps and row.training_at):
-        return None
-    seconds_per_step = (datetime.now(UTC) - row.training_at).total_seconds() / done
-    return round(seconds_per_step * (row.steps - row.step), 1)
+    pace = _steps_per_second(row)
+    return round((row.steps - row.step) / pace, 1) if pace and row.steps else None

@@ -1,36 +1,77 @@
 """What the body of a prediction request holds, by its content type."""
 
+import asyncio
 import base64
 import binascii
+import io
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
+import numpy as np
+import orjson
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from numpy.lib import format as npy
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
+from starlette.types import Scope
 
 from ml.errors import Invalid, Loc
 from ml.inference import Inputs, Model
-from ml.inputs import PixelRange
-from service.errors import Unprocessable, UnsupportedMediaType
+from ml.inputs import PIXEL_MAXIMA, PixelRange
+from ml.signature import Images
+from service.errors import TooLarge, Unprocessable, UnsupportedMediaType
 from service.schemas import PredictRequest
 from service.settings import Settings
 
+NDJSON = "application/x-ndjson"
+"""Read and answered line by line: see `service.streams`."""
+RawType = Literal["uint8", "float32"]
+LIGHT_ROWS = 64
+LIGHT_BYTES = 256 * 1024
+"""What is more is worked on in a thread, so that others are served meanwhile."""
+
+
+class Payload(ABC):
+    """What is to be predicted, and for which model."""
+
+    model: str
+    is_light: bool = True
+    """Whether `inputs` takes no time to speak of."""
+
+    @abstractmethod
+    def inputs(self, model: Model, settings: Settings) -> Inputs:
+        """Return it as `model` takes it.
+
+        Raises:
+            Invalid: it is not what the model takes; `place` says where that is in the request.
+            TooLarge: there are too many rows.
+        """
+
+    def place(self, loc: Loc) -> Loc:
+        """Return where in the request the `loc` is that an `Invalid` bears."""
+        return ("body", *loc)
+
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Payload):
     """Rows from a JSON body."""
 
     model: str
     rows: list[object]
-    pixels: PixelRange | None
+    pixels: PixelRange | None = None
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    @property
+    def is_light(self) -> bool:  # type: ignore[override]
+        """Whether they are few."""
+        return len(self.rows) <= LIGHT_ROWS
 
     def inputs(self, model: Model, settings: Settings) -> Inputs:
         """Return them as `model` takes them."""
+        check_count(len(self.rows), settings)
         return model.rows(self.rows, self.pixels)
 
     def place(self, loc: Loc) -> Loc:
@@ -39,7 +80,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Files:
+class Files(Payload):
     """Image files, and where in the request each was."""
 
     model: str
@@ -47,12 +88,11 @@ class Files:
     places: list[Loc]
     whole: Loc = ("body",)
     """Where all of them are."""
-
-    def __len__(self) -> int:
-        return len(self.files)
+    is_light = False
 
     def inputs(self, model: Model, settings: Settings) -> Inputs:
         """Return them as `model` takes them."""
+        check_count(len(self.files), settings)
         return model.images(self.files, settings.max_image_pixels)
 
     def place(self, loc: Loc) -> Loc:
@@ -63,7 +103,63 @@ class Files:
         return (*self.whole, *loc)
 
 
-Payload = Rows | Files
+@dataclass(frozen=True)
+class Array(Payload):
+    """An array that says its own shape and type."""
+
+    model: str
+    array: NDArray[Any]
+    pixels: PixelRange | None
+
+    def inputs(self, model: Model, settings: Settings) -> Inputs:
+        """Return its rows as `model` takes them."""
+        check_count(len(self.array) if self.array.ndim else 1, settings)
+        return model.array(self.array, self.pixels)
+
+
+@dataclass(frozen=True)
+class Numbers(Payload):
+    """Little-endian numbers, row by row, and nothing else: the model says how many a row has."""
+
+    model: str
+    data: bytes
+    dtype: RawType | None
+    """By default bytes for images, and 32-bit floats for features."""
+    pixels: PixelRange | None
+
+    def inputs(self, model: Model, settings: Settings) -> Inputs:
+        """Return the rows as `model` takes them."""
+        signature = model.manifest.signature
+        own = "uint8" if isinstance(signature.inputs, Images) else "float32"
+        dtype = np.dtype(self.dtype or own).newbyteorder("<")
+        row = dtype.itemsize * signature.input_size
+        if not self.data or len(self.data) % row:
+            raise Invalid(
+                f"has {len(self.data):,} bytes; a row is {signature.input_size} {dtype.name} of "
+                f"{dtype.itemsize} bytes, so it must be a multiple of {row:,}"
+            )
+        check_count(len(self.data) // row, settings)
+        array = np.frombuffer(bytearray(self.data), dtype).reshape(-1, signature.input_size)
+        return model.array(array, self.pixels)
+
+
+def check_count(rows: int, settings: Settings) -> None:
+    """Do nothing for as many rows as one request may have.
+
+    Raises:
+        TooLarge: there are more.
+    """
+    if rows > settings.max_rows:
+        raise TooLarge(f"{rows:,} rows are over the limit of {settings.max_rows:,} a request")
+
+
+def media_type(scope: Scope) -> str:
+    """Return the content type of a request, without parameters."""
+    for name, value in scope["headers"]:
+        if name == b"content-type":
+            text: str = value.decode("latin-1")
+            return text.partition(";")[0].strip().lower()
+    return ""
 
 
 async def read_payload(request: Request) -> Payload:
@@ -73,16 +169,27 @@ async def read_payload(request: Request) -> Payload:
         UnsupportedMediaType: its content type is not in `READERS`.
         RequestValidationError, Unprocessable: it is not what its content type says.
     """
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = media_type(request.scope)
     reader = READERS.get(content_type)
     if reader is None:
         given = f"not {content_type}" if content_type else "but none was given"
-        raise UnsupportedMediaType(f"the content type must be {', '.join(READERS)}; {given}")
+        known = ", ".join((*READERS, NDJSON))
+        raise UnsupportedMediaType(f"the content type must be {known}; {given}")
     return await reader(request)
 
 
 async def _read_json(request: Request) -> Payload:
     body = await request.body()
+    if len(body) > LIGHT_BYTES:
+        return await asyncio.to_thread(_from_json, body)
+    return _from_json(body)
+
+
+def _from_json(body: bytes) -> Payload:
+    match _parsed(body):
+        # What is simple and right needs no model of pydantic's to be told so.
+        case {"model": str(model), "inputs": list(rows), **rest} if not rest:
+            return Rows(model, rows)
     try:
         asked = PredictRequest.model_validate_json(body)
     except ValidationError as error:
@@ -96,6 +203,13 @@ async def _read_json(request: Request) -> Payload:
     return Files(asked.model, files, places, whole)
 
 
+def _parsed(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None  # pydantic says what is wrong, and takes some numbers that this does not
+
+
 def _decoded(text: str, place: Loc) -> bytes:
     # A page's canvas gives "data:image/png;base64,..."
     _, _, encoded = text.rpartition(",")
@@ -105,14 +219,56 @@ def _decoded(text: str, place: Loc) -> bytes:
         raise Unprocessable.at(Invalid(f"is not base64: {error}"), *place) from None
 
 
+async def _read_npy(request: Request) -> Payload:
+    body = await request.body()
+    return Array(model_in_query(request), array_of(body), pixels_in_query(request))
+
+
+def array_of(body: bytes) -> NDArray[Any]:
+    """Return the array of a `.npy` file. Nothing is allocated that the file does not hold.
+
+    Raises:
+        Unprocessable: it is none, is cut off, or holds Python objects.
+    """
+    file = io.BytesIO(body)
+    try:
+        reader = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+        version = npy.read_magic(file)
+        if version not in reader:
+            raise ValueError(f"its format is {version}; known are 1.0 and 2.0")
+        shape, is_fortran, dtype = reader[version](file)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects, which are not read")
+        data = memoryview(body)[file.tell() :]
+        count = int(np.prod(shape, dtype=object))
+        if not dtype.itemsize or count * dtype.itemsize != len(data):
+            raise ValueError(
+                f"{count:,} numbers of {dtype.itemsize} bytes are announced, and {len(data):,} "
+                "bytes follow"
+            )
+        array = np.frombuffer(bytearray(data), dtype)
+        return array.reshape(shape, order="F" if is_fortran else "C")
+    except (ValueError, SyntaxError, TypeError, OverflowError) as error:
+        raise Unprocessable.at(Invalid(f"is no .npy file: {error}"), "body") from None
+
+
+async def _read_numbers(request: Request) -> Payload:
+    dtype = request.query_params.get("dtype")
+    if dtype is not None and dtype not in get_args(RawType):
+        message = f"must be {' or '.join(get_args(RawType))}, not {dtype!r}"
+        raise Unprocessable.at(Invalid(message), "query", "dtype")
+    model, pixels = model_in_query(request), pixels_in_query(request)
+    return Numbers(model, await request.body(), dtype, pixels)  # type: ignore[arg-type]
+
+
 async def _read_image(request: Request) -> Payload:
-    return Files(_model_in_query(request), [await request.body()], [("body",)])
+    return Files(model_in_query(request), [await request.body()], [("body",)])
 
 
 async def _read_multipart(request: Request) -> Payload:
     async with request.form(max_files=1000, max_fields=10) as form:
         parts = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
-        model = form.get("model") or _model_in_query(request)
+        model = form.get("model") or model_in_query(request)
         if not parts or not isinstance(model, str):
             message = "has no file; send at least one image as a file part"
             raise Unprocessable.at(Invalid(message), "body")
@@ -122,7 +278,12 @@ async def _read_multipart(request: Request) -> Payload:
         return Files(model, [await part.read() for _, part in parts], places)
 
 
-def _model_in_query(request: Request) -> str:
+def model_in_query(request: Request) -> str:
+    """Return the model that the address names.
+
+    Raises:
+        Unprocessable: it names none.
+    """
     model = request.query_params.get("model")
     if not model:
         message = "is missing; name the model in the address: /predict?model=mnist"
@@ -130,8 +291,23 @@ def _model_in_query(request: Request) -> str:
     return model
 
 
+def pixels_in_query(request: Request) -> PixelRange | None:
+    """Return the range of pixels that the address tells, if it does.
+
+    Raises:
+        Unprocessable: there is no such range.
+    """
+    pixels = request.query_params.get("pixels")
+    if pixels is not None and pixels not in PIXEL_MAXIMA:
+        message = f"must be {' or '.join(PIXEL_MAXIMA)}, not {pixels!r}"
+        raise Unprocessable.at(Invalid(message), "query", "pixels")
+    return pixels
+
+
 READERS: dict[str, Callable[[Request], Awaitable[Payload]]] = {
     "application/json": _read_json,
+    "application/x-npy": _read_npy,
+    "application/octet-stream": _read_numbers,
     "image/png": _read_image,
     "image/jpeg": _read_image,
     "multipart/form-data": _read_multipart,

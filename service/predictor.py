@@ -1,49 +1,163 @@
 """Loaded models, and their answers."""
 
-import re
+import asyncio
+import logging
+import os
+import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from typing import Any
 
-from ml.inference import Model
-from service.errors import Unprocessable
-from service.registry import ModelRegistry
+import numpy as np
+from starlette.types import Receive
+
+from ml.errors import Invalid
+from ml.inference import Answers, Inputs, Model
+from service.batching import Batcher
+from service.catalog import Catalog
+from service.errors import DeadlineExceeded, NotFound, Problem
 from service.schemas import ModelRef
+from service.settings import MIB, Settings
+from service.telemetry import Telemetry
 
-REFERENCE = re.compile(r"^(?P<name>[^@]+)(?:@(?P<version>[1-9]\d{0,8}))?$")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, and the queue before it."""
+
+    ref: ModelRef
+    model: Model
+    batcher: Batcher
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
 
 
 class Predictor:
-    """Finds the model that a request means, and keeps the last used ones in memory."""
+    """Finds the model that a request means, and keeps the ones used last in memory. It belongs to
+    one event loop."""
 
-    def __init__(self, registry: ModelRegistry, models_dir: Path, capacity: int) -> None:
-        self._registry = registry
-        self._models_dir = models_dir
-        self._capacity = capacity
-        self._loaded: OrderedDict[str, Model] = OrderedDict()
-        self._lock = Lock()
+    def __init__(self, catalog: Catalog, settings: Settings, telemetry: Telemetry) -> None:
+        self.catalog = catalog
+        self._models_dir = settings.models_dir
+        self._max_bytes = settings.model_cache_mb * MIB
+        self._max_waiting_rows = settings.max_waiting_rows
+        self._seconds = settings.predict_seconds
+        self._telemetry = telemetry
+        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Loaded]] = {}
+        self._executor = ThreadPoolExecutor(
+            len(os.sched_getaffinity(0)), thread_name_prefix="inference"
+        )
 
-    def find(self, reference: str) -> tuple[ModelRef, Model]:
-        """Return the model of `name` or `name@version`, loaded.
+    async def find(self, reference: str) -> Loaded:
+        """Return the model that `reference` means, loaded.
 
         Raises:
-            Unprocessable: the reference is neither.
-            NotFound: there is no such model or version.
+            Unprocessable, NotFound: see `Catalog.resolve`.
         """
-        match = REFERENCE.match(reference)
-        if match is None:
-            message = f"{reference!r} is no model reference; write `name` or `name@3`"
-            raise Unprocessable(message, [(("body", "model"), message)])
-        version = match["version"]
-        located = self._registry.locate(match["name"], int(version) if version else None)
-        return located.ref, self._load(located.directory)
+        located = await self.catalog.resolve(reference)
+        loaded = self._loaded.get(located.directory)
+        if loaded is not None:
+            self._loaded.move_to_end(located.directory)
+            return loaded
+        # However many requests wait for a model, it is loaded once.
+        loading = self._loading.get(located.directory)
+        if loading is None:
+            loading = asyncio.create_task(self._load(located.ref, located.directory))
+            self._loading[located.directory] = loading
+        try:
+            # Who goes away does not take it from the others.
+            return await asyncio.shield(loading)
+        except FileNotFoundError:
+            # It was deleted since it was resolved.
+            raise NotFound(
+                f"version {located.ref.version} of model {located.ref.name!r} is gone"
+            ) from None
 
-    def _load(self, directory: str) -> Model:
-        # Loading inside the lock: however many requests wait for a model, it is loaded once.
-        with self._lock:
-            if directory not in self._loaded:
-                self._loaded[directory] = Model.load(self._models_dir / directory)
-                if len(self._loaded) > self._capacity:
-                    self._loaded.popitem(last=False)
-            self._loaded.move_to_end(directory)
-            return self._loaded[directory]
+    async def answer(
+        self, loaded: Loaded, inputs: Inputs, receive: Receive, seconds: float | None = None
+    ) -> Answers:
+        """Return the model's answers to `inputs`, together with whatever else it is asked.
+        `receive` is the rest of the request, of which nothing is left to come but its end.
+
+        Raises:
+            Invalid: the answer to a row is not finite; `loc` is the row.
+            Overloaded: too much waits for the model.
+            DeadlineExceeded: it took longer than `seconds`.
+            ClientGone: nobody waits for the answers any more.
+        """
+        seconds = min(seconds or self._seconds, self._seconds)
+        try:
+            answers = loaded.batcher.submit(inputs, seconds)
+            if loaded.batcher.is_quick:
+                return await answers
+            return await _in_time(answers, receive, seconds)
+        except (Invalid, Problem):
+            self._telemetry.failed(loaded.ref)
+            raise
+
+    def unload(self, directory: str) -> None:
+        """Let go of a model's memory; it is loaded again when it is asked for."""
+        if self._loaded.pop(directory, None):
+            self._tell()
+
+    def is_loaded(self, directory: str) -> bool:
+        """Return whether the model in `directory` is in memory."""
+        return directory in self._loaded
+
+    def close(self) -> None:
+        """Run no more batches."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _load(self, ref: ModelRef, directory: str) -> Loaded:
+        try:
+            model, row_seconds = await asyncio.get_running_loop().run_in_executor(
+                self._executor, _load_and_warm, self._models_dir / directory
+            )
+        finally:
+            del self._loading[directory]
+        note = self._telemetry.of(ref).note
+        batcher = Batcher(model, self._executor, self._max_waiting_rows, row_seconds, note)
+        loaded = self._loaded[directory] = Loaded(ref, model, batcher)
+        while self._bytes() > self._max_bytes and len(self._loaded) > 1:
+            gone, _ = self._loaded.popitem(last=False)
+            logger.info("let go of the model in %s to make room", gone)
+        self._tell()
+        return loaded
+
+    def _bytes(self) -> int:
+        return sum(loaded.model.nbytes for loaded in self._loaded.values())
+
+    def _tell(self) -> None:
+        self._telemetry.models(len(self._loaded), self._bytes())
+
+
+async def _in_time(answers: "asyncio.Future[Answers]", receive: Receive, seconds: float) -> Answers:
+    gone = asyncio.ensure_future(receive())
+    try:
+        either: set[asyncio.Future[Any]] = {answers, gone}
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if answers.done():
+            return answers.result()
+        if gone.done():
+            raise ClientGone
+        raise DeadlineExceeded(f"there was no answer within {seconds:g} seconds")
+    finally:
+        answers.cancel()
+        gone.cancel()
+
+
+def _load_and_warm(directory: Path) -> tuple[Model, float]:
+    """Return the model, and the seconds that a row takes once the first was answered."""
+    model = Model.load(directory)
+    row = np.zeros((1, *model.manifest.signature.inputs.shape), np.float32)
+    model.answer(row)
+    start = time.perf_counter()
+    model.answer(row)
+    return model, time.perf_counter() - start

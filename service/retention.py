@@ -36,7 +36,11 @@ class Retention:
         before it could say so. Only for a service that starts, when no attempt runs."""
         with self._database.read() as session:
             jobs = set(session.scalars(select(JobRow.id)))
-            models = set(session.scalars(select(ModelVersionRow.directory)))
+            models = set(
+                session.scalars(
+                    select(ModelVersionRow.directory).where(ModelVersionRow.deleted_at.is_(None))
+                )
+            )
         for directory, known in ((self._checkpoints, jobs), (self._models, models)):
             for path in directory.iterdir():
                 if path.is_dir() and path.name not in known:

@@ -178,6 +178,7 @@ class ModelVersion(Body):
 
     name: str
     version: int
+    aliases: list[str] = Field(description="That stand for it.")
     created_at: datetime
     structure: str = Field(description="As `print(model)` shows it.")
     parameters: list[Parameter]
@@ -197,12 +198,32 @@ class ModelSummary(Body):
     name: str
     latest: int
     versions: list[int]
+    aliases: dict[str, int] = Field(description="The version that each stands for.")
+
+
+class AliasRequest(Strict):
+    """The version that an alias is to stand for."""
+
+    version: int = Field(ge=1, le=2**31 - 1)
+
+
+class ModelAlias(Body):
+    """Another name for a version: `name@alias`. `default` is what the bare name means."""
+
+    name: str
+    alias: str
+    version: int
+    updated_at: datetime
+    etag: str = Field(description="For `If-Match`; the header `ETag` bears it too.")
 
 
 class PredictRequest(Strict):
     """Rows or images for a model. Give exactly one of `inputs` and `images`."""
 
-    model: str = Field(description="`name` for the newest version, or `name@3`.")
+    model: str = Field(
+        description="`name@3`, `name@alias`, or `name`: its alias `default` if it has one, else "
+        "its newest version."
+    )
     inputs: list[Any] | None = Field(
         default=None,
         description="Rows: lists of numbers in the order of the features or objects by feature "

@@ -1,10 +1,11 @@
 """The web server, which stops in an order that loses nothing."""
 
 import socket
+from collections.abc import Callable
 
 import uvicorn
+from fastapi import FastAPI
 
-from service.app import create_app
 from service.dependencies import Parts
 from service.settings import Settings
 
@@ -13,20 +14,22 @@ class Server(uvicorn.Server):
     """uvicorn, but asked to stop it ends live streams and lets trainers save their work at once,
     while requests under way finish."""
 
-    def __init__(self, settings: Settings) -> None:
-        app = create_app(settings)
+    def __init__(self, app: FastAPI, settings: Settings, drain: Callable[[], None]) -> None:
         self._parts: Parts = app.state.parts
+        self._drain = drain
         super().__init__(
             uvicorn.Config(
                 app,
                 host=settings.host,
                 port=settings.port,
                 timeout_graceful_shutdown=max(1, int(settings.patience_seconds)),
+                log_config=None,
+                access_log=False,
             )
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop, within the grace period."""
         self._parts.feeds.close()
-        self._parts.scheduler.drain()
+        self._drain()
         await super().shutdown(sockets)

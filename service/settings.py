@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Literal
 
 import torch
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+LogFormat = Literal["text", "json"]
 MIB = 1024 * 1024
 
 
@@ -22,6 +23,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None, description="SQLAlchemy URL; by default SQLite in the data directory."
     )
+    log_format: LogFormat = "text"
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535, description="0 picks a free one.")
     trainers: int | None = Field(
@@ -37,6 +39,16 @@ class Settings(BaseSettings):
         le=1024,
         description="Torch threads of each trainer; by default an equal share of the cores that "
         "the web process leaves.",
+    )
+    trainer_nice: int = Field(
+        default=10,
+        ge=0,
+        le=19,
+        description="How far trainers stand back for web processes where there are not enough "
+        "cores.",
+    )
+    web_workers: int = Field(
+        default=1, ge=1, le=64, description="Web processes, which share the port."
     )
     lease_seconds: float = Field(
         default=30.0,
@@ -61,13 +73,24 @@ class Settings(BaseSettings):
         default=100_000_000, ge=1, description="Learned numbers a model may have."
     )
     max_body_bytes: int = Field(default=32 * MIB, ge=1024, description="Of one request.")
+    max_stream_bytes: int = Field(
+        default=1024 * MIB, ge=1024, description="Of one request of newline-delimited JSON."
+    )
     max_rows: int = Field(default=10_000, ge=1, description="Of one prediction request.")
     max_image_pixels: int = Field(default=50_000_000, ge=1, description="Of one image sent.")
     dataset_cache_mb: int = Field(
         default=512, ge=0, description="Memory in which each trainer keeps the data sets used last."
     )
-    model_cache: Annotated[int, Field(ge=1)] = Field(
-        default=16, description="Loaded models kept in memory."
+    model_cache_mb: int = Field(
+        default=1024, ge=0, description="Memory for loaded models; the one used last always stays."
+    )
+    max_waiting_rows: int = Field(
+        default=20_000,
+        ge=1,
+        description="Rows that may wait for one model; beyond it requests are answered 503.",
+    )
+    predict_seconds: float = Field(
+        default=30.0, gt=0, description="The longest a prediction request may wait for its answer."
     )
 
     @property
@@ -79,6 +102,11 @@ class Settings(BaseSettings):
     def patience_seconds(self) -> float:
         """How long a trainer is waited for before it is killed, so that all is over in time."""
         return 0.7 * self.grace_seconds
+
+    @property
+    def revision_file(self) -> Path:
+        """The mark of the model registry's state."""
+        return self.data_dir.resolve() / "registry.revision"
 
     @property
     def models_dir(self) -> Path:

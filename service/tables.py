@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     MetaData,
     String,
@@ -159,3 +160,23 @@ class ModelVersionRow(Table):
     """Of the artifact, below the models directory."""
     manifest: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+    """The row of a deleted version stays, so that its number is never given again."""
+
+
+class ModelAliasRow(Table):
+    """Another name for a version, which can be moved to another version."""
+
+    __tablename__ = "model_aliases"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["name", "version"], ["model_versions.name", "model_versions.version"]
+        ),
+    )
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    alias: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[int]
+    etag: Mapped[str] = mapped_column(String(32))
+    """Another one after every change."""
+    updated_at: Mapped[datetime]

@@ -5,12 +5,10 @@ standard output; when the input ends, so does it, whatever it is doing, so that 
 the service. All else it has to say goes into the job's row.
 """
 
-import ctypes
 import json
 import logging
 import os
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -31,9 +29,11 @@ from ml.evaluation import evaluate
 from ml.losses import LOSSES
 from ml.specs import TrainingSpec
 from ml.training import Run
+from service import logs
 from service.attempts import AttemptStore, Claim, LostClaim, Work
 from service.database import Database
 from service.failures import TimedOut, explain
+from service.processes import die_with
 from service.reporter import LogHandler, Reporter
 from service.schemas import JobError, JobOptions
 from service.settings import MIB, Settings
@@ -191,10 +191,12 @@ class Assignment(BaseModel):
 def main(argument: str) -> None:
     """Serve attempts until the standard input ends."""
     assignment = Assignment.model_validate_json(argument)
-    _die_with(assignment.parent)
+    settings = assignment.settings
+    die_with(assignment.parent)
+    logs.configure(settings.log_format)
+    os.nice(settings.trainer_nice)
     replies = _claim_stdout()
     claims: SimpleQueue[Claim] = SimpleQueue()
-    settings = assignment.settings
     bench = Bench(
         settings,
         assignment.auto_device,
@@ -250,16 +252,6 @@ def _logging_to(reporter: Reporter) -> Iterator[None]:
         logging.getLogger().removeHandler(handler)
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process with the service, even while C code holds everything up;
-    elsewhere than on Linux the end of the standard input has to do."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-
 def _claim_stdout() -> BinaryIO:
     """Keep the standard output for replies; whatever else prints goes to the standard error."""
     replies = os.fdopen(os.dup(1), "wb")
@@ -282,5 +274,4 @@ def _reply(replies: BinaryIO, word: str) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s:     trainer: %(message)s")
     main(sys.argv[1])

@@ -87,7 +87,7 @@ def submit(
     """
     admit(request, service.settings)
     submitted = service.jobs.submit(request, idempotency_key)
-    service.scheduler.nudge()
+    service.nudge()
     response.headers["Location"] = f"/jobs/{submitted.job.id}"
     if submitted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -182,7 +182,7 @@ def pause(job_id: str, service: Service) -> Job:
 def resume(job_id: str, service: Service) -> Job:
     """Put a paused job back into the queue; it goes on where it stopped."""
     job = service.jobs.resume(job_id)
-    service.scheduler.nudge()
+    service.nudge()
     return job
 
 
@@ -190,7 +190,7 @@ def resume(job_id: str, service: Service) -> Job:
 def retry(job_id: str, service: Service) -> Job:
     """Put a failed or cancelled job back into the queue; it goes on from its last checkpoint."""
     job = service.jobs.retry(job_id)
-    service.scheduler.nudge()
+    service.nudge()
     return job
 
 

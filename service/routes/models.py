@@ -1,16 +1,31 @@
-"""Trained models."""
+"""Trained models, their versions and aliases."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Body, Header, Path, Response
 
 from service.dependencies import Service
-from service.errors import NotFound, problems
-from service.schemas import ModelSummary, ModelVersion, Page
+from service.errors import Conflict, NotFound, PreconditionFailed, problems
+from service.registry import Preconditions
+from service.schemas import AliasRequest, ModelAlias, ModelSummary, ModelVersion, Page
 
 router = APIRouter(prefix="/models", tags=["models"])
 
-Version = Annotated[int, Path(ge=1, le=2**31)]
+Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
+Alias = Annotated[
+    str,
+    Path(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$",
+        description="Letters, digits, `_`, `.` and `-`; it does not begin with a digit.",
+    ),
+]
+IfMatch = Annotated[
+    str | None,
+    Header(max_length=1000, description="Only if its ETag is this one, or one of these."),
+]
+IfNoneMatch = Annotated[
+    str | None, Header(max_length=1000, description="`*`: only if there is none yet.")
+]
 
 
 @router.get("")
@@ -21,7 +36,7 @@ def list_models(service: Service) -> Page[ModelSummary]:
 
 @router.get("/{name}", responses=problems(NotFound))
 def get_model(name: str, service: Service) -> ModelVersion:
-    """The newest version of a model."""
+    """The version that the bare name means: its alias `default` if it has one, else the newest."""
     return service.registry.fetch(name)
 
 
@@ -29,3 +44,57 @@ def get_model(name: str, service: Service) -> ModelVersion:
 def get_model_version(name: str, version: Version, service: Service) -> ModelVersion:
     """A version of a model: structure, parameters, metrics and lineage."""
     return service.registry.fetch(name, version)
+
+
+@router.delete(
+    "/{name}/versions/{version}", status_code=204, responses=problems(NotFound, Conflict)
+)
+def delete_model_version(name: str, version: Version, service: Service) -> None:
+    """Delete a version and its files; refused while an alias stands for it. Its number is never
+    given again."""
+    service.registry.delete(name, version)
+
+
+@router.get("/{name}/aliases", responses=problems(NotFound))
+def list_aliases(name: str, service: Service) -> Page[ModelAlias]:
+    """A model's aliases, by name."""
+    return Page(data=service.registry.aliases(name), next=None)
+
+
+@router.get("/{name}/aliases/{alias}", responses=problems(NotFound))
+def get_alias(name: str, alias: Alias, service: Service, response: Response) -> ModelAlias:
+    """An alias."""
+    return _with_etag(service.registry.alias(name, alias), response)
+
+
+@router.put("/{name}/aliases/{alias}", responses=problems(NotFound, PreconditionFailed))
+def set_alias(
+    name: str,
+    alias: Alias,
+    request: Annotated[
+        AliasRequest, Body(openapi_examples={"version 3": {"value": {"version": 3}}})
+    ],
+    service: Service,
+    response: Response,
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> ModelAlias:
+    """Have an alias stand for a version: promote it, or roll back. Every prediction that is asked
+    for after the answer is that version's."""
+    preconditions = Preconditions(if_match, if_none_match)
+    return _with_etag(
+        service.registry.set_alias(name, alias, request.version, preconditions), response
+    )
+
+
+@router.delete(
+    "/{name}/aliases/{alias}", status_code=204, responses=problems(NotFound, PreconditionFailed)
+)
+def delete_alias(name: str, alias: Alias, service: Service, if_match: IfMatch = None) -> None:
+    """Delete an alias; the version it stands for stays."""
+    service.registry.delete_alias(name, alias, Preconditions(if_match))
+
+
+def _with_etag(alias: ModelAlias, response: Response) -> ModelAlias:
+    response.headers["ETag"] = alias.etag
+    return alias

@@ -1,17 +1,25 @@
-"""Predictions."""
+"""Predictions, as OpenAPI describes them. `service.predictions` answers before the routes."""
 
-from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
+from typing import Any
 
-from ml.errors import Invalid
-from service.dependencies import Parts, Service
-from service.errors import NotFound, TooLarge, Unprocessable, UnsupportedMediaType, problems
-from service.payloads import Payload, read_payload
+from fastapi import APIRouter
+
+from service.errors import (
+    DeadlineExceeded,
+    NotFound,
+    Overloaded,
+    TooLarge,
+    Unprocessable,
+    UnsupportedMediaType,
+    problems,
+)
+from service.payloads import NDJSON
+from service.predictions import PATH
 from service.schemas import PredictRequest, PredictResponse
 
 router = APIRouter(tags=["predict"])
 
-BINARY = {"schema": {"type": "string", "format": "binary"}}
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 EXAMPLES = {
     "rows": {"value": {"model": "plane", "inputs": [[0.1, 0.2, 0.3]]}},
     "rows by name": {"value": {"model": "plane", "inputs": [{"a": 0.1, "b": 0.2, "c": 0.3}]}},
@@ -25,6 +33,8 @@ BODY = {
             "schema": PredictRequest.model_json_schema(),
             "examples": EXAMPLES,
         },
+        "application/x-npy": BINARY,
+        "application/octet-stream": BINARY,
         "image/png": BINARY,
         "image/jpeg": BINARY,
         "multipart/form-data": {
@@ -37,34 +47,48 @@ BODY = {
                 "required": ["file"],
             }
         },
+        NDJSON: BINARY,
     },
 }
-MODEL = {
-    "name": "model",
-    "in": "query",
-    "schema": {"type": "string"},
-    "description": "The model, where the body is an image: `name`, or `name@3`.",
-}
+
+
+def _query(name: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "query",
+        "schema": {"type": "string"} | schema,
+        "description": description,
+    }
+
+
+PARAMETERS = [
+    _query("model", "The model, where the body is not JSON: `name`, `name@3` or `name@alias`."),
+    _query(
+        "dtype",
+        "Of the numbers of an `application/octet-stream`; by default uint8 for images and float32 "
+        "for features.",
+        enum=["uint8", "float32"],
+    ),
+    _query("pixels", "The range of pixels in arrays and lines.", enum=["0-255", "0-1"]),
+]
 
 
 @router.post(
-    "/predict",
-    openapi_extra={"requestBody": BODY, "parameters": [MODEL]},
-    responses=problems(NotFound, TooLarge, UnsupportedMediaType, Unprocessable),
+    PATH,
+    openapi_extra={"requestBody": BODY, "parameters": PARAMETERS},
+    responses=problems(
+        NotFound, TooLarge, UnsupportedMediaType, Unprocessable, Overloaded, DeadlineExceeded
+    )
+    | {
+        200: {
+            "content": {NDJSON: {"schema": {"type": "string"}}},
+            "description": "One prediction per row, in order.",
+        },
+        400: problems(Unprocessable)[422] | {"description": "The body is no JSON, or no form."},
+    },
 )
-async def predict(request: Request, service: Service) -> PredictResponse:
-    """Rows or images in, one prediction each out."""
-    payload = await read_payload(request)
-    return await run_in_threadpool(_answer, payload, service)
-
-
-def _answer(payload: Payload, service: Parts) -> PredictResponse:
-    limit = service.settings.max_rows
-    if len(payload) > limit:
-        raise TooLarge(f"{len(payload):,} rows are over the limit of {limit:,} a request")
-    ref, model = service.predictor.find(payload.model)
-    try:
-        predictions = model.predict(payload.inputs(model, service.settings))
-    except Invalid as error:
-        raise Unprocessable.at(Invalid(error.msg), *payload.place(error.loc)) from None
-    return PredictResponse(model=ref.name, version=ref.version, predictions=predictions)
+async def predict() -> PredictResponse:
+    """Rows, arrays or images in, one prediction each out. The body may be newline-delimited JSON
+    of any length; then every line is a row, and every line of the answer a prediction or an
+    `error`."""
+    raise NotImplementedError("answered by service.predictions")

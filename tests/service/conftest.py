@@ -14,6 +14,8 @@ from service.app import create_app
 from service.attempts import AttemptStore, Claim
 from service.database import Database
 from service.jobs import JobStore
+from service.registry import ModelRegistry
+from service.revision import Revision
 from service.schemas import JobRequest
 from service.settings import Settings
 from tests.conftest import LINE
@@ -47,6 +49,11 @@ def jobs(database: Database) -> JobStore:
 @pytest.fixture
 def attempts(database: Database, settings: Settings) -> AttemptStore:
     return AttemptStore(database, settings)
+
+
+@pytest.fixture
+def registry(database: Database, settings: Settings) -> ModelRegistry:
+    return ModelRegistry(database, settings.models_dir, Revision(settings.revision_file))
 
 
 @pytest.fixture

@@ -94,9 +94,8 @@ def test_a_metric_that_is_there_already_stays(jobs: JobStore, attempts: AttemptS
 
 
 def test_success_registers_the_model_with_the_next_version(
-    jobs: JobStore, attempts: AttemptStore, database: Database, manifest: Manifest
+    jobs: JobStore, attempts: AttemptStore, registry: ModelRegistry, manifest: Manifest
 ) -> None:
-    registry = ModelRegistry(database)
     for version in (1, 2):
         job_id = submitted(jobs)
         ref = attempts.succeed(claimed(attempts), manifest, f"dir-{version}")
@@ -105,8 +104,8 @@ def test_success_registers_the_model_with_the_next_version(
         assert job.status == "succeeded"
         assert job.model == ref
         assert job.metrics["test_r2"] == 0.9
-        assert registry.locate("line").directory == f"dir-{version}"
-    assert registry.locate("line", 1).directory == "dir-1"
+        assert registry.fetch("line").version == version
+    assert registry.snapshot()["line"].directories == {1: "dir-1", 2: "dir-2"}
     assert [(m.name, m.latest, m.versions) for m in registry.names()] == [("line", 2, [1, 2])]
     assert registry.fetch("line", 2).lineage.job_id == job_id
     with pytest.raises(NotFound, match="no version 3"):
@@ -183,7 +182,11 @@ def test_only_an_expired_lease_is_taken_away(
 
 
 def test_an_attempt_that_lost_its_job_can_write_nothing(
-    jobs: JobStore, attempts: AttemptStore, database: Database, manifest: Manifest
+    jobs: JobStore,
+    attempts: AttemptStore,
+    database: Database,
+    registry: ModelRegistry,
+    manifest: Manifest,
 ) -> None:
     job_id = submitted(jobs)
     lost = claimed(attempts)
@@ -206,7 +209,7 @@ def test_an_attempt_that_lost_its_job_can_write_nothing(
         with pytest.raises(LostClaim):
             write()
     assert (jobs.fetch(job_id), jobs.events(job_id, 0, 100), jobs.attempts(job_id)) == before
-    assert ModelRegistry(database).names() == []
+    assert registry.names() == []
 
 
 def test_an_attempt_is_overdue_that_does_not_do_what_is_wished(

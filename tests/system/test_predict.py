@@ -240,7 +240,15 @@ def test_numbers_that_are_none(server: Server, line: str, token: str) -> None:
 
 @pytest.mark.parametrize(
     ("reference", "status"),
-    [("nothing", 404), ("bad@99", 404), ("bad@newest", 422), ("@", 422), ("", 422), (3, 422)],
+    [
+        ("nothing", 404),
+        ("bad@99", 404),
+        ("bad@newest", 404),
+        ("bad@a b", 422),
+        ("@", 422),
+        ("", 422),
+        (3, 422),
+    ],
 )
 def test_unknown_models(server: Server, line: str, reference: Any, status: int) -> None:
     response = server.client.post("/predict", json={"model": reference, "inputs": [[1]]})

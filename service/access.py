@@ -1,0 +1,69 @@
+"""What is noted of every request: its id, how it ended, how long it took."""
+
+import logging
+import re
+import secrets
+import time
+from contextvars import ContextVar
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.telemetry import Telemetry
+
+logger = logging.getLogger("epochd.access")
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+ACCEPTED_ID = re.compile(rb"[\w.:-]{1,64}")
+QUIET = ("/predict", "/v2/", "/health/", "/metrics")
+"""Paths of which only what failed is logged: the rest is counted."""
+
+
+class Access:
+    """ASGI middleware: gives each request an id, the client's own where it sends one as
+    `X-Request-ID`, and counts, times and logs it."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self._app = app
+        self._requests = telemetry.requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = _request_id(scope)
+        REQUEST_ID.set(request_id.decode())
+        status = 499  # nginx's: the client went away before there was an answer
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            seconds = time.perf_counter() - began
+            path = scope["path"]
+            self._requests.labels(scope["method"], _route(scope), status).observe(seconds)
+            if status >= 400 or not path.startswith(QUIET):
+                logger.info("%s %s %d %.1f ms", scope["method"], path, status, 1000 * seconds)
+
+
+def _request_id(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and ACCEPTED_ID.fullmatch(value):
+            given: bytes = value
+            return given
+    return secrets.token_hex(8).encode()
+
+
+def _route(scope: Scope) -> str:
+    """Return the route's path with its parameters unfilled: there are few of these."""
+    route = scope.get("route")
+    if route is not None:
+        return str(route.path)
+    return "/predict" if scope["path"] == "/predict" else "unknown"

@@ -1,0 +1,44 @@
+"""What runs once, however many web processes there are: the scheduler, and the housekeeping."""
+
+import asyncio
+
+from service.attempts import AttemptStore
+from service.database import Database
+from service.retention import Retention
+from service.scheduler import Scheduler
+from service.settings import Settings
+
+
+class Background:
+    """The service but for its web side."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = Database(settings.sqlalchemy_url)
+        self._retention = Retention(self._database, settings)
+        self._scheduler = Scheduler(AttemptStore(self._database, settings), settings)
+        self._sweeping: asyncio.Task[None]
+
+    async def start(self) -> None:
+        """Make the data directory and the database what this version needs, and start work."""
+        settings = self._settings
+        for directory in (settings.models_dir, settings.checkpoints_dir, settings.datasets_dir):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._database.migrate()
+        self._retention.remove_orphans()
+        await self._scheduler.start()
+        self._sweeping = asyncio.create_task(self._retention.run())
+
+    def nudge(self) -> None:
+        """Tell the scheduler, from any thread, that a job may be waiting."""
+        self._scheduler.nudge()
+
+    def drain(self) -> None:
+        """Begin to stop: claim nothing any more, and have running jobs saved."""
+        self._scheduler.drain()
+
+    async def stop(self) -> None:
+        """Stop, within the grace period."""
+        self._sweeping.cancel()
+        await self._scheduler.stop()
+        self._database.close()

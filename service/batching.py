@@ -1,0 +1,173 @@
+"""Micro-batches: what has arrived while the last batch ran is the next. Nobody is waited for."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+
+from ml.errors import Invalid
+from ml.inference import Answers, Inputs, Model
+from service.errors import DeadlineExceeded, Overloaded
+
+MAX_ROWS = 256
+"""Of one batch; a single request may have more."""
+INLINE_SECONDS = 0.002
+"""A batch that takes less is run where the requests are read: another thread would cost more."""
+MEMORY = 0.1
+"""The weight of the newest batch in what a row is thought to take."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is told of a batch that ran."""
+
+    rows: int
+    requests: int
+    waited: list[float]
+    """Seconds that each request waited for the batch to begin."""
+    seconds: float
+
+
+@dataclass(eq=False)
+class _Request:
+    inputs: Inputs
+    arrived: float
+    deadline: float
+    answers: "asyncio.Future[Answers]"
+
+
+class Batcher:
+    """The queue before one model. It belongs to one event loop."""
+
+    def __init__(
+        self,
+        model: Model,
+        executor: Executor,
+        max_waiting_rows: int,
+        row_seconds: float,
+        note: Callable[[Batch], None],
+    ) -> None:
+        """`row_seconds` is what a row took so far; `note` is told of every batch."""
+        self._model = model
+        self._executor = executor
+        self._max_waiting_rows = max_waiting_rows
+        self._row_seconds = row_seconds
+        self._note = note
+        self._waiting: deque[_Request] = deque()
+        self._waiting_rows = 0
+        self._scheduled = False
+        self._running = False
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether all that waits now is answered in this turn of the loop."""
+        return not self._running and self._waiting_rows * self._row_seconds <= INLINE_SECONDS
+
+    def submit(self, inputs: Inputs, seconds: float) -> "asyncio.Future[Answers]":
+        """Have `inputs` answered within `seconds`, together with what else waits. Who cancels the
+        future before the batch begins costs nothing.
+
+        The future raises:
+            DeadlineExceeded: it took longer.
+            Invalid: the answer to a row is not finite; `loc` is the row.
+
+        Raises:
+            Overloaded: too many rows wait.
+        """
+        if self._waiting and self._waiting_rows + len(inputs) > self._max_waiting_rows:
+            raise Overloaded(
+                f"{self._waiting_rows:,} rows wait for this model already; try again in a second"
+            )
+        now = time.monotonic()
+        request = _Request(inputs, now, now + seconds, self._loop.create_future())
+        self._waiting.append(request)
+        self._waiting_rows += len(inputs)
+        if not self._scheduled:
+            self._scheduled = True
+            # After all that was read in this turn of the loop.
+            self._loop.call_soon(self._begin)
+        return request.answers
+
+    def _begin(self) -> None:
+        requests = self._take()
+        if not requests:
+            self._scheduled = False
+            return
+        began = time.monotonic()
+        rows = sum(len(request.inputs) for request in requests)
+        if rows * self._row_seconds <= INLINE_SECONDS:
+            try:
+                answers = self._answer(requests)
+            except Exception as error:
+                self._end(requests, began, error)
+            else:
+                self._end(requests, began, answers)
+            return
+        self._running = True
+        running = self._loop.run_in_executor(self._executor, self._answer, requests)
+        running.add_done_callback(
+            lambda done: self._end(requests, began, done.exception() or done.result())
+        )
+
+    def _take(self) -> list[_Request]:
+        """Return the requests of the next batch, in the order in which they came."""
+        taken: list[_Request] = []
+        rows, now = 0, time.monotonic()
+        while self._waiting and (not taken or rows + len(self._waiting[0].inputs) <= MAX_ROWS):
+            request = self._waiting.popleft()
+            self._waiting_rows -= len(request.inputs)
+            if request.answers.done():
+                continue
+            if now > request.deadline:
+                request.answers.set_exception(
+                    DeadlineExceeded("the request waited too long for its turn")
+                )
+                continue
+            taken.append(request)
+            rows += len(request.inputs)
+        return taken
+
+    def _answer(self, requests: list[_Request]) -> Answers:
+        if len(requests) == 1:
+            return self._model.answer(requests[0].inputs)
+        return self._model.answer(np.concatenate([request.inputs for request in requests]))
+
+    def _end(
+        self, requests: list[_Request], began: float, outcome: Answers | BaseException
+    ) -> None:
+        self._running = False
+        if isinstance(outcome, Answers):
+            seconds = time.monotonic() - began
+            self._row_seconds += MEMORY * (seconds / len(outcome) - self._row_seconds)
+            waited = [began - request.arrived for request in requests]
+            self._note(Batch(len(outcome), len(requests), waited, seconds))
+        self._deliver(requests, outcome)
+        if self._waiting:
+            self._loop.call_soon(self._begin)
+        else:
+            self._scheduled = False
+
+    @staticmethod
+    def _deliver(requests: list[_Request], outcome: Answers | BaseException) -> None:
+        all_finite = isinstance(outcome, Answers) and outcome.are_finite()
+        start = 0
+        for request in requests:
+            stop = start + len(request.inputs)
+            if request.answers.done():
+                pass
+            elif isinstance(outcome, Answers):
+                own = outcome[start:stop]
+                try:
+                    if not all_finite:
+                        own.check()
+                    request.answers.set_result(own)
+                except Invalid as error:
+                    request.answers.set_exception(error)
+            else:
+                request.answers.set_exception(outcome)
+            start = stop

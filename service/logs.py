@@ -1,0 +1,54 @@
+"""How the service logs: one line an event, as text or as JSON, with the id of the request."""
+
+import logging
+import logging.config
+from datetime import UTC, datetime
+
+import orjson
+
+from service.access import REQUEST_ID
+from service.settings import LogFormat
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        record.request = f" [{request}]" if (request := REQUEST_ID.get()) else ""
+        return super().format(record)
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "process": record.process,
+        }
+        if request := REQUEST_ID.get():
+            line["request_id"] = request
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line).decode()
+
+
+def configuration(form: LogFormat) -> dict[str, object]:
+    """Return the configuration of `logging`, for uvicorn too."""
+    text = "%(asctime)s %(levelname)s %(name)s:%(request)s %(message)s"
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "text": {"()": _Text, "fmt": text},
+            "json": {"()": _Json},
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form}},
+        "root": {"level": "INFO", "handlers": ["stderr"]},
+        # Every request is told of by `service.access`.
+        "loggers": {"uvicorn.access": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
+    }
+
+
+def configure(form: LogFormat) -> None:
+    """Have this process log so."""
+    logging.config.dictConfig(configuration(form))
