@@ -16,7 +16,8 @@ BATCH_SIZE = 4096
 @torch.inference_mode()
 def outputs(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return the model's outputs `(rows, size)` for `inputs`, computed in large batches."""
-    model.eval()
+    if model.training:  # to ask costs less than to set it on every layer
+        model.eval()
     device = next(model.parameters(), inputs).device
     return torch.cat([model(batch.to(device)) for batch in torch.split(inputs, BATCH_SIZE)])
 

@@ -16,7 +16,6 @@ from ml.errors import Invalid
 from ml.evaluation import outputs
 from ml.images import ImageForm, decode
 from ml.inputs import Array, PixelRange, feature_rows, in_pixel_range, pixel_rows
-from ml.signature import Classes, Features
 
 Inputs = Array
 
@@ -41,13 +40,22 @@ class Answers:
 
     values: NDArray[np.float32]
     """`(rows, size)`."""
+    lists: list[list[float]]
+    """The same, for JSON: made once for a batch, however many requests it answers."""
+    likeliest: list[int]
+    """The index of the greatest value of each row."""
+
+    @classmethod
+    def of(cls, values: NDArray[np.float32]) -> "Answers":
+        """Return the answers that `values` (rows, size) are."""
+        return cls(values, values.tolist(), values.argmax(1).tolist())
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.lists)
 
     def __getitem__(self, rows: slice) -> "Answers":
         """The answers to some of the rows."""
-        return Answers(self.values[rows])
+        return Answers(self.values[rows], self.lists[rows], self.likeliest[rows])
 
     def are_finite(self) -> bool:
         """Return whether every one is."""
@@ -87,7 +95,7 @@ class Model:
             Invalid: see `ml.inputs`; `loc` is within `rows`.
         """
         inputs = self.manifest.signature.inputs
-        if isinstance(inputs, Features):
+        if inputs.kind == "features":
             return feature_rows(inputs, rows)
         return pixel_rows(inputs, rows, pixels)
 
@@ -99,7 +107,7 @@ class Model:
             Invalid: the model takes no images, or a file is none; `loc` is within `files`.
         """
         inputs = self.manifest.signature.inputs
-        if isinstance(inputs, Features):
+        if inputs.kind == "features":
             raise Invalid(f"this model takes the features {', '.join(inputs.names)}, not images")
         if not files:
             raise Invalid("is empty; give at least one image")
@@ -126,26 +134,25 @@ class Model:
             if not np.isfinite(rows).all():
                 bad = ~np.isfinite(rows).reshape(len(rows), -1).all(1)
                 raise Invalid("has a number that is not finite", (int(np.argmax(bad)),))
-        if isinstance(signature.inputs, Features):
+        if signature.inputs.kind == "features":
             return rows.astype(np.float32, copy=False)
         return in_pixel_range(rows, pixels)
 
     def answer(self, inputs: Inputs) -> Answers:
         """Return the answers to `inputs` `(rows, *shape)`."""
         values = outputs(self.network, torch.from_numpy(inputs))
-        if isinstance(self.manifest.signature.output, Classes):
+        if self.manifest.signature.output.kind == "classes":
             values = values.softmax(dim=1)
-        return Answers(values.numpy())
+        return Answers.of(values.numpy())
 
     def predictions(self, answers: Answers) -> list[Prediction]:
         """Return one prediction for each answer."""
         output = self.manifest.signature.output
-        if not isinstance(output, Classes):
-            return [{"value": value} for [value] in answers.values.tolist()]
-        likeliest = answers.values.argmax(1).tolist()
+        if output.kind != "classes":
+            return [{"value": value} for [value] in answers.lists]
         return [
             {"class": index, "label": output.names[index], "probabilities": shares}
-            for index, shares in zip(likeliest, answers.values.tolist(), strict=True)
+            for index, shares in zip(answers.likeliest, answers.lists, strict=True)
         ]
 
     @property

@@ -51,13 +51,17 @@ def pixel_rows(images: Images, rows: Sequence[object], pixels: PixelRange | None
             `rows`.
     """
     height, width = images.shape
-    flat = [_flattened(row, height, width) for row in rows]
-    array: Array | None = _bytes(flat, height * width)
-    if array is None:
-        wanted = (
-            f"{height}x{width} pixels, as {height} lists of {width} or one list of {height * width}"
-        )
-        array = _stack(flat, rows, height * width, [(height, width), (height * width,)], wanted)
+    size = height * width
+    packed = _packed(rows, size)
+    # As nearly all are: whole numbers, some above 1. It takes a tenth of the time.
+    if packed and pixels is None and all(row.translate(None, b"\0\1") for row in packed):
+        return _stacked(packed).reshape(-1, height, width)
+    flat = rows if packed else [_flattened(row, height, width) for row in rows]
+    if packed := packed or _packed(flat, size):
+        array: Array = _stacked(packed)
+    else:
+        wanted = f"{height}x{width} pixels, as {height} lists of {width} or one list of {size}"
+        array = _stack(flat, rows, size, [(height, width), (size,)], wanted)
     return in_pixel_range(array.reshape(-1, height, width), pixels)
 
 
@@ -67,8 +71,11 @@ def in_pixel_range(array: Array, pixels: PixelRange | None) -> Array:
     Raises:
         Invalid: see `pixel_rows`.
     """
-    brightest = array.reshape(len(array), -1).max(1)
-    darkest = array.reshape(len(array), -1).min(1)
+    flat = array.reshape(len(array), -1)
+    brightest = flat.max(1)
+    if array.dtype == np.uint8 and pixels != "0-1" and (pixels or brightest.min() > 1):
+        return array  # as nearly all are
+    darkest = flat.min(1)
     maximum = PIXEL_MAXIMA[pixels or "0-255"]
     # Whether anything is wrong; then what and where. It is false for NaN too.
     ambiguous = pixels is None and ((brightest > 0) & (brightest <= 1)).any()
@@ -85,15 +92,18 @@ def _flattened(row: object, height: int, width: int) -> object:
     return row
 
 
-def _bytes(rows: Sequence[object], size: int) -> NDArray[np.uint8] | None:
-    """Return rows of whole numbers from 0 to 255 as an array `(rows, size)`; None for others."""
+def _packed(rows: Sequence[object], size: int) -> list[bytes]:
+    """Return rows of so many whole numbers from 0 to 255 as bytes; nothing for others."""
     try:
         packed = [bytes(row) for row in rows if type(row) is list and len(row) == size]
     except (TypeError, ValueError):
-        return None
-    if len(packed) < len(rows) or not rows:
-        return None
-    return np.frombuffer(bytearray().join(packed), np.uint8).reshape(-1, size)
+        return []
+    return packed if len(packed) == len(rows) else []
+
+
+def _stacked(rows: list[bytes]) -> NDArray[np.uint8]:
+    # Of a bytearray, since torch takes no array that cannot be written.
+    return np.frombuffer(bytearray().join(rows), np.uint8).reshape(len(rows), -1)
 
 
 def _in_order(features: Features, row: Mapping[str, object], index: int) -> list[object]:

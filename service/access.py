@@ -1,11 +1,12 @@
 """What is noted of every request: its id, how it ended, how long it took."""
 
 import logging
+import os
 import re
-import secrets
 import time
 from contextvars import ContextVar
 
+from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.telemetry import Telemetry
@@ -14,6 +15,7 @@ logger = logging.getLogger("epochd.access")
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 ACCEPTED_ID = re.compile(rb"[\w.:-]{1,64}")
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 QUIET = ("/predict", "/v2/", "/health/", "/metrics")
 """Paths of which only what failed is logged: the rest is counted."""
 
@@ -25,6 +27,7 @@ class Access:
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
         self._requests = telemetry.requests
+        self._meters: dict[tuple[str, str, int], Histogram] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
@@ -48,9 +51,16 @@ class Access:
         finally:
             seconds = time.perf_counter() - began
             path = scope["path"]
-            self._requests.labels(scope["method"], _route(scope), status).observe(seconds)
+            self._meter(scope, status).observe(seconds)
             if status >= 400 or not path.startswith(QUIET):
                 logger.info("%s %s %d %.1f ms", scope["method"], path, status, 1000 * seconds)
+
+    def _meter(self, scope: Scope, status: int) -> Histogram:
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        key = method, _route(scope), status
+        if key not in self._meters:
+            self._meters[key] = self._requests.labels(*key)
+        return self._meters[key]
 
 
 def _request_id(scope: Scope) -> bytes:
@@ -58,7 +68,7 @@ def _request_id(scope: Scope) -> bytes:
         if name == b"x-request-id" and ACCEPTED_ID.fullmatch(value):
             given: bytes = value
             return given
-    return secrets.token_hex(8).encode()
+    return os.urandom(8).hex().encode()
 
 
 def _route(scope: Scope) -> str:

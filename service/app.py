@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import torch
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml import __version__
 from service import errors
@@ -26,7 +27,17 @@ from service.settings import Settings
 from service.telemetry import Telemetry
 
 
-def create_app(settings: Settings) -> FastAPI:
+class Service(FastAPI):
+    """FastAPI, with what sees a request first in front of all its middleware."""
+
+    front: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self.front(scope, receive, send)
+
+
+def create_app(settings: Settings) -> Service:
     """Return the whole service as an ASGI application. Its parts start and stop with its
     lifespan."""
     background = Background(settings)
@@ -46,10 +57,10 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def create_web_app(settings: Settings, nudge: Callable[[], None]) -> FastAPI:
+def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
     """Return the web side alone. `nudge` tells the scheduler, wherever it runs, that a job may be
     waiting."""
-    app = FastAPI(
+    app = Service(
         title="epochd",
         version=__version__,
         description="Train and serve PyTorch models over HTTP.",
@@ -76,10 +87,9 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> FastAPI:
     for room in (jobs, models, predict, health, metrics):
         app.include_router(room.router)
     errors.install(app)
-    # The last added is the first to see a request.
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
-    app.add_middleware(Predictions, predictor=parts.predictor, settings=settings)
-    app.add_middleware(Access, telemetry=telemetry)
+    predictions = Predictions(super(Service, app).__call__, parts.predictor, settings)
+    app.front = Access(predictions, telemetry)
     return app
 
 

@@ -15,10 +15,27 @@ from service.errors import DeadlineExceeded, Overloaded
 
 MAX_ROWS = 256
 """Of one batch; a single request may have more."""
-INLINE_SECONDS = 0.002
+INLINE_SECONDS = 0.005
 """A batch that takes less is run where the requests are read: another thread would cost more."""
 MEMORY = 0.1
-"""The weight of the newest batch in what a row is thought to take."""
+"""The weight of the newest batch in what the next is thought to take."""
+
+
+@dataclass
+class Pace:
+    """What a batch is thought to take, from what others took."""
+
+    batch_seconds: float
+    row_seconds: float
+    slowdown: float = 1.0
+
+    def seconds(self, rows: int) -> float:
+        """Return what a batch of `rows` would take."""
+        return self.slowdown * (self.batch_seconds + self.row_seconds * rows)
+
+    def learn(self, rows: int, seconds: float) -> None:
+        """Take into account what a batch took."""
+        self.slowdown *= 1 + MEMORY * (seconds / self.seconds(rows) - 1)
 
 
 @dataclass(frozen=True)
@@ -48,14 +65,14 @@ class Batcher:
         model: Model,
         executor: Executor,
         max_waiting_rows: int,
-        row_seconds: float,
+        pace: Pace,
         note: Callable[[Batch], None],
     ) -> None:
-        """`row_seconds` is what a row took so far; `note` is told of every batch."""
+        """`note` is told of every batch."""
         self._model = model
         self._executor = executor
         self._max_waiting_rows = max_waiting_rows
-        self._row_seconds = row_seconds
+        self._pace = pace
         self._note = note
         self._waiting: deque[_Request] = deque()
         self._waiting_rows = 0
@@ -66,7 +83,7 @@ class Batcher:
     @property
     def is_quick(self) -> bool:
         """Whether all that waits now is answered in this turn of the loop."""
-        return not self._running and self._waiting_rows * self._row_seconds <= INLINE_SECONDS
+        return not self._running and self._pace.seconds(self._waiting_rows) <= INLINE_SECONDS
 
     def submit(self, inputs: Inputs, seconds: float) -> "asyncio.Future[Answers]":
         """Have `inputs` answered within `seconds`, together with what else waits. Who cancels the
@@ -100,7 +117,7 @@ class Batcher:
             return
         began = time.monotonic()
         rows = sum(len(request.inputs) for request in requests)
-        if rows * self._row_seconds <= INLINE_SECONDS:
+        if self._pace.seconds(rows) <= INLINE_SECONDS:
             try:
                 answers = self._answer(requests)
             except Exception as error:
@@ -133,9 +150,14 @@ class Batcher:
         return taken
 
     def _answer(self, requests: list[_Request]) -> Answers:
+        # Of this thread alone: how busy the machine is says nothing about the model.
+        began = time.thread_time()
         if len(requests) == 1:
-            return self._model.answer(requests[0].inputs)
-        return self._model.answer(np.concatenate([request.inputs for request in requests]))
+            answers = self._model.answer(requests[0].inputs)
+        else:
+            answers = self._model.answer(np.concatenate([request.inputs for request in requests]))
+        self._pace.learn(len(answers), time.thread_time() - began)
+        return answers
 
     def _end(
         self, requests: list[_Request], began: float, outcome: Answers | BaseException
@@ -143,7 +165,6 @@ class Batcher:
         self._running = False
         if isinstance(outcome, Answers):
             seconds = time.monotonic() - began
-            self._row_seconds += MEMORY * (seconds / len(outcome) - self._row_seconds)
             waited = [began - request.arrived for request in requests]
             self._note(Batch(len(outcome), len(requests), waited, seconds))
         self._deliver(requests, outcome)

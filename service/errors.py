@@ -85,6 +85,10 @@ class Overloaded(Unavailable):
     headers: ClassVar = {"Retry-After": "1"}
 
 
+class ClientGone(Exception):
+    """Nobody waits for the answer any more, so that there is none."""
+
+
 class DeadlineExceeded(Problem):
     """The answer did not come in the time there was for it."""
 

@@ -1,11 +1,11 @@
 """What the body of a prediction request holds, by its content type."""
 
-import asyncio
 import base64
 import binascii
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from asyncio import to_thread
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -17,16 +17,20 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
-from starlette.types import Scope
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.types import Message, Receive, Scope
 
 from ml.errors import Invalid, Loc
 from ml.inference import Inputs, Model
 from ml.inputs import PIXEL_MAXIMA, PixelRange
 from ml.signature import Images
-from service.errors import TooLarge, Unprocessable, UnsupportedMediaType
+from service.errors import ClientGone, TooLarge, Unprocessable, UnsupportedMediaType
 from service.schemas import PredictRequest
 from service.settings import Settings
 
+JSON = "application/json"
+FORM = "multipart/form-data"
 NDJSON = "application/x-ndjson"
 """Read and answered line by line: see `service.streams`."""
 RawType = Literal["uint8", "float32"]
@@ -162,33 +166,68 @@ def media_type(scope: Scope) -> str:
     return ""
 
 
-async def read_payload(request: Request) -> Payload:
-    """Return what the request's body holds.
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Return a request's body.
 
     Raises:
-        UnsupportedMediaType: its content type is not in `READERS`.
-        RequestValidationError, Unprocessable: it is not what its content type says.
+        TooLarge: it has more than `limit` bytes; where that is announced, none is read.
+        ClientGone: it broke off.
     """
-    content_type = media_type(request.scope)
+    for name, value in scope["headers"]:
+        if name == b"content-length" and (not value.isdigit() or int(value) > limit):
+            raise TooLarge(f"the body is over the limit of {limit:,} bytes")
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise TooLarge(f"the body is over the limit of {limit:,} bytes")
+        if not message.get("more_body"):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def read_payload(content_type: str, scope: Scope, receive: Receive, limit: int) -> Payload:
+    """Return what the body of a request holds, which may have `limit` bytes.
+
+    Raises:
+        UnsupportedMediaType: its content type is not known.
+        RequestValidationError, Unprocessable: it is not what its content type says.
+        TooLarge, ClientGone: see `read_body`.
+    """
+    if content_type == JSON:
+        body = await read_body(scope, receive, limit)
+        return _from_json(body) if len(body) < LIGHT_BYTES else await to_thread(_from_json, body)
+    if content_type == FORM:
+        body = await read_body(scope, receive, limit)
+        try:
+            return await _read_form(Request(scope, _replaying(body)))
+        except MultiPartException as error:
+            raise HTTPException(400, f"the body is no form: {error.message}") from None
     reader = READERS.get(content_type)
     if reader is None:
         given = f"not {content_type}" if content_type else "but none was given"
-        known = ", ".join((*READERS, NDJSON))
+        known = ", ".join((JSON, FORM, *READERS, NDJSON))
         raise UnsupportedMediaType(f"the content type must be {known}; {given}")
-    return await reader(request)
+    return reader(Request(scope), await read_body(scope, receive, limit))
 
 
-async def _read_json(request: Request) -> Payload:
-    body = await request.body()
-    if len(body) > LIGHT_BYTES:
-        return await asyncio.to_thread(_from_json, body)
-    return _from_json(body)
+def _replaying(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
 
 
 def _from_json(body: bytes) -> Payload:
-    match _parsed(body):
-        # What is simple and right needs no model of pydantic's to be told so.
-        case {"model": str(model), "inputs": list(rows), **rest} if not rest:
+    asked = _parsed(body)
+    # What is simple and right needs no model of pydantic's to be told so.
+    if type(asked) is dict and len(asked) == 2:
+        model, rows = asked.get("model"), asked.get("inputs")
+        if type(model) is str and type(rows) is list:
             return Rows(model, rows)
     try:
         asked = PredictRequest.model_validate_json(body)
@@ -219,8 +258,7 @@ def _decoded(text: str, place: Loc) -> bytes:
         raise Unprocessable.at(Invalid(f"is not base64: {error}"), *place) from None
 
 
-async def _read_npy(request: Request) -> Payload:
-    body = await request.body()
+def _read_npy(request: Request, body: bytes) -> Payload:
     return Array(model_in_query(request), array_of(body), pixels_in_query(request))
 
 
@@ -252,20 +290,20 @@ def array_of(body: bytes) -> NDArray[Any]:
         raise Unprocessable.at(Invalid(f"is no .npy file: {error}"), "body") from None
 
 
-async def _read_numbers(request: Request) -> Payload:
+def _read_numbers(request: Request, body: bytes) -> Payload:
     dtype = request.query_params.get("dtype")
     if dtype is not None and dtype not in get_args(RawType):
         message = f"must be {' or '.join(get_args(RawType))}, not {dtype!r}"
         raise Unprocessable.at(Invalid(message), "query", "dtype")
     model, pixels = model_in_query(request), pixels_in_query(request)
-    return Numbers(model, await request.body(), dtype, pixels)  # type: ignore[arg-type]
+    return Numbers(model, body, dtype, pixels)  # type: ignore[arg-type]
 
 
-async def _read_image(request: Request) -> Payload:
-    return Files(model_in_query(request), [await request.body()], [("body",)])
+def _read_image(request: Request, body: bytes) -> Payload:
+    return Files(model_in_query(request), [body], [("body",)])
 
 
-async def _read_multipart(request: Request) -> Payload:
+async def _read_form(request: Request) -> Payload:
     async with request.form(max_files=1000, max_fields=10) as form:
         parts = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
         model = form.get("model") or model_in_query(request)
@@ -304,11 +342,10 @@ def pixels_in_query(request: Request) -> PixelRange | None:
     return pixels
 
 
-READERS: dict[str, Callable[[Request], Awaitable[Payload]]] = {
-    "application/json": _read_json,
+READERS: dict[str, Callable[[Request, bytes], Payload]] = {
     "application/x-npy": _read_npy,
     "application/octet-stream": _read_numbers,
     "image/png": _read_image,
     "image/jpeg": _read_image,
-    "multipart/form-data": _read_multipart,
 }
+"""Of bodies that are not `JSON`, `FORM` or `NDJSON`."""

@@ -1,17 +1,16 @@
 """`POST /predict`: the one route that has to be fast, and so reads its request itself."""
 
-import asyncio
+from asyncio import to_thread
 
 import orjson
-from fastapi import Request, Response
+from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml.errors import Invalid
 from ml.inference import Answers
-from service.body_limit import BodyLimit
-from service.errors import Unprocessable, refusal
+from service.errors import ClientGone, Unprocessable, refusal
 from service.payloads import NDJSON, media_type, read_payload
-from service.predictor import ClientGone, Loaded, Predictor
+from service.predictor import Loaded, Predictor
 from service.settings import Settings
 from service.streams import predict_lines
 
@@ -21,56 +20,54 @@ MANY_ROWS = 512
 
 
 class Predictions:
-    """ASGI middleware that answers `POST /predict` and passes on everything else.
+    """ASGI application that answers `POST /predict` and passes on everything else.
 
-    It stands before the routes: the way through them costs as much as a small model's answer.
+    It stands before the framework: the way through that costs more than a small model's answer.
     """
 
     def __init__(self, app: ASGIApp, predictor: Predictor, settings: Settings) -> None:
         self._app = app
         self._predictor = predictor
         self._settings = settings
-        self._limited = BodyLimit(self._predict, settings.max_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
-        elif media_type(scope) == NDJSON:
-            # It has a limit of its own, since it is never in memory as a whole.
-            await self._predict(scope, receive, send)
-        else:
-            await self._limited(scope, receive, send)
-
-    async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+            return
         try:
-            if media_type(scope) == NDJSON:
+            content_type = media_type(scope)
+            if content_type == NDJSON:
+                request = Request(scope, receive)
                 response = await predict_lines(request, self._predictor, self._settings)
-            else:
-                response = await self._answer(request)
+                await response(scope, receive, send)
+                return
+            body = await self._answer(content_type, scope, receive)
         except ClientGone:
             return
         except Exception as error:
-            response = await refusal(request, error)
-        await response(scope, receive, send)
+            response = await refusal(Request(scope), error)
+            await response(scope, receive, send)
+            return
+        length = b"%d" % len(body)
+        headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, request: Request) -> Response:
-        payload = await read_payload(request)
+    async def _answer(self, content_type: str, scope: Scope, receive: Receive) -> bytes:
+        payload = await read_payload(content_type, scope, receive, self._settings.max_body_bytes)
         loaded = await self._predictor.find(payload.model)
         try:
             if payload.is_light:
                 inputs = payload.inputs(loaded.model, self._settings)
             else:
-                inputs = await asyncio.to_thread(payload.inputs, loaded.model, self._settings)
-            answers = await self._predictor.answer(loaded, inputs, request.receive)
+                inputs = await to_thread(payload.inputs, loaded.model, self._settings)
+            answers = await self._predictor.answer(loaded, inputs, receive)
         except Invalid as error:
             raise Unprocessable.at(Invalid(error.msg), *payload.place(error.loc)) from None
         if len(answers) < MANY_ROWS:
-            body = _encoded(loaded, answers)
-        else:
-            body = await asyncio.to_thread(_encoded, loaded, answers)
-        return Response(body, media_type="application/json")
+            return _encoded(loaded, answers)
+        return await to_thread(_encoded, loaded, answers)
 
 
 def _encoded(loaded: Loaded, answers: Answers) -> bytes:

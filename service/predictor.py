@@ -7,20 +7,26 @@ import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from starlette.types import Receive
 
 from ml.errors import Invalid
 from ml.inference import Answers, Inputs, Model
-from service.batching import Batcher
+from service.batching import Batcher, Pace
 from service.catalog import Catalog
-from service.errors import DeadlineExceeded, NotFound, Problem
+from service.errors import ClientGone, DeadlineExceeded, NotFound, Problem
 from service.schemas import ModelRef
 from service.settings import MIB, Settings
 from service.telemetry import Telemetry
+
+WARM_ROWS = 32
+SLOW_SECONDS = 0.02
+"""For a row of a model with which many are not tried when it is loaded."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +38,6 @@ class Loaded:
     ref: ModelRef
     model: Model
     batcher: Batcher
-
-
-class ClientGone(Exception):
-    """Nobody waits for the answer any more."""
 
 
 class Predictor:
@@ -52,7 +54,10 @@ class Predictor:
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Loaded]] = {}
         self._executor = ThreadPoolExecutor(
-            len(os.sched_getaffinity(0)), thread_name_prefix="inference"
+            len(os.sched_getaffinity(0)),
+            thread_name_prefix="inference",
+            # Each thread has a number of its own.
+            initializer=partial(torch.set_num_threads, 1),
         )
 
     async def find(self, reference: str) -> Loaded:
@@ -117,13 +122,13 @@ class Predictor:
 
     async def _load(self, ref: ModelRef, directory: str) -> Loaded:
         try:
-            model, row_seconds = await asyncio.get_running_loop().run_in_executor(
+            model, pace = await asyncio.get_running_loop().run_in_executor(
                 self._executor, _load_and_warm, self._models_dir / directory
             )
         finally:
             del self._loading[directory]
         note = self._telemetry.of(ref).note
-        batcher = Batcher(model, self._executor, self._max_waiting_rows, row_seconds, note)
+        batcher = Batcher(model, self._executor, self._max_waiting_rows, pace, note)
         loaded = self._loaded[directory] = Loaded(ref, model, batcher)
         while self._bytes() > self._max_bytes and len(self._loaded) > 1:
             gone, _ = self._loaded.popitem(last=False)
@@ -153,11 +158,19 @@ async def _in_time(answers: "asyncio.Future[Answers]", receive: Receive, seconds
         gone.cancel()
 
 
-def _load_and_warm(directory: Path) -> tuple[Model, float]:
-    """Return the model, and the seconds that a row takes once the first was answered."""
+def _load_and_warm(directory: Path) -> tuple[Model, Pace]:
     model = Model.load(directory)
-    row = np.zeros((1, *model.manifest.signature.inputs.shape), np.float32)
-    model.answer(row)
-    start = time.perf_counter()
-    model.answer(row)
-    return model, time.perf_counter() - start
+    shape = model.manifest.signature.inputs.shape
+
+    def seconds(rows: int) -> float:
+        inputs = np.zeros((rows, *shape), np.float32)
+        model.answer(inputs)  # what is done for the first time takes longer
+        start = time.perf_counter()
+        model.answer(inputs)
+        return time.perf_counter() - start
+
+    one = seconds(1)
+    if one > SLOW_SECONDS:
+        return model, Pace(0.0, one)
+    row = max(0.0, seconds(WARM_ROWS) - one) / (WARM_ROWS - 1)
+    return model, Pace(one, row)
