@@ -22,7 +22,7 @@ from service.predictor import Predictor
 from service.registry import ModelRegistry
 from service.retention import Retention
 from service.revision import Revision
-from service.routes import health, jobs, metrics, models, predict
+from service.routes import health, jobs, metrics, models, predict, v2
 from service.settings import Settings
 from service.telemetry import Telemetry
 
@@ -84,7 +84,7 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         nudge=nudge,
     )
     app.state.parts = parts
-    for room in (jobs, models, predict, health, metrics):
+    for room in (jobs, models, predict, v2, health, metrics):
         app.include_router(room.router)
     errors.install(app)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)

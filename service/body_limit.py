@@ -1,9 +1,9 @@
 """No request body is longer than the operator allows."""
 
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import TooLarge, respond
+from service.errors import TooLarge, refusal
 
 
 class BodyLimit:
@@ -23,9 +23,9 @@ class BodyLimit:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if not announced.isdigit() or int(announced) > self.limit:
-            await respond(TooLarge.status, self._message(), headers={"Connection": "close"})(
-                scope, receive, send
-            )
+            response = await refusal(Request(scope), TooLarge(self._message()))
+            response.headers["Connection"] = "close"
+            await response(scope, receive, send)
             return
         seen = 0
 

@@ -1,5 +1,6 @@
 """Domain errors, and their one translation to `application/problem+json` (RFC 9457)."""
 
+import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
@@ -29,6 +30,12 @@ class Problem(Exception):
         super().__init__(detail)
         self.detail = detail
         self.errors = errors
+
+
+class BadRequest(Problem):
+    """The request is not what the protocol says."""
+
+    status = HTTPStatus.BAD_REQUEST
 
 
 class NotFound(Problem):
@@ -140,14 +147,19 @@ def refuse(problem: Problem) -> JSONResponse:
 
 def install(app: FastAPI) -> None:
     """Make every error that leaves a route of `app` a problem document."""
-    for kind, handler in _HANDLERS.items():
-        app.add_exception_handler(kind, handler)
+    for kind in _HANDLERS:
+        app.add_exception_handler(kind, refusal)
 
 
 async def refusal(request: Request, error: Exception) -> JSONResponse:
-    """Return the problem document for an error outside of the routes."""
+    """Return the problem document for an error; under `/v2` in that protocol's form."""
     kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
-    return await _HANDLERS[kind](request, error)
+    response = await _HANDLERS[kind](request, error)
+    if not request.url.path.startswith("/v2"):
+        return response
+    told = {"error": json.loads(bytes(response.body))["detail"]}
+    kept = {k: v for k, v in response.headers.items() if not k.startswith("content-")}
+    return JSONResponse(told, response.status_code, kept)
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -120,6 +121,36 @@ class Telemetry:
         """Note what is loaded."""
         self._loaded.set(count)
         self._loaded_bytes.set(nbytes)
+
+    def statistics(self, name: str, version: str) -> dict[str, Any]:
+        """Return a version's counts and times as Triton's statistics extension tells them. It
+        counts requests and times batches."""
+        registry, labels = self.registry(), {"model": name, "version": version}
+
+        def value(meter: str) -> float:
+            return registry.get_sample_value(f"epochd_inference_{meter}", labels) or 0.0
+
+        def duration(count: float, seconds: float) -> dict[str, int]:
+            return {"count": int(count), "ns": round(1e9 * seconds)}
+
+        answered, batches = value("queue_duration_seconds_count"), value("batch_rows_count")
+        queue, compute = value("queue_duration_seconds_sum"), value("compute_duration_seconds_sum")
+        return {
+            "name": name,
+            "version": version,
+            "last_inference": int(1000 * value("last_timestamp_seconds")),
+            "inference_count": int(value("batch_rows_sum")),
+            "execution_count": int(batches),
+            "inference_stats": {
+                "success": duration(answered, queue + compute),
+                "fail": duration(value("failures_total"), 0.0),
+                "queue": duration(answered, queue),
+                "compute_input": duration(batches, 0.0),
+                "compute_infer": duration(batches, compute),
+                "compute_output": duration(batches, 0.0),
+            },
+            "batch_stats": [],
+        }
 
     def registry(self) -> CollectorRegistry:
         """Return what to read the sums from."""

@@ -1,0 +1,327 @@
+"""The Open Inference Protocol v2, as the clients of KServe and Triton speak it.
+
+Errors have the protocol's own form here, see `service.errors`.
+"""
+
+import zlib
+from asyncio import to_thread
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Header, Path, Request, Response
+
+from ml import __version__
+from ml.errors import Invalid
+from ml.inference import Answers, Inputs, Model
+from ml.inputs import PIXEL_MAXIMA
+from ml.signature import Classes
+from service.dependencies import Parts, Service
+from service.errors import BadRequest, NotFound
+from service.payloads import check_count
+from service.predictor import Loaded
+from service.tensors import Encoded, InferRequest, Output, Tensor, encode, read_request
+
+router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
+
+INPUT = "inputs"
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "statistics",
+]
+PLATFORM = "epochd_pytorch"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""zlib's name for each kind of compression."""
+
+Name = Annotated[str, Path(description="`name`, or `name@alias`.")]
+Version = Annotated[str, Path(pattern=r"^[1-9]\d{0,8}$")]
+Document = dict[str, Any]
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": "What was wrong, in one sentence.",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"error": {"type": "string"}},
+                    "required": ["error"],
+                }
+            }
+        },
+    }
+    for status in (400, 404, 413, 422, 503, 504)
+}
+INFER_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": InferRequest.model_json_schema()},
+        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    },
+}
+
+
+@router.get("")
+def server_metadata() -> Document:
+    """The server's name, its version and the extensions it has."""
+    return {"name": "epochd", "version": __version__, "extensions": EXTENSIONS}
+
+
+@router.get("/health/live")
+async def live() -> Document:
+    """The process answers."""
+    return {"live": True}
+
+
+@router.get("/health/ready", responses=ERRORS)
+def ready(service: Service) -> Document:
+    """The database answers too."""
+    service.database.ping()
+    return {"ready": True}
+
+
+@router.get("/models/stats")
+async def all_statistics(service: Service) -> Document:
+    """Counts and times of every version that was asked."""
+    entries = await service.predictor.catalog.entries()
+    pairs = [(name, str(v)) for name, entry in entries.items() for v in entry.directories]
+    return {"model_stats": [service.telemetry.statistics(*pair) for pair in pairs]}
+
+
+@router.get("/models/{name}", responses=ERRORS)
+@router.get("/models/{name}/versions/{version}", responses=ERRORS)
+async def model_metadata(name: Name, service: Service, version: Version | None = None) -> Document:
+    """A model's versions, inputs and outputs; -1 is the dimension of the rows."""
+    loaded = await _find(service, name, version)
+    entries = await service.predictor.catalog.entries()
+    inputs, outputs = _described(loaded.model)
+    return {
+        "name": loaded.ref.name,
+        "versions": [str(number) for number in entries[loaded.ref.name].directories],
+        "platform": PLATFORM,
+        "inputs": [{"name": n, "datatype": d, "shape": [-1, *s]} for n, d, s in inputs],
+        "outputs": [{"name": n, "datatype": d, "shape": [-1, *s]} for n, d, s in outputs],
+    }
+
+
+@router.get("/models/{name}/ready", responses=ERRORS)
+@router.get("/models/{name}/versions/{version}/ready", responses=ERRORS)
+async def model_ready(name: Name, service: Service, version: Version | None = None) -> Document:
+    """The model can be asked: it is in memory, or will be when it is."""
+    located = await service.predictor.catalog.resolve(_reference(name, version))
+    return {"name": located.ref.name, "ready": True}
+
+
+@router.get("/models/{name}/config", responses=ERRORS)
+@router.get("/models/{name}/versions/{version}/config", responses=ERRORS)
+async def model_config(name: Name, service: Service, version: Version | None = None) -> Document:
+    """The model's configuration in Triton's terms."""
+    loaded = await _find(service, name, version)
+
+    def tensors(described: list[tuple[str, str, list[int]]]) -> list[Document]:
+        return [
+            {"name": n, "data_type": f"TYPE_{'STRING' if d == 'BYTES' else d}", "dims": s or [1]}
+            for n, d, s in described
+        ]
+
+    inputs, outputs = _described(loaded.model)
+    return {
+        "name": loaded.ref.name,
+        "platform": PLATFORM,
+        "backend": "epochd",
+        "max_batch_size": service.settings.max_rows,
+        "input": tensors(inputs),
+        "output": tensors(outputs),
+    }
+
+
+@router.get("/models/{name}/stats", responses=ERRORS)
+@router.get("/models/{name}/versions/{version}/stats", responses=ERRORS)
+async def statistics(name: Name, service: Service, version: Version | None = None) -> Document:
+    """Counts and times of a version."""
+    ref = (await service.predictor.catalog.resolve(_reference(name, version))).ref
+    return {"model_stats": [service.telemetry.statistics(ref.name, str(ref.version))]}
+
+
+@router.post("/repository/index")
+async def repository_index(service: Service) -> list[Document]:
+    """Every version of every model."""
+    entries = await service.predictor.catalog.entries()
+    return [
+        {"name": name, "version": str(version), "state": "READY", "reason": ""}
+        for name, entry in entries.items()
+        for version in entry.directories
+    ]
+
+
+@router.post("/repository/models/{name}/load", responses=ERRORS)
+async def load(name: Name, service: Service) -> Document:
+    """Bring a model into memory, as its first request would."""
+    await _find(service, name, None)
+    return {}
+
+
+@router.post("/repository/models/{name}/unload", responses=ERRORS)
+async def unload(name: Name, service: Service) -> Document:
+    """Let go of the memory of every version of a model; its next request loads it again."""
+    entry = (await service.predictor.catalog.entries()).get(name)
+    if entry is None:
+        raise NotFound(f"there is no model {name!r}")
+    for directory in entry.directories.values():
+        service.predictor.unload(directory)
+    return {}
+
+
+@router.post("/models/{name}/infer", responses=ERRORS, openapi_extra={"requestBody": INFER_BODY})
+@router.post(
+    "/models/{name}/versions/{version}/infer",
+    responses=ERRORS,
+    openapi_extra={"requestBody": INFER_BODY},
+)
+async def infer(
+    request: Request,
+    name: Name,
+    service: Service,
+    version: Version | None = None,
+    json_length: Annotated[int | None, Header(alias=HEADER_LENGTH)] = None,
+) -> Document:
+    """Tensors in, tensors out, in JSON or binary, gzipped and deflated where asked."""
+    body = await request.body()
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        body = await to_thread(_inflated, body, encoding, service.settings.max_body_bytes)
+    loaded = await _find(service, name, version)
+    try:
+        asked, tensors = read_request(body, json_length)
+        inputs = _inputs(loaded.model, tensors, asked)
+        check_count(len(inputs), service.settings)
+        answers = await service.predictor.answer(
+            loaded, inputs, request.receive, asked.timeout_seconds
+        )
+        encoded = encode(
+            {"model_name": loaded.ref.name, "model_version": str(loaded.ref.version)}
+            | ({"id": asked.id} if asked.id is not None else {}),
+            _outputs(loaded.model, answers, asked),
+        )
+    except Invalid as error:
+        place = f"row {error.loc[0]} " if error.loc else ""
+        raise BadRequest(place + error.msg) from None
+    return _response(encoded, request.headers.get("accept-encoding", ""))  # type: ignore[return-value]
+
+
+def _response(encoded: Encoded, accepted: str) -> Response:
+    headers, body = {}, encoded.body
+    if encoded.json_length is not None:
+        headers[HEADER_LENGTH] = str(encoded.json_length)
+    wanted = {token.partition(";")[0].strip() for token in accepted.lower().split(",")}
+    if encoding := next((name for name in WINDOWS if name in wanted), None):
+        deflate = zlib.compressobj(wbits=WINDOWS[encoding])
+        body = deflate.compress(body) + deflate.flush()
+        headers["Content-Encoding"] = encoding
+    binary = encoded.json_length is not None
+    return Response(
+        body, 200, headers, "application/octet-stream" if binary else "application/json"
+    )
+
+
+def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
+    if encoding not in WINDOWS:
+        raise BadRequest(f"the content encoding must be gzip or deflate, not {encoding}")
+    inflate = zlib.decompressobj(WINDOWS[encoding])
+    try:
+        plain = inflate.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise BadRequest(f"the body is not {encoding}: {error}") from None
+    if len(plain) > limit:
+        raise BadRequest(f"the body inflates to more than the limit of {limit:,} bytes")
+    if not inflate.eof:
+        raise BadRequest(f"the body's {encoding} is cut off")
+    return plain
+
+
+def _reference(name: str, version: str | None) -> str:
+    return f"{name}@{version}" if version else name
+
+
+async def _find(service: Parts, name: str, version: str | None) -> Loaded:
+    return await service.predictor.find(_reference(name, version))
+
+
+Described = list[tuple[str, str, list[int]]]
+"""Name, datatype and shape without the rows."""
+
+
+def _described(model: Model) -> tuple[Described, Described]:
+    """Return what a model takes and answers."""
+    signature = model.manifest.signature
+    datatype = "UINT8" if signature.inputs.kind == "images" else "FP32"
+    inputs: Described = [(INPUT, datatype, list(signature.inputs.shape))]
+    if not isinstance(signature.output, Classes):
+        return inputs, [("value", "FP32", [1])]
+    return inputs, [
+        ("probabilities", "FP32", [signature.output.size]),
+        ("class", "INT64", []),
+        ("label", "BYTES", []),
+    ]
+
+
+def _inputs(model: Model, tensors: dict[str, Tensor], asked: InferRequest) -> Inputs:
+    """Return the one array that the inputs are: `inputs`, or a column for each feature."""
+    signature = model.manifest.signature
+    pixels = asked.parameters.get("pixels")
+    if pixels is not None and pixels not in PIXEL_MAXIMA:
+        raise Invalid(f"the parameter pixels must be {' or '.join(PIXEL_MAXIMA)}")
+    if tensors.keys() == {INPUT}:
+        return model.array(tensors[INPUT], pixels)
+    names = signature.inputs.names if signature.inputs.kind == "features" else []
+    if tensors.keys() != set(names):
+        columns = f", or one input for each of {', '.join(names)}" if names else ""
+        given = ", ".join(map(repr, tensors))
+        raise Invalid(f"the model takes the input {INPUT!r}{columns}; given were {given}")
+    flat = {tensors[name].size for name in names}
+    if len(flat) != 1:
+        raise Invalid("the inputs have different numbers of rows")
+    return model.array(np.stack([tensors[name].ravel() for name in names], axis=1))
+
+
+def _outputs(model: Model, answers: Answers, asked: InferRequest) -> list[Output]:
+    """Return the outputs that were asked for, all of them by default."""
+    rows, output = len(answers), model.manifest.signature.output
+    values: dict[str, Tensor | list[str]] = {}
+    if isinstance(output, Classes):
+        values["probabilities"] = answers.values
+        values["class"] = np.array(answers.likeliest, np.int64)
+        values["label"] = [output.names[index] for index in answers.likeliest]
+    else:
+        values["value"] = answers.values
+    if asked.outputs is None:
+        binary = asked.wants_binary(None)
+        return [Output(name, v, _shape(v), binary) for name, v in values.items()]
+    outputs = []
+    for wanted in asked.outputs:
+        if wanted.name not in values:
+            raise Invalid(f"there is no output {wanted.name!r}; the model has {', '.join(values)}")
+        binary, value = asked.wants_binary(wanted), values[wanted.name]
+        count = wanted.parameters.get("classification")
+        if count is None:
+            outputs.append(Output(wanted.name, value, _shape(value), binary))
+            continue
+        if not isinstance(output, Classes) or wanted.name != "probabilities":
+            raise Invalid(f"the output {wanted.name!r} has no classes to list")
+        if not isinstance(count, int) or not count >= 1:
+            raise Invalid("the parameter classification must be a positive integer")
+        count = min(count, output.size)
+        order = np.argsort(-answers.values, axis=1, kind="stable")[:, :count]
+        texts = [
+            f"{answers.lists[row][index]:f}:{index}:{output.names[index]}"
+            for row, indices in enumerate(order.tolist())
+            for index in indices
+        ]
+        outputs.append(Output(wanted.name, texts, (rows, count), binary))
+    return outputs
+
+
+def _shape(values: Tensor | list[str]) -> list[int]:
+    return [len(values)] if isinstance(values, list) else list(values.shape)

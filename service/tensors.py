@@ -1,0 +1,207 @@
+"""Tensors as the Open Inference Protocol v2 writes them, in JSON and with its binary extension."""
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationError
+
+from ml.errors import Invalid
+
+Tensor = NDArray[Any]
+
+DATATYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype("?"),
+    "UINT8": np.dtype("u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+    "BF16": np.dtype("<u2"),
+}
+"""How each is kept in memory; numpy has no BF16, whose bits are the upper half of an FP32's."""
+
+NAMES = {dtype: name for name, dtype in DATATYPES.items() if name != "BF16"}
+Size = Annotated[int, Field(ge=0, le=2**40)]
+
+
+class InputTensor(BaseModel):
+    """An input, without its data where that is binary."""
+
+    name: str
+    shape: list[Size] = Field(max_length=16)
+    datatype: str
+    data: list[Any] | None = None
+    parameters: dict[str, Any] = {}
+
+
+class WantedOutput(BaseModel):
+    """An output that is asked for."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class InferRequest(BaseModel):
+    """The JSON part of a request. What it has beside these is ignored, as the protocol says."""
+
+    id: str | None = None
+    parameters: dict[str, Any] = {}
+    inputs: list[InputTensor] = Field(min_length=1, max_length=10_000)
+    outputs: list[WantedOutput] | None = None
+
+    def wants_binary(self, output: WantedOutput | None) -> bool:
+        """Return whether an output is to be binary; None is one that was not named."""
+        everything = bool(self.parameters.get("binary_data_output"))
+        return bool(output.parameters.get("binary_data", everything)) if output else everything
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """How long the client waits, if it says so."""
+        timeout = self.parameters.get("timeout")
+        microseconds = timeout if isinstance(timeout, int) and timeout > 0 else None
+        return microseconds / 1e6 if microseconds else None
+
+
+@dataclass(frozen=True)
+class Output:
+    """A tensor of the answer; texts are a list of them."""
+
+    name: str
+    values: Tensor | Sequence[str]
+    shape: Sequence[int]
+    binary: bool
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A body, and the length of its JSON part where something binary follows."""
+
+    body: bytes
+    json_length: int | None = None
+
+
+def read_request(body: bytes, json_length: int | None) -> tuple[InferRequest, dict[str, Tensor]]:
+    """Return a request's JSON part, and its inputs by name.
+
+    Raises:
+        Invalid: it is not what the protocol says; the message names the input.
+    """
+    if json_length is not None and not 0 <= json_length <= len(body):
+        raise Invalid(
+            f"Inference-Header-Content-Length is {json_length}, and the body has {len(body)} bytes"
+        )
+    head = body if json_length is None else body[:json_length]
+    try:
+        request = InferRequest.model_validate(orjson.loads(head))
+    except orjson.JSONDecodeError as error:
+        raise Invalid(f"the request is not JSON: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise Invalid(f"{place}: {first['msg']}" if place else first["msg"]) from None
+    rest = memoryview(body)[len(head) :]
+    tensors: dict[str, Tensor] = {}
+    for tensor in request.inputs:
+        if tensor.name in tensors:
+            raise Invalid(f"the input {tensor.name!r} is given twice")
+        size = tensor.parameters.get("binary_data_size")
+        try:
+            if size is None:
+                tensors[tensor.name] = _from_json(tensor)
+            else:
+                tensors[tensor.name] = _from_bytes(tensor, rest, size)
+                rest = rest[size:]
+        except Invalid as error:
+            raise Invalid(f"the input {tensor.name!r} {error.msg}") from None
+    if len(rest):
+        raise Invalid(f"{len(rest):,} bytes follow the inputs, of which no binary_data_size tells")
+    return request, tensors
+
+
+def encode(head: dict[str, Any], outputs: Sequence[Output]) -> Encoded:
+    """Return the answer `head` with `outputs`."""
+    described, chunks = [], []
+    for output in outputs:
+        text = not isinstance(output.values, np.ndarray)
+        datatype = "BYTES" if text else NAMES[output.values.dtype]  # type: ignore[union-attr]
+        about: dict[str, Any] = {
+            "name": output.name,
+            "datatype": datatype,
+            "shape": list(output.shape),
+        }
+        if output.binary:
+            chunk = _texts(output.values) if text else _bytes(output.values)  # type: ignore[arg-type]
+            about["parameters"] = {"binary_data_size": len(chunk)}
+            chunks.append(chunk)
+        else:
+            about["data"] = list(output.values) if text else output.values.ravel().tolist()  # type: ignore[union-attr]
+        described.append(about)
+    document = orjson.dumps(head | {"outputs": described})
+    if not chunks:
+        return Encoded(document)
+    return Encoded(b"".join((document, *chunks)), len(document))
+
+
+def _bytes(values: Tensor) -> bytes:
+    return np.ascontiguousarray(values).tobytes()
+
+
+def _texts(values: Sequence[str]) -> bytes:
+    encoded = [value.encode() for value in values]
+    return b"".join(struct.pack("<I", len(text)) + text for text in encoded)
+
+
+def _dtype(tensor: InputTensor) -> np.dtype[Any]:
+    if tensor.datatype not in DATATYPES:
+        raise Invalid(f"is {tensor.datatype}; known are {', '.join(DATATYPES)}")
+    return DATATYPES[tensor.datatype]
+
+
+def _from_json(tensor: InputTensor) -> Tensor:
+    dtype, count = _dtype(tensor), math.prod(tensor.shape)
+    if tensor.data is None:
+        raise Invalid("has neither data nor a binary_data_size")
+    try:
+        array = np.asarray(tensor.data)
+    except ValueError:
+        raise Invalid("has lists of different lengths") from None
+    if array.size and array.dtype.kind not in "buif":
+        raise Invalid("holds something else than numbers")
+    if array.size != count:
+        raise Invalid(f"has {array.size:,} numbers; its shape {tensor.shape} has {count:,}")
+    if tensor.datatype == "BF16":
+        return array.astype(np.float32).reshape(tensor.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(dtype)
+    if dtype.kind in "bui" and not np.array_equal(cast, array):
+        raise Invalid(f"holds numbers that are no {tensor.datatype}")
+    return cast.reshape(tensor.shape)
+
+
+def _from_bytes(tensor: InputTensor, rest: memoryview, size: object) -> Tensor:
+    dtype, count = _dtype(tensor), math.prod(tensor.shape)
+    if tensor.data is not None:
+        raise Invalid("has both data and a binary_data_size")
+    if size != count * dtype.itemsize:
+        raise Invalid(
+            f"has the binary_data_size {size}; {tensor.datatype} of the shape {tensor.shape} have "
+            f"{count * dtype.itemsize:,} bytes"
+        )
+    if len(rest) < count * dtype.itemsize:
+        raise Invalid(f"lacks {count * dtype.itemsize - len(rest):,} bytes at the end of the body")
+    array = np.frombuffer(bytearray(rest[: count * dtype.itemsize]), dtype)
+    if tensor.datatype == "BF16":
+        array = (array.astype("<u4") << 16).view("<f4")
+    return array.reshape(tensor.shape)

@@ -1,0 +1,249 @@
+"""Triton's own client, as it is installed, against a real server."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from tritonclient import http as triton
+from tritonclient.utils import InferenceServerException
+
+from ml.datasets import idx
+from tests.conftest import LINE, PLANE
+from tests.system.server import Server
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def digits(server: Server) -> str:
+    model = {"kind": "mlp", "hidden": [32]}
+    server.run({"name": "protocol", "dataset": {"kind": "mnist"}, "model": model, "epochs": 1})
+    return "protocol"
+
+
+@pytest.fixture(scope="module")
+def plane(server: Server) -> str:
+    server.run(PLANE | {"name": "protocol-plane", "epochs": 20})
+    return "protocol-plane"
+
+
+@pytest.fixture(scope="module")
+def images(mnist_root: Any) -> np.ndarray:
+    images: np.ndarray = idx.fetch(idx.FAMILIES["mnist"], mnist_root).test_images[:5].numpy()
+    return images
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[triton.InferenceServerClient]:
+    url = str(server.client.base_url).removeprefix("http://").rstrip("/")
+    with triton.InferenceServerClient(url, concurrency=64) as client:
+        yield client
+
+
+def expected(server: Server, model: str, rows: Any) -> list[dict[str, Any]]:
+    answer = server.client.post("/predict", json={"model": model, "inputs": rows.tolist()})
+    predictions: list[dict[str, Any]] = answer.json()["predictions"]
+    return predictions
+
+
+def tensor(name: str, array: np.ndarray, datatype: str, binary: bool) -> triton.InferInput:
+    infer_input = triton.InferInput(name, list(array.shape), datatype)
+    infer_input.set_data_from_numpy(array, binary_data=binary)
+    return infer_input
+
+
+def test_health_and_metadata(client: Any, digits: str, plane: str) -> None:
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready(digits)
+    assert client.is_model_ready(digits, "1")
+    assert not client.is_model_ready(digits, "99")
+    assert not client.is_model_ready("nothing")
+    assert client.get_server_metadata()["name"] == "epochd"
+    metadata = client.get_model_metadata(digits, "1")
+    assert metadata["inputs"] == [{"name": "inputs", "datatype": "UINT8", "shape": [-1, 28, 28]}]
+    assert [output["name"] for output in metadata["outputs"]] == ["probabilities", "class", "label"]
+    config = client.get_model_config(plane)
+    assert config["input"] == [{"name": "inputs", "data_type": "TYPE_FP32", "dims": [3]}]
+
+
+@pytest.mark.parametrize("binary_in", [True, False])
+@pytest.mark.parametrize("binary_out", [True, False, None])
+def test_infer(
+    server: Server,
+    client: Any,
+    digits: str,
+    images: np.ndarray,
+    binary_in: bool,
+    binary_out: bool | None,
+) -> None:
+    names = ("probabilities", "class", "label")
+    outputs = (
+        binary_out
+        if binary_out is None
+        else [triton.InferRequestedOutput(name, binary_data=binary_out) for name in names]
+    )
+    result = client.infer(
+        digits,
+        [tensor("inputs", images, "UINT8", binary_in)],
+        model_version="1",
+        outputs=outputs,
+        request_id="seven",
+    )
+    assert result.get_response()["id"] == "seven"
+    assert result.get_response()["model_version"] == "1"
+    answers = expected(server, digits, images)
+    probabilities = result.as_numpy("probabilities")
+    assert probabilities.shape == (5, 10)
+    assert probabilities == pytest.approx(np.array([a["probabilities"] for a in answers]), abs=1e-6)
+    assert result.as_numpy("class").tolist() == [a["class"] for a in answers]
+    labels = [x.decode() if isinstance(x, bytes) else x for x in result.as_numpy("label")]
+    assert labels == [a["label"] for a in answers]
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT64", "FP16"])
+def test_other_datatypes(client: Any, digits: str, images: np.ndarray, datatype: str) -> None:
+    kinds = {"FP32": np.float32, "FP64": np.float64, "INT64": np.int64, "FP16": np.float16}
+    plain = client.infer(digits, [tensor("inputs", images, "UINT8", True)])
+    other = client.infer(digits, [tensor("inputs", images.astype(kinds[datatype]), datatype, True)])
+    assert other.as_numpy("probabilities") == pytest.approx(plain.as_numpy("probabilities"))
+
+
+def test_several_inputs_one_a_feature(server: Server, client: Any, plane: str) -> None:
+    rows = np.random.default_rng(0).random((7, 3)).astype(np.float32)
+    columns = [tensor(name, rows[:, [i]], "FP32", i == 1) for i, name in enumerate("abc")]
+    result = client.infer(plane, columns)
+    values = [answer["value"] for answer in expected(server, plane, rows)]
+    assert result.as_numpy("value").ravel() == pytest.approx(np.array(values), abs=1e-6)
+
+
+def test_classification(client: Any, digits: str, images: np.ndarray) -> None:
+    wanted = triton.InferRequestedOutput("probabilities", binary_data=True, class_count=3)
+    result = client.infer(digits, [tensor("inputs", images, "UINT8", True)], outputs=[wanted])
+    listed = result.as_numpy("probabilities")
+    assert listed.shape == (5, 3)
+    plain = client.infer(digits, [tensor("inputs", images, "UINT8", True)])
+    for row, probabilities in zip(listed, plain.as_numpy("probabilities"), strict=True):
+        scores = [float(text.decode().split(":")[0]) for text in row]
+        assert scores == pytest.approx(sorted(probabilities, reverse=True)[:3], abs=1e-6)
+        assert int(row[0].decode().split(":")[1]) == probabilities.argmax()
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_compressed_both_ways(client: Any, digits: str, images: np.ndarray, algorithm: str) -> None:
+    inputs = [tensor("inputs", images, "UINT8", True)]
+    plain = client.infer(digits, inputs)
+    packed = client.infer(
+        digits,
+        inputs,
+        request_compression_algorithm=algorithm,
+        response_compression_algorithm=algorithm,
+    )
+    assert np.array_equal(plain.as_numpy("class"), packed.as_numpy("class"))
+
+
+def test_64_in_flight(client: Any, digits: str, images: np.ndarray) -> None:
+    inputs = [tensor("inputs", images[:1], "UINT8", True)]
+    running = [client.async_infer(digits, inputs) for _ in range(256)]
+    classes = {int(handle.get_result().as_numpy("class")[0]) for handle in running}
+    assert len(classes) == 1
+
+
+def test_the_repository(client: Any, digits: str) -> None:
+    index = client.get_model_repository_index()
+    assert {"name": digits, "version": "1", "state": "READY", "reason": ""} in index
+    client.unload_model(digits)
+    client.load_model(digits)
+    with pytest.raises(InferenceServerException, match="no model 'nothing'"):
+        client.load_model("nothing")
+
+
+def test_statistics(client: Any, digits: str, images: np.ndarray) -> None:
+    def count() -> int:
+        [stats] = client.get_inference_statistics(digits, "1")["model_stats"]
+        assert stats["inference_stats"]["compute_infer"]["ns"] > 0
+        return int(stats["inference_count"])
+
+    client.infer(digits, [tensor("inputs", images, "UINT8", True)])
+    before = count()
+    client.infer(digits, [tensor("inputs", images, "UINT8", True)])
+    assert count() == before + 5
+    names = {s["name"] for s in client.get_inference_statistics()["model_stats"]}
+    assert digits in names
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda c, m: c.get_trace_settings(), "Not Found"),
+        (lambda c, m: c.get_system_shared_memory_status(), "Not Found"),
+        (lambda c, m: c.get_model_metadata("nothing"), "no model 'nothing'"),
+        (lambda c, m: c.infer(m, [tensor("x", np.zeros((1, 3)), "FP64", True)]), "'inputs'"),
+        (lambda c, m: c.infer(m, [tensor("inputs", np.zeros((1, 3)), "FP64", True)]), "1x3"),
+        (lambda c, m: c.infer(m, [tensor("inputs", np.zeros((0, 784)), "FP64", True)]), "0x784"),
+    ],
+)
+def test_errors_are_read_by_the_client(client: Any, digits: str, call: Any, says: str) -> None:
+    with pytest.raises(InferenceServerException) as error:
+        call(client, digits)
+    assert says in error.value.message()
+
+
+def body(data: object = (1, 2, 3), **changes: object) -> dict[str, object]:
+    tensor = {"name": "inputs", "shape": [1, 3], "datatype": "FP32", "data": data}
+    return {"inputs": [tensor | changes]}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "says"),
+    [
+        (b"", {}, "not JSON"),
+        (b"{", {}, "not JSON"),
+        (b"[]", {}, "valid dictionary"),
+        (b"{}", {}, "inputs"),
+        (json.dumps(body([1, 2])), {}, "has 2 numbers"),
+        (json.dumps(body([1, [2], 3])), {}, "different lengths"),
+        (json.dumps(body(["1", "2", "3"])), {}, "something else than numbers"),
+        (json.dumps(body(shape=[2**39, 2**39])), {}, "numbers; its shape"),
+        (json.dumps(body(shape=[-1, 3])), {}, "greater than or equal"),
+        (json.dumps(body(datatype="FP31")), {}, "known are BOOL"),
+        (json.dumps(body(datatype="BYTES")), {}, "known are BOOL"),
+        (json.dumps(body([1.5, 2, 3], datatype="INT8")), {}, "no INT8"),
+        (json.dumps(body([1e39, 2, 3])), {}, "not finite"),
+        (json.dumps(body(parameters={"binary_data_size": 12}, data=None)), {}, "lacks 12 bytes"),
+        (json.dumps(body(parameters={"binary_data_size": 11}, data=None)), {}, "12 bytes"),
+        (json.dumps(body()) + "abc", {"Inference-Header-Content-Length": "999"}, "the body has"),
+        (json.dumps(body()) + "abc", {"Inference-Header-Content-Length": "-1"}, "the body has"),
+        (json.dumps(body()), {"Inference-Header-Content-Length": "x"}, "integer"),
+        (json.dumps(body()), {"content-encoding": "br"}, "gzip or deflate"),
+        (b"xx", {"content-encoding": "gzip"}, "not gzip"),
+        (gzip.compress(b"{}" * 100)[:20], {"content-encoding": "gzip"}, "cut off"),
+        (zlib.compress(b" " * 40_000_000), {"content-encoding": "deflate"}, "inflates to more"),
+    ],
+)
+def test_bad_requests(
+    server: Server, plane: str, content: bytes | str, headers: dict[str, str], says: str
+) -> None:
+    response = server.client.post(f"/v2/models/{plane}/infer", content=content, headers=headers)
+    assert 400 <= response.status_code < 500, response.text
+    assert set(response.json()) == {"error"}
+    assert says in response.json()["error"]
+
+
+def test_json_answers_bear_no_binary_header(server: Server, plane: str) -> None:
+    response = server.client.post(f"/v2/models/{plane}/infer", json=body())
+    assert "inference-header-content-length" not in response.headers
+    [output] = response.json()["outputs"]
+    assert (output["name"], output["shape"], output["datatype"]) == ("value", [1, 1], "FP32")
+    assert len(output["data"]) == 1
+
+
+def test_an_alias_is_a_model_too(server: Server, client: Any) -> None:
+    server.run(LINE | {"name": "protocol-line"})
+    server.client.put("/models/protocol-line/aliases/good", json={"version": 1})
+    assert client.is_model_ready("protocol-line@good")
+    assert not client.is_model_ready("protocol-line@bad")

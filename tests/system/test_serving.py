@@ -1,0 +1,283 @@
+"""Models are served from memory, and never the wrong one."""
+
+import io
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from ml.datasets import idx
+from tests.conftest import LINE, PLANE
+from tests.system.server import Server, launch, serving
+
+
+@pytest.fixture(scope="module")
+def digits(server: Server) -> str:
+    model = {"kind": "mlp", "hidden": [32]}
+    server.run({"name": "served", "dataset": {"kind": "mnist"}, "model": model, "epochs": 1})
+    return "served"
+
+
+@pytest.fixture(scope="module")
+def plane(server: Server) -> str:
+    server.run(PLANE | {"name": "served-plane", "epochs": 20})
+    return "served-plane"
+
+
+@pytest.fixture(scope="module")
+def images(mnist_root: Any) -> np.ndarray:
+    images: np.ndarray = idx.fetch(idx.FAMILIES["mnist"], mnist_root).test_images[:20].numpy()
+    return images
+
+
+def npy(array: np.ndarray, **options: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, **options)
+    return file.getvalue()
+
+
+def post(server: Server, content: bytes, kind: str, **params: str) -> httpx.Response:
+    headers = {"content-type": kind}
+    return server.client.post("/predict", content=content, headers=headers, params=params)
+
+
+def by_json(server: Server, model: str, rows: list[Any]) -> list[dict[str, Any]]:
+    answer = server.client.post("/predict", json={"model": model, "inputs": rows})
+    assert answer.status_code == 200, answer.text
+    predictions: list[dict[str, Any]] = answer.json()["predictions"]
+    return predictions
+
+
+def test_arrays_get_the_answers_of_rows(server: Server, digits: str, images: np.ndarray) -> None:
+    expected = by_json(server, digits, images.tolist())
+    flat = images.reshape(len(images), -1)
+    numbers = "application/octet-stream"
+    answers = [
+        post(server, npy(images), "application/x-npy", model=digits),
+        post(server, npy(np.asfortranarray(flat)), "application/x-npy", model=digits),
+        post(server, npy(images.astype(np.int64)), "application/x-npy", model=digits),
+        post(
+            server,
+            npy(images / 255),
+            "application/x-npy",
+            model=digits,
+            pixels="0-1",
+        ),
+        post(server, images.tobytes(), numbers, model=digits),
+        post(server, images.astype("<f4").tobytes(), numbers, model=digits, dtype="float32"),
+    ]
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        for prediction, like in zip(answer.json()["predictions"], expected, strict=True):
+            assert prediction["class"] == like["class"]
+            assert prediction["probabilities"] == pytest.approx(like["probabilities"], abs=1e-4)
+
+
+def test_numbers_of_features_are_floats(server: Server, plane: str) -> None:
+    rows = np.random.default_rng(0).random((9, 3)).astype("<f4")
+    expected = by_json(server, plane, rows.tolist())
+    answer = post(server, rows.tobytes(), "application/octet-stream", model=plane)
+    values = [p["value"] for p in answer.json()["predictions"]]
+    assert values == pytest.approx([p["value"] for p in expected])
+
+
+BOMB = npy(np.zeros((3, 3))).replace(b"(3, 3)", b"(3, 3" + b"0" * 12 + b")")[:128]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "params", "says"),
+    [
+        (b"", "application/x-npy", {}, "no .npy file"),
+        (b"\x93NUMPY", "application/x-npy", {}, "no .npy file"),
+        (npy(np.zeros((2, 3)))[:-1], "application/x-npy", {}, "are announced"),
+        (BOMB, "application/x-npy", {}, "no .npy file"),
+        (npy(np.array([{}]), allow_pickle=True), "application/x-npy", {}, "Python objects"),
+        (npy(np.array(["a", "b"])), "application/x-npy", {}, "not numbers"),
+        (npy(np.zeros((2, 4))), "application/x-npy", {}, "2x4"),
+        (npy(np.zeros((0, 3))), "application/x-npy", {}, "one row at least"),
+        (npy(np.float64(3)), "application/x-npy", {}, "a single number"),
+        (npy(np.array([[1, np.nan, 2]])), "application/x-npy", {}, "not finite"),
+        (npy(np.zeros((2, 3))), "application/x-npy", {"pixels": "0-9"}, "0-255 or 0-1"),
+        (b"", "application/octet-stream", {}, "multiple of 12"),
+        (b"x" * 13, "application/octet-stream", {}, "multiple of 12"),
+        (b"x" * 12, "application/octet-stream", {"dtype": "int3"}, "uint8 or float32"),
+    ],
+)
+def test_arrays_that_are_none(
+    server: Server, plane: str, content: bytes, kind: str, params: dict[str, str], says: str
+) -> None:
+    response = post(server, content, kind, model=plane, **params)
+    assert response.status_code == 422, response.text
+    assert says in response.json()["detail"]
+
+
+def test_ten_thousand_lines(server: Server, plane: str) -> None:
+    rows = np.random.default_rng(0).random((10_000, 3)).round(6).tolist()
+    lines = [json.dumps(row) for row in rows]
+    lines[7] = json.dumps(dict(zip("abc", rows[7], strict=True)))
+    wrong = {300: "{", 301: "[1, 2]", 302: '["x", 1, 2]', 9999: "[1e39, 0, 0]", 5000: ""}
+    for number, line in wrong.items():
+        lines[number] = line
+    answer = post(server, "\n".join(lines).encode(), "application/x-ndjson", model=plane)
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    answers = [json.loads(line) for line in answer.text.splitlines()]
+    assert len(answers) == 10_000
+    told = {a["error"]["line"] - 1: a["error"]["msg"] for a in answers if "error" in a}
+    assert told.keys() == wrong.keys()
+    assert "not JSON" in told[300]
+    assert "2 values" in told[301]
+    assert "'x'" in told[302]
+    good = [number for number in range(5000) if number not in wrong]
+    expected = by_json(server, plane, [rows[number] for number in good])
+    assert [answers[n]["value"] for n in good] == pytest.approx([p["value"] for p in expected])
+
+
+def test_a_model_answers_as_soon_as_its_job_has_succeeded(server: Server) -> None:
+    for version in (1, 2, 3):
+        server.run(LINE | {"name": "fresh", "epochs": 1})
+        answer = server.client.post("/predict", json={"model": "fresh", "inputs": [[1]]})
+        assert answer.json()["version"] == version
+
+
+def test_aliases_flip_under_load_and_no_answer_is_wrong(server: Server) -> None:
+    values = {}
+    for version, slope in ((1, 1), (2, 5)):
+        target = LINE["dataset"] | {"target": f"{slope}*x", "noise": 0.0}
+        server.run(LINE | {"name": "flip", "dataset": target, "epochs": 300})
+        [answer] = by_json(server, f"flip@{version}", [[10]])
+        values[version] = answer["value"]
+    alias = "/models/flip/aliases/live"
+    server.client.put(alias, json={"version": 1}).raise_for_status()
+    # What may be answered now: the version before a change until the change is acknowledged.
+    allowed = {1}
+    stop = threading.Event()
+    wrong: list[object] = []
+    answered = 0
+
+    def ask() -> None:
+        nonlocal answered
+        with httpx.Client(base_url=server.client.base_url) as client:
+            while not stop.is_set():
+                before = set(allowed)
+                response = client.post("/predict", json={"model": "flip@live", "inputs": [[10]]})
+                after = set(allowed)
+                body = response.json()
+                answered += 1
+                if (
+                    response.status_code != 200
+                    or body["version"] not in before | after
+                    or body["predictions"][0]["value"] != pytest.approx(values[body["version"]])
+                ):
+                    wrong.append((before, after, response.text))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for flip in range(60):
+        version = 2 - flip % 2
+        allowed = {1, 2}
+        server.client.put(alias, json={"version": version}).raise_for_status()
+        allowed = {version}
+        for _ in range(3):
+            answer = server.client.post("/predict", json={"model": "flip@live", "inputs": [[10]]})
+            assert answer.json()["version"] == version
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert answered > 100
+
+
+def test_models_come_and_go_in_a_small_memory(tmp_path: Path) -> None:
+    with serving(tmp_path, trainers=1, model_cache_mb=0) as server:
+        for name in ("one", "two"):
+            server.run(LINE | {"name": name, "epochs": 1})
+        for _ in range(3):
+            for name in ("one", "two"):
+                by_json(server, name, [[1]])
+        assert "epochd_models_loaded 1.0" in server.client.get("/metrics").text
+
+
+def test_requests_have_ids_and_are_logged(tmp_path: Path) -> None:
+    with serving(tmp_path, trainers=0, log_format="json") as server:
+        assert len(server.client.get("/health/live").headers["x-request-id"]) == 16
+        given = server.client.get("/jobs", headers={"X-Request-ID": "mine-7"})
+        assert given.headers["x-request-id"] == "mine-7"
+        forged = server.client.get("/jobs", headers={"X-Request-ID": 'a b"'})
+        assert len(forged.headers["x-request-id"]) == 16
+        line = json.loads(server.log.wait_for(r'\{.*GET /jobs 200.*"request_id":"mine-7".*\}')[0])
+        assert line["logger"] == "epochd.access"
+
+
+def figure(text: str, name: str) -> float:
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith((f"{name}{{", f"{name} "))
+    )
+
+
+def test_figures_for_prometheus(server: Server, plane: str) -> None:
+    def read() -> str:
+        response = server.client.get("/metrics")
+        assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+        return response.text
+
+    before = read()
+    for rows in (1, 3):
+        by_json(server, plane, [[0, 0, 0]] * rows)
+    after = read()
+
+    def more(name: str) -> float:
+        return figure(after, name) - figure(before, name)
+
+    assert more("epochd_inference_batch_rows_sum") == 4
+    assert more("epochd_inference_queue_duration_seconds_count") == 2
+    assert more("epochd_http_request_duration_seconds_count") >= 2
+    assert 'epochd_jobs{status="succeeded"}' in after
+    assert figure(after, "epochd_models_loaded_bytes") > 0
+
+
+def test_several_web_processes_are_one_service(tmp_path: Path) -> None:
+    server = launch(tmp_path, trainers=1, web_workers=2, trainer_threads=1)
+    try:
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+
+        def workers() -> set[int]:
+            pids = map(int, children.read_text().split())
+            commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
+            return {pid for pid, command in commands.items() if b"service.web_workers" in command}
+
+        for _ in range(2):
+            server.run(LINE | {"epochs": 1})
+        asked = 0
+        for flip in range(40):
+            version = 1 + flip % 2
+            # A connection of its own may come to either process.
+            with httpx.Client(base_url=server.client.base_url) as client:
+                client.put("/models/line/aliases/default", json={"version": version})
+            for _ in range(3):
+                with httpx.Client(base_url=server.client.base_url) as client:
+                    answer = client.post("/predict", json={"model": "line", "inputs": [[1]]})
+                assert answer.json()["version"] == version
+                asked += 1
+        figures = server.client.get("/metrics").text
+        assert figure(figures, "epochd_inference_queue_duration_seconds_count") == asked
+        [first, _] = sorted(workers())
+        os.kill(first, signal.SIGKILL)
+        server.log.wait_for(rf"web process {first} ended by itself")
+        for _ in range(20):
+            with httpx.Client(base_url=server.client.base_url) as client:
+                assert client.get("/models").status_code == 200
+        server.process.terminate()
+        assert server.process.wait(15) == 0
+    finally:
+        server.client.close()
+        server.process.kill()
+        server.process.wait()
