@@ -65,7 +65,7 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         version=__version__,
         description="Train and serve PyTorch models over HTTP.",
         lifespan=_web_lifespan,
-        responses=errors.problems(errors.TooLarge, errors.Unprocessable),
+        responses=errors.problems(errors.BadRequest, errors.TooLarge, errors.Unprocessable),
     )
     database = Database(settings.sqlalchemy_url)
     revision = Revision(settings.revision_file)

@@ -33,7 +33,7 @@ class Problem(Exception):
 
 
 class BadRequest(Problem):
-    """The request is not what the protocol says."""
+    """The request is not in the form that it should have."""
 
     status = HTTPStatus.BAD_REQUEST
 
@@ -176,7 +176,10 @@ async def _database_refused(request: Request, error: Exception) -> JSONResponse:
 
 async def _http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return respond(error.status_code, error.detail, headers=dict(error.headers or {}))
+    detail = error.detail
+    if isinstance(error.__cause__, UnicodeDecodeError):
+        detail = f"the body is not valid JSON: it is not UTF-8 ({error.__cause__.reason})"
+    return respond(error.status_code, detail, headers=dict(error.headers or {}))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

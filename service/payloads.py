@@ -1,7 +1,6 @@
 """What the body of a prediction request holds, by its content type."""
 
 import base64
-import binascii
 import io
 from abc import ABC, abstractmethod
 from asyncio import to_thread
@@ -254,7 +253,7 @@ def _decoded(text: str, place: Loc) -> bytes:
     _, _, encoded = text.rpartition(",")
     try:
         return base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # `binascii.Error`, or letters that base64 has not at all
         raise Unprocessable.at(Invalid(f"is not base64: {error}"), *place) from None
 
 

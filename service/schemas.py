@@ -253,6 +253,24 @@ class PredictResponse(Body):
     predictions: list[Prediction]
 
 
+def self_contained(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a model that is not recursive, with nothing in it by reference: for
+    a body that OpenAPI is told of by hand."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, list):
+            return [resolved(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            return resolved(definitions[node["$ref"].rpartition("/")[2]])
+        return {key: resolved(value) for key, value in node.items()}
+
+    return {key: resolved(value) for key, value in schema.items()}
+
+
 class Health(Body):
     """A probe's answer."""
 

@@ -143,7 +143,7 @@ def get_attempts(job_id: str, service: Service) -> Page[Attempt]:
     response_class=StreamingResponse,
     responses=problems(NotFound)
     | {
-        200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}},
+        200: {"content": {EVENT_STREAM: {}}},
         204: {"description": "It has ended, and you have seen it all."},
     },
 )

@@ -19,6 +19,7 @@ from service.dependencies import Parts, Service
 from service.errors import BadRequest, NotFound
 from service.payloads import check_count
 from service.predictor import Loaded
+from service.schemas import self_contained
 from service.tensors import Encoded, InferRequest, Output, Tensor, encode, read_request
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
@@ -57,7 +58,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 INFER_BODY = {
     "required": True,
     "content": {
-        "application/json": {"schema": InferRequest.model_json_schema()},
+        "application/json": {"schema": self_contained(InferRequest)},
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     },
 }

@@ -1,0 +1,41 @@
+"""What the service says of itself is true, whatever it is asked."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import LINE, PLANE
+from tests.system.server import serving
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+
+
+def test_no_request_finds_a_server_error_or_an_answer_that_was_not_described(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path, trainers=1) as server:
+        for spec in (LINE, PLANE):
+            server.run(spec | {"epochs": 1})
+    # Without trainers the jobs that it invents wait for ever.
+    with serving(tmp_path, trainers=0) as server:
+        command = [
+            str(Path(sys.executable).parent / "schemathesis"),
+            "run",
+            f"{server.client.base_url}/openapi.json",
+            f"--checks={','.join(CHECKS)}",
+            "--phases=examples,coverage,fuzzing",
+            "--max-examples=15",
+            "--seed=1",
+            "--request-timeout=20",
+            # It has no end while a job waits.
+            "--exclude-path=/jobs/{job_id}/events",
+        ]
+        found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert found.returncode == 0, found.stdout + found.stderr
+        assert "Tested: 40" in found.stdout
