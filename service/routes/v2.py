@@ -58,7 +58,23 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 INFER_BODY = {
     "required": True,
     "content": {
-        "application/json": {"schema": self_contained(InferRequest)},
+        "application/json": {
+            "schema": self_contained(InferRequest),
+            "examples": {
+                "a row": {
+                    "value": {
+                        "inputs": [
+                            {
+                                "name": INPUT,
+                                "shape": [1, 3],
+                                "datatype": "FP32",
+                                "data": [0.1, 0.2, 0.3],
+                            }
+                        ]
+                    }
+                }
+            },
+        },
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     },
 }

@@ -121,7 +121,13 @@ def test_the_openapi_description_has_an_example_for_every_body(client: TestClien
         for operation in operations.values()
         if "requestBody" in operation
     }
-    assert set(bodies) == {"/jobs", "/predict", "/models/{name}/aliases/{alias}"}
+    assert set(bodies) == {
+        "/jobs",
+        "/predict",
+        "/models/{name}/aliases/{alias}",
+        "/v2/models/{name}/infer",
+        "/v2/models/{name}/versions/{version}/infer",
+    }
     for body in bodies.values():
         assert body["examples"]
 
