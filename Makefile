@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BENCHES := training sweeps service
+BENCHES := training sweeps service serving
 
 .PHONY: serve test check format soak bench clean
 
