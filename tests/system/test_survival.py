@@ -141,11 +141,12 @@ def test_stopping_ends_live_streams_and_stuck_trainers_in_time(tmp_path: Path) -
         assert (job["status"], job["error"]) == ("queued", None)
 
 
-def test_a_paused_job_makes_room_and_goes_on_where_it_was(
-    tmp_path: Path, undisturbed: tuple[str, list[Any]]
-) -> None:
+def test_a_paused_job_makes_room_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    # Far longer than it takes to hear of the wish.
+    spec = SPEC | {"checkpoint_seconds": 1e9, "epochs": 200}
     with serving(tmp_path / "data", trainers=1) as server:
-        job_id = server.submit(SPEC | {"checkpoint_seconds": 1e9})
+        undisturbed = server.outcome(server.run(spec))
+        job_id = server.submit(spec)
         server.until(job_id, is_epoch)
         assert server.client.post(f"/jobs/{job_id}/pause").status_code == 202
         paused = server.wait(job_id, "paused")

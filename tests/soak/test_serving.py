@@ -1,0 +1,108 @@
+"""Ten minutes at 70 % of what the service can do, while an alias flips every second and a job
+trains: no error, no answer of the wrong version, no growth."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import LINE
+from tests.system.server import Server, serving
+
+SECONDS = int(os.environ.get("SOAK_SECONDS", 600))
+CONNECTIONS = 64
+WARM_SECONDS = 60
+"""After which nothing should grow any more."""
+
+WRK = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = '{"model": "flip@live", "inputs": [[10]]}'
+function delay() return %d end
+"""
+
+
+def wrk(server: Server, directory: Path, seconds: int, delay_ms: float) -> "subprocess.Popen[str]":
+    script = directory / f"{delay_ms:.0f}.lua"
+    script.write_text(WRK % delay_ms)
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "-s", str(script)]
+    return subprocess.Popen(
+        [*command, f"{server.client.base_url}/predict"], stdout=subprocess.PIPE, text=True
+    )
+
+
+def rate(told: str) -> float:
+    match = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    assert match, told
+    assert "Non-2xx" not in told, told
+    assert "Socket errors" not in told, told
+    return float(match[1])
+
+
+def resident_mib(server: Server) -> float:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_nothing_goes_wrong_in_the_long_run(tmp_path: Path) -> None:
+    with serving(tmp_path, trainers=1, trainer_threads=1) as server:
+        for slope in (1, 5):
+            target = LINE["dataset"] | {"target": f"{slope}*x", "noise": 0.0}
+            server.run(LINE | {"name": "flip", "dataset": target, "epochs": 300})
+        alias = "/models/flip/aliases/live"
+        asked = {"model": "flip@live", "inputs": [[10]]}
+        values = {}
+        for version in (1, 2):
+            server.client.put(alias, json={"version": version}).raise_for_status()
+            answer = server.client.post("/predict", json=asked).json()
+            values[version] = answer["predictions"][0]["value"]
+        assert values[2] > 2 * values[1]
+        job_id = server.submit(
+            LINE | {"model": {"kind": "mlp"}, "epochs": 1_000_000, "report_every": 10_000}
+        )
+        server.until(job_id, lambda event: event["kind"] == "epoch")
+
+        capacity = rate(wrk(server, tmp_path, 5, 0).communicate()[0])
+        load = wrk(server, tmp_path, SECONDS, 1000 * CONNECTIONS / (0.7 * capacity))
+        start, warm, checked = time.monotonic(), 0.0, 0
+        for flip in count():
+            elapsed = time.monotonic() - start
+            if load.poll() is not None:
+                break
+            if elapsed > min(WARM_SECONDS, SECONDS / 2) and not warm:
+                warm = resident_mib(server)
+            version = 1 + flip % 2
+            server.client.put(alias, json={"version": version}).raise_for_status()
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                answer = server.client.post("/predict", json=asked)
+                assert answer.status_code == 200, answer.text
+                assert answer.json()["version"] == version
+                [prediction] = answer.json()["predictions"]
+                assert prediction["value"] == pytest.approx(values[version])
+                checked += 1
+        served, grown = rate(load.communicate()[0]), resident_mib(server) / warm
+        assert server.job(job_id)["status"] == "running"
+        server.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+        server.wait(job_id)
+        print(
+            json.dumps(
+                {
+                    "seconds": SECONDS,
+                    "capacity": capacity,
+                    "served_per_second": served,
+                    "flips": flip,
+                    "checked": checked,
+                    "memory_growth": grown,
+                }
+            )
+        )
+        assert grown < 1.05
