@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from ml.errors import Invalid, Loc
-from service.errors import TooLarge
+from service.errors import DeadlineExceeded, Overloaded, TooLarge
 from service.payloads import NDJSON, model_in_query, pixels_in_query
 from service.predictor import Loaded, Predictor
 from service.settings import Settings
@@ -19,6 +19,8 @@ from service.settings import Settings
 IN_MEMORY = 1024 * 1024
 """Bytes of a body that are kept in memory; the rest goes to a temporary file."""
 CHUNK_LINES = 256
+RETRY_SECONDS = 0.05
+"""The wait for room in the queue of a model that is asked too much."""
 
 
 async def predict_lines(request: Request, predictor: Predictor, settings: Settings) -> Response:
@@ -90,6 +92,14 @@ class _Chunk:
             try:
                 inputs = await asyncio.to_thread(self._loaded.model.rows, rows, pixels)
                 answers = await predictor.answer(self._loaded, inputs, request.receive)
+            except Overloaded:
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            except DeadlineExceeded as error:
+                # The answer has begun, so that its status cannot tell any more.
+                for number in self._rows:
+                    self._blame(number, (), error.detail)
+                break
             except Invalid as error:
                 # Without the row that is to blame, the others may be right.
                 index, *rest = error.loc

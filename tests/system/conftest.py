@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from ml.datasets import idx
+from tests.conftest import PLANE
 from tests.system.server import Server, serving
 
 
@@ -20,3 +24,24 @@ def server(data_dir: Path) -> Iterator[Server]:
     """A service with two trainers and the real MNIST."""
     with serving(data_dir, trainers=2) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def small(server: Server) -> str:
+    """A small model of MNIST."""
+    model = {"kind": "mlp", "hidden": [32]}
+    server.run({"name": "small", "dataset": {"kind": "mnist"}, "model": model, "epochs": 1})
+    return "small"
+
+
+@pytest.fixture(scope="session")
+def plane(server: Server) -> str:
+    """A model of three features."""
+    server.run(PLANE | {"name": "served-plane", "epochs": 20})
+    return "served-plane"
+
+
+@pytest.fixture(scope="session")
+def pictures(mnist_root: Path) -> NDArray[np.uint8]:
+    """The first test images."""
+    return idx.fetch(idx.FAMILIES["mnist"], mnist_root).test_images[:20].numpy()

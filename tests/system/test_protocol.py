@@ -11,30 +11,10 @@ import pytest
 from tritonclient import http as triton
 from tritonclient.utils import InferenceServerException
 
-from ml.datasets import idx
-from tests.conftest import LINE, PLANE
+from tests.conftest import LINE
 from tests.system.server import Server
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def digits(server: Server) -> str:
-    model = {"kind": "mlp", "hidden": [32]}
-    server.run({"name": "protocol", "dataset": {"kind": "mnist"}, "model": model, "epochs": 1})
-    return "protocol"
-
-
-@pytest.fixture(scope="module")
-def plane(server: Server) -> str:
-    server.run(PLANE | {"name": "protocol-plane", "epochs": 20})
-    return "protocol-plane"
-
-
-@pytest.fixture(scope="module")
-def images(mnist_root: Any) -> np.ndarray:
-    images: np.ndarray = idx.fetch(idx.FAMILIES["mnist"], mnist_root).test_images[:5].numpy()
-    return images
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +36,15 @@ def tensor(name: str, array: np.ndarray, datatype: str, binary: bool) -> triton.
     return infer_input
 
 
-def test_health_and_metadata(client: Any, digits: str, plane: str) -> None:
+def test_health_and_metadata(client: Any, small: str, plane: str) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
-    assert client.is_model_ready(digits)
-    assert client.is_model_ready(digits, "1")
-    assert not client.is_model_ready(digits, "99")
+    assert client.is_model_ready(small)
+    assert client.is_model_ready(small, "1")
+    assert not client.is_model_ready(small, "99")
     assert not client.is_model_ready("nothing")
     assert client.get_server_metadata()["name"] == "epochd"
-    metadata = client.get_model_metadata(digits, "1")
+    metadata = client.get_model_metadata(small, "1")
     assert metadata["inputs"] == [{"name": "inputs", "datatype": "UINT8", "shape": [-1, 28, 28]}]
     assert [output["name"] for output in metadata["outputs"]] == ["probabilities", "class", "label"]
     config = client.get_model_config(plane)
@@ -76,8 +56,8 @@ def test_health_and_metadata(client: Any, digits: str, plane: str) -> None:
 def test_infer(
     server: Server,
     client: Any,
-    digits: str,
-    images: np.ndarray,
+    small: str,
+    pictures: np.ndarray,
     binary_in: bool,
     binary_out: bool | None,
 ) -> None:
@@ -88,17 +68,17 @@ def test_infer(
         else [triton.InferRequestedOutput(name, binary_data=binary_out) for name in names]
     )
     result = client.infer(
-        digits,
-        [tensor("inputs", images, "UINT8", binary_in)],
+        small,
+        [tensor("inputs", pictures, "UINT8", binary_in)],
         model_version="1",
         outputs=outputs,
         request_id="seven",
     )
     assert result.get_response()["id"] == "seven"
     assert result.get_response()["model_version"] == "1"
-    answers = expected(server, digits, images)
+    answers = expected(server, small, pictures)
     probabilities = result.as_numpy("probabilities")
-    assert probabilities.shape == (5, 10)
+    assert probabilities.shape == (20, 10)
     assert probabilities == pytest.approx(np.array([a["probabilities"] for a in answers]), abs=1e-6)
     assert result.as_numpy("class").tolist() == [a["class"] for a in answers]
     labels = [x.decode() if isinstance(x, bytes) else x for x in result.as_numpy("label")]
@@ -106,10 +86,12 @@ def test_infer(
 
 
 @pytest.mark.parametrize("datatype", ["FP32", "FP64", "INT64", "FP16"])
-def test_other_datatypes(client: Any, digits: str, images: np.ndarray, datatype: str) -> None:
+def test_other_datatypes(client: Any, small: str, pictures: np.ndarray, datatype: str) -> None:
     kinds = {"FP32": np.float32, "FP64": np.float64, "INT64": np.int64, "FP16": np.float16}
-    plain = client.infer(digits, [tensor("inputs", images, "UINT8", True)])
-    other = client.infer(digits, [tensor("inputs", images.astype(kinds[datatype]), datatype, True)])
+    plain = client.infer(small, [tensor("inputs", pictures, "UINT8", True)])
+    other = client.infer(
+        small, [tensor("inputs", pictures.astype(kinds[datatype]), datatype, True)]
+    )
     assert other.as_numpy("probabilities") == pytest.approx(plain.as_numpy("probabilities"))
 
 
@@ -121,12 +103,12 @@ def test_several_inputs_one_a_feature(server: Server, client: Any, plane: str) -
     assert result.as_numpy("value").ravel() == pytest.approx(np.array(values), abs=1e-6)
 
 
-def test_classification(client: Any, digits: str, images: np.ndarray) -> None:
+def test_classification(client: Any, small: str, pictures: np.ndarray) -> None:
     wanted = triton.InferRequestedOutput("probabilities", binary_data=True, class_count=3)
-    result = client.infer(digits, [tensor("inputs", images, "UINT8", True)], outputs=[wanted])
+    result = client.infer(small, [tensor("inputs", pictures, "UINT8", True)], outputs=[wanted])
     listed = result.as_numpy("probabilities")
-    assert listed.shape == (5, 3)
-    plain = client.infer(digits, [tensor("inputs", images, "UINT8", True)])
+    assert listed.shape == (20, 3)
+    plain = client.infer(small, [tensor("inputs", pictures, "UINT8", True)])
     for row, probabilities in zip(listed, plain.as_numpy("probabilities"), strict=True):
         scores = [float(text.decode().split(":")[0]) for text in row]
         assert scores == pytest.approx(sorted(probabilities, reverse=True)[:3], abs=1e-6)
@@ -134,11 +116,13 @@ def test_classification(client: Any, digits: str, images: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_compressed_both_ways(client: Any, digits: str, images: np.ndarray, algorithm: str) -> None:
-    inputs = [tensor("inputs", images, "UINT8", True)]
-    plain = client.infer(digits, inputs)
+def test_compressed_both_ways(
+    client: Any, small: str, pictures: np.ndarray, algorithm: str
+) -> None:
+    inputs = [tensor("inputs", pictures, "UINT8", True)]
+    plain = client.infer(small, inputs)
     packed = client.infer(
-        digits,
+        small,
         inputs,
         request_compression_algorithm=algorithm,
         response_compression_algorithm=algorithm,
@@ -146,34 +130,34 @@ def test_compressed_both_ways(client: Any, digits: str, images: np.ndarray, algo
     assert np.array_equal(plain.as_numpy("class"), packed.as_numpy("class"))
 
 
-def test_64_in_flight(client: Any, digits: str, images: np.ndarray) -> None:
-    inputs = [tensor("inputs", images[:1], "UINT8", True)]
-    running = [client.async_infer(digits, inputs) for _ in range(256)]
+def test_64_in_flight(client: Any, small: str, pictures: np.ndarray) -> None:
+    inputs = [tensor("inputs", pictures[:1], "UINT8", True)]
+    running = [client.async_infer(small, inputs) for _ in range(256)]
     classes = {int(handle.get_result().as_numpy("class")[0]) for handle in running}
     assert len(classes) == 1
 
 
-def test_the_repository(client: Any, digits: str) -> None:
+def test_the_repository(client: Any, small: str) -> None:
     index = client.get_model_repository_index()
-    assert {"name": digits, "version": "1", "state": "READY", "reason": ""} in index
-    client.unload_model(digits)
-    client.load_model(digits)
+    assert {"name": small, "version": "1", "state": "READY", "reason": ""} in index
+    client.unload_model(small)
+    client.load_model(small)
     with pytest.raises(InferenceServerException, match="no model 'nothing'"):
         client.load_model("nothing")
 
 
-def test_statistics(client: Any, digits: str, images: np.ndarray) -> None:
+def test_statistics(client: Any, small: str, pictures: np.ndarray) -> None:
     def count() -> int:
-        [stats] = client.get_inference_statistics(digits, "1")["model_stats"]
+        [stats] = client.get_inference_statistics(small, "1")["model_stats"]
         assert stats["inference_stats"]["compute_infer"]["ns"] > 0
         return int(stats["inference_count"])
 
-    client.infer(digits, [tensor("inputs", images, "UINT8", True)])
+    client.infer(small, [tensor("inputs", pictures, "UINT8", True)])
     before = count()
-    client.infer(digits, [tensor("inputs", images, "UINT8", True)])
-    assert count() == before + 5
+    client.infer(small, [tensor("inputs", pictures, "UINT8", True)])
+    assert count() == before + 20
     names = {s["name"] for s in client.get_inference_statistics()["model_stats"]}
-    assert digits in names
+    assert small in names
 
 
 @pytest.mark.parametrize(
@@ -187,9 +171,9 @@ def test_statistics(client: Any, digits: str, images: np.ndarray) -> None:
         (lambda c, m: c.infer(m, [tensor("inputs", np.zeros((0, 784)), "FP64", True)]), "0x784"),
     ],
 )
-def test_errors_are_read_by_the_client(client: Any, digits: str, call: Any, says: str) -> None:
+def test_errors_are_read_by_the_client(client: Any, small: str, call: Any, says: str) -> None:
     with pytest.raises(InferenceServerException) as error:
-        call(client, digits)
+        call(client, small)
     assert says in error.value.message()
 
 

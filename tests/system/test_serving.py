@@ -12,28 +12,8 @@ import httpx
 import numpy as np
 import pytest
 
-from ml.datasets import idx
-from tests.conftest import LINE, PLANE
+from tests.conftest import LINE
 from tests.system.server import Server, launch, serving
-
-
-@pytest.fixture(scope="module")
-def digits(server: Server) -> str:
-    model = {"kind": "mlp", "hidden": [32]}
-    server.run({"name": "served", "dataset": {"kind": "mnist"}, "model": model, "epochs": 1})
-    return "served"
-
-
-@pytest.fixture(scope="module")
-def plane(server: Server) -> str:
-    server.run(PLANE | {"name": "served-plane", "epochs": 20})
-    return "served-plane"
-
-
-@pytest.fixture(scope="module")
-def images(mnist_root: Any) -> np.ndarray:
-    images: np.ndarray = idx.fetch(idx.FAMILIES["mnist"], mnist_root).test_images[:20].numpy()
-    return images
 
 
 def npy(array: np.ndarray, **options: Any) -> bytes:
@@ -54,23 +34,23 @@ def by_json(server: Server, model: str, rows: list[Any]) -> list[dict[str, Any]]
     return predictions
 
 
-def test_arrays_get_the_answers_of_rows(server: Server, digits: str, images: np.ndarray) -> None:
-    expected = by_json(server, digits, images.tolist())
-    flat = images.reshape(len(images), -1)
+def test_arrays_get_the_answers_of_rows(server: Server, small: str, pictures: np.ndarray) -> None:
+    expected = by_json(server, small, pictures.tolist())
+    flat = pictures.reshape(len(pictures), -1)
     numbers = "application/octet-stream"
     answers = [
-        post(server, npy(images), "application/x-npy", model=digits),
-        post(server, npy(np.asfortranarray(flat)), "application/x-npy", model=digits),
-        post(server, npy(images.astype(np.int64)), "application/x-npy", model=digits),
+        post(server, npy(pictures), "application/x-npy", model=small),
+        post(server, npy(np.asfortranarray(flat)), "application/x-npy", model=small),
+        post(server, npy(pictures.astype(np.int64)), "application/x-npy", model=small),
         post(
             server,
-            npy(images / 255),
+            npy(pictures / 255),
             "application/x-npy",
-            model=digits,
+            model=small,
             pixels="0-1",
         ),
-        post(server, images.tobytes(), numbers, model=digits),
-        post(server, images.astype("<f4").tobytes(), numbers, model=digits, dtype="float32"),
+        post(server, pictures.tobytes(), numbers, model=small),
+        post(server, pictures.astype("<f4").tobytes(), numbers, model=small, dtype="float32"),
     ]
     for answer in answers:
         assert answer.status_code == 200, answer.text
