@@ -3,7 +3,7 @@
 from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import TooLarge, refusal
+from service.errors import ClientGone, TooLarge, refusal
 
 
 class BodyLimit:
@@ -21,9 +21,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if not announced.isdigit() or int(announced) > self.limit:
-            response = await refusal(Request(scope), TooLarge(self._message()))
+        try:
+            _check_announced(scope, self.limit)
+        except TooLarge as error:
+            response = await refusal(Request(scope), error)
             response.headers["Connection"] = "close"
             await response(scope, receive, send)
             return
@@ -35,10 +36,40 @@ class BodyLimit:
             seen += len(message.get("body", b""))
             if seen > self.limit:
                 # Not a `Problem`: FastAPI lets only its own exception through while it reads.
-                raise HTTPException(TooLarge.status, self._message())
+                raise HTTPException(TooLarge.status, too_large(self.limit).detail)
             return message
 
         await self.app(scope, counted, send)
 
-    def _message(self) -> str:
-        return f"the body is over the limit of {self.limit:,} bytes"
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Return a request's body.
+
+    Raises:
+        TooLarge: it has more than `limit` bytes; where that is announced, none is read.
+        ClientGone: it broke off.
+    """
+    _check_announced(scope, limit)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise too_large(limit)
+        if not message.get("more_body"):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _check_announced(scope: Scope, limit: int) -> None:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and (not value.isdigit() or int(value) > limit):
+            raise too_large(limit)
+
+
+def too_large(limit: int) -> TooLarge:
+    """Return what to say of a body over `limit` bytes."""
+    return TooLarge(f"the body is over the limit of {limit:,} bytes")

@@ -41,8 +41,7 @@ class Catalog:
             Unprocessable: the reference is none of these.
             NotFound: there is no such model, version or alias.
         """
-        if self._revision.current() != self._seen:
-            await self.refresh()
+        await self.entries()
         located = self._references.get(reference)
         if located is None:
             located = self._references[reference] = self._resolve(reference)
@@ -51,10 +50,10 @@ class Catalog:
     async def entries(self) -> dict[str, Entry]:
         """Return all that there is, by name."""
         if self._revision.current() != self._seen:
-            await self.refresh()
+            await self._refresh()
         return self._entries
 
-    async def refresh(self) -> None:
+    async def _refresh(self) -> None:
         """Read the registry, unless another request just did."""
         async with self._reading:
             # Before the rows: what changes meanwhile is read again.

@@ -140,11 +140,6 @@ def respond(
     return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
 
 
-def refuse(problem: Problem) -> JSONResponse:
-    """Return the problem's document."""
-    return respond(problem.status, problem.detail, problem.errors, dict(problem.headers))
-
-
 def install(app: FastAPI) -> None:
     """Make every error that leaves a route of `app` a problem document."""
     for kind in _HANDLERS:
@@ -164,7 +159,7 @@ async def refusal(request: Request, error: Exception) -> JSONResponse:
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return refuse(error)
+    return respond(error.status, error.detail, error.errors, dict(error.headers))
 
 
 async def _database_refused(request: Request, error: Exception) -> JSONResponse:

@@ -1,5 +1,6 @@
 """Jobs as those see them who submit and watch them: what the routes ask of the job table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -13,7 +14,7 @@ from ml.specs import TrainingSpec
 from service import history
 from service.database import Database
 from service.errors import Conflict, NotFound
-from service.history import METRICS, Happening
+from service.history import METRICS, Happening, Kind
 from service.schemas import (
     Attempt,
     Event,
@@ -155,21 +156,13 @@ class JobStore:
     def metrics(self, job_id: str, level: str | None, limit: int, after: int) -> Page[MetricRecord]:
         """Return up to `limit` reports of the job, the oldest first, with ids above `after`."""
         kinds = tuple(kind for kind in METRICS if level in (kind, None))
-        with self._database.read() as session:
-            _row(session, job_id)
-            events = history.read(session, job_id, after, limit + 1, kinds)
-        more = len(events) > limit
-        records = [MetricRecord.of(event) for event in events[:limit]]
-        return Page(data=records, next=str(records[-1].id) if more else None)
+        events, following = self._history(job_id, limit, after, kinds)
+        return Page(data=[MetricRecord.of(event) for event in events], next=following)
 
     def logs(self, job_id: str, limit: int, after: int) -> Page[LogRecord]:
         """Return up to `limit` lines of the job's log, the oldest first, with ids above `after`."""
-        with self._database.read() as session:
-            _row(session, job_id)
-            events = history.read(session, job_id, after, limit + 1, ("log",))
-        more = len(events) > limit
-        records = [LogRecord.of(event) for event in events[:limit]]
-        return Page(data=records, next=str(records[-1].id) if more else None)
+        events, following = self._history(job_id, limit, after, ("log",))
+        return Page(data=[LogRecord.of(event) for event in events], next=following)
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a waiting job at once; ask a running one to stop between two steps.
@@ -207,6 +200,16 @@ class JobStore:
             if deleted is None:
                 _row(session, job_id)
                 raise Conflict(f"job {job_id} is running; cancel it first")
+
+    def _history(
+        self, job_id: str, limit: int, after: int, kinds: Sequence[Kind]
+    ) -> tuple[list[Event], str | None]:
+        """Return a page of the job's events of some kinds, and where the next page begins."""
+        with self._database.read() as session:
+            _row(session, job_id)
+            events = history.read(session, job_id, after, limit + 1, kinds)
+        page = events[:limit]
+        return page, str(page[-1].id) if len(events) > limit else None
 
     def _do(self, job_id: str, verb: Verb, wish: Wish | None = None, **values: Any) -> Job:
         sources = [status for status in EDGES[verb] if status != "running"]

@@ -24,7 +24,8 @@ from ml.errors import Invalid, Loc
 from ml.inference import Inputs, Model
 from ml.inputs import PIXEL_MAXIMA, PixelRange
 from ml.signature import Images
-from service.errors import ClientGone, TooLarge, Unprocessable, UnsupportedMediaType
+from service.body_limit import read_body
+from service.errors import TooLarge, Unprocessable, UnsupportedMediaType
 from service.schemas import PredictRequest
 from service.settings import Settings
 
@@ -163,30 +164,6 @@ def media_type(scope: Scope) -> str:
             text: str = value.decode("latin-1")
             return text.partition(";")[0].strip().lower()
     return ""
-
-
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """Return a request's body.
-
-    Raises:
-        TooLarge: it has more than `limit` bytes; where that is announced, none is read.
-        ClientGone: it broke off.
-    """
-    for name, value in scope["headers"]:
-        if name == b"content-length" and (not value.isdigit() or int(value) > limit):
-            raise TooLarge(f"the body is over the limit of {limit:,} bytes")
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
-        if size > limit:
-            raise TooLarge(f"the body is over the limit of {limit:,} bytes")
-        if not message.get("more_body"):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 async def read_payload(content_type: str, scope: Scope, receive: Receive, limit: int) -> Payload:

@@ -11,7 +11,8 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from ml.errors import Invalid, Loc
-from service.errors import DeadlineExceeded, Overloaded, TooLarge
+from service.body_limit import too_large
+from service.errors import DeadlineExceeded, Overloaded
 from service.payloads import NDJSON, model_in_query, pixels_in_query
 from service.predictor import Loaded, Predictor
 from service.settings import Settings
@@ -40,7 +41,7 @@ async def predict_lines(request: Request, predictor: Predictor, settings: Settin
         async for chunk in request.stream():
             size += len(chunk)
             if size > settings.max_stream_bytes:
-                raise TooLarge(f"the body is over the limit of {settings.max_stream_bytes:,} bytes")
+                raise too_large(settings.max_stream_bytes)
             if size <= IN_MEMORY:
                 file.write(chunk)
             else:

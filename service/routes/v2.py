@@ -7,24 +7,20 @@ import zlib
 from asyncio import to_thread
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from ml import __version__
 from ml.errors import Invalid
-from ml.inference import Answers, Inputs, Model
-from ml.inputs import PIXEL_MAXIMA
-from ml.signature import Classes
 from service.dependencies import Parts, Service
 from service.errors import BadRequest, NotFound
+from service.model_tensors import INPUT, Described, described, inputs_of, outputs_of
 from service.payloads import check_count
 from service.predictor import Loaded
 from service.schemas import self_contained
-from service.tensors import Encoded, InferRequest, Output, Tensor, encode, read_request
+from service.tensors import Encoded, InferRequest, encode, read_request
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
 
-INPUT = "inputs"
 EXTENSIONS = [
     "binary_tensor_data",
     "classification",
@@ -113,7 +109,7 @@ async def model_metadata(name: Name, service: Service, version: Version | None =
     """A model's versions, inputs and outputs; -1 is the dimension of the rows."""
     loaded = await _find(service, name, version)
     entries = await service.predictor.catalog.entries()
-    inputs, outputs = _described(loaded.model)
+    inputs, outputs = described(loaded.model)
     return {
         "name": loaded.ref.name,
         "versions": [str(number) for number in entries[loaded.ref.name].directories],
@@ -137,13 +133,13 @@ async def model_config(name: Name, service: Service, version: Version | None = N
     """The model's configuration in Triton's terms."""
     loaded = await _find(service, name, version)
 
-    def tensors(described: list[tuple[str, str, list[int]]]) -> list[Document]:
+    def tensors(described: Described) -> list[Document]:
         return [
             {"name": n, "data_type": f"TYPE_{'STRING' if d == 'BYTES' else d}", "dims": s or [1]}
             for n, d, s in described
         ]
 
-    inputs, outputs = _described(loaded.model)
+    inputs, outputs = described(loaded.model)
     return {
         "name": loaded.ref.name,
         "platform": PLATFORM,
@@ -212,7 +208,7 @@ async def infer(
     loaded = await _find(service, name, version)
     try:
         asked, tensors = read_request(body, json_length)
-        inputs = _inputs(loaded.model, tensors, asked)
+        inputs = inputs_of(loaded.model, tensors, asked)
         check_count(len(inputs), service.settings)
         answers = await service.predictor.answer(
             loaded, inputs, request.receive, asked.timeout_seconds
@@ -220,7 +216,7 @@ async def infer(
         encoded = encode(
             {"model_name": loaded.ref.name, "model_version": str(loaded.ref.version)}
             | ({"id": asked.id} if asked.id is not None else {}),
-            _outputs(loaded.model, answers, asked),
+            outputs_of(loaded.model, answers, asked),
         )
     except Invalid as error:
         place = f"row {error.loc[0]} " if error.loc else ""
@@ -264,81 +260,3 @@ def _reference(name: str, version: str | None) -> str:
 
 async def _find(service: Parts, name: str, version: str | None) -> Loaded:
     return await service.predictor.find(_reference(name, version))
-
-
-Described = list[tuple[str, str, list[int]]]
-"""Name, datatype and shape without the rows."""
-
-
-def _described(model: Model) -> tuple[Described, Described]:
-    """Return what a model takes and answers."""
-    signature = model.manifest.signature
-    datatype = "UINT8" if signature.inputs.kind == "images" else "FP32"
-    inputs: Described = [(INPUT, datatype, list(signature.inputs.shape))]
-    if not isinstance(signature.output, Classes):
-        return inputs, [("value", "FP32", [1])]
-    return inputs, [
-        ("probabilities", "FP32", [signature.output.size]),
-        ("class", "INT64", []),
-        ("label", "BYTES", []),
-    ]
-
-
-def _inputs(model: Model, tensors: dict[str, Tensor], asked: InferRequest) -> Inputs:
-    """Return the one array that the inputs are: `inputs`, or a column for each feature."""
-    signature = model.manifest.signature
-    pixels = asked.parameters.get("pixels")
-    if pixels is not None and pixels not in PIXEL_MAXIMA:
-        raise Invalid(f"the parameter pixels must be {' or '.join(PIXEL_MAXIMA)}")
-    if tensors.keys() == {INPUT}:
-        return model.array(tensors[INPUT], pixels)
-    names = signature.inputs.names if signature.inputs.kind == "features" else []
-    if tensors.keys() != set(names):
-        columns = f", or one input for each of {', '.join(names)}" if names else ""
-        given = ", ".join(map(repr, tensors))
-        raise Invalid(f"the model takes the input {INPUT!r}{columns}; given were {given}")
-    flat = {tensors[name].size for name in names}
-    if len(flat) != 1:
-        raise Invalid("the inputs have different numbers of rows")
-    return model.array(np.stack([tensors[name].ravel() for name in names], axis=1))
-
-
-def _outputs(model: Model, answers: Answers, asked: InferRequest) -> list[Output]:
-    """Return the outputs that were asked for, all of them by default."""
-    rows, output = len(answers), model.manifest.signature.output
-    values: dict[str, Tensor | list[str]] = {}
-    if isinstance(output, Classes):
-        values["probabilities"] = answers.values
-        values["class"] = np.array(answers.likeliest, np.int64)
-        values["label"] = [output.names[index] for index in answers.likeliest]
-    else:
-        values["value"] = answers.values
-    if asked.outputs is None:
-        binary = asked.wants_binary(None)
-        return [Output(name, v, _shape(v), binary) for name, v in values.items()]
-    outputs = []
-    for wanted in asked.outputs:
-        if wanted.name not in values:
-            raise Invalid(f"there is no output {wanted.name!r}; the model has {', '.join(values)}")
-        binary, value = asked.wants_binary(wanted), values[wanted.name]
-        count = wanted.parameters.get("classification")
-        if count is None:
-            outputs.append(Output(wanted.name, value, _shape(value), binary))
-            continue
-        if not isinstance(output, Classes) or wanted.name != "probabilities":
-            raise Invalid(f"the output {wanted.name!r} has no classes to list")
-        if not isinstance(count, int) or not count >= 1:
-            raise Invalid("the parameter classification must be a positive integer")
-        count = min(count, output.size)
-        order = np.argsort(-answers.values, axis=1, kind="stable")[:, :count]
-        texts = [
-            f"{answers.lists[row][index]:f}:{index}:{output.names[index]}"
-            for row, indices in enumerate(order.tolist())
-            for index in indices
-        ]
-        outputs.append(Output(wanted.name, texts, (rows, count), binary))
-    return outputs
-
-
-def _shape(values: Tensor | list[str]) -> list[int]:
-    return [len(values)] if isinstance(values, list) else list(values.shape)

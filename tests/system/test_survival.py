@@ -47,6 +47,15 @@ def assert_one_at_a_time(attempts: list[dict[str, Any]]) -> None:
         assert earlier["ended_at"] <= later["started_at"]
 
 
+def assert_ends_undisturbed(
+    server: Server, job_id: str, attempts: int, undisturbed: tuple[str, list[Any]]
+) -> None:
+    job = server.wait(job_id)
+    assert (job["status"], job["attempt"]) == ("succeeded", attempts)
+    assert server.outcome(job) == undisturbed
+    assert_one_at_a_time(server.attempts(job_id))
+
+
 @pytest.mark.parametrize(
     "place",
     [
@@ -81,10 +90,7 @@ def test_a_job_whose_trainer_is_killed_again_and_again(
             [trainer] = server.trainers()
             os.kill(trainer, signal.SIGKILL)
             server.wait(job_id, "queued")
-        job = server.wait(job_id)
-        assert (job["status"], job["attempt"]) == ("succeeded", 4)
-        assert server.outcome(job) == undisturbed
-        assert_one_at_a_time(server.attempts(job_id))
+        assert_ends_undisturbed(server, job_id, 4, undisturbed)
 
 
 def test_a_killed_service_leaves_no_trainer_and_its_jobs_go_on(
@@ -101,10 +107,7 @@ def test_a_killed_service_leaves_no_trainer_and_its_jobs_go_on(
         assert select.select([descriptor], [], [], 10)[0], "the trainer outlived its service"
         os.close(descriptor)
     with serving(tmp_path / "data", trainers=1) as server:
-        job = server.wait(job_id)
-        assert (job["status"], job["attempt"]) == ("succeeded", 2)
-        assert server.outcome(job) == undisturbed
-        assert_one_at_a_time(server.attempts(job_id))
+        assert_ends_undisturbed(server, job_id, 2, undisturbed)
 
 
 def test_a_stopped_service_puts_its_jobs_back_where_they_are(

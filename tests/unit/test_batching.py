@@ -39,6 +39,15 @@ def rows(*values: float) -> Inputs:
     return np.array(values, np.float32).reshape(-1, 1)
 
 
+async def held(batcher: Batcher, model: Doubling) -> "asyncio.Future[Answers]":
+    """Have the model at work on one row until its gate is opened."""
+    model.gate.clear()
+    first = batcher.submit(rows(0), 10)
+    while not model.asked:
+        await asyncio.sleep(0)
+    return first
+
+
 def run(
     pace: Pace,
     scenario: Callable[[Batcher, Doubling, list[Batch]], Coroutine[Any, Any, None]],
@@ -70,10 +79,7 @@ def test_what_arrives_in_one_turn_is_one_batch(pace: Pace) -> None:
 
 def test_what_arrives_while_a_batch_runs_is_the_next() -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
-        model.gate.clear()
-        first = batcher.submit(rows(1), 10)
-        while not model.asked:
-            await asyncio.sleep(0)
+        first = await held(batcher, model)
         rest = [batcher.submit(rows(n), 10) for n in range(7)]
         assert not batcher.is_quick
         model.gate.set()
@@ -95,10 +101,7 @@ def test_a_large_request_is_a_batch_of_its_own() -> None:
 
 def test_beyond_the_bound_requests_are_refused_and_the_others_answered() -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
-        model.gate.clear()
-        waiting = [batcher.submit(rows(0), 10)]
-        while not model.asked:
-            await asyncio.sleep(0)
+        waiting = [await held(batcher, model)]
         waiting += [batcher.submit(rows(n), 10) for n in range(100)]
         with pytest.raises(Overloaded, match="100 rows wait"):
             batcher.submit(rows(1), 10)
@@ -111,10 +114,7 @@ def test_beyond_the_bound_requests_are_refused_and_the_others_answered() -> None
 
 def test_who_went_away_or_waits_too_long_costs_no_forward() -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
-        model.gate.clear()
-        first = batcher.submit(rows(0), 10)
-        while not model.asked:
-            await asyncio.sleep(0)
+        first = await held(batcher, model)
         gone, late, patient = (batcher.submit(rows(n), s) for n, s in ((1, 10), (2, 0), (3, 10)))
         gone.cancel()
         model.gate.set()
