@@ -32,7 +32,7 @@ def inputs_of(model: Model, tensors: dict[str, Tensor], asked: InferRequest) -> 
     """Return the one array that the inputs are: `inputs`, or a column for each feature."""
     signature = model.manifest.signature
     pixels = asked.parameters.get("pixels")
-    if pixels is not None and pixels not in PIXEL_MAXIMA:
+    if pixels is not None and pixels not in list(PIXEL_MAXIMA):  # it may be of any type
         raise Invalid(f"the parameter pixels must be {' or '.join(PIXEL_MAXIMA)}")
     if tensors.keys() == {INPUT}:
         return model.array(tensors[INPUT], pixels)

@@ -194,7 +194,7 @@ def _from_bytes(tensor: InputTensor, rest: memoryview, size: object) -> Tensor:
     dtype, count = _dtype(tensor), math.prod(tensor.shape)
     if tensor.data is not None:
         raise Invalid("has both data and a binary_data_size")
-    if size != count * dtype.itemsize:
+    if type(size) is not int or size != count * dtype.itemsize:
         raise Invalid(
             f"has the binary_data_size {size}; {tensor.datatype} of the shape {tensor.shape} have "
             f"{count * dtype.itemsize:,} bytes"

@@ -182,6 +182,9 @@ def body(data: object = (1, 2, 3), **changes: object) -> dict[str, object]:
     return {"inputs": [tensor | changes]}
 
 
+FRACTIONAL = json.dumps(body(parameters={"binary_data_size": 12.0}, data=None))
+
+
 @pytest.mark.parametrize(
     ("content", "headers", "says"),
     [
@@ -200,6 +203,8 @@ def body(data: object = (1, 2, 3), **changes: object) -> dict[str, object]:
         (json.dumps(body([1e39, 2, 3])), {}, "not finite"),
         (json.dumps(body(parameters={"binary_data_size": 12}, data=None)), {}, "lacks 12 bytes"),
         (json.dumps(body(parameters={"binary_data_size": 11}, data=None)), {}, "12 bytes"),
+        (FRACTIONAL + "x" * 12, {"Inference-Header-Content-Length": str(len(FRACTIONAL))}, "12.0"),
+        (json.dumps(body() | {"parameters": {"pixels": []}}), {}, "0-255 or 0-1"),
         (json.dumps(body()) + "abc", {"Inference-Header-Content-Length": "999"}, "the body has"),
         (json.dumps(body()) + "abc", {"Inference-Header-Content-Length": "-1"}, "the body has"),
         (json.dumps(body()), {"Inference-Header-Content-Length": "x"}, "integer"),
