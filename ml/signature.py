@@ -3,15 +3,10 @@
 from math import prod
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ml.images import ImageForm
-
-
-class Frozen(BaseModel):
-    """A value that is written and read by us alone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from ml.strict import Frozen
 
 
 class Features(Frozen):

@@ -1,4 +1,4 @@
-"""The base of every document a user writes: nothing unknown, nothing coerced, nothing infinite."""
+"""The bases of documents: those a user writes, and those that only we do."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -9,3 +9,9 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, allow_inf_nan=False, frozen=True, protected_namespaces=()
     )
+
+
+class Frozen(BaseModel):
+    """A value that is written and read by us alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
