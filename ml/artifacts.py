@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save
 from torch import nn
 
-from ml import __version__
+from ml import __version__, preprocessing
 from ml.files import sync, write
 from ml.models import ModelSpec
-from ml.preprocessing import Standardize
+from ml.preprocessing import Encode, Standardize
 from ml.signature import Features, Signature, Value
 from ml.specs import TrainingSpec
 
@@ -28,7 +28,11 @@ class Parameter(BaseModel):
 
 
 class LinearFormula(BaseModel):
-    """A linear model of named features, in the units of the data: `weights . features + bias`."""
+    """A linear model of named features, in the units of the data: `weights . features + bias`.
+
+    A category counts 1 under `feature=value` for the value it has, a number that is missing counts
+    0, and `feature is missing` 1.
+    """
 
     weights: dict[str, float]
     bias: float
@@ -113,13 +117,8 @@ def load_model(directory: Path, manifest: Manifest) -> nn.Module:
         RuntimeError: the weights are not those of the manifest's structure.
     """
     state = load_file(directory / WEIGHTS)
-    preprocessing = (
-        Standardize.blank(state["preprocessing.mean"].shape)
-        if "preprocessing.mean" in state
-        else nn.Identity()
-    )
     model = nn.Sequential()
-    model.add_module("preprocessing", preprocessing)
+    model.add_module("preprocessing", preprocessing.blank(manifest.signature.inputs, state))
     model.add_module("network", manifest.spec.model.build(manifest.signature))
     model.load_state_dict(state)
     return model.eval()
@@ -135,10 +134,16 @@ def linear_formula(model: nn.Module, signature: Signature, spec: ModelSpec) -> L
         return None
     network = model.get_submodule("network")
     weight, bias = (parameter.detach().double().flatten() for parameter in network.parameters())
-    preprocessing = model.get_submodule("preprocessing")
-    if isinstance(preprocessing, Standardize):
-        weight = weight / (preprocessing.std.double() * preprocessing.unit)
-        bias = bias - (weight * preprocessing.unit * preprocessing.mean.double()).sum()
+    layer, names = model.get_submodule("preprocessing"), signature.inputs.names
+    if isinstance(layer, Standardize):
+        weight = weight * layer.factor().double()
+        bias = bias - (weight * layer.offset().double()).sum()
+    weights = dict(zip(names, weight.tolist(), strict=False))
+    if isinstance(layer, Encode):
+        weights, shift = layer.undo(signature.inputs, weight)
+        bias = bias + shift
+    output = signature.output
     return LinearFormula(
-        weights=dict(zip(signature.inputs.names, weight.tolist(), strict=True)), bias=bias.item()
+        weights={name: output.scale * one for name, one in weights.items()},
+        bias=output.offset + output.scale * bias.item(),
     )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ml.datasets import Rows
 from ml.losses import Loss
-from ml.signature import Classes, Signature
+from ml.signature import Classes, Signature, Value
 
 BATCH_SIZE = 4096
 
@@ -30,9 +30,11 @@ def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> 
     """
     answers = outputs(model, rows.inputs)
     targets = rows.targets.to(answers.device)
-    figures = {"loss": loss(answers, targets)} | {
-        name: metric(answers, targets) for name, metric in _metrics(signature).items()
-    }
+    figures = {"loss": loss(answers, targets)}
+    if isinstance(signature.output, Value):
+        answers, targets = map(signature.output.in_units, (answers, targets))
+    for name, metric in _metrics(signature).items():
+        figures[name] = metric(answers, targets)
     return {name: float(figure) for name, figure in figures.items() if torch.isfinite(figure)}
 
 

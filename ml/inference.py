@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from ml.errors import Invalid
 from ml.evaluation import outputs
 from ml.images import ImageForm, decode
 from ml.inputs import Array, PixelRange, feature_rows, in_pixel_range, pixel_rows
+from ml.signature import Classes, Features, Value
+from ml.table_inputs import TableReader
 
 Inputs = Array
 
@@ -95,9 +98,24 @@ class Model:
             Invalid: see `ml.inputs`; `loc` is within `rows`.
         """
         inputs = self.manifest.signature.inputs
+        if self._table is not None:
+            return self._table.rows(rows)
         if inputs.kind == "features":
             return feature_rows(inputs, rows)
         return pixel_rows(inputs, rows, pixels)
+
+    @property
+    def categorical(self) -> Features | None:
+        """What it takes, where that is categories among others."""
+        inputs = self.manifest.signature.inputs
+        if inputs.kind == "features" and inputs.encoding and inputs.encoding.categories:
+            return inputs
+        return None
+
+    @cached_property
+    def _table(self) -> TableReader | None:
+        inputs = self.manifest.signature.inputs
+        return TableReader(inputs) if inputs.kind == "features" and inputs.encoding else None
 
     def images(self, files: Sequence[bytes], max_pixels: int) -> Inputs:
         """Return PNG or JPEG `files`, each brought into the form of the training images, as the
@@ -121,6 +139,12 @@ class Model:
         """
         signature = self.manifest.signature
         shape = signature.inputs.shape
+        encoding = signature.inputs.encoding if signature.inputs.kind == "features" else None
+        if encoding and encoding.categories:
+            named = ", ".join(list(encoding.categories)[:20])
+            raise Invalid(
+                f"holds numbers alone, and the model takes categories ({named}): send rows as JSON"
+            )
         if array.dtype.kind not in "buif":
             raise Invalid(f"holds {array.dtype}, not numbers")
         if array.shape[1:] not in (shape, (signature.input_size,)) or not len(array):
@@ -131,8 +155,10 @@ class Model:
         if rows.dtype != np.uint8:
             with np.errstate(over="ignore", invalid="ignore"):
                 rows = np.ascontiguousarray(rows, np.float32)
-            if not np.isfinite(rows).all():
-                bad = ~np.isfinite(rows).reshape(len(rows), -1).all(1)
+            # In a table's rows NaN says that there is no value.
+            usable = ~np.isinf(rows) if encoding else np.isfinite(rows)
+            if not usable.all():
+                bad = ~usable.reshape(len(rows), -1).all(1)
                 raise Invalid("has a number that is not finite", (int(np.argmax(bad)),))
         if signature.inputs.kind == "features":
             return rows.astype(np.float32, copy=False)
@@ -140,9 +166,8 @@ class Model:
 
     def answer(self, inputs: Inputs) -> Answers:
         """Return the answers to `inputs` `(rows, *shape)`."""
-        values = outputs(self.network, torch.from_numpy(inputs))
-        if self.manifest.signature.output.kind == "classes":
-            values = values.softmax(dim=1)
+        values, output = outputs(self.network, torch.from_numpy(inputs)), self._output
+        values = values.softmax(dim=1) if output.kind == "classes" else output.in_units(values)
         return Answers.of(values.numpy())
 
     def predictions(self, answers: Answers) -> list[Prediction]:
@@ -154,6 +179,10 @@ class Model:
             {"class": index, "label": output.names[index], "probabilities": shares}
             for index, shares in zip(answers.likeliest, answers.lists, strict=True)
         ]
+
+    @property
+    def _output(self) -> Value | Classes:
+        return self.manifest.signature.output
 
     @property
     def nbytes(self) -> int:

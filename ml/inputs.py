@@ -29,10 +29,10 @@ def feature_rows(features: Features, rows: Sequence[object]) -> Array:
             `loc` is within `rows`.
     """
     lists = [
-        _in_order(features, row, i) if isinstance(row, Mapping) else row
+        in_order(features, row, i) if isinstance(row, Mapping) else row
         for i, row in enumerate(rows)
     ]
-    wanted = f"a row of {_count(features.names)}"
+    wanted = f"a row of {count_of(features.names)}"
     try:
         return _stack(lists, lists, len(features.names), [features.shape], wanted)
     except Invalid as error:
@@ -108,11 +108,16 @@ def _stacked(rows: list[bytes]) -> NDArray[np.uint8]:
     return np.frombuffer(bytearray().join(rows), np.uint8).reshape(len(rows), -1)
 
 
-def _in_order(features: Features, row: Mapping[str, object], index: int) -> list[object]:
+def in_order(features: Features, row: Mapping[str, object], index: int) -> list[object]:
+    """Return the values of row number `index`, given by name, in the order of the features.
+
+    Raises:
+        Invalid: one is missing or unknown; `loc` begins with `index`.
+    """
     if missing := [name for name in features.names if name not in row]:
-        raise Invalid(f"misses {_count(missing)}", (index,))
+        raise Invalid(f"misses {count_of(missing)}", (index,))
     if unknown := [name for name in row if name not in features.names]:
-        raise Invalid(f"unknown; this model takes {_count(features.names)}", (index, unknown[0]))
+        raise Invalid(f"unknown; this model takes {count_of(features.names)}", (index, unknown[0]))
     return [row[name] for name in features.names]
 
 
@@ -152,7 +157,7 @@ def _stack(
 
 def _check_row(row: object, shapes: Sequence[tuple[int, ...]], wanted: str, index: int) -> None:
     if not isinstance(row, list):
-        raise Invalid(f"must be {wanted}, not {_describe(row)}", (index,))
+        raise Invalid(f"must be {wanted}, not {describe(row)}", (index,))
     for path, value in _leaves(row):
         _check_number(value, (index, *path))
     try:
@@ -166,7 +171,7 @@ def _check_row(row: object, shapes: Sequence[tuple[int, ...]], wanted: str, inde
 
 def _check_number(value: object, loc: Loc) -> None:
     if not isinstance(value, int | float):
-        raise Invalid(f"must be a number, not {_describe(value)}", loc)
+        raise Invalid(f"must be a number, not {describe(value)}", loc)
     # A comparison, not a conversion: Python's integers have no upper end.
     if not abs(value) <= FLOAT32_MAX:
         raise Invalid(f"must be a finite number of at most {FLOAT32_MAX:.3g}", loc)
@@ -196,11 +201,13 @@ def _check_range(brightest: float, darkest: float, pixels: PixelRange | None, in
         )
 
 
-def _describe(value: object) -> str:
+def describe(value: object) -> str:
+    """Return what a JSON value is, in words."""
     text = JSON_NAMES.get(type(value), type(value).__name__)
     return f"{text} {value[:40]!r}" if isinstance(value, str) else text
 
 
-def _count(names: Sequence[str]) -> str:
+def count_of(names: Sequence[str]) -> str:
+    """Return how many features these are, and which."""
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return f"{len(names)} feature{'s' if len(names) != 1 else ''} ({shown})"

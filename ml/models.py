@@ -57,8 +57,8 @@ class LinearSpec(Strict):
     kind: Literal["linear"] = "linear"
 
     def build(self, signature: Signature) -> nn.Module:
-        """Return the network, from `(batch, *signature.inputs.shape)` to `(batch, size)`."""
-        return Linear(nn.Flatten(), nn.Linear(signature.input_size, signature.output.size))
+        """Return the network, from encoded inputs `(batch, ...)` to `(batch, size)`."""
+        return Linear(nn.Flatten(), nn.Linear(signature.inputs.width, signature.output.size))
 
 
 class MLPSpec(Strict):
@@ -90,9 +90,9 @@ class MLPSpec(Strict):
         return self.dropout if isinstance(self.dropout, list) else [self.dropout] * len(self.hidden)
 
     def build(self, signature: Signature) -> nn.Module:
-        """Return the network, from `(batch, *signature.inputs.shape)` to `(batch, size)`."""
+        """Return the network, from encoded inputs `(batch, ...)` to `(batch, size)`."""
         layers: list[nn.Module] = [nn.Flatten()]
-        width = signature.input_size
+        width = signature.inputs.width
         for hidden, dropout in zip(self.hidden, self.dropouts, strict=True):
             layers += [nn.Linear(width, hidden), ACTIVATIONS[self.activation]()]
             if dropout:

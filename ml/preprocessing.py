@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from ml.signature import Encoding, Features, Images
+
 
 class Standardize(nn.Module):
     """`(x / unit - mean) / std`, whatever number type `x` comes in.
@@ -53,6 +55,99 @@ class Standardize(nn.Module):
         if self.mean.numel() > 8:
             return f"{self.mean.numel()} columns"
         return f"mean={_rounded(self.mean)}, std={_rounded(self.std)}, unit={self.unit.item():g}"
+
+
+class Encode(nn.Module):
+    """Rows of a table to numbers: gaps filled, numbers standardised, categories one-hot.
+
+    Input `(batch, features)` float32 as `ml.signature.Features` describes it, output
+    `(batch, encoding.width)` float32. A number's gap becomes 0, the mean of the training rows; a
+    categorical value that no training row had, as a gap, becomes 0 in every column of its feature.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, features: Features, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        encoding = features.encoding or Encoding(width=len(features.names))
+        place = {name: index for index, name in enumerate(features.names)}
+        numbers = [i for name, i in place.items() if name not in encoding.categories]
+        values = [
+            (place[name], value)
+            for name, categories in encoding.categories.items()
+            for value in range(len(categories))
+        ]
+        self.register_buffer("mean", mean.to(torch.float32))
+        self.register_buffer("std", std.to(torch.float32))
+        # Where each output column comes from. Told by the signature, so not saved again.
+        for name, indices in {
+            "_numbers": numbers,
+            "_features": [feature for feature, _ in values],
+            "_values": [value for _, value in values],
+            "_gaps": [place[name] for name in encoding.gaps],
+        }.items():
+            self.register_buffer(name, torch.tensor(indices, dtype=torch.int64), persistent=False)
+
+    @classmethod
+    def blank(cls, features: Features) -> "Encode":
+        """Return a layer to be filled from a saved state."""
+        encoding = features.encoding or Encoding(width=len(features.names))
+        count = len(features.names) - len(encoding.categories)
+        return cls(features, torch.zeros(count), torch.ones(count))
+
+    @classmethod
+    def fit(cls, features: Features, inputs: Tensor) -> "Encode":
+        """Return the layer that gives each column of numbers in `inputs` (rows, features) mean 0
+        and standard deviation 1."""
+        layer = cls.blank(features)
+        numbers = inputs.index_select(1, layer.get_buffer("_numbers")).double()
+        # A column without any number carries nothing, nor does a constant one: they become 0.
+        mean = numbers.nanmean(dim=0).nan_to_num(0.0)
+        variance = (numbers - mean).square().nanmean(dim=0).nan_to_num(0.0)
+        std = torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))
+        return cls(features, mean, std)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        """Return the encoded batch."""
+        numbers = raw.index_select(1, self.get_buffer("_numbers"))
+        numbers = (numbers - self.mean) / self.std
+        numbers = torch.where(numbers.isnan(), 0.0, numbers)
+        values = raw.index_select(1, self.get_buffer("_features")) == self.get_buffer("_values")
+        gaps = raw.index_select(1, self.get_buffer("_gaps")).isnan()
+        return torch.cat([numbers, values.to(raw.dtype), gaps.to(raw.dtype)], dim=1)
+
+    def undo(self, features: Features, weights: Tensor) -> tuple[dict[str, float], float]:
+        """Return what `weights` (encoding.width,) float64 of encoded columns are in the units of
+        the raw ones, by name, and what is to be added to the bias."""
+        encoding = features.encoding or Encoding(width=len(features.names))
+        categories = encoding.categories
+        numbers = [name for name in features.names if name not in categories]
+        slopes = weights[: len(numbers)] / self.std.double()
+        shifts = slopes * self.mean.double()
+        named = dict(zip(numbers, slopes.tolist(), strict=True))
+        means = dict(zip(numbers, shifts.tolist(), strict=True))
+        columns = [f"{name}={value}" for name, values in categories.items() for value in values]
+        rest = weights[len(numbers) :].tolist()
+        named |= dict(zip(columns, rest, strict=False))
+        for name, weight in zip(encoding.gaps, rest[len(columns) :], strict=True):
+            # Encoded, a number that is missing is the mean.
+            named[f"{name} is missing"] = weight + means.get(name, 0.0)
+        return named, -shifts.sum().item()
+
+    def extra_repr(self) -> str:
+        """Show how many columns of each kind it makes."""
+        kinds = ("_numbers", "numbers"), ("_values", "values of categories"), ("_gaps", "gaps")
+        return ", ".join(f"{len(self.get_buffer(b))} {name}" for b, name in kinds)
+
+
+def blank(inputs: Features | Images, state: dict[str, Tensor]) -> nn.Module:
+    """Return the layer that `state`, of a whole saved model, holds the figures of."""
+    if isinstance(inputs, Features) and inputs.encoding:
+        return Encode.blank(inputs)
+    if "preprocessing.mean" in state:
+        return Standardize.blank(state["preprocessing.mean"].shape)
+    return nn.Identity()
 
 
 def _rounded(tensor: Tensor) -> str:

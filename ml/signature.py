@@ -1,24 +1,58 @@
 """What a model is fed and what it answers: known before data is loaded, saved with the model."""
 
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
+from torch import Tensor
 
 from ml.images import ImageForm
 from ml.strict import Frozen
 
+Number = TypeVar("Number", Tensor, float)
+
+
+class Encoding(Frozen):
+    """How rows of a table become numbers that a network learns from.
+
+    First come the features that are numbers or true and false, then a column for each value of each
+    categorical one, then a column for each feature with gaps in its training rows, which is 1 where
+    there is one.
+    """
+
+    booleans: list[str] = Field(default=[])
+    categories: dict[str, list[str]] = Field(default={})
+    """The values of each categorical feature among the training rows."""
+    gaps: list[str] = Field(default=[])
+    """Features that had no value in some training rows."""
+    width: int
+    """Numbers that one row becomes; before the data is loaded, the most that may be."""
+
 
 class Features(Frozen):
-    """Rows of named numbers."""
+    """Rows of named values.
+
+    Without an encoding all are numbers. With one, the raw number of a categorical value is its
+    index among the feature's categories, or `UNKNOWN`; of true 1 and of false 0; and of none NaN.
+    """
 
     kind: Literal["features"] = "features"
     names: list[str]
+    encoding: Encoding | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one input."""
         return (len(self.names),)
+
+    @property
+    def width(self) -> int:
+        """Numbers of one input that reach the network."""
+        return self.encoding.width if self.encoding else len(self.names)
+
+
+UNKNOWN = -1
+"""Stands for a categorical value that no training row had."""
 
 
 class Images(Frozen):
@@ -32,13 +66,26 @@ class Images(Frozen):
         """Shape of one input."""
         return (self.form.height, self.form.width)
 
+    @property
+    def width(self) -> int:
+        """Numbers of one input that reach the network."""
+        return prod(self.shape)
+
 
 class Value(Frozen):
-    """One real number (regression)."""
+    """One real number (regression): `offset + scale * y`, where `y` is what the network answers."""
 
     kind: Literal["value"] = "value"
     name: str
+    offset: float = 0.0
+    scale: float = 1.0
     size: Literal[1] = 1
+
+    def in_units(self, outputs: "Number") -> "Number":
+        """Return a network's outputs, or targets scaled as they are, in the units of the data."""
+        if (self.offset, self.scale) == (0.0, 1.0):
+            return outputs
+        return self.offset + self.scale * outputs
 
 
 class Classes(Frozen):
@@ -61,5 +108,5 @@ class Signature(Frozen):
 
     @property
     def input_size(self) -> int:
-        """Numbers in one input, flattened."""
+        """Numbers in one raw input, flattened."""
         return prod(self.inputs.shape)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from ml.datasets import DatasetSpec, SplitSpec, held_out
-from ml.datasets.vision import VisionSpec
+from ml.datasets.uploads import UploadSpec
 from ml.losses import LossName, losses_for
 from ml.models import LinearSpec, MLPSpec, ModelSpec
 from ml.optimizers import AdamSpec, OptimizerSpec
@@ -51,11 +51,13 @@ TUTORIAL_MLP = MLPSpec(hidden=[512, 256], activation="relu", dropout=[0.2, 0.0])
 
 
 def _default_name(data: dict[str, Any]) -> str:
-    return str(data["dataset"].kind)
+    dataset = data["dataset"]
+    return dataset.known.name if isinstance(dataset, UploadSpec) else str(dataset.kind)
 
 
 def _default_model(data: dict[str, Any]) -> LinearSpec | MLPSpec:
-    return TUTORIAL_MLP if isinstance(data["dataset"], VisionSpec) else LinearSpec()
+    images = data["dataset"].signature().inputs.kind == "images"
+    return TUTORIAL_MLP if images else LinearSpec()
 
 
 def _default_loss(data: dict[str, Any]) -> LossName:
@@ -68,7 +70,7 @@ class TrainingSpec(Strict):
     dataset: DatasetSpec
     name: Name = Field(
         default_factory=_default_name,
-        description="The name of the model it makes; by default the kind of data set.",
+        description="The name of the model it makes; by default the data set's own, or its kind.",
     )
     split: SplitSpec = Field(default=SplitSpec(), validate_default=True)
     model: ModelSpec = Field(

@@ -5,7 +5,7 @@ import numpy as np
 from ml.errors import Invalid
 from ml.inference import Answers, Inputs, Model
 from ml.inputs import PIXEL_MAXIMA
-from ml.signature import Classes
+from ml.signature import Classes, Encoding, Features
 from service.tensors import InferRequest, Output, Tensor
 
 INPUT = "inputs"
@@ -19,6 +19,8 @@ def described(model: Model) -> tuple[Described, Described]:
     signature = model.manifest.signature
     datatype = "UINT8" if signature.inputs.kind == "images" else "FP32"
     inputs: Described = [(INPUT, datatype, list(signature.inputs.shape))]
+    if (features := model.categorical) is not None:
+        inputs = [(name, _datatype(features, name), [1]) for name in features.names]
     if not isinstance(signature.output, Classes):
         return inputs, [("value", "FP32", [1])]
     return inputs, [
@@ -29,11 +31,15 @@ def described(model: Model) -> tuple[Described, Described]:
 
 
 def inputs_of(model: Model, tensors: dict[str, Tensor], asked: InferRequest) -> Inputs:
-    """Return the one array that the inputs are: `inputs`, or a column for each feature."""
+    """Return the one array that the inputs are: `inputs`, or a column for each feature; a model
+    with categories takes columns alone."""
     signature = model.manifest.signature
     pixels = asked.parameters.get("pixels")
     if pixels is not None and pixels not in list(PIXEL_MAXIMA):  # it may be of any type
         raise Invalid(f"the parameter pixels must be {' or '.join(PIXEL_MAXIMA)}")
+    texts = [name for name, tensor in tensors.items() if tensor.dtype == object]
+    if texts and model.categorical is None:
+        raise Invalid(f"the input {texts[0]!r} is of texts; the model takes numbers")
     if tensors.keys() == {INPUT}:
         return model.array(tensors[INPUT], pixels)
     names = signature.inputs.names if signature.inputs.kind == "features" else []
@@ -44,7 +50,16 @@ def inputs_of(model: Model, tensors: dict[str, Tensor], asked: InferRequest) -> 
     flat = {tensors[name].size for name in names}
     if len(flat) != 1:
         raise Invalid("the inputs have different numbers of rows")
-    return model.array(np.stack([tensors[name].ravel() for name in names], axis=1))
+    columns_of = [tensors[name].ravel() for name in names]
+    if model.categorical is not None:
+        return model.rows(list(map(list, zip(*(c.tolist() for c in columns_of), strict=True))))
+    return model.array(np.stack(columns_of, axis=1))
+
+
+def _datatype(features: Features, name: str) -> str:
+    encoding = features.encoding or Encoding(width=0)
+    kinds = {"BOOL": encoding.booleans, "BYTES": encoding.categories}
+    return next((kind for kind, names in kinds.items() if name in names), "FP32")
 
 
 def outputs_of(model: Model, answers: Answers, asked: InferRequest) -> list[Output]:

@@ -29,10 +29,12 @@ DATATYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
     "BF16": np.dtype("<u2"),
+    "BYTES": np.dtype("O"),
 }
-"""How each is kept in memory; numpy has no BF16, whose bits are the upper half of an FP32's."""
+"""How each is kept in memory; numpy has no BF16, whose bits are the upper half of an FP32's, and
+texts are Python's."""
 
-NAMES = {dtype: name for name, dtype in DATATYPES.items() if name != "BF16"}
+NAMES = {dtype: name for name, dtype in DATATYPES.items() if name not in ("BF16", "BYTES")}
 Size = Annotated[int, Field(ge=0, le=2**40)]
 
 
@@ -173,6 +175,8 @@ def _from_json(tensor: InputTensor) -> Tensor:
     dtype, count = _dtype(tensor), math.prod(tensor.shape)
     if tensor.data is None:
         raise Invalid("has neither data nor a binary_data_size")
+    if tensor.datatype == "BYTES":
+        return _texts_of(tensor, _leaves(tensor.data))
     try:
         array = np.asarray(tensor.data)
     except ValueError:
@@ -194,6 +198,10 @@ def _from_bytes(tensor: InputTensor, rest: memoryview, size: object) -> Tensor:
     dtype, count = _dtype(tensor), math.prod(tensor.shape)
     if tensor.data is not None:
         raise Invalid("has both data and a binary_data_size")
+    if tensor.datatype == "BYTES":
+        if type(size) is not int or not 0 <= size <= len(rest):
+            raise Invalid(f"has the binary_data_size {size}, and {len(rest):,} bytes are left")
+        return _texts_of(tensor, _unpacked(rest[:size]))
     if type(size) is not int or size != count * dtype.itemsize:
         raise Invalid(
             f"has the binary_data_size {size}; {tensor.datatype} of the shape {tensor.shape} have "
@@ -205,3 +213,35 @@ def _from_bytes(tensor: InputTensor, rest: memoryview, size: object) -> Tensor:
     if tensor.datatype == "BF16":
         array = (array.astype("<u4") << 16).view("<f4")
     return array.reshape(tensor.shape)
+
+
+def _texts_of(tensor: InputTensor, texts: list[object]) -> Tensor:
+    if len(texts) != math.prod(tensor.shape):
+        raise Invalid(
+            f"has {len(texts):,} texts; its shape {tensor.shape} has {math.prod(tensor.shape):,}"
+        )
+    if not all(isinstance(text, str) for text in texts):
+        raise Invalid("holds something else than texts")
+    return np.array(texts, dtype=object).reshape(tensor.shape)
+
+
+def _leaves(data: list[Any]) -> list[object]:
+    flat: list[object] = []
+    for value in data:
+        flat += _leaves(value) if isinstance(value, list) else [value]
+    return flat
+
+
+def _unpacked(data: memoryview) -> list[object]:
+    """Return the texts in `data`, each after its length in four bytes."""
+    texts: list[object] = []
+    while data:
+        length = int.from_bytes(data[:4], "little")
+        if len(data) < 4 + length:
+            raise Invalid(f"breaks off in text number {len(texts) + 1}")
+        try:
+            texts.append(str(data[4 : 4 + length], "utf-8"))
+        except UnicodeDecodeError as error:
+            raise Invalid(f"has a text that is not UTF-8 ({error.reason})") from None
+        data = data[4 + length :]
+    return texts

@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 from pydantic import Field
-from torch import nn
 
-from ml.datasets.splits import Dataset, Extent, Rows, SplitSpec, Table, divide, held_out
+from ml.datasets.splits import (
+    Dataset,
+    Extent,
+    Fitted,
+    Rows,
+    SplitSpec,
+    Table,
+    Vocabulary,
+    divide,
+    held_out,
+)
 from ml.datasets.synthetic import SyntheticSpec
+from ml.datasets.uploads import UploadSpec
 from ml.datasets.vision import VisionSpec
 from ml.errors import Invalid
 from ml.signature import Signature
@@ -19,6 +29,7 @@ from ml.signature import Signature
 __all__ = [
     "Dataset",
     "DatasetSpec",
+    "Fitted",
     "Rows",
     "Source",
     "SplitSpec",
@@ -40,11 +51,12 @@ class Source(Protocol):
     def load(self, root: Path) -> Table:
         """Return the rows, from below `root` where the data is files."""
 
-    def preprocessing(self, train: Rows) -> nn.Module:
-        """Return the layer that brings raw inputs into the form a network learns from."""
+    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
+        """Return what the training rows teach before any training: the layer that brings raw
+        inputs into the form a network learns from, and the signature, exactly."""
 
 
-DatasetSpec = Annotated[SyntheticSpec | VisionSpec, Field(discriminator="kind")]
+DatasetSpec = Annotated[SyntheticSpec | VisionSpec | UploadSpec, Field(discriminator="kind")]
 
 
 def load(spec: Source, split: SplitSpec, root: Path) -> Dataset:
@@ -56,7 +68,8 @@ def load(spec: Source, split: SplitSpec, root: Path) -> Dataset:
     """
     table = spec.load(root)
     try:
-        train, validation, test = divide(table, split)
+        parts = divide(table, split)
     except Invalid as error:
         raise error.at("split") from None
-    return Dataset(spec.signature(), spec.preprocessing(train), train, validation, test)
+    fitted = spec.fit(parts.train, table.vocabulary)
+    return Dataset(fitted.signature, fitted.preprocessing, *parts.map(fitted.converted))

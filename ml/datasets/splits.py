@@ -1,9 +1,10 @@
 """Rows, and their division into what is trained on, watched and tested on."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from typing import NamedTuple
 
 import torch
 from pydantic import Field, model_validator
@@ -14,6 +15,9 @@ from ml.signature import Signature
 from ml.strict import Strict
 
 TEST_FRACTION = 0.2
+
+Vocabulary = dict[str, list[str]]
+"""The values of each categorical feature, by the number that stands for each in the inputs."""
 
 
 class SplitSpec(Strict):
@@ -28,6 +32,9 @@ class SplitSpec(Strict):
         lt=1,
         description="Fraction held out and measured at the end. By default the data set's own test "
         f"split where it has one, else {TEST_FRACTION}.",
+    )
+    stratify: bool = Field(
+        default=False, description="Give every split the same share of each class."
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Which rows fall into which split.")
 
@@ -63,17 +70,48 @@ class Extent:
     """What is known of a data set's size without loading it."""
 
     rows: int
-    """Beside those of its own test split."""
+    """Beside those of its own validation and test splits."""
     own_test: bool
     """Whether it brings a test split."""
+    own_validation: bool = False
+    """Whether it brings a validation split."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A data set as it was loaded: its rows, and its own test split if it has one."""
+    """A data set as it was loaded: its rows, and its own validation and test splits if it has
+    them."""
 
     rows: Rows
+    validation: Rows | None = None
     test: Rows | None = None
+    vocabulary: Vocabulary = field(default_factory=dict)
+
+
+class Parts(NamedTuple):
+    """Divided rows. A split that was not asked for is None."""
+
+    train: Rows
+    validation: Rows | None
+    test: Rows | None
+
+    def map(self, change: Callable[[Rows], Rows]) -> "Parts":
+        """Return each part changed."""
+        return Parts(
+            change(self.train),
+            change(self.validation) if self.validation else None,
+            change(self.test) if self.test else None,
+        )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What is learned from the training rows before training: see `Source.fit`."""
+
+    signature: Signature
+    preprocessing: nn.Module
+    converted: Callable[[Rows], Rows] = field(default=lambda rows: rows)
+    """Brings rows of any split into the signature's form."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +147,14 @@ def held_out(extent: Extent, spec: SplitSpec) -> tuple[int, int]:
     """Return how many rows of a data set become the validation and the test split.
 
     Raises:
-        Invalid: a split would be empty, or a test fraction is asked of a data set with its own.
+        Invalid: a split would be empty, or is asked of a data set that brings its own.
     """
     if extent.own_test and spec.test is not None:
         raise Invalid("this data set brings its own test split; leave test out")
-    test = spec.test if spec.test is not None else 0.0 if extent.own_test else TEST_FRACTION
+    if extent.own_validation and spec.validation:
+        raise Invalid("this data set brings its own validation split; leave validation out")
+    own = extent.own_test or extent.own_validation
+    test = spec.test if spec.test is not None else 0.0 if own else TEST_FRACTION
     sizes = []
     for name, fraction in (("validation", spec.validation), ("test", test)):
         sizes.append(size := round(fraction * extent.rows))
@@ -126,23 +167,37 @@ def held_out(extent: Extent, spec: SplitSpec) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def divide(table: Table, spec: SplitSpec) -> tuple[Rows, Rows | None, Rows | None]:
+def divide(table: Table, spec: SplitSpec) -> Parts:
     """Return the training, validation and test rows of `table`.
 
     Raises:
-        Invalid: see `held_out`.
+        Invalid: see `held_out`; or strata are asked for where the target is no class.
     """
+    if spec.stratify and table.rows.targets.dtype != torch.int64:
+        raise Invalid("has only classes to go by, and the target is a value", ("stratify",))
     total = len(table.rows)
-    extent = Extent(total, own_test=table.test is not None)
+    extent = Extent(total, table.test is not None, table.validation is not None)
     validation_size, test_size = held_out(extent, spec)
     if test_size + validation_size == 0:
-        return table.rows, None, table.test
+        return Parts(table.rows, table.validation, table.test)
     order = torch.randperm(total, generator=torch.Generator().manual_seed(spec.seed))
+    if spec.stratify:
+        order = order[_evenly(table.rows.targets[order])]
     test_rows, validation_rows, train_rows = order.tensor_split(
         [test_size, test_size + validation_size]
     )
-    return (
+    return Parts(
         table.rows.at(train_rows),
-        table.rows.at(validation_rows) if validation_size else None,
+        table.rows.at(validation_rows) if validation_size else table.validation,
         table.rows.at(test_rows) if test_size else table.test,
     )
+
+
+def _evenly(classes: Tensor) -> Tensor:
+    """Return an order of rows in which each class is spread evenly from the first to the last, so
+    that any stretch of it has all of them in proportion."""
+    by_class = torch.argsort(classes, stable=True)
+    counts = torch.bincount(classes)
+    within = torch.arange(len(classes)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+    place = (within + 0.5) / torch.repeat_interleave(counts, counts)
+    return by_class[torch.argsort(place, stable=True)]

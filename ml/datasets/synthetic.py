@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator, model_serializer, model_validator
 from torch import Generator, Tensor, nn
 
-from ml.datasets.splits import Extent, Rows, Table
+from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
 from ml.errors import Invalid
 from ml.expressions import Expression, check_name
 from ml.preprocessing import Standardize
@@ -122,9 +122,10 @@ class SyntheticSpec(Strict):
         self._refuse_infinite(inputs, targets)
         return Table(Rows(inputs, targets))
 
-    def preprocessing(self, train: Rows) -> nn.Module:
+    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
         """Return the layer fitted on `train`."""
-        return Standardize.fit(train.inputs) if self.standardize else nn.Identity()
+        layer = Standardize.fit(train.inputs) if self.standardize else nn.Identity()
+        return Fitted(self.signature(), layer)
 
     def _refuse_infinite(self, inputs: Tensor, targets: Tensor) -> None:
         bad = (~torch.isfinite(targets).squeeze(1)).nonzero()

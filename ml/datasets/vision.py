@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
 
 from ml.datasets import idx
-from ml.datasets.splits import Extent, Rows, Table
+from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
 from ml.images import ImageForm
 from ml.preprocessing import Standardize
 from ml.signature import Classes, Images, Signature
@@ -50,7 +49,8 @@ class VisionSpec(Strict):
             test=Rows(raw.test_images, raw.test_labels),
         )
 
-    def preprocessing(self, train: Rows) -> nn.Module:
+    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
         """Return the family's published normalisation; `train` is not needed."""
         family = idx.FAMILIES[self.kind]
-        return Standardize(torch.tensor(family.mean), torch.tensor(family.std), unit=255.0)
+        layer = Standardize(torch.tensor(family.mean), torch.tensor(family.std), unit=255.0)
+        return Fitted(self.signature(), layer)

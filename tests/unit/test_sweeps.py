@@ -63,7 +63,7 @@ def test_convolutions_too() -> None:
     images = torch.randint(0, 256, (100, 28, 28), dtype=torch.uint8, generator=generator)
     rows = Rows(images, torch.randint(0, 10, (100,), generator=generator))
     source = VisionSpec(kind="mnist")
-    data = Dataset(source.signature(), source.preprocessing(rows), rows, None, None)
+    data = Dataset(source.signature(), source.fit(rows, {}).preprocessing, rows, None, None)
     document = {"dataset": {"kind": "mnist"}, "epochs": 2, "batch_size": 32}
     cnn = {"kind": "cnn", "channels": [3, 4], "hidden": [16]}
     specs = [TrainingSpec.model_validate(document | {"model": cnn, "seed": s}) for s in range(3)]

@@ -1,0 +1,334 @@
+"""Uploaded tables: which columns a model learns from, and how they become tensors."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
+from ml.errors import Invalid
+from ml.ingest.schema import (
+    MAX_CATEGORIES,
+    TABLE,
+    Boolean,
+    Categorical,
+    Column,
+    Numeric,
+    TableSchema,
+    Text,
+)
+from ml.preprocessing import Encode
+from ml.signature import UNKNOWN, Classes, Encoding, Features, Signature, Value
+from ml.strict import Strict
+from ml.table_inputs import text_of
+
+Task = Literal["regression", "classification"]
+FeatureKind = Literal["numeric", "boolean", "categorical"]
+Part = Literal["train", "validation", "test"]
+
+MAX_WIDTH = 100_000
+"""Numbers that one row may become."""
+MAX_SHOWN = 10
+PARTS: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+}
+"""What a column that divides the rows may say."""
+
+
+class TableView(Strict):
+    """What a job makes of a table."""
+
+    kind: Literal["table"] = "table"
+    target: str
+    task: Task
+    classes: list[str]
+    """Names of the classes; none for a regression."""
+    features: dict[str, FeatureKind]
+    width: int
+    """The most numbers that one row becomes: see `ml.signature.Encoding`."""
+    split_by: str | None
+    rows: dict[Part, int]
+    """With a value of the target: in each part where a column tells, else all as `train`."""
+
+    def signature(self) -> Signature:
+        """Return what a model takes and answers, as far as it is known without the rows."""
+        encoding = Encoding(width=self.width)
+        return Signature(
+            inputs=Features(names=list(self.features), encoding=encoding), output=self._output()
+        )
+
+    def extent(self) -> Extent:
+        """Return how many rows there are."""
+        return Extent(self.rows["train"], "test" in self.rows, "validation" in self.rows)
+
+    def load(self, directory: Path) -> Table:
+        """Read the rows that have a value of the target.
+
+        Raises:
+            Invalid: a number is too large for float32.
+        """
+        columns = {*self.features, self.target, *([self.split_by] if self.split_by else [])}
+        table = pq.read_table(directory / TABLE, columns=list(columns))
+        table = table.filter(pc.is_valid(table[self.target]))
+        vocabulary: Vocabulary = {}
+        inputs = torch.empty((table.num_rows, len(self.features)), dtype=torch.float32)
+        for index, (name, kind) in enumerate(self.features.items()):
+            column = table[name].combine_chunks()
+            if kind == "categorical":
+                column, vocabulary[name] = _coded(column)
+            inputs[:, index] = torch.from_numpy(_numbers(name, column))
+        rows = Rows(inputs, self._targets(table[self.target].combine_chunks()))
+        if self.split_by is None:
+            return Table(rows, vocabulary=vocabulary)
+        marks = [PARTS[mark] for mark in table[self.split_by].to_pylist()]
+        parts = {part: _where(marks, part) for part in self.rows}
+        return Table(
+            rows.at(parts["train"]),
+            rows.at(parts["validation"]) if "validation" in parts else None,
+            rows.at(parts["test"]) if "test" in parts else None,
+            vocabulary,
+        )
+
+    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
+        """Return the encoding of the features, and the scale of a target that is a value."""
+        numbered = list(enumerate(self.features))
+        seen = {
+            name: _different(train.inputs[:, index])
+            for index, name in numbered
+            if name in vocabulary
+        }
+        categories = {name: [vocabulary[name][i] for i in codes] for name, codes in seen.items()}
+        gaps = [name for index, name in numbered if train.inputs[:, index].isnan().any()]
+        encoding = Encoding(
+            booleans=[name for name, kind in self.features.items() if kind == "boolean"],
+            categories=categories,
+            gaps=gaps,
+            width=len(self.features) - len(seen) + sum(map(len, seen.values())) + len(gaps),
+        )
+        features = Features(names=list(self.features), encoding=encoding)
+        recoded = {
+            index: _recoding(seen[name], len(vocabulary[name]))
+            for index, name in numbered
+            if name in seen
+        }
+        output = self._output()
+        if isinstance(output, Value):
+            std, mean = torch.std_mean(train.targets, correction=0)
+            output = Value(name=self.target, offset=mean.item(), scale=std.item() or 1.0)
+
+        def converted(rows: Rows) -> Rows:
+            inputs, targets = rows.inputs.clone(), rows.targets
+            for index, codes in recoded.items():
+                known = ~inputs[:, index].isnan()
+                inputs[known, index] = codes[inputs[known, index].long()]
+            if isinstance(output, Value):
+                targets = ((targets - output.offset) / output.scale).to(torch.float32)
+            return Rows(inputs, targets)
+
+        signature = Signature(inputs=features, output=output)
+        return Fitted(signature, Encode.fit(features, converted(train).inputs), converted)
+
+    def _output(self) -> Value | Classes:
+        if self.task == "regression":
+            return Value(name=self.target)
+        return Classes(names=self.classes)
+
+    def _targets(self, column: Any) -> Tensor:
+        """Return float64 values `(rows, 1)`, or int64 class indices `(rows,)`."""
+        if self.task == "regression":
+            return torch.from_numpy(_numbers(self.target, column, np.float64)).unsqueeze(1)
+        indices = pc.index_in(_texts(column), value_set=pa.array(self.classes))
+        return torch.from_numpy(indices.to_numpy(zero_copy_only=False).astype(np.int64))
+
+
+def view(
+    schema: TableSchema,
+    directory: Path,
+    target: str,
+    task: Task,
+    features: Mapping[str, FeatureKind] | None,
+    split_by: str | None,
+) -> TableView:
+    """Return what a job makes of the table in `directory`.
+
+    Raises:
+        Invalid: there is nothing to learn from, or too much; or the parts are not told; `loc` is
+            within an upload's spec.
+    """
+    columns = {column.name: column for column in schema.columns}
+    features = features or {
+        name: column.kind
+        for name, column in columns.items()
+        if name not in (target, split_by) and not isinstance(column, Text)
+    }
+    if not features:
+        raise Invalid("leaves no column to learn from", ("features",))
+    width = sum(
+        _width(columns[name], kind) + bool(columns[name].missing) for name, kind in features.items()
+    )
+    if width > MAX_WIDTH:
+        raise Invalid(
+            f"become {width:,} numbers a row, over the limit of {MAX_WIDTH:,}; leave out columns "
+            "of many categories",
+            ("features",),
+        )
+    asked = [target, split_by] if split_by else [target]
+    table = pq.read_table(directory / TABLE, columns=asked)
+    table = table.filter(pc.is_valid(table[target]))
+    return TableView(
+        target=target,
+        task=task,
+        classes=_classes(table[target].combine_chunks()) if task == "classification" else [],
+        features=dict(features),
+        width=width,
+        split_by=split_by,
+        rows=_part_sizes(table[split_by]) if split_by else {"train": table.num_rows},
+    )
+
+
+def check_target(column: Column, rows: int) -> None:
+    """Do nothing for a column, of so many rows, that can be learned.
+
+    Raises:
+        Invalid: it cannot.
+    """
+    name = column.name
+    if isinstance(column, Text):
+        raise Invalid(
+            f"the column {name!r} has over {MAX_CATEGORIES:,} different texts, which are neither "
+            "values nor classes"
+        )
+    if column.missing == rows:
+        raise Invalid(f"the column {name!r} has no value in any row")
+    if (only := _only_value(column, rows)) is not None:
+        raise Invalid(f"the column {name!r} is {only} in every row: there is nothing to learn")
+
+
+def task_of(column: Column, asked: Task | None) -> Task:
+    """Return what a target is for: numbers are values unless they are asked to be classes.
+
+    Raises:
+        Invalid: it is not for what is asked.
+    """
+    if not isinstance(column, Numeric):
+        if asked == "regression":
+            raise Invalid(f"needs a target of numbers, and {column.name!r} is {column.kind}")
+        return "classification"
+    if asked == "classification" and column.distinct is None:
+        raise Invalid(
+            f"the column {column.name!r} has over {MAX_CATEGORIES:,} different values, too many "
+            "for classes"
+        )
+    return asked or "regression"
+
+
+def kind_of(column: Column, asked: FeatureKind | None) -> FeatureKind:
+    """Return how a feature is taken: numbers may be asked to be categories.
+
+    Raises:
+        Invalid: nothing can be learned from the column, or not so.
+    """
+    if isinstance(column, Text):
+        raise Invalid(
+            f"the column {column.name!r} has over {MAX_CATEGORIES:,} different texts, which no "
+            "model here learns from; leave it out"
+        )
+    if asked in (None, column.kind):
+        return column.kind
+    if asked == "categorical" and isinstance(column, Numeric) and column.distinct is not None:
+        return "categorical"
+    raise Invalid(f"the column {column.name!r} is {column.kind}, which cannot be taken as {asked}")
+
+
+def _only_value(column: Numeric | Categorical | Boolean, rows: int) -> str | None:
+    """Return the value of a column that has no other."""
+    match column:
+        case Numeric(min=float(low), max=high) if low == high:
+            return f"{low:g}"
+        case Categorical(categories=[category]):
+            return repr(category.value)
+        case Boolean(true=true, missing=missing) if true in (0, rows - missing):
+            return "true" if true else "false"
+    return None
+
+
+def _width(column: Column, kind: FeatureKind) -> int:
+    if kind != "categorical":
+        return 1
+    return len(column.categories) if isinstance(column, Categorical) else _distinct(column)
+
+
+def _distinct(column: Column) -> int:
+    return (column.distinct if isinstance(column, Numeric) else None) or MAX_CATEGORIES
+
+
+def _part_sizes(column: Any) -> dict[Part, int]:
+    told = {value: column.to_pylist().count(value) for value in pc.unique(column).to_pylist()}
+    if wrong := [value for value in told if value not in PARTS]:
+        shown = ", ".join(
+            "nothing" if value is None else repr(value) for value in wrong[:MAX_SHOWN]
+        )
+        raise Invalid(f"says {shown} in some rows; it may say {', '.join(PARTS)}", ("split_by",))
+    sizes: dict[Part, int] = {}
+    for value, count in told.items():
+        sizes[PARTS[value]] = sizes.get(PARTS[value], 0) + count
+    if "train" not in sizes:
+        raise Invalid("has no row that says train", ("split_by",))
+    return sizes
+
+
+def _where(marks: list[Part], wanted: Part) -> Tensor:
+    return torch.tensor([i for i, mark in enumerate(marks) if mark == wanted], dtype=torch.int64)
+
+
+def _classes(column: Any) -> list[str]:
+    """Return the different values, in order: numbers by size, texts by code point."""
+    return [str(text) for text in _texts(pc.unique(column).sort()).to_pylist()]
+
+
+def _coded(column: Any) -> tuple[Any, list[str]]:
+    """Return a column's values as indices of its different values, and these."""
+    values = _classes(column.drop_null())
+    return pc.index_in(_texts(column), value_set=pa.array(values, pa.string())), values
+
+
+def _texts(column: Any) -> Any:
+    """Return values as a user would write them: 3 for 3.0, true for True."""
+    if pa.types.is_string(column.type):
+        return column
+    return pa.array([None if v is None else text_of(v) for v in column.to_pylist()], pa.string())
+
+
+def _numbers(name: str, column: Any, dtype: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
+    """Return values as an array, NaN where there is none."""
+    wide = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+    with np.errstate(over="ignore"):
+        numbers = np.array(wide, dtype)
+    if np.isinf(numbers).any():
+        row = int(np.argmax(np.isinf(numbers)))
+        raise Invalid(f"the column {name!r} has {wide[row]:g}, too large a number to compute with")
+    return numbers
+
+
+def _different(codes: Tensor) -> list[int]:
+    known = codes[~codes.isnan()].numpy()
+    return [int(code) for code in np.unique(known)]
+
+
+def _recoding(codes: list[int], count: int) -> Tensor:
+    """Return what each code of the whole table becomes among those of the training rows."""
+    recoded = torch.full((count,), float(UNKNOWN))
+    recoded[torch.tensor(codes, dtype=torch.int64)] = torch.arange(len(codes), dtype=torch.float32)
+    return recoded
