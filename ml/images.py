@@ -1,34 +1,20 @@
-"""From the bytes of a picture that a user sends to one array in the form of the training images."""
+"""From a picture that a user sends to one array in the form of the training images."""
 
-import io
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter, ImageOps
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
+from PIL import Image, ImageFilter
 from torch.nn.functional import max_pool2d
 
+from ml.decoding import Grey, Mask, decode
 from ml.errors import Invalid
 
-Grey = NDArray[np.uint8]
 Relief = NDArray[np.float32]
 """How far each pixel stands out from the ground: 0 is ground, 1 is full ink."""
-Mask = NDArray[np.bool_]
 T = TypeVar("T", bound=np.generic)
-
-_READERS: Final[dict[bytes, type[ImageFile]]] = {
-    b"\x89PNG\r\n\x1a\n": PngImageFile,
-    b"\xff\xd8\xff": JpegImageFile,
-}
 
 _WORKING_SIDE: Final = 200
 """Pixels; ink is sought on copies whose longest side is at most this, which bounds the cost."""
@@ -47,87 +33,6 @@ _SPECK_PIXELS: Final = 3
 
 _VISIBLE: Final = 0.15
 """The ink's bounding box ends where the ink gets fainter than this."""
-
-
-def decode(data: bytes, *, max_pixels: int) -> Grey:
-    """Return the luminance of a PNG or JPEG file as a uint8 array (height, width).
-
-    Any colour mode is read; 16-bit samples are scaled to 8 bits; EXIF orientation is applied;
-    transparent parts take whichever of black and white contrasts with what is drawn.
-
-    Raises:
-        Invalid: `data` is empty, neither PNG nor JPEG, truncated or corrupt, or the image has more
-            than `max_pixels` pixels; the size is checked before any pixel is decoded.
-    """
-    with _no_warnings():
-        image = _opened(data)
-        _check_size(image, max_pixels)
-        return _luminance(_upright(image))
-
-
-_warnings_lock = threading.Lock()
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    # `catch_warnings` swaps a list that all threads share: two at once could leave it changed.
-    with _warnings_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _opened(data: bytes) -> ImageFile:
-    # The readers are called directly since `Image.open` refuses large images by its own limit,
-    # which is global, and without telling their size.
-    for signature, reader in _READERS.items():
-        if data.startswith(signature):
-            try:
-                return reader(io.BytesIO(data))
-            except Exception as error:  # Pillow names no set of errors that corrupt bytes may cause
-                raise _corrupt(error) from error
-    raise Invalid("not a PNG or JPEG image" if data else "the image file is empty")
-
-
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise Invalid(
-            f"the image is too large: {image.width}x{image.height} is"
-            f" {image.width * image.height} pixels, at most {max_pixels} are allowed"
-        )
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        image.load()
-        return ImageOps.exif_transpose(image)
-    except Exception as error:  # as in `_opened`
-        raise _corrupt(error) from error
-
-
-def _corrupt(error: Exception) -> Invalid:
-    return Invalid(f"the image is truncated or corrupt: {error}")
-
-
-def _luminance(image: Image.Image) -> Grey:
-    if image.mode.startswith("I"):
-        grey = _eight_bits(image)
-        transparent = image.info.get("transparency")
-        return grey if transparent is None else _on_contrast(grey, np.asarray(image) != transparent)
-    if not image.has_transparency_data:
-        return np.array(image.convert("L"))
-    rgba = image.convert("RGBA")
-    return _on_contrast(np.asarray(rgba.convert("L")), np.asarray(rgba.getchannel("A")) / 255)
-
-
-def _eight_bits(image: Image.Image) -> Grey:
-    return np.rint(np.asarray(image) / 257).astype(np.uint8)
-
-
-def _on_contrast(grey: Grey, opacity: NDArray[np.float64] | Mask) -> Grey:
-    """Composite `grey` on black if what is drawn is light, else on white."""
-    drawn_is_light = (grey * opacity).sum() > 127.5 * opacity.sum()
-    ground = 0 if drawn_is_light else 255
-    return np.rint(grey * opacity + ground * (1.0 - opacity)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -164,6 +69,14 @@ class ImageForm:
         if light.shape == (self.height, self.width):
             return light
         return self._placed(self._scaled(_ink(light)))
+
+    def read(self, file: bytes, *, max_pixels: int) -> Grey:
+        """Return the image in a PNG or JPEG file in this form.
+
+        Raises:
+            Invalid: as `decode` and `apply`.
+        """
+        return self.apply(decode(file, max_pixels=max_pixels))
 
     def _scaled(self, ink: Relief) -> Relief:
         scale = self.box / max(ink.shape)

@@ -13,9 +13,10 @@ from torch import nn
 from typing_extensions import TypedDict
 
 from ml.artifacts import Manifest, load_manifest, load_model
+from ml.decoding import PictureForm
 from ml.errors import Invalid
 from ml.evaluation import outputs
-from ml.images import ImageForm, decode
+from ml.images import ImageForm
 from ml.inputs import Array, PixelRange, feature_rows, in_pixel_range, pixel_rows
 from ml.signature import Classes, Features, Value
 from ml.table_inputs import TableReader
@@ -190,8 +191,10 @@ class Model:
         return sum(tensor.nbytes for tensor in self.network.state_dict().values())
 
 
-def _image(file: bytes, form: ImageForm, max_pixels: int, index: int) -> NDArray[np.uint8]:
+def _image(
+    file: bytes, form: ImageForm | PictureForm, max_pixels: int, index: int
+) -> NDArray[np.uint8]:
     try:
-        return form.apply(decode(file, max_pixels=max_pixels))
+        return form.read(file, max_pixels=max_pixels)
     except Invalid as error:
         raise error.at(index) from None

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field
 from torch import Tensor
 
+from ml.decoding import PictureForm
 from ml.images import ImageForm
 from ml.strict import Frozen
 
@@ -56,15 +57,17 @@ UNKNOWN = -1
 
 
 class Images(Frozen):
-    """Grey images, one byte a pixel, light ink on dark ground, in the form of the training data."""
+    """Images, one byte a pixel and plane, in the form of the training data: of grey ink, light on
+    dark ground; or as they came."""
 
     kind: Literal["images"] = "images"
-    form: ImageForm
+    form: ImageForm | PictureForm
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one input."""
-        return (self.form.height, self.form.width)
+        size = (self.form.height, self.form.width)
+        return (3, *size) if isinstance(self.form, PictureForm) and self.form.planes == 3 else size
 
     @property
     def width(self) -> int:

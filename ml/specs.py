@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
-from ml.datasets import DatasetSpec, SplitSpec, held_out
+from ml.datasets import DatasetSpec, SplitSpec, check_split
 from ml.datasets.uploads import UploadSpec
 from ml.losses import LossName, losses_for
 from ml.models import LinearSpec, MLPSpec, ModelSpec
@@ -130,7 +130,7 @@ class TrainingSpec(Strict):
     @classmethod
     def _split_leaves_no_part_empty(cls, split: SplitSpec, info: ValidationInfo) -> SplitSpec:
         if "dataset" in info.data:
-            held_out(info.data["dataset"].extent(), split)
+            check_split(info.data["dataset"], split)
         return split
 
     @field_validator("loss")

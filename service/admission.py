@@ -1,12 +1,33 @@
 """What this machine and its operator's limits allow of a valid spec."""
 
-import torch
+from typing import TypeVar
 
+import torch
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+
+from ml.datasets.uploads import Uploads
 from ml.errors import Invalid
 from ml.models import count_parameters
 from ml.specs import TrainingSpec
 from service.errors import Unprocessable
 from service.settings import Settings
+
+Document = TypeVar("Document", bound=BaseModel)
+
+
+def validated(kind: type[Document], document: object, uploads: Uploads) -> Document:
+    """Return a request's body, which no framework checked, since none could look at the data sets
+    that it names.
+
+    Raises:
+        RequestValidationError: something in it is wrong.
+    """
+    try:
+        return kind.model_validate(document, context={"uploads": uploads})
+    except ValidationError as error:
+        found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+        raise RequestValidationError(found, body=document) from None
 
 
 def admit(spec: TrainingSpec, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from service.background import Background
 from service.body_limit import BodyLimit
 from service.catalog import Catalog
 from service.database import Database
+from service.datasets import DatasetStore
 from service.dependencies import Parts
 from service.feeds import Feeds
 from service.jobs import JobStore
@@ -22,9 +23,12 @@ from service.predictor import Predictor
 from service.registry import ModelRegistry
 from service.retention import Retention
 from service.revision import Revision
-from service.routes import health, jobs, metrics, models, predict, v2
+from service.routes import datasets, health, jobs, metrics, models, predict, v2
 from service.settings import Settings
 from service.telemetry import Telemetry
+from service.uploading import Uploading
+
+FORM_BYTES = 64 * 1024
 
 
 class Service(FastAPI):
@@ -71,11 +75,14 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
     revision = Revision(settings.revision_file)
     registry = ModelRegistry(database, settings.models_dir, revision)
     store = JobStore(database)
+    dataset_store = DatasetStore(database, settings)
     telemetry = Telemetry()
     parts = Parts(
         settings=settings,
         database=database,
         jobs=store,
+        datasets=dataset_store,
+        uploading=Uploading(dataset_store, settings),
         registry=registry,
         predictor=Predictor(Catalog(registry, revision), settings, telemetry),
         feeds=Feeds(store),
@@ -84,10 +91,15 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         nudge=nudge,
     )
     app.state.parts = parts
-    for room in (jobs, models, predict, v2, health, metrics):
+    for room in (jobs, datasets, models, predict, v2, health, metrics):
         app.include_router(room.router)
     errors.install(app)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(
+        BodyLimit,
+        limit=settings.max_body_bytes,
+        # A form is a little more than the file in it, which is counted on its own.
+        own={"/datasets": settings.max_upload_bytes + FORM_BYTES},
+    )
     predictions = Predictions(super(Service, app).__call__, parts.predictor, settings)
     app.front = Access(predictions, telemetry)
     return app

@@ -26,6 +26,7 @@ class Background:
             directory.mkdir(parents=True, exist_ok=True)
         self._database.migrate()
         self._retention.remove_orphans()
+        self._retention.remove_unread()
         await self._scheduler.start()
         self._sweeping = asyncio.create_task(self._retention.run())
 

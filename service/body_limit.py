@@ -1,5 +1,7 @@
 """No request body is longer than the operator allows."""
 
+from collections.abc import Mapping
+
 from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -8,21 +10,24 @@ from service.errors import ClientGone, TooLarge, refusal
 
 class BodyLimit:
     """ASGI middleware: refuses a body over `limit` bytes, before reading it where it is announced.
+    Paths may have limits of their own.
 
     A body that is sent without a length is counted as it is read.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, own: Mapping[str, int]) -> None:
         self.app = app
         self.limit = limit
+        self.own = own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, its body counted, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.own.get(scope["path"], self.limit)
         try:
-            _check_announced(scope, self.limit)
+            _check_announced(scope, limit)
         except TooLarge as error:
             response = await refusal(Request(scope), error)
             response.headers["Connection"] = "close"
@@ -34,9 +39,9 @@ class BodyLimit:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self.limit:
+            if seen > limit:
                 # Not a `Problem`: FastAPI lets only its own exception through while it reads.
-                raise HTTPException(TooLarge.status, too_large(self.limit).detail)
+                raise HTTPException(TooLarge.status, too_large(limit).detail)
             return message
 
         await self.app(scope, counted, send)

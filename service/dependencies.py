@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.database import Database
+from service.datasets import DatasetStore
 from service.feeds import Feeds
 from service.jobs import JobStore
 from service.predictor import Predictor
@@ -14,6 +15,7 @@ from service.registry import ModelRegistry
 from service.retention import Retention
 from service.settings import Settings
 from service.telemetry import Telemetry
+from service.uploading import Uploading
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Parts:
     settings: Settings
     database: Database
     jobs: JobStore
+    datasets: DatasetStore
+    uploading: Uploading
     registry: ModelRegistry
     predictor: Predictor
     feeds: Feeds

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.database import Database
 from service.settings import Settings
 from service.states import ENDED
-from service.tables import EventRow, JobRow, ModelVersionRow
+from service.tables import DatasetRow, EventRow, JobRow, ModelVersionRow
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class Retention:
         self._database = database
         self._models = settings.models_dir
         self._checkpoints = settings.checkpoints_dir
+        self._incoming = settings.incoming_dir
         self._keep = timedelta(days=settings.keep_days)
 
     def forget(self, job_id: str) -> None:
@@ -41,11 +43,17 @@ class Retention:
                     select(ModelVersionRow.directory).where(ModelVersionRow.deleted_at.is_(None))
                 )
             )
-        for directory, known in ((self._checkpoints, jobs), (self._models, models)):
-            for path in directory.iterdir():
-                if path.is_dir() and path.name not in known:
-                    logger.info("removing %s, which no row speaks of", path)
-                    shutil.rmtree(path, ignore_errors=True)
+        self._remove_unknown(self._checkpoints, jobs)
+        self._remove_unknown(self._models, models)
+
+    def remove_unread(self) -> None:
+        """Delete what was being uploaded or deleted when the service ended, and the rows of data
+        sets that no row of the database speaks of. Only for a service that starts."""
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        self._incoming.mkdir(parents=True)
+        with self._database.read() as session:
+            contents = set(session.scalars(select(DatasetRow.content)))
+        self._remove_unknown(self._incoming.parent, contents | {self._incoming.name})
 
     def sweep(self) -> None:
         """Delete checkpoints and step metrics of jobs that ended too long ago."""
@@ -59,6 +67,12 @@ class Retention:
             jobs = session.scalars(ended).all()
         for job_id in jobs:
             self.forget(job_id)
+
+    def _remove_unknown(self, directory: Path, known: set[str]) -> None:
+        for path in directory.iterdir():
+            if path.is_dir() and path.name not in known:
+                logger.info("removing %s, which no row speaks of", path)
+                shutil.rmtree(path, ignore_errors=True)
 
     async def run(self) -> None:
         """Sweep now and then, for ever."""

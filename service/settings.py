@@ -8,6 +8,8 @@ import torch
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ml.datasets.uploads import UPLOADS
+
 LogFormat = Literal["text", "json"]
 MIB = 1024 * 1024
 
@@ -76,6 +78,15 @@ class Settings(BaseSettings):
     max_stream_bytes: int = Field(
         default=1024 * MIB, ge=1024, description="Of one request of newline-delimited JSON."
     )
+    max_upload_bytes: int = Field(
+        default=1024 * MIB, ge=1024, description="Of one uploaded data set."
+    )
+    ingest_mb: int = Field(
+        default=4096, ge=1024, description="Memory that reading an uploaded data set may take."
+    )
+    ingest_seconds: float = Field(
+        default=600.0, gt=0, description="The longest that reading an uploaded data set may take."
+    )
     max_rows: int = Field(default=10_000, ge=1, description="Of one prediction request.")
     max_image_pixels: int = Field(default=50_000_000, ge=1, description="Of one image sent.")
     dataset_cache_mb: int = Field(
@@ -122,6 +133,16 @@ class Settings(BaseSettings):
     def datasets_dir(self) -> Path:
         """Where data sets are kept, in torchvision's layout."""
         return self.data_dir.resolve() / "datasets"
+
+    @property
+    def uploads_dir(self) -> Path:
+        """Where uploaded data sets are kept, a directory each."""
+        return self.datasets_dir / UPLOADS
+
+    @property
+    def incoming_dir(self) -> Path:
+        """Where uploads lie until they are read."""
+        return self.uploads_dir / ".incoming"
 
     @property
     def trainer_count(self) -> int:

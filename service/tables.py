@@ -164,6 +164,31 @@ class ModelVersionRow(Table):
     """The row of a deleted version stays, so that its number is never given again."""
 
 
+class DatasetRow(Table):
+    """An uploaded data set. Its rows lie in the directory of its content, which others that are
+    equal share."""
+
+    __tablename__ = "datasets"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    """Order of arrival."""
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    name: Mapped[str] = mapped_column(String(64))
+    target: Mapped[str | None] = mapped_column(String(1000))
+    """What is learned by default."""
+    sha256: Mapped[str] = mapped_column(String(64))
+    """Of the file."""
+    content: Mapped[str] = mapped_column(String(64), index=True)
+    """SHA-256 of the file's and of how it was read; the name of the directory of its rows."""
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    """Of the file."""
+    options: Mapped[dict[str, Any]]
+    """How it was read."""
+    schema: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
 class ModelAliasRow(Table):
     """Another name for a version, which can be moved to another version."""
 

@@ -9,6 +9,7 @@ from typing import Annotated, Protocol
 
 from pydantic import Field
 
+from ml.datasets import splits
 from ml.datasets.splits import (
     Dataset,
     Extent,
@@ -34,7 +35,7 @@ __all__ = [
     "Source",
     "SplitSpec",
     "Table",
-    "held_out",
+    "check_split",
     "load",
 ]
 
@@ -59,8 +60,20 @@ class Source(Protocol):
 DatasetSpec = Annotated[SyntheticSpec | VisionSpec | UploadSpec, Field(discriminator="kind")]
 
 
-def load(spec: Source, split: SplitSpec, root: Path) -> Dataset:
-    """Load, divide and fit: return the data set that `spec` and `split` describe.
+def check_split(spec: Source, split: SplitSpec) -> None:
+    """Do nothing where the data can be divided so.
+
+    Raises:
+        Invalid: a part would be empty; or strata are asked for, and the target is no class.
+    """
+    held_out(spec.extent(), split)
+    if split.stratify and spec.signature().output.kind != "classes":
+        raise Invalid("stratify goes by classes, and the target of this data set is a value")
+
+
+def load(spec: Source, split: SplitSpec, root: Path, fold: int | None = None) -> Dataset:
+    """Load, divide and fit: return the data set that `spec` and `split` describe; or of its
+    training rows those beside one fold, to train on, and the fold, to validate on.
 
     Raises:
         DataUnavailable: no source of the data answered.
@@ -71,5 +84,7 @@ def load(spec: Source, split: SplitSpec, root: Path) -> Dataset:
         parts = divide(table, split)
     except Invalid as error:
         raise error.at("split") from None
+    if fold is not None:
+        parts = splits.fold(parts.train, split, fold)
     fitted = spec.fit(parts.train, table.vocabulary)
     return Dataset(fitted.signature, fitted.preprocessing, *parts.map(fitted.converted))

@@ -36,12 +36,21 @@ class SplitSpec(Strict):
     stratify: bool = Field(
         default=False, description="Give every split the same share of each class."
     )
+    folds: int | None = Field(
+        default=None,
+        ge=2,
+        le=100,
+        description="Cross-validate: cut the training rows into so many folds, and train once "
+        "without each and measure on it, before the model that is kept is trained on all.",
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Which rows fall into which split.")
 
     @model_validator(mode="after")
     def _leave_something_to_train_on(self) -> "SplitSpec":
         if self.validation + (self.test or 0.0) >= 1:
             raise ValueError("validation and test together must leave rows to train on")
+        if self.folds and self.validation:
+            raise ValueError("with folds, which are validated on in turn, leave validation out")
         return self
 
 
@@ -153,6 +162,8 @@ def held_out(extent: Extent, spec: SplitSpec) -> tuple[int, int]:
         raise Invalid("this data set brings its own test split; leave test out")
     if extent.own_validation and spec.validation:
         raise Invalid("this data set brings its own validation split; leave validation out")
+    if extent.own_validation and spec.folds:
+        raise Invalid("this data set brings its own validation split; leave folds out")
     own = extent.own_test or extent.own_validation
     test = spec.test if spec.test is not None else 0.0 if own else TEST_FRACTION
     sizes = []
@@ -162,8 +173,11 @@ def held_out(extent: Extent, spec: SplitSpec) -> tuple[int, int]:
             raise Invalid(
                 f"{name}: {fraction:g} of {extent.rows} rows is none; ask for more, or for 0"
             )
-    if sum(sizes) >= extent.rows:
+    left = extent.rows - sum(sizes)
+    if left <= 0:
         raise Invalid(f"of {extent.rows} rows none remain to train on")
+    if spec.folds and spec.folds > left:
+        raise Invalid(f"{spec.folds} folds are too many for {left} training rows")
     return sizes[0], sizes[1]
 
 
@@ -171,10 +185,8 @@ def divide(table: Table, spec: SplitSpec) -> Parts:
     """Return the training, validation and test rows of `table`.
 
     Raises:
-        Invalid: see `held_out`; or strata are asked for where the target is no class.
+        Invalid: see `held_out`.
     """
-    if spec.stratify and table.rows.targets.dtype != torch.int64:
-        raise Invalid("has only classes to go by, and the target is a value", ("stratify",))
     total = len(table.rows)
     extent = Extent(total, table.test is not None, table.validation is not None)
     validation_size, test_size = held_out(extent, spec)
@@ -193,10 +205,27 @@ def divide(table: Table, spec: SplitSpec) -> Parts:
     )
 
 
+def fold(train: Rows, spec: SplitSpec, number: int) -> Parts:
+    """Return the rows to train on when fold `number`, from 0 on, of `spec.folds` is left out, and
+    that fold as the validation rows."""
+    assert spec.folds is not None
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(spec.seed))
+    if spec.stratify:
+        order = order[_by_class(train.targets[order])]
+    is_left_out = torch.zeros(len(train), dtype=torch.bool)
+    is_left_out[order[number :: spec.folds]] = True
+    rest, left_out = (~is_left_out).nonzero(), is_left_out.nonzero()
+    return Parts(train.at(rest.squeeze(1)), train.at(left_out.squeeze(1)), None)
+
+
+def _by_class(classes: Tensor) -> Tensor:
+    return torch.argsort(classes, stable=True)
+
+
 def _evenly(classes: Tensor) -> Tensor:
     """Return an order of rows in which each class is spread evenly from the first to the last, so
     that any stretch of it has all of them in proportion."""
-    by_class = torch.argsort(classes, stable=True)
+    by_class = _by_class(classes)
     counts = torch.bincount(classes)
     within = torch.arange(len(classes)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
     place = (within + 0.5) / torch.repeat_interleave(counts, counts)

@@ -1,0 +1,50 @@
+"""From a file that a user sent to a data set's directory: see `ml.ingest.schema`.
+
+Nothing in it is trusted, and torch is not imported.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import is_zipfile
+
+from ml.errors import Invalid
+from ml.ingest import csv_file, image_zip, npz_file, parquet_file
+from ml.ingest.archives import refusing_broken
+from ml.ingest.options import Options
+from ml.ingest.schema import Schema
+
+__all__ = ["Options", "Schema", "ingest"]
+
+Reader = Callable[[Path, Path, Options], Schema]
+
+
+def ingest(source: Path, into: Path, options: Options) -> Schema:
+    """Read the file `source` into the empty directory `into`, and return what is there now. Its
+    first bytes tell what it is.
+
+    Raises:
+        Invalid: it cannot be read; the message says where and why, and nothing is left in `into`.
+        OSError: it cannot be written; nothing is left either.
+    """
+    try:
+        return _reader(source)(source, into, options)
+    except BaseException:
+        for path in into.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise
+
+
+def _reader(source: Path) -> Reader:
+    with source.open("rb") as file:
+        start = file.read(4)
+    if not start:
+        raise Invalid("is empty")
+    if start == b"PAR1":
+        return parquet_file.read
+    if start in (b"PK\x03\x04", b"PK\x05\x06"):
+        if not is_zipfile(source):
+            raise Invalid("is a zip file that is cut off or broken")
+        with refusing_broken():
+            return npz_file.read if npz_file.is_npz(source) else image_zip.read
+    return csv_file.read

@@ -36,7 +36,8 @@ class Numeric(Frozen):
     max: float | None
     mean: float | None
     std: float | None
-    """Of the population; null, as the three before, where all are missing."""
+    """Of the population; null, as the three before, where all are missing or their sum is too
+    large."""
 
 
 class Category(Frozen):

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
-from pydantic import Field
+from pydantic import Field, SkipValidation
 
-from service.admission import admit
+from service.admission import admit, validated
 from service.dependencies import Service
 from service.errors import Conflict, NotFound, problems
 from service.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord, Page
@@ -75,7 +75,7 @@ EXAMPLES = {
 
 @router.post("", status_code=202, responses=problems(Conflict))
 def submit(
-    request: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
+    document: Annotated[SkipValidation[JobRequest], Body(openapi_examples=EXAMPLES)],
     response: Response,
     service: Service,
     idempotency_key: IdempotencyKey = None,
@@ -85,6 +85,7 @@ def submit(
     With an `Idempotency-Key` a request can be sent again without harm: the second answers with the
     job of the first, and the header `Idempotent-Replayed: true`.
     """
+    request = validated(JobRequest, document, service.datasets)
     admit(request, service.settings)
     submitted = service.jobs.submit(request, idempotency_key)
     service.nudge()

@@ -119,7 +119,7 @@ def test_the_openapi_description_has_an_example_for_every_body(client: TestClien
         path: operation["requestBody"]["content"]["application/json"]
         for path, operations in paths.items()
         for operation in operations.values()
-        if "requestBody" in operation
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
     }
     assert set(bodies) == {
         "/jobs",

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from ml.decoding import decode
 from ml.errors import Invalid
-from ml.images import ImageForm, _patches, decode
+from ml.images import ImageForm, _patches
 
 Grey = NDArray[np.uint8]
 MAX_PIXELS = 1_000_000

@@ -1,0 +1,287 @@
+"""Columns of a table, batch by batch: brought to one type each, written, and described."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ml.errors import Invalid
+from ml.ingest.options import ColumnKind
+from ml.ingest.schema import (
+    MAX_CATEGORIES,
+    MAX_COLUMNS,
+    MAX_ROWS,
+    MAX_VALUES,
+    Boolean,
+    Categorical,
+    Category,
+    Column,
+    Numeric,
+    TableSchema,
+    Text,
+)
+
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?")
+"""Texts that stand for a missing value."""
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+"""What a column may say that is declared to be boolean."""
+MAX_NAME = 200
+MAX_CATEGORY = 1000
+"""Characters; a column with a longer text is no category."""
+MAX_SHOWN = 40
+
+TYPES: dict[ColumnKind, Any] = {
+    "numeric": pa.float64(),
+    "boolean": pa.bool_(),
+    "categorical": pa.string(),
+    "text": pa.string(),
+}
+
+
+def check_names(names: list[str]) -> None:
+    """Do nothing for usable names of columns.
+
+    Raises:
+        Invalid: there are too many, or one is empty, too long or there twice.
+    """
+    if len(names) > MAX_COLUMNS:
+        raise Invalid(f"has {len(names):,} columns; at most {MAX_COLUMNS:,} are allowed")
+    seen: dict[str, int] = {}
+    for place, name in enumerate(names, start=1):
+        if not name:
+            raise Invalid(f"column {place} has no name; give it one in the first row")
+        if len(name) > MAX_NAME:
+            raise Invalid(
+                f"the name of column {place}, {shown(name)}, has {len(name):,} characters; at most "
+                f"{MAX_NAME} are allowed"
+            )
+        if name in seen:
+            raise Invalid(f"columns {seen[name]} and {place} are both named {name!r}")
+        seen[name] = place
+
+
+def check_types(types: Mapping[str, ColumnKind], names: list[str]) -> None:
+    """Do nothing where every column whose kind is told is there.
+
+    Raises:
+        Invalid: one is not.
+    """
+    for name in types:
+        if name not in names:
+            there = ", ".join(names[:20])
+            raise Invalid(f"there is no column {name!r} to be {types[name]}; there are {there}")
+
+
+def check_size(rows: int, columns: int) -> None:
+    """Do nothing for a table that is not too large.
+
+    Raises:
+        Invalid: it is.
+    """
+    if rows > MAX_ROWS:
+        raise Invalid(f"has over {MAX_ROWS:,} rows, the most that are allowed")
+    if rows * columns > MAX_VALUES:
+        raise Invalid(f"has over {MAX_VALUES:,} values, the most that are allowed")
+
+
+def typed(values: Any, kind: ColumnKind, name: str, first_row: int) -> Any:
+    """Return `values`, texts or of a type of its own, as the kind's type.
+
+    Raises:
+        Invalid: one is not of that kind; the message names it by `name` and its row, of which
+            `first_row` is the first one's.
+    """
+    wanted = TYPES[kind]
+    if values.type == wanted:
+        found = values
+    elif pa.types.is_string(values.type):
+        found = (
+            _numbers(values, name, first_row)
+            if kind == "numeric"
+            else _truths(values, name, first_row)
+        )
+    elif kind == "boolean":
+        found = _truths(_as_texts(values), name, first_row)
+    elif kind == "numeric":
+        found = pc.cast(values, wanted, safe=False)
+    else:
+        found = _as_texts(values)
+    return _without_infinity(found, name, first_row) if kind == "numeric" else found
+
+
+def _as_texts(values: Any) -> Any:
+    """Return numbers and truths as they are written: 3 for 3.0, true for True."""
+    if pa.types.is_boolean(values.type):
+        return pc.if_else(values, "true", "false")
+    numbers = pc.cast(values, pa.float64(), safe=False).to_pylist()
+    return pa.array([None if n is None else f"{n:.17g}" for n in numbers], pa.string())
+
+
+def _numbers(texts: Any, name: str, first_row: int) -> Any:
+    _all_are(pc.match_substring_regex(texts, NUMBER), texts, name, first_row, "a number")
+    return pc.cast(pc.replace_substring_regex(texts, r"^\+", ""), pa.float64())
+
+
+def _truths(texts: Any, name: str, first_row: int) -> Any:
+    lowered = pc.utf8_lower(texts)
+    known = pa.array(list(TRUTHS))
+    is_known = pc.if_else(pc.is_null(texts), None, pc.is_in(lowered, value_set=known))
+    _all_are(is_known, texts, name, first_row, "true or false")
+    return pc.take(pa.array(list(TRUTHS.values())), pc.index_in(lowered, value_set=known))
+
+
+def _without_infinity(numbers: Any, name: str, first_row: int) -> Any:
+    """Return `numbers` with nothing for NaN."""
+    is_finite = pc.or_(pc.is_finite(numbers), pc.is_nan(numbers))
+    _all_are(is_finite, numbers, name, first_row, "a finite number")
+    return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+
+
+def _all_are(is_good: Any, values: Any, name: str, first_row: int, wanted: str) -> None:
+    if pc.all(is_good, min_count=0).as_py():
+        return
+    index = pc.index(is_good, False).as_py()
+    raise Invalid(
+        f"row {first_row + index}, column {name!r}: {shown(values[index].as_py())} is not {wanted}"
+    )
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+@dataclass
+class Tally:
+    """What was seen of a column so far."""
+
+    name: str
+    kind: ColumnKind
+    rows: int = 0
+    missing: int = 0
+    true: int = 0
+    counts: Counter[object] | None = field(default_factory=Counter)
+    """Rows by value; None once there are more than `MAX_CATEGORIES`, or one is too long."""
+    low: float = math.inf
+    high: float = -math.inf
+    mean: float = 0.0
+    squares: float = 0.0
+    """Sum of the squared distances from the mean."""
+    whole: bool = True
+
+    def add(self, values: Any) -> None:
+        """See some more."""
+        self.rows += len(values)
+        self.missing += values.null_count
+        known = values.drop_null()
+        if not len(known):
+            return
+        if self.kind == "boolean":
+            self.true += pc.sum(known).as_py()
+            return
+        self._count(known)
+        if self.kind == "numeric":
+            self._measure(known)
+
+    def _count(self, known: Any) -> None:
+        if self.counts is None:
+            return
+        if self.kind != "numeric" and pc.max(pc.utf8_length(known)).as_py() > MAX_CATEGORY:
+            self.counts = None
+            return
+        found = pc.value_counts(known)
+        if len(found) <= MAX_CATEGORIES:
+            self.counts.update({v["values"]: v["counts"] for v in found.to_pylist()})
+        if len(found) > MAX_CATEGORIES or len(self.counts) > MAX_CATEGORIES:
+            self.counts = None
+
+    def _measure(self, known: Any) -> None:
+        before, count = self.rows - self.missing - len(known), len(known)
+        mean = pc.mean(known).as_py()
+        squares = pc.variance(known).as_py() * count
+        # Chan, Golub and LeVeque 1979: the moments of two samples together.
+        distance, total = mean - self.mean, before + count
+        self.squares += squares + distance * distance * before * count / total
+        self.mean += distance * count / total
+        extremes = pc.min_max(known).as_py()
+        self.low = min(self.low, extremes["min"])
+        self.high = max(self.high, extremes["max"])
+        self.whole = self.whole and bool(pc.all(pc.equal(known, pc.floor(known))).as_py())
+
+    def column(self) -> Column:
+        """Return what the column is."""
+        if self.kind == "boolean":
+            return Boolean(name=self.name, missing=self.missing, true=self.true)
+        if self.kind == "numeric":
+            return self._numeric()
+        if self.counts is None or self.kind == "text":
+            return Text(name=self.name, missing=self.missing)
+        counts = sorted((str(value), count) for value, count in self.counts.items())
+        categories = [Category(value=value, count=count) for value, count in counts]
+        return Categorical(name=self.name, missing=self.missing, categories=categories)
+
+    def _numeric(self) -> Numeric:
+        known = self.rows - self.missing
+        variance = self.squares / known if known else math.nan
+        return Numeric(
+            name=self.name,
+            missing=self.missing,
+            distinct=None if self.counts is None else len(self.counts),
+            whole=self.whole,
+            min=self.low if known else None,
+            max=self.high if known else None,
+            # Sums of very large numbers are not finite.
+            mean=self.mean if known and math.isfinite(self.mean) else None,
+            std=math.sqrt(variance) if math.isfinite(variance) else None,
+        )
+
+
+class TableWriter:
+    """Writes a table batch by batch, and describes it."""
+
+    def __init__(self, path: Path, kinds: Mapping[str, ColumnKind], first_row: int) -> None:
+        self._tallies = [Tally(name, kind) for name, kind in kinds.items()]
+        self._next_row = self._first_row = first_row
+        types = pa.schema([(name, TYPES[kind]) for name, kind in kinds.items()])
+        self._writer = pq.ParquetWriter(path, types)
+
+    def add(self, columns: list[Any]) -> None:
+        """Write as many values of each column.
+
+        Raises:
+            Invalid: a value is not of its column's kind, or there are too many.
+        """
+        arrays = [
+            typed(values, tally.kind, tally.name, self._next_row)
+            for values, tally in zip(columns, self._tallies, strict=True)
+        ]
+        self._next_row += len(arrays[0])
+        check_size(self._next_row - self._first_row, len(arrays))
+        for values, tally in zip(arrays, self._tallies, strict=True):
+            tally.add(values)
+        self._writer.write_batch(pa.record_batch(arrays, schema=self._writer.schema))
+
+    def __enter__(self) -> "TableWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def schema(self) -> TableSchema:
+        """Return what was written.
+
+        Raises:
+            Invalid: no row was.
+        """
+        rows = self._next_row - self._first_row
+        if not rows:
+            raise Invalid("has no rows below its header")
+        return TableSchema(rows=rows, columns=[tally.column() for tally in self._tallies])

@@ -1,0 +1,245 @@
+"""CSV files: the header, what each column is, its rows."""
+
+import codecs
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+
+from ml.errors import Invalid
+from ml.ingest.columns import (
+    MISSING,
+    NUMBER,
+    TableWriter,
+    check_names,
+    check_size,
+    check_types,
+    shown,
+)
+from ml.ingest.options import ColumnKind, Options
+from ml.ingest.schema import TABLE, TableSchema
+
+MIB = 1024 * 1024
+BLOCK_BYTES = 4 * MIB
+"""Read at once; a row must be shorter."""
+HEADER_BYTES = 64 * 1024
+DELIMITERS = (",", ";", "\t", "|")
+FIRST_ROW = 2
+"""As a spreadsheet numbers it, below the header."""
+MOSTLY = 0.9
+"""A column of numbers, with at least so many of them, has mistakes in it, not categories ..."""
+FEW_ROWS = 20
+"""... unless it is as short as this."""
+WIDE = {"utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}
+
+
+def read(source: Path, into: Path, options: Options) -> TableSchema:
+    """Read the CSV file `source` into the directory `into`.
+
+    Raises:
+        Invalid: it is none that can be read; the message names row and column.
+    """
+    if options.encoding not in (None, "utf-8"):
+        source = _as_utf8(source, into / "utf8", str(options.encoding))
+    try:
+        _check_text(source)
+        table = _Table(source, options)
+        kinds = _kinds(table, options)
+        with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
+            for batch in table.batches():
+                writer.add(batch)
+        return writer.schema()
+    finally:
+        (into / "utf8").unlink(missing_ok=True)
+
+
+def _as_utf8(source: Path, copy: Path, encoding: str) -> Path:
+    try:
+        with source.open(encoding=encoding, newline="") as text, copy.open("wb") as file:
+            while part := text.read(MIB):
+                file.write(part.encode())
+    except UnicodeError as error:
+        raise Invalid(f"is not in the encoding {encoding}: {error}") from None
+    return copy
+
+
+def _check_text(source: Path) -> None:
+    """Raise `Invalid` for what is no UTF-8 text."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    row = 1
+    with source.open("rb") as file:
+        start = file.read(4)
+        for encoding, marks in WIDE.items():
+            if start.startswith(marks):
+                raise Invalid(f"looks like {encoding.upper()}; if it is, say encoding={encoding}")
+        file.seek(0)
+        while chunk := file.read(MIB):
+            if b"\0" in chunk:
+                row += chunk.count(b"\n", 0, chunk.index(b"\0"))
+                raise Invalid(
+                    f"has a NUL byte in line {row}: it is no text in UTF-8; if it is UTF-16, say "
+                    "encoding=utf-16"
+                )
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError as error:
+                raise _not_utf8(row + chunk.count(b"\n", 0, max(error.start, 0))) from None
+            row += chunk.count(b"\n")
+    try:
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise _not_utf8(row) from None
+
+
+def _not_utf8(row: int) -> Invalid:
+    return Invalid(
+        f"line {row} is not UTF-8; if the file is in another encoding, say which, such as "
+        "encoding=latin-1"
+    )
+
+
+class _Table:
+    """The file's records, every field a text or nothing."""
+
+    def __init__(self, source: Path, options: Options) -> None:
+        self._source = source
+        self._ragged: Invalid | None = None
+        self._delimiter = options.delimiter or _delimiter(source)
+        self._missing = pa.array([*MISSING, *options.missing])
+        self._names = self._header()
+        self.names = [name.strip() for name in self._names]
+        check_names(self.names)
+        check_types(options.types, self.names)
+
+    def batches(self) -> Iterator[list[Any]]:
+        """Yield some rows after the other: of each column the trimmed texts, null where one stands
+        for a missing value."""
+        wanted = pacsv.ConvertOptions(
+            column_types=dict.fromkeys(self._names, pa.string()), strings_can_be_null=False
+        )
+        rows = 0
+        for batch in self._parsed(wanted):
+            check_size(rows := rows + batch.num_rows, len(self.names))
+            yield [self._trimmed(column) for column in batch.columns]
+
+    def _trimmed(self, column: Any) -> Any:
+        texts = pc.utf8_trim_whitespace(column)
+        is_missing = pc.is_in(texts, value_set=self._missing)
+        return pc.if_else(is_missing, pa.scalar(None, pa.string()), texts)
+
+    def _header(self) -> list[str]:
+        reader = self._open(pacsv.ConvertOptions())
+        return list(reader.schema.names)
+
+    def _parsed(self, convert: Any) -> Iterator[Any]:
+        try:
+            yield from self._open(convert)
+        except pa.ArrowInvalid as error:
+            raise self._ragged or _explained(error) from None
+
+    def _open(self, convert: Any) -> Any:
+        try:
+            return pacsv.open_csv(
+                self._source,
+                pacsv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
+                pacsv.ParseOptions(
+                    delimiter=self._delimiter,
+                    newlines_in_values=True,
+                    invalid_row_handler=self._note_ragged,
+                ),
+                convert,
+            )
+        except pa.ArrowInvalid as error:
+            raise self._ragged or _explained(error) from None
+
+    def _note_ragged(self, row: Any) -> str:
+        # What is raised here would be lost.
+        self._ragged = Invalid(
+            f"row {row.number} has {row.actual_columns} fields, and the header has "
+            f"{row.expected_columns}: {shown(row.text)}"
+        )
+        return "error"
+
+
+def _explained(error: Exception) -> Invalid:
+    text = str(error)
+    if "straddling" in text:
+        return Invalid(
+            f"has a row of over {BLOCK_BYTES // MIB} MiB, the most that is allowed; or a quote "
+            "that is not closed"
+        )
+    if "Empty CSV" in text:
+        return Invalid("has no rows below its header")
+    return Invalid(f"cannot be read: {text[:300]}")
+
+
+def _delimiter(source: Path) -> str:
+    """Return the delimiter that the first line has most of, outside quotes."""
+    with source.open("rb") as file:
+        header = file.readline(HEADER_BYTES).decode("utf-8", "ignore")
+    outside = "".join(header.split('"')[::2])
+    counts = Counter(character for character in outside if character in DELIMITERS)
+    return max(DELIMITERS, key=lambda delimiter: counts[delimiter])
+
+
+@dataclass
+class _Guess:
+    """What the texts of a column could be, going by those seen so far."""
+
+    known: int = 0
+    numbers: int = 0
+    truths: int = 0
+    odd: tuple[int, str] | None = None
+    """The row and text of the first that is no number."""
+
+    def see(self, texts: Any, first_row: int) -> None:
+        known = len(texts) - texts.null_count
+        if not known:
+            return
+        self.known += known
+        is_number = pc.match_substring_regex(texts, NUMBER)
+        self.numbers += pc.sum(is_number).as_py()
+        truths = pc.is_in(pc.utf8_lower(texts), value_set=pa.array(["true", "false"]))
+        self.truths += pc.sum(truths).as_py()
+        if self.odd is None and (index := pc.index(is_number, False).as_py()) >= 0:
+            self.odd = first_row + index, texts[index].as_py()
+
+    def kind(self, name: str) -> ColumnKind:
+        """Return what the column is.
+
+        Raises:
+            Invalid: it is neither numbers nor something else.
+        """
+        if self.odd is None:
+            return "numeric"
+        if self.truths == self.known:
+            return "boolean"
+        if self.known >= FEW_ROWS and self.numbers >= MOSTLY * self.known:
+            row, text = self.odd
+            raise Invalid(
+                f"row {row}, column {name!r}: {shown(text)} is no number, as {self.numbers:,} of "
+                f"{self.known:,} are; correct it, name it in `missing`, or the column in "
+                "`categorical`"
+            )
+        return "categorical"
+
+
+def _kinds(table: _Table, options: Options) -> dict[str, ColumnKind]:
+    guesses = [_Guess() for _ in table.names]
+    row = FIRST_ROW
+    for batch in table.batches():
+        for guess, name, texts in zip(guesses, table.names, batch, strict=True):
+            if name not in options.types:
+                guess.see(texts, row)
+        row += len(batch[0])
+    if row == FIRST_ROW:
+        raise Invalid("has no rows below its header")
+    return {
+        name: options.types.get(name) or guess.kind(name)
+        for name, guess in zip(table.names, guesses, strict=True)
+    }

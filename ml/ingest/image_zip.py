@@ -1,0 +1,93 @@
+"""Zip files of images in a folder for each class."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from zipfile import ZipFile, ZipInfo
+
+from ml.decoding import Picture, decode_picture
+from ml.errors import Invalid
+from ml.ingest.archives import refusing_broken
+from ml.ingest.options import Options
+from ml.ingest.pictures import ImageWriter, Planes
+from ml.ingest.schema import ImageSchema
+
+MAX_MEMBERS = 1_000_000
+MAX_FILE_BYTES = 50 * 1024 * 1024
+MAX_PIXELS = 50_000_000
+JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
+
+
+def read(source: Path, into: Path, options: Options) -> ImageSchema:
+    """Read the zip file `source` into the directory `into`. Its images are grey if all are.
+
+    Raises:
+        Invalid: it is broken or too large, a name or a member is not what it should be, or an image
+            cannot be read; the message names it.
+    """
+    with refusing_broken(), ZipFile(source) as archive:
+        labelled = _labelled(archive)
+        pictures = _pictures(archive, labelled)
+        # Once through to know the size and the colours of all, once to write them.
+        shapes = {picture.shape for picture in pictures}
+        planes: Planes = 3 if any(len(shape) == 3 for shape in shapes) else 1
+        sizes = {shape[:2] for shape in shapes}
+        if options.image_size is None and len(sizes) > 1:
+            (h, w), (other_h, other_w) = sorted(sizes)[0], sorted(sizes)[-1]
+            raise Invalid(
+                f"has images of {len(sizes)} sizes, such as {h}x{w} and {other_h}x{other_w} "
+                "(height x width); say image_size, to which all are resized"
+            )
+        size = options.image_size or list(next(iter(sizes)))
+        classes = sorted({label for _, label in labelled})
+        with ImageWriter(into, len(labelled), size, planes, classes) as writer:
+            for picture, (_, label) in zip(_pictures(archive, labelled), labelled, strict=True):
+                writer.add(picture, label)
+        return writer.schema()
+
+
+def _pictures(archive: ZipFile, labelled: list[tuple[ZipInfo, str]]) -> Iterator[Picture]:
+    for info, _ in labelled:
+        with archive.open(info) as file:
+            # What the directory of a zip says of a size need not be true.
+            data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            raise Invalid(f"{info.filename!r} has over {MAX_FILE_BYTES:,} bytes, the most allowed")
+        try:
+            yield decode_picture(data, max_pixels=MAX_PIXELS)
+        except Invalid as error:
+            raise Invalid(f"{info.filename!r}: {error.msg}") from None
+
+
+def _labelled(archive: ZipFile) -> list[tuple[ZipInfo, str]]:
+    """Return the images, and the class of each: the folder it lies in."""
+    if len(archive.infolist()) > MAX_MEMBERS:
+        raise Invalid(f"has over {MAX_MEMBERS:,} members, the most that are allowed")
+    found: list[tuple[ZipInfo, tuple[str, ...]]] = []
+    for info in archive.infolist():
+        _check_member(info)
+        parts = PurePosixPath(info.filename).parts
+        if info.is_dir() or JUNK.intersection(parts):
+            continue
+        found.append((info, parts))
+    if not found:
+        raise Invalid("has no images in it")
+    depths = {len(parts) for _, parts in found}
+    wanted = 3 if min(depths) == 3 and len({parts[0] for _, parts in found}) == 1 else 2
+    for info, parts in found:
+        if len(parts) != wanted:
+            raise Invalid(
+                f"{info.filename!r} does not lie in the folder of a class, as cats/1.png does"
+            )
+    return [(info, parts[-2]) for info, parts in found]
+
+
+def _check_member(info: ZipInfo) -> None:
+    name = info.filename
+    parts = PurePosixPath(name).parts
+    if ".." in parts or name.startswith("/") or "\\" in name or ":" in name:
+        raise Invalid(f"has a member {name[:200]!r} that would lie outside; rename it")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise Invalid(f"has a link, {name[:200]!r}; put the file itself there")
+    if info.flag_bits & 1:
+        raise Invalid(f"is encrypted ({name[:200]!r}); send it without a password")

@@ -1,0 +1,209 @@
+"""NPZ files: arrays of one length."""
+
+import ast
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ml.errors import Invalid
+from ml.ingest.archives import refusing_broken
+from ml.ingest.columns import TableWriter, check_names, check_size, check_types
+from ml.ingest.options import ColumnKind, Options
+from ml.ingest.pictures import ImageWriter, Planes
+from ml.ingest.schema import MAX_COLUMNS, MAX_VALUES, TABLE, Schema, TableSchema
+
+BATCH_ROWS = 65_536
+FIRST_ROW = 1
+MAX_TEXT = 1000
+"""Characters of a text."""
+HEADER = {1: "<H", 2: "<I", 3: "<I"}
+"""How the length of a header is written, by the format's version: see `numpy.lib.format`."""
+MAX_HEADER = 10_000
+MAGIC = b"\x93NUMPY"
+KINDS: dict[str, ColumnKind] = {
+    "b": "boolean",
+    "i": "numeric",
+    "u": "numeric",
+    "f": "numeric",
+    "U": "categorical",
+    "S": "categorical",
+}
+"""By the letter of a numpy type's kind."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """An array of the file, of which nothing but the header was read."""
+
+    name: str
+    file: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def is_npz(source: Path) -> bool:
+    """Return whether a zip file holds arrays and nothing else."""
+    with ZipFile(source) as archive:
+        names = archive.namelist()
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def read(source: Path, into: Path, options: Options) -> Schema:
+    """Read the NPZ file `source` into the directory `into`: arrays of numbers as columns, or an
+    array of images and one of labels.
+
+    Raises:
+        Invalid: an array is broken, of another length, too large, or holds something else.
+    """
+    with refusing_broken(), ZipFile(source) as archive:
+        if len(archive.infolist()) > MAX_COLUMNS:
+            raise Invalid(f"has over {MAX_COLUMNS:,} arrays, the most that are allowed")
+        members = [_member(archive, name) for name in archive.namelist()]
+        rows = _rows(members)
+        images = [m for m in members if len(m.shape) > 2]
+        if images:
+            return _images(archive, images, members, into, options)
+        return _table(archive, members, rows, into, options)
+
+
+def _member(archive: ZipFile, file: str) -> Member:
+    """Return what an array's header tells, if the rest is as long as it says."""
+    name = file.removesuffix(".npy")
+    with archive.open(file) as stream:
+        start = stream.read(8)
+        if start[:6] != MAGIC or len(start) < 8 or start[6] not in HEADER:
+            raise Invalid(f"the array {name!r} is not in numpy's format")
+        width = HEADER[start[6]]
+        length = struct.unpack(width, stream.read(struct.calcsize(width)))[0]
+        header = stream.read(min(length, MAX_HEADER))
+    try:
+        told = ast.literal_eval(header.decode("latin-1"))
+        shape, dtype = tuple(map(int, told["shape"])), np.dtype(told["descr"])
+        fortran = bool(told["fortran_order"])
+    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
+        raise Invalid(f"the array {name!r} has a broken header") from None
+    if dtype.hasobject:
+        raise Invalid(
+            f"the array {name!r} holds Python objects, which would have to be unpickled; save it "
+            "as numbers or texts"
+        )
+    if dtype.kind not in KINDS or dtype.fields:
+        raise Invalid(f"the array {name!r} holds {dtype}; it may hold numbers, texts or truths")
+    if dtype.kind in "US" and dtype.itemsize > MAX_TEXT * (4 if dtype.kind == "U" else 1):
+        raise Invalid(f"the array {name!r} holds texts of over {MAX_TEXT:,} characters")
+    if not shape or min(shape) < 0:
+        raise Invalid(f"the array {name!r} is a single value; it must have a row for each row")
+    if prod(shape) > MAX_VALUES:
+        raise Invalid(f"the array {name!r} has over {MAX_VALUES:,} values, the most allowed")
+    head = 8 + struct.calcsize(width) + length
+    size = archive.getinfo(file).file_size
+    if size != head + prod(shape) * dtype.itemsize:
+        raise Invalid(
+            f"the array {name!r} has {size - head:,} bytes, and the shape {shape} of {dtype} has "
+            f"{prod(shape) * dtype.itemsize:,}"
+        )
+    if fortran and len(shape) > 2:
+        raise Invalid(f"the array {name!r} is in Fortran order; save it in C order")
+    return Member(name, file, shape, dtype)
+
+
+def _rows(members: list[Member]) -> int:
+    first = members[0]
+    for member in members:
+        if member.shape[0] != first.shape[0]:
+            raise Invalid(
+                f"the array {member.name!r} has {member.shape[0]:,} rows, and {first.name!r} has "
+                f"{first.shape[0]:,}"
+            )
+    if not first.shape[0]:
+        raise Invalid("has arrays without rows")
+    return first.shape[0]
+
+
+def _array(archive: ZipFile, member: Member) -> NDArray[Any]:
+    with archive.open(member.file) as stream:
+        try:
+            array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
+        except ValueError as error:
+            raise Invalid(f"the array {member.name!r} cannot be read: {error}") from None
+    return array
+
+
+def _table(
+    archive: ZipFile, members: list[Member], rows: int, into: Path, options: Options
+) -> TableSchema:
+    names = [
+        name
+        for m in members
+        for name in (
+            [m.name] if len(m.shape) == 1 else [f"{m.name}_{i}" for i in range(m.shape[1])]
+        )
+    ]
+    check_names(names)
+    check_types(options.types, names)
+    check_size(rows, len(names))
+    columns: dict[str, NDArray[Any]] = {}
+    for member in members:
+        array = _array(archive, member)
+        if array.ndim == 1:
+            columns[member.name] = array
+        else:
+            columns |= {f"{member.name}_{i}": array[:, i] for i in range(array.shape[1])}
+    kinds = {name: options.types.get(name, KINDS[columns[name].dtype.kind]) for name in names}
+    with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
+        for start in range(0, rows, BATCH_ROWS):
+            writer.add([_arrow(columns[name][start : start + BATCH_ROWS]) for name in names])
+    return writer.schema()
+
+
+def _arrow(values: NDArray[Any]) -> Any:
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    if values.dtype.kind == "f":
+        values = values.astype(np.float64)
+    return pa.array(np.ascontiguousarray(values))
+
+
+def _images(
+    archive: ZipFile, images: list[Member], members: list[Member], into: Path, options: Options
+) -> Schema:
+    labels = [member for member in members if member not in images]
+    if len(images) != 1 or len(labels) != 1 or len(labels[0].shape) != 1:
+        raise Invalid(
+            "with images there must be one array of them, (rows, height, width) or (rows, height, "
+            "width, 3), and one of labels, (rows,)"
+        )
+    member = images[0]
+    if member.dtype != np.uint8:
+        raise Invalid(f"the images {member.name!r} are {member.dtype}; they must be uint8")
+    pictures = _array(archive, member)
+    shape = pictures.shape[1:]
+    if len(shape) == 3 and 1 in (shape[0], shape[2]):
+        pictures = pictures.reshape(len(pictures), *(side for side in shape if side != 1))
+    elif len(shape) == 3 and shape[0] == 3:
+        pictures = np.moveaxis(pictures, 1, -1)
+    elif not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
+        raise Invalid(f"the images {member.name!r} have the shape {member.shape}")
+    named = [str(label) for label in _array(archive, labels[0]).tolist()]
+    planes: Planes = 3 if pictures.ndim == 4 else 1
+    size = options.image_size or list(pictures.shape[1:3])
+    with ImageWriter(
+        into, len(pictures), size, planes, sorted(set(named), key=_by_number)
+    ) as writer:
+        for picture, label in zip(pictures, named, strict=True):
+            writer.add(picture, label)
+    return writer.schema()
+
+
+def _by_number(label: str) -> tuple[float, str]:
+    try:
+        return float(label), label
+    except ValueError:
+        return float("inf"), label

@@ -1,0 +1,74 @@
+"""Parquet files."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ml.errors import Invalid
+from ml.ingest.columns import TableWriter, check_names, check_size, check_types
+from ml.ingest.options import ColumnKind, Options
+from ml.ingest.schema import TABLE, TableSchema
+
+BATCH_ROWS = 65_536
+FIRST_ROW = 1
+
+
+def read(source: Path, into: Path, options: Options) -> TableSchema:
+    """Read the Parquet file `source` into the directory `into`.
+
+    Raises:
+        Invalid: it is broken, too large, or has a column that is neither numbers, texts nor truths.
+    """
+    try:
+        # What pyarrow's own metadata may say of types is nobody's business.
+        with pq.ParquetFile(source) as file:
+            names = [name.strip() for name in file.schema_arrow.names]
+            check_names(names)
+            check_types(options.types, names)
+            check_size(file.metadata.num_rows, len(names))
+            own = [_kind(field) for field in file.schema_arrow]
+            kinds = {
+                name: options.types.get(name, kind) for name, kind in zip(names, own, strict=True)
+            }
+            missing = pa.array(options.missing, pa.string())
+            with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
+                for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                    writer.add([_plain(column, missing) for column in batch.columns])
+            return writer.schema()
+    except pa.ArrowMemoryError:
+        raise
+    except pa.ArrowException as error:
+        raise Invalid(f"is a broken Parquet file: {str(error)[:300]}") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise Invalid(f"is a broken Parquet file: {str(error)[:300]}") from None
+
+
+def _kind(field: Any) -> ColumnKind:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "numeric"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "categorical"
+    raise Invalid(
+        f"the column {field.name!r} is {field.type}; columns may be numbers, texts, or true and "
+        "false"
+    )
+
+
+def _plain(column: Any, missing: Any) -> Any:
+    """Return a column as numbers, truths, or texts, null where one stands for a missing value."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_large_string(column.type):
+        column = pc.cast(column, pa.string())
+    if pa.types.is_string(column.type):
+        is_missing = pc.is_in(column, value_set=missing)
+        return pc.if_else(is_missing, pa.scalar(None, pa.string()), column)
+    return column

@@ -1,0 +1,43 @@
+"""The first rows of an uploaded data set."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from ml.ingest.schema import IMAGES, LABELS, TABLE, ImageSchema, Schema, TableSchema
+
+
+def preview(schema: Schema, directory: Path, count: int) -> list[list[object]]:
+    """Return up to `count` rows in `directory`: values in the order of a table's columns, None
+    where there is none; or of an image its class, and the image as a `data:` URL of a PNG."""
+    if isinstance(schema, TableSchema):
+        return _rows(directory, count)
+    return _images(schema, directory, count)
+
+
+def _rows(directory: Path, count: int) -> list[list[object]]:
+    with pq.ParquetFile(directory / TABLE) as file:
+        batch = next(file.iter_batches(batch_size=count), None)
+    return [list(row.values()) for row in batch.to_pylist()] if batch else []
+
+
+def _images(schema: ImageSchema, directory: Path, count: int) -> list[list[object]]:
+    images = np.load(directory / IMAGES, mmap_mode="r")[:count]
+    labels = np.load(directory / LABELS, mmap_mode="r")[:count]
+    return [
+        [schema.classes[label].name, _png(image)]
+        for label, image in zip(labels.tolist(), images, strict=True)
+    ]
+
+
+def _png(image: NDArray[Any]) -> str:
+    file = io.BytesIO()
+    planes_last = image if image.ndim == 2 else np.moveaxis(image, 0, -1)
+    Image.fromarray(np.ascontiguousarray(planes_last)).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,139 @@
+"""Uploaded data sets."""
+
+from itertools import islice
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from torch import Tensor
+
+from ml.datasets.batches import batches
+from ml.datasets.uploads import Upload, UploadSpec
+from ml.errors import Invalid
+from ml.ingest.preview import preview
+from ml.signature import Classes, Features
+from service.admission import validated
+from service.dataset_schemas import Batch, Batches, Dataset, Preview, TensorPeek, UploadQuery
+from service.dependencies import Service
+from service.errors import Conflict, NotFound, Unavailable, problems
+from service.schemas import Page
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+BODY = {
+    "required": True,
+    "content": {
+        "application/octet-stream": BINARY,
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {"file": BINARY["schema"]},
+                "required": ["file"],
+            }
+        },
+    },
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=problems(Unavailable)
+    | {200: {"model": Dataset, "description": "It is here already."}},
+    openapi_extra={"requestBody": BODY},
+)
+async def upload(
+    request: Request,
+    response: Response,
+    query: Annotated[UploadQuery, Query()],
+    service: Service,
+) -> Dataset:
+    """Send a data set: CSV, Parquet, NPZ, or a zip of images in a folder for each class; as the
+    body itself or as a form's file. What it is, is seen in its first bytes."""
+    added = await service.uploading.take(request, query.name, query.target, query.options())
+    response.headers["Location"] = f"/datasets/{added.dataset.id}"
+    if not added.new:
+        response.status_code = 200
+    return added.dataset
+
+
+@router.get("", responses=problems(NotFound))
+def list_datasets(
+    service: Service,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    after: str | None = None,
+) -> Page[Dataset]:
+    """Data sets, the newest first."""
+    return service.datasets.page(limit, after)
+
+
+@router.get("/{dataset_id}", responses=problems(NotFound))
+def get_dataset(dataset_id: str, service: Service) -> Dataset:
+    """A data set: its columns or classes, and figures about them."""
+    return service.datasets.fetch(dataset_id)
+
+
+@router.delete("/{dataset_id}", status_code=204, responses=problems(NotFound, Conflict))
+def delete_dataset(dataset_id: str, service: Service, force: bool = False) -> None:
+    """Delete a data set; refused while a job or a model needs it, unless forced."""
+    service.datasets.delete(dataset_id, force)
+
+
+@router.get("/{dataset_id}/preview", responses=problems(NotFound))
+def get_preview(
+    dataset_id: str, service: Service, rows: Annotated[int, Query(ge=1, le=1000)] = 10
+) -> Preview:
+    """The first rows, as they were read."""
+    upload = _found(service, dataset_id)
+    columns = list(upload.columns()) or ["class", "image"]
+    return Preview(columns=columns, rows=preview(upload.schema, upload.directory, rows))
+
+
+@router.get("/{dataset_id}/batches", responses=problems(NotFound))
+def get_batches(
+    dataset_id: str,
+    service: Service,
+    target: Annotated[str | None, Query(max_length=1000)] = None,
+    batch_size: Annotated[int, Query(ge=1, le=10_000_000)] = 32,
+    shuffle: bool = False,
+    seed: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    limit: Annotated[int, Query(ge=1, le=100, description="Batches shown.")] = 3,
+    rows: Annotated[int, Query(ge=1, le=100, description="Rows shown of each.")] = 5,
+) -> Batches:
+    """What a DataLoader yields over the data set: in each batch the inputs, a category as its
+    number, and the targets."""
+    _found(service, dataset_id)
+    document = {"kind": "upload", "id": dataset_id, "target": target}
+    spec = validated(UploadSpec, document, service.datasets)
+    signature = spec.signature()
+    table = spec.load(service.settings.datasets_dir)
+    shown = islice(batches(table.rows, batch_size, shuffle, seed), limit)
+    inputs, output = signature.inputs, signature.output
+    return Batches(
+        rows=len(table.rows),
+        batches=-(-len(table.rows) // batch_size),
+        features=inputs.names if isinstance(inputs, Features) else [],
+        classes=output.names if isinstance(output, Classes) else [],
+        data=[
+            Batch(inputs=_peek(batch.inputs, rows), targets=_peek(batch.targets, rows))
+            for batch in shown
+        ],
+    )
+
+
+def _found(service: Service, dataset_id: str) -> Upload:
+    try:
+        return service.datasets.find(dataset_id)
+    except Invalid as error:
+        raise NotFound(error.msg) from None
+
+
+def _peek(tensor: Tensor, rows: int) -> TensorPeek:
+    shown = tensor.float() if tensor.is_floating_point() else tensor
+    values = shown[:rows].numpy()
+    return TensorPeek(
+        shape=list(shown.shape),
+        dtype=str(values.dtype),
+        values=np.where(np.isnan(values), np.array(None), values).tolist(),
+    )

@@ -1,0 +1,215 @@
+"""Uploads over HTTP, without a trainer."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx import Response
+
+from service.app import create_app
+from service.settings import Settings
+
+FRUIT = b"weight,ripe,colour,price\n100,true,red,1.0\n110,false,green,1.1\n120,true,,1.25\n"
+CSV = {"content-type": "text/csv"}
+
+
+def send(client: TestClient, body: bytes = FRUIT, **params: Any) -> Response:
+    return client.post("/datasets", content=body, headers=CSV, params=params)
+
+
+def sent(client: TestClient, body: bytes = FRUIT, **params: Any) -> dict[str, Any]:
+    response = send(client, body, **params)
+    assert response.status_code in (200, 201), response.text
+    dataset: dict[str, Any] = response.json()
+    return dataset
+
+
+def stored(settings: Settings) -> list[str]:
+    """What lies on the disk of uploads, whole or not."""
+    return sorted(
+        path.name
+        for path in (*settings.uploads_dir.iterdir(), *settings.incoming_dir.iterdir())
+        if path != settings.incoming_dir
+    )
+
+
+def test_a_table_is_told_by_its_columns(client: TestClient) -> None:
+    response = send(client, name="fruit", target="price")
+    assert response.status_code == 201
+    dataset = response.json()
+    assert response.headers["location"] == f"/datasets/{dataset['id']}"
+    assert dataset["id"].startswith("ds_")
+    assert (dataset["name"], dataset["target"], dataset["bytes"]) == ("fruit", "price", len(FRUIT))
+    assert dataset["sha256"] == hashlib.sha256(FRUIT).hexdigest()
+    assert (dataset["contents"]["kind"], dataset["contents"]["rows"]) == ("table", 3)
+    weight, ripe, colour, price = dataset["contents"]["columns"]
+    assert weight["mean"] == pytest.approx(110)
+    assert (ripe["kind"], ripe["true"]) == ("boolean", 2)
+    assert [c["value"] for c in colour["categories"]] == ["green", "red"]
+    assert (colour["missing"], price["max"]) == (1, 1.25)
+    assert client.get(f"/datasets/{dataset['id']}").json() == dataset
+    assert client.get("/datasets").json() == {"data": [dataset], "next": None}
+
+
+def test_a_form_names_the_file(client: TestClient) -> None:
+    response = client.post("/datasets", files={"file": ("my fruit.v2.csv", FRUIT, "text/csv")})
+    assert response.status_code == 201, response.text
+    assert response.json()["name"] == "my-fruit"
+    empty = client.post("/datasets", files={"file": ("a.csv", b"")})
+    assert (empty.status_code, "empty" in empty.json()["detail"]) == (422, True)
+    none = client.post("/datasets", data={"note": "no file"}, files={})
+    assert none.status_code == 422
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    nothing = client.post("/datasets", content=b"--x--\r\n", headers=form)
+    assert (nothing.status_code, "no file" in nothing.json()["detail"]) == (400, True)
+
+
+def test_what_is_sent_twice_is_there_once(client: TestClient, settings: Settings) -> None:
+    first, again = send(client), send(client)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json() == again.json()
+    other = sent(client, name="other")
+    assert other["id"] != first.json()["id"]
+    assert len(stored(settings)) == 1, "both share their rows"
+    sent(client, categorical="weight")
+    assert len(stored(settings)) == 2, "read otherwise it is another data set"
+    assert client.delete(f"/datasets/{other['id']}").status_code == 204
+    assert client.get(f"/datasets/{first.json()['id']}/preview").status_code == 200
+    assert client.delete(f"/datasets/{first.json()['id']}").status_code == 204
+    assert len(stored(settings)) == 1
+    assert client.get(f"/datasets/{other['id']}").status_code == 404
+
+
+def test_the_rows_are_shown(client: TestClient) -> None:
+    dataset = sent(client, target="price")
+    preview = client.get(f"/datasets/{dataset['id']}/preview", params={"rows": 2}).json()
+    assert preview == {
+        "columns": ["weight", "ripe", "colour", "price"],
+        "rows": [[100, True, "red", 1.0], [110, False, "green", 1.1]],
+    }
+    batches = client.get(f"/datasets/{dataset['id']}/batches", params={"batch_size": 2}).json()
+    assert (batches["rows"], batches["batches"]) == (3, 2)
+    assert batches["features"] == ["weight", "ripe", "colour"]
+    first, last = batches["data"]
+    assert first["inputs"] == {
+        "shape": [2, 3],
+        "dtype": "float32",
+        "values": [[100, 1, 1], [110, 0, 0]],
+    }
+    assert first["targets"]["values"] == [[1.0], [pytest.approx(1.1)]]
+    assert (last["inputs"]["shape"], last["inputs"]["values"]) == ([1, 3], [[120, 1, None]])
+    shuffled = [
+        client.get(
+            f"/datasets/{dataset['id']}/batches", params={"shuffle": True, "seed": seed}
+        ).json()
+        for seed in (1, 1, 2, 3, 4)
+    ]
+    assert shuffled[0] == shuffled[1]
+    assert any(one != shuffled[0] for one in shuffled)
+
+
+def test_a_target_can_be_named_later(client: TestClient) -> None:
+    dataset = sent(client)
+    path = f"/datasets/{dataset['id']}/batches"
+    assert client.get(path).status_code == 422
+    classes = client.get(path, params={"target": "colour"}).json()
+    assert classes["classes"] == ["green", "red"]
+    assert classes["data"][0]["targets"] == {"shape": [2], "dtype": "int64", "values": [1, 0]}
+
+
+def test_a_job_says_what_it_learns(client: TestClient) -> None:
+    dataset = sent(client, name="fruit")
+    job = client.post(
+        "/jobs", json={"dataset": {"kind": "upload", "id": dataset["id"], "target": "price"}}
+    )
+    assert job.status_code == 202, job.text
+    spec = job.json()["spec"]
+    assert (job.json()["name"], spec["loss"], spec["model"]["kind"]) == ("fruit", "mse", "linear")
+    view = spec["dataset"]["resolved"]["view"]
+    assert view["features"] == {"weight": "numeric", "ripe": "boolean", "colour": "categorical"}
+    assert (view["task"], view["rows"]) == ("regression", {"train": 3})
+    again = client.post("/jobs", json=spec)
+    assert (again.status_code, again.json()["spec"]) == (202, spec)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "loc", "message"),
+    [
+        ({"id": "ds_none"}, "id", "there is no data set 'ds_none'"),
+        ({}, "target", "is not told; name one of weight, ripe, colour, price"),
+        ({"target": "taste"}, "target", "there is no column 'taste'"),
+        ({"target": "colour", "task": "regression"}, "task", "needs a target of numbers"),
+        ({"target": "price", "features": {"size": None}}, "features", "no column 'size'"),
+        ({"target": "price", "split_by": "size"}, "split_by", "no column 'size'"),
+    ],
+)
+def test_a_job_that_cannot_be_is_refused_at_its_place(
+    client: TestClient, dataset: dict[str, Any], loc: str, message: str
+) -> None:
+    asked = {"kind": "upload", "id": sent(client)["id"]} | dataset
+    response = client.post("/jobs", json={"dataset": asked})
+    assert response.status_code == 422
+    problem = response.json()
+    assert problem["errors"][0]["loc"][:3] in (["body", "dataset", loc], ["body", "dataset"])
+    assert message in problem["detail"]
+
+
+def test_what_is_needed_is_not_deleted(client: TestClient) -> None:
+    dataset = sent(client, target="price")
+    job = client.post("/jobs", json={"dataset": {"kind": "upload", "id": dataset["id"]}}).json()
+    path = f"/datasets/{dataset['id']}"
+    refused = client.delete(path)
+    assert (refused.status_code, job["id"] in refused.json()["detail"]) == (409, True)
+    client.post(f"/jobs/{job['id']}/cancel")
+    assert client.delete(path).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "params", "message"),
+    [
+        (b"", {}, "empty"),
+        (b"a,b\n", {}, ""),
+        (b"a,b\n1,2,3\n", {}, "row 2"),
+        (b"a,a\n1,2\n", {}, "'a'"),
+        (b"a,b\n1,2\n", {"target": "c"}, "there is no column 'c'; there are a, b"),
+        (b"a,b\n1,2\n", {"encoding": "klingon"}, "encoding"),
+        (b"a,b\n1,2\n", {"image_size": "big"}, "image_size"),
+        (b"a,b\n1,2\n", {"name": "no spaces"}, "name"),
+        (b"a,b\n1,2\n", {"colour": "red"}, "colour"),
+        (b"a,b\n1,x\n", {"numeric": "b"}, "'b'"),
+    ],
+)
+def test_nothing_stays_of_what_is_refused(
+    client: TestClient, settings: Settings, body: bytes, params: dict[str, str], message: str
+) -> None:
+    response = send(client, body, **params)
+    assert response.status_code == 422, response.text
+    assert message in response.json()["detail"]
+    assert stored(settings) == []
+    assert client.get("/datasets").json()["data"] == []
+
+
+def test_an_upload_has_a_limit_of_its_own(tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path / "small", trainers=0, max_upload_bytes=100_000, max_body_bytes=2000
+    )
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        rows = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i) for i in range(5000))
+        assert send(client, rows).status_code == 201
+        assert send(client, rows * 5).status_code == 413
+        chunks = client.post("/datasets", content=iter([rows] * 5), headers=CSV)
+        assert chunks.status_code == 413
+        assert len(stored(settings)) == 1
+
+
+def test_a_service_that_starts_clears_what_was_under_way(
+    client: TestClient, settings: Settings
+) -> None:
+    kept = sent(client)
+    (settings.incoming_dir / "half" / "rows").mkdir(parents=True)
+    (settings.uploads_dir / "nobody").mkdir()
+    with TestClient(create_app(settings)) as again:
+        assert again.get(f"/datasets/{kept['id']}/preview").status_code == 200
+        assert len(stored(settings)) == 1

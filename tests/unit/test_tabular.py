@@ -1,0 +1,308 @@
+"""Tables: what is fitted on the training rows, travels with the model and takes raw values."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from ml import datasets, training
+from ml.artifacts import Manifest, load_model, save_model
+from ml.datasets import Dataset
+from ml.datasets.uploads import UPLOADS, Upload
+from ml.errors import Invalid
+from ml.evaluation import evaluate
+from ml.inference import Model
+from ml.ingest import Options, ingest
+from ml.losses import LOSSES
+from ml.signature import Classes, Features, Value
+from ml.specs import TrainingSpec
+from ml.training import Run
+
+CPU = torch.device("cpu")
+FRUIT = """weight,ripe,colour,origin,price
+100,true,red,Chile,1.0
+110,false,green,,1.1
+,true,red,Peru,1.3
+130,,yellow,Chile,1.4
+140,true,,Peru,1.5
+150,false,green,Chile,
+160,true,red,Peru,1.7
+"""
+
+
+class Shelf:
+    """Uploads, read from texts."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._uploads: dict[str, Upload] = {}
+
+    def put(self, text: str, target: str | None = None, **options: Any) -> str:
+        name = f"ds_{len(self._uploads)}"
+        source, directory = self._root / f"{name}.csv", self._root / UPLOADS / name
+        source.write_text(text)
+        directory.mkdir(parents=True)
+        schema = ingest(source, directory, Options(**options))
+        self._uploads[name] = Upload(name, "fruit", name, schema, target, directory)
+        return name
+
+    def find(self, dataset_id: str) -> Upload:
+        if dataset_id not in self._uploads:
+            raise Invalid(f"there is no data set {dataset_id!r}")
+        return self._uploads[dataset_id]
+
+    def spec(self, dataset: Mapping[str, Any], **rest: Any) -> TrainingSpec:
+        document = {"dataset": {"kind": "upload"} | dict(dataset)} | rest
+        spec = TrainingSpec.model_validate(document, context={"uploads": self})
+        # As it is read from a job's row, where nothing can be looked up.
+        assert TrainingSpec.model_validate_json(spec.model_dump_json()) == spec
+        return spec
+
+    def load(self, spec: TrainingSpec) -> Dataset:
+        return datasets.load(spec.dataset, spec.split, self._root)
+
+    def train(self, spec: TrainingSpec) -> tuple[Run, Dataset]:
+        data = self.load(spec)
+        run = Run(training.build(spec, data), data, spec, CPU)
+        for _ in training.fit(run):
+            pass
+        return run, data
+
+    def model(self, spec: TrainingSpec) -> tuple[Model, Manifest]:
+        run, data = self.train(spec)
+        directory = self._root / f"model-{len(list(self._root.iterdir()))}"
+        manifest = save_model(directory, run.model, spec, data.signature, {}, "", CPU)
+        return Model(manifest, load_model(directory, manifest)), manifest
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path)
+
+
+ALL_TRAIN = {"test": 0.0}
+
+
+def test_all_columns_but_the_target_are_learned_from(shelf: Shelf) -> None:
+    spec = shelf.spec({"id": shelf.put(FRUIT), "target": "price"})
+    assert (spec.name, spec.model.kind, spec.loss) == ("fruit", "linear", "mse")
+    data = shelf.load(spec.model_copy(update={"split": spec.split.model_copy(update=ALL_TRAIN)}))
+    assert data.signature.inputs == Features.model_validate(
+        {
+            "names": ["weight", "ripe", "colour", "origin"],
+            "encoding": {
+                "booleans": ["ripe"],
+                "categories": {"colour": ["green", "red", "yellow"], "origin": ["Chile", "Peru"]},
+                "gaps": ["weight", "ripe", "colour", "origin"],
+                "width": 2 + 3 + 2 + 4,
+            },
+        }
+    )
+    assert len(data.train) == 6, "a row without a target teaches nothing"
+    encoded = data.preprocessing(data.train.inputs)
+    assert encoded.shape == (6, 11)
+    torch.testing.assert_close(encoded[:, :2].mean(0), torch.zeros(2))
+    assert encoded[2, 0] == 0, "a gap is the mean"
+    assert encoded[1].tolist()[2:] == [1, 0, 0, 0, 0, 0, 0, 0, 1]
+
+
+def test_a_target_is_learned_in_its_own_scale_and_told_in_its_units(shelf: Shelf) -> None:
+    rows = "\n".join(f"{x},{1e6 + 1e5 * x}" for x in range(50))
+    spec = shelf.spec(
+        {"id": shelf.put(f"x,y\n{rows}"), "target": "y"},
+        optimizer={"kind": "adam", "lr": 0.1},
+        epochs=200,
+        split=ALL_TRAIN,
+    )
+    run, data = shelf.train(spec)
+    output = data.signature.output
+    assert isinstance(output, Value)
+    assert (output.offset, output.scale) == pytest.approx(
+        (3.45e6, 1e5 * math.sqrt(50**2 / 12)), 1e-3
+    )
+    figures = evaluate(run.model, data.train, data.signature, LOSSES["mse"])
+    assert figures["mae"] < 1e4
+    assert figures["mse"] == pytest.approx(figures["loss"] * output.scale**2, rel=0.01)
+    model, manifest = shelf.model(spec)
+    assert manifest.linear is not None
+    assert manifest.linear.weights["x"] == pytest.approx(1e5, rel=1e-2)
+    [value] = model.answer(model.rows([[10]])).values[0]
+    assert value == pytest.approx(2e6, rel=1e-2)
+    by_hand = manifest.linear.weights["x"] * 10 + manifest.linear.bias
+    assert value == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_a_linear_model_of_a_table_is_told_in_the_units_of_the_data(shelf: Shelf) -> None:
+    spec = shelf.spec({"id": shelf.put(FRUIT), "target": "price"}, epochs=3, split=ALL_TRAIN)
+    model, manifest = shelf.model(spec)
+    formula = manifest.linear
+    assert formula is not None
+    rows: list[dict[str, Any]] = [
+        {"weight": 120, "ripe": True, "colour": "red", "origin": "Peru"},
+        {"weight": None, "ripe": False, "colour": None, "origin": "Chile"},
+        {"weight": -5.5, "ripe": None, "colour": "blue", "origin": None},
+    ]
+    expected = []
+    for row in rows:
+        named = {
+            "weight": row["weight"],
+            "ripe": row["ripe"],
+            f"colour={row['colour']}": 1,
+            f"origin={row['origin']}": 1,
+        } | {f"{name} is missing": 1 for name, value in row.items() if value is None}
+        known = [formula.weights[k] * v for k, v in named.items() if k in formula.weights and v]
+        expected.append(sum(known) + formula.bias)
+    assert model.answer(model.rows(rows)).values[:, 0].tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_is_fitted_knows_the_training_rows_alone(shelf: Shelf) -> None:
+    text = "x,c,part,y\n1,a,train,1\n2,b,train,2\n3,a,validation,3\n1000,z,test,4\n"
+    spec = shelf.spec({"id": shelf.put(text), "target": "y", "split_by": "part"})
+    data = shelf.load(spec)
+    inputs, output = data.signature.inputs, data.signature.output
+    assert isinstance(inputs, Features)
+    assert isinstance(output, Value)
+    assert inputs.names == ["x", "c"]
+    assert inputs.encoding is not None
+    assert inputs.encoding.categories == {"c": ["a", "b"]}
+    assert (output.offset, output.scale) == (1.5, 0.5)
+    assert data.preprocessing.get_buffer("mean").tolist() == [1.5]
+    assert data.validation is not None
+    assert data.test is not None
+    assert data.test.inputs.tolist() == [[1000, -1]]
+    assert data.preprocessing(data.test.inputs)[0, 1:].tolist() == [0, 0]
+    assert data.test.targets.tolist() == [[5.0]]
+
+
+@pytest.mark.parametrize(
+    ("row", "message", "loc"),
+    [
+        ([1, True, "red"], "must be a row of 4 features .* not 3 values", (0,)),
+        ("red", "must be a row of 4 features", (0,)),
+        ({"weight": 1, "ripe": True, "colour": "red"}, r"misses 1 feature \(origin\)", (0,)),
+        (
+            {"weight": 1, "ripe": True, "colour": "red", "origin": "x", "smell": 1},
+            "unknown",
+            (0, "smell"),
+        ),
+        (["heavy", True, "red", "Peru"], "must be a number, or null", (0, 0)),
+        ({"weight": 1, "ripe": 7, "colour": "a", "origin": "b"}, "must be true or", (0, "ripe")),
+        ([1, True, ["red"], "Peru"], "must be a text", (0, 2)),
+        ([1e39, True, "red", "Peru"], "finite", (0, 0)),
+    ],
+)
+def test_a_wrong_row_is_refused(
+    shelf: Shelf, row: object, message: str, loc: tuple[object, ...]
+) -> None:
+    model, _ = shelf.model(
+        shelf.spec({"id": shelf.put(FRUIT), "target": "price"}, epochs=1, split=ALL_TRAIN)
+    )
+    with pytest.raises(Invalid, match=message) as error:
+        model.rows([row])
+    assert error.value.loc == loc
+
+
+def test_classes_are_named_by_the_target(shelf: Shelf) -> None:
+    spec = shelf.spec({"id": shelf.put(FRUIT), "target": "colour"}, epochs=1)
+    assert (spec.dataset.signature().output, spec.loss) == (
+        Classes(names=["green", "red", "yellow"]),
+        "cross_entropy",
+    )
+    numbers = "x,digit\n" + "\n".join(f"{i},{i % 11}" for i in range(40))
+    asked = {"id": shelf.put(numbers), "target": "digit"}
+    assert isinstance(shelf.spec(asked).dataset.signature().output, Value)
+    spec = shelf.spec(asked | {"task": "classification"}, split=ALL_TRAIN)
+    assert spec.dataset.signature().output == Classes(names=[str(i) for i in range(11)])
+    data = shelf.load(spec)
+    assert data.train.targets.tolist() == [i % 11 for i in range(40)]
+
+
+def test_numbers_can_be_taken_as_categories(shelf: Shelf) -> None:
+    text = "zip,y\n" + "\n".join(f"{zip_},{zip_ % 7}.5" for zip_ in [8001, 8002, 9000] * 5)
+    spec = shelf.spec(
+        {"id": shelf.put(text), "target": "y", "features": {"zip": "categorical"}},
+        split=ALL_TRAIN,
+        epochs=1,
+    )
+    model, _ = shelf.model(spec)
+    inputs = model.manifest.signature.inputs
+    assert isinstance(inputs, Features)
+    assert inputs.encoding is not None
+    assert inputs.encoding.categories == {"zip": ["8001", "8002", "9000"]}
+    assert model.rows([[8002], ["9000"], [1]]).tolist() == [[1], [2], [-1]]
+
+
+def test_a_split_can_be_stratified(shelf: Shelf) -> None:
+    rows = "\n".join(f"{i},{'rare' if i % 20 == 0 else 'common'}" for i in range(200))
+    spec = shelf.spec(
+        {"id": shelf.put(f"x,y\n{rows}"), "target": "y"},
+        split={"validation": 0.1, "test": 0.2, "stratify": True},
+    )
+    data = shelf.load(spec)
+    parts = [data.train, data.validation, data.test]
+    assert [int((p.targets == 1).sum()) for p in parts if p] == [7, 1, 2]
+    seen = sorted(x for p in parts if p for x in p.inputs[:, 0].tolist())
+    assert seen == list(range(200))
+    other = spec.model_copy(update={"split": spec.split.model_copy(update={"seed": 1})})
+    assert not torch.equal(shelf.load(other).train.inputs, data.train.inputs)
+
+
+def test_values_have_no_strata(shelf: Shelf) -> None:
+    with pytest.raises(ValidationError, match="stratify goes by classes"):
+        shelf.spec({"id": shelf.put(FRUIT), "target": "price"}, split={"stratify": True})
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "message"),
+    [
+        (FRUIT, {}, "is not told; name one of weight, ripe, colour"),
+        (FRUIT, {"target": "taste"}, "there is no column 'taste'; there are weight"),
+        ("x,y\n1,5\n2,5\n", {"target": "y"}, "'y' is 5 in every row"),
+        ("x,y\n1,a\n2,a\n", {"target": "y"}, "'y' is 'a' in every row"),
+        ("x,y\n1,true\n2,true\n", {"target": "y"}, "'y' is true in every row"),
+        ("x,y\n1,\n2,\n", {"target": "y"}, "'y' has no value in any row"),
+        (
+            "x,y\n" + "\n".join(f"{i},class{i}" for i in range(2000)),
+            {"target": "y"},
+            "has over 1,000 different texts",
+        ),
+        (
+            "x,y\n" + "\n".join(f"{i},{i}" for i in range(2000)),
+            {"target": "y", "task": "classification"},
+            "over 1,000 different values, too many for classes",
+        ),
+        (FRUIT, {"target": "colour", "task": "regression"}, "needs a target of numbers"),
+        (FRUIT, {"target": "price", "features": {"price": None}}, "'price', which is target"),
+        (FRUIT, {"target": "price", "features": {"wait": None}}, "no column 'wait'"),
+        (FRUIT, {"target": "price", "features": {}}, "name at least one column"),
+        (FRUIT, {"target": "price", "features": {"colour": "numeric"}}, "cannot be taken as num"),
+        (FRUIT, {"target": "price", "split_by": "colour"}, "says 'red'"),
+        (FRUIT, {"target": "price", "split_by": "price"}, "is the target"),
+        ("y\n1\n2\n", {"target": "y"}, "leaves no column to learn from"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(
+    shelf: Shelf, text: str, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        shelf.spec({"id": shelf.put(text)} | asked)
+
+
+def test_a_data_set_that_is_not_there_is_refused(shelf: Shelf) -> None:
+    with pytest.raises(ValidationError, match="there is no data set 'ds_7'"):
+        shelf.spec({"id": "ds_7"})
+    with pytest.raises(ValidationError, match="known to the service that has it"):
+        TrainingSpec.model_validate({"dataset": {"kind": "upload", "id": "ds_7"}})
+
+
+def test_the_same_spec_makes_the_same_weights(shelf: Shelf) -> None:
+    asked = {"id": shelf.put(FRUIT), "target": "colour"}
+    model = {"kind": "mlp", "hidden": [8]}
+    hashes = {
+        shelf.model(shelf.spec(asked, model=model, epochs=2))[1].weights_sha256 for _ in range(2)
+    }
+    assert len(hashes) == 1
