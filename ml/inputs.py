@@ -2,7 +2,8 @@
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -40,7 +41,7 @@ def feature_rows(features: Features, rows: Sequence[object]) -> Array:
 
 
 def pixel_rows(images: Images, rows: Sequence[object], pixels: PixelRange | None) -> Array:
-    """Return `rows` as an array of pixels from 0 to 255, `(rows, height, width)`: uint8 where they
+    """Return `rows` as an array of pixels from 0 to 255, `(rows, *images.shape)`: uint8 where they
     are whole numbers, else float32.
 
     A row is an image as nested lists, or flattened. With `pixels` None a row whose brightest pixel
@@ -50,20 +51,21 @@ def pixel_rows(images: Images, rows: Sequence[object], pixels: PixelRange | None
         Invalid: `rows` is empty, or a row has the wrong size, type or range; `loc` is within
             `rows`.
     """
-    height, width = images.shape
-    size = height * width
+    shape, size = images.shape, prod(images.shape)
     packed = _packed(rows, size)
-    flat = rows if packed else [_flattened(row, height, width) for row in rows]
+    flat = rows if packed else [_flattened(row, shape) for row in rows]
     if packed := packed or _packed(flat, size):
         array: Array = _stacked(packed)
     else:
-        wanted = f"{height}x{width} pixels, as {height} lists of {width} or one list of {size}"
-        array = _stack(flat, rows, size, [(height, width), (size,)], wanted)
-    return in_pixel_range(array.reshape(-1, height, width), pixels)
+        sides = "x".join(map(str, shape))
+        lists = " lists of ".join(map(str, shape))
+        wanted = f"{sides} pixels, as {lists} or one list of {size}"
+        array = _stack(flat, rows, size, [shape, (size,)], wanted)
+    return in_pixel_range(array.reshape(-1, *shape), pixels)
 
 
 def in_pixel_range(array: Array, pixels: PixelRange | None) -> Array:
-    """Return images `(rows, height, width)` with pixels from 0 to 255, given as `pixels` says.
+    """Return images `(rows, ...)` with pixels from 0 to 255, given as `pixels` says.
 
     Raises:
         Invalid: see `pixel_rows`.
@@ -87,11 +89,16 @@ def _all_exceed_1(images: Array) -> bool:
     return all(image.tobytes().translate(None, b"\0\1") for image in images)
 
 
-def _flattened(row: object, height: int, width: int) -> object:
+def _flattened(row: object, shape: tuple[int, ...]) -> object:
     """Return an image's nested lists as one; what is none is left to be complained of."""
-    if type(row) is list and len(row) == height and all(type(line) is list for line in row):
-        return list(chain.from_iterable(row)) if all(len(x) == width for x in row) else row
-    return row
+    flat = row
+    for size, inner in pairwise(shape):
+        if not (type(flat) is list and len(flat) % size == 0):
+            return row
+        if not all(type(line) is list and len(line) == inner for line in flat):
+            return row
+        flat = list(chain.from_iterable(flat))
+    return flat
 
 
 def _packed(rows: Sequence[object], size: int) -> list[bytes]:

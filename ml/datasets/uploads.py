@@ -8,10 +8,11 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field, ValidationInfo, field_validator
 
 from ml.datasets import tabular
+from ml.datasets.pictures import ImageView
 from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
 from ml.datasets.tabular import FeatureKind, TableView, Task
 from ml.errors import DataUnavailable, Invalid
-from ml.ingest.schema import MAX_COLUMNS, Column, Schema, TableSchema
+from ml.ingest.schema import MAX_COLUMNS, Column, ImageSchema, Schema, TableSchema
 from ml.signature import Signature
 from ml.strict import Strict
 
@@ -57,7 +58,7 @@ class Resolved(Strict):
 
     name: str
     content: str
-    view: TableView
+    view: Annotated[TableView | ImageView, Field(discriminator="kind")]
 
 
 class UploadSpec(Strict):
@@ -103,8 +104,12 @@ class UploadSpec(Strict):
     @field_validator("target")
     @classmethod
     def _target_is_a_column(cls, target: str | None, info: ValidationInfo) -> str | None:
-        if (upload := _upload(info)) is None or not upload.columns():
+        if (upload := _upload(info)) is None:
             return target
+        if isinstance(upload.schema, ImageSchema):
+            if target is not None:
+                raise Invalid("is for tables; images are learned to be told by their folders")
+            return None
         target = target or upload.target
         if target is None:
             raise Invalid(f"is not told; name one of {_listed(upload.columns())}")
@@ -155,8 +160,9 @@ class UploadSpec(Strict):
             return given
         if given is not None and given.content != upload.content:
             raise Invalid("is of other content than the data set has; leave it out")
-        if not isinstance(upload.schema, TableSchema):
-            raise Invalid("images cannot be learned from yet")
+        if isinstance(upload.schema, ImageSchema):
+            images = ImageView.of(upload.schema)
+            return Resolved(name=upload.name, content=upload.content, view=images)
         try:
             view = tabular.view(
                 upload.schema,
@@ -205,6 +211,8 @@ def _upload(info: ValidationInfo) -> Upload | None:
 
 def _column(upload: Upload, name: str) -> Column:
     columns = upload.columns()
+    if not columns:
+        raise Invalid("images have no columns")
     if name not in columns:
         raise Invalid(f"there is no column {name!r}; there are {_listed(columns)}")
     return columns[name]

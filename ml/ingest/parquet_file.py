@@ -40,7 +40,7 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
             return writer.schema()
     except pa.ArrowMemoryError:
         raise
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise Invalid(f"is a broken Parquet file: {str(error)[:300]}") from None
     except OSError as error:
         if error.errno is not None:
