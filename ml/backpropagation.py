@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ml.dropout import Dropout, kept
 from ml.losses import LossName
-from ml.preprocessing import Standardize
+from ml.preprocessing import Encode, Standardize
 
 aten = torch.ops.aten
 Slope = Callable[[Tensor, Tensor, Tensor], Any]
@@ -169,6 +169,21 @@ class Standardized(Link):
         return gradient
 
 
+class Encoded(Link):
+    """The encoding of a table's rows before the network."""
+
+    def __init__(self, layer: Encode) -> None:
+        self._layer = layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs."""
+        return self._layer.forward(inputs)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Nobody asks for the gradient of the data."""
+        return gradient
+
+
 class Flattened(Link):
     """Each image as one row."""
 
@@ -220,6 +235,8 @@ def chain(model: nn.Module, batch_size: int) -> Chain | None:
             links.append(Drop(layer))
         elif isinstance(layer, Standardize):
             links.append(Standardized(layer))
+        elif isinstance(layer, Encode):
+            links.append(Encoded(layer))
         elif isinstance(layer, nn.Flatten):
             links.append(Flattened())
         elif not isinstance(layer, nn.Identity):

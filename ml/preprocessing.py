@@ -80,6 +80,7 @@ class Encode(nn.Module):
         ]
         self.register_buffer("mean", mean.to(torch.float32))
         self.register_buffer("std", std.to(torch.float32))
+        self._width = encoding.width
         # Where each output column comes from. Told by the signature, so not saved again.
         for name, indices in {
             "_numbers": numbers,
@@ -113,6 +114,8 @@ class Encode(nn.Module):
         numbers = raw.index_select(1, self.get_buffer("_numbers"))
         numbers = (numbers - self.mean) / self.std
         numbers = torch.where(numbers.isnan(), 0.0, numbers)
+        if numbers.shape[1] == self._width:
+            return numbers
         values = raw.index_select(1, self.get_buffer("_features")) == self.get_buffer("_values")
         gaps = raw.index_select(1, self.get_buffer("_gaps")).isnan()
         return torch.cat([numbers, values.to(raw.dtype), gaps.to(raw.dtype)], dim=1)

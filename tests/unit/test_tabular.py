@@ -1,7 +1,6 @@
 """Tables: what is fitted on the training rows, travels with the model and takes raw values."""
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +8,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ml import datasets, training
-from ml.artifacts import Manifest, load_model, save_model
-from ml.datasets import Dataset
-from ml.datasets.uploads import UPLOADS, Upload
 from ml.errors import Invalid
 from ml.evaluation import evaluate
-from ml.inference import Model
-from ml.ingest import Options, ingest
 from ml.losses import LOSSES
 from ml.signature import Classes, Features, Value
 from ml.specs import TrainingSpec
-from ml.training import Run
+from tests.unit.shelf import Shelf
 
-CPU = torch.device("cpu")
 FRUIT = """weight,ripe,colour,origin,price
 100,true,red,Chile,1.0
 110,false,green,,1.1
@@ -32,51 +24,6 @@ FRUIT = """weight,ripe,colour,origin,price
 150,false,green,Chile,
 160,true,red,Peru,1.7
 """
-
-
-class Shelf:
-    """Uploads, read from texts."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._uploads: dict[str, Upload] = {}
-
-    def put(self, text: str, target: str | None = None, **options: Any) -> str:
-        name = f"ds_{len(self._uploads)}"
-        source, directory = self._root / f"{name}.csv", self._root / UPLOADS / name
-        source.write_text(text)
-        directory.mkdir(parents=True)
-        schema = ingest(source, directory, Options(**options))
-        self._uploads[name] = Upload(name, "fruit", name, schema, target, directory)
-        return name
-
-    def find(self, dataset_id: str) -> Upload:
-        if dataset_id not in self._uploads:
-            raise Invalid(f"there is no data set {dataset_id!r}")
-        return self._uploads[dataset_id]
-
-    def spec(self, dataset: Mapping[str, Any], **rest: Any) -> TrainingSpec:
-        document = {"dataset": {"kind": "upload"} | dict(dataset)} | rest
-        spec = TrainingSpec.model_validate(document, context={"uploads": self})
-        # As it is read from a job's row, where nothing can be looked up.
-        assert TrainingSpec.model_validate_json(spec.model_dump_json()) == spec
-        return spec
-
-    def load(self, spec: TrainingSpec) -> Dataset:
-        return datasets.load(spec.dataset, spec.split, self._root)
-
-    def train(self, spec: TrainingSpec) -> tuple[Run, Dataset]:
-        data = self.load(spec)
-        run = Run(training.build(spec, data), data, spec, CPU)
-        for _ in training.fit(run):
-            pass
-        return run, data
-
-    def model(self, spec: TrainingSpec) -> tuple[Model, Manifest]:
-        run, data = self.train(spec)
-        directory = self._root / f"model-{len(list(self._root.iterdir()))}"
-        manifest = save_model(directory, run.model, spec, data.signature, {}, "", CPU)
-        return Model(manifest, load_model(directory, manifest)), manifest
 
 
 @pytest.fixture
