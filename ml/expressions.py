@@ -5,10 +5,7 @@ mean anything, and they mean torch operations, so a gradient flows through every
 """
 
 import ast
-import keyword
 import math
-import unicodedata
-import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -17,14 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ml import syntax
 from ml.errors import Invalid
+from ml.syntax import Language, Source, as_float, listed
 
-MAX_LENGTH = 1000
-MAX_DEPTH = 50
-MAX_NODES = 500
-MAX_NAME = 64
-MAX_SHOWN = 60
-"""Characters of the user's text, and names of a list, that a message repeats."""
+FORMULA = Language(noun="formula", example="3*x + 2")
 
 Operation = Callable[..., Tensor]
 
@@ -105,12 +99,10 @@ class Expression:
         """
         for name in variables:
             check_name(name)
-        tree = _syntax(source)
-        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.expr)]
-        if len(nodes) > MAX_NODES:
-            raise Invalid(f"the formula has {len(nodes)} parts; at most {MAX_NODES} are allowed")
-        names = {node.id for node in nodes if isinstance(node, ast.Name)}
-        term = _Reader(source, frozenset(variables)).term(tree, depth=1)
+        text = Source(source, FORMULA)
+        tree = text.expression()
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        term = _Reader(text, frozenset(variables)).term(tree, depth=1)
         return cls(source, frozenset(names.intersection(variables)), term)
 
     def evaluate(self, values: Mapping[str, Tensor]) -> Tensor:
@@ -140,20 +132,7 @@ def check_name(name: str) -> None:
     Raises:
         Invalid: it is no identifier, a keyword, a function's name, or too long.
     """
-    shown = repr(name[:MAX_NAME])
-    if len(name) > MAX_NAME:
-        raise Invalid(f"the name {shown}... is over {MAX_NAME} characters long")
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise Invalid(
-            f"{shown} cannot be used as a name; use letters, digits and _, not a digit first, "
-            "and no word of Python's such as 'lambda'"
-        )
-    if name in FUNCTIONS:
-        raise Invalid(f"{shown} is a function; name the variable otherwise")
-    # Python's parser normalizes names: a formula could never say this one.
-    normal = unicodedata.normalize("NFKC", name)
-    if name != normal:
-        raise Invalid(f"{shown} cannot be used as a name; write it {normal!r}")
+    syntax.check_name(name, FUNCTIONS)
 
 
 @dataclass(frozen=True)
@@ -189,12 +168,12 @@ _Term = _Number | _Variable | _Applied
 class _Reader:
     """From Python's syntax tree to terms; what is not of the language is refused."""
 
-    source: str
+    source: Source
     variables: frozenset[str]
 
     def term(self, node: ast.expr, depth: int) -> _Term:
-        if depth > MAX_DEPTH:
-            raise _too_deep()
+        if depth > FORMULA.max_depth:
+            raise self.source.too_deep()
         match node:
             case ast.BinOp(left, op, right) if type(op) in BINARY:
                 # Python nests a long sum to the left; to its author it is not nested at all.
@@ -211,11 +190,11 @@ class _Reader:
                 return self._named(node, name)
             # A bool is an int to Python, but no number to the author of a formula.
             case ast.Constant(int() | float() as number) if not isinstance(number, bool):
-                return self._number(node, _float(number))
-        raise self._refusal(
+                return self._number(node, as_float(number))
+        raise self.source.refusal(
             node,
-            f"{self._text(node)} is not allowed; a formula has numbers, names, parentheses, "
-            f"functions and {' '.join(symbol for symbol, _ in BINARY.values())}",
+            f"{self.source.quoted(node)} is not allowed; a formula has numbers, names, "
+            f"parentheses, functions and {' '.join(symbol for symbol, _ in BINARY.values())}",
         )
 
     def _applied(self, node: ast.expr, operation: Operation, terms: list[_Term]) -> _Term:
@@ -226,11 +205,13 @@ class _Reader:
 
     def _function(self, node: ast.expr, name: str, given: int) -> Function:
         if name not in FUNCTIONS:
-            raise self._refusal(node, f"unknown function {name!r}; known: {_listed(FUNCTIONS)}")
+            raise self.source.refusal(
+                node, f"unknown function {name!r}; known: {listed(FUNCTIONS)}"
+            )
         arity = FUNCTIONS[name].arity
         if given != arity:
             arguments = "argument" if arity == 1 else "arguments"
-            raise self._refusal(node, f"{name} takes {arity} {arguments}, not {given}")
+            raise self.source.refusal(node, f"{name} takes {arity} {arguments}, not {given}")
         return FUNCTIONS[name]
 
     def _named(self, node: ast.expr, name: str) -> _Term:
@@ -239,71 +220,16 @@ class _Reader:
         if name in CONSTANTS:
             return _Number(CONSTANTS[name])
         if name in FUNCTIONS:
-            raise self._refusal(node, f"{name!r} is a function; write {name}(...)")
-        known = _listed({*self.variables, *CONSTANTS})
-        raise self._refusal(node, f"unknown name {name!r}; known: {known}")
+            raise self.source.refusal(node, f"{name!r} is a function; write {name}(...)")
+        known = listed({*self.variables, *CONSTANTS})
+        raise self.source.refusal(node, f"unknown name {name!r}; known: {known}")
 
     def _number(self, node: ast.expr, value: float) -> _Number:
         if not math.isfinite(value):
-            raise self._refusal(node, f"{self._text(node)} is {value}, not a finite number")
+            raise self.source.refusal(
+                node, f"{self.source.quoted(node)} is {value}, not a finite number"
+            )
         return _Number(value)
-
-    def _refusal(self, node: ast.expr, msg: str) -> Invalid:
-        before = self._line()[: node.col_offset].decode()
-        return Invalid(f"column {_indent(self.source) + len(before) + 1}: {msg}")
-
-    def _text(self, node: ast.expr) -> str:
-        text = self._line()[node.col_offset : node.end_col_offset].decode()
-        return repr(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")
-
-    def _line(self) -> bytes:
-        """Return what was parsed, in the UTF-8 whose bytes Python counts columns in."""
-        return self.source.strip().encode()
-
-
-def _syntax(source: str) -> ast.expr:
-    """Return the tree of `source`, of which nothing is known but that Python could read it."""
-    if len(source) > MAX_LENGTH:
-        raise Invalid(f"the formula has {len(source)} characters; at most {MAX_LENGTH} are allowed")
-    line = source.strip()
-    if not line:
-        raise Invalid("the formula is empty; write for example 3*x + 2")
-    if "\n" in line or "\r" in line:
-        raise Invalid("the formula has a line break; write it on one line")
-    try:
-        with warnings.catch_warnings():
-            # Python remarks on some wrong formulas, such as "1if x else 2", before we refuse them.
-            warnings.simplefilter("ignore")
-            return ast.parse(line, mode="eval").body
-    except SyntaxError as error:
-        if error.msg.startswith("too many nested"):
-            raise _too_deep() from None
-        where = f"column {_indent(source) + error.offset}: " if error.offset else ""
-        raise Invalid(f"{where}the formula has a syntax error: {error.msg}") from None
-    except (RecursionError, MemoryError):
-        raise _too_deep() from None
-    except ValueError as error:
-        raise Invalid(f"the formula cannot be read: {error}") from None
-
-
-def _too_deep() -> Invalid:
-    return Invalid(f"the formula is nested more than {MAX_DEPTH} deep")
-
-
-def _indent(source: str) -> int:
-    return len(source) - len(source.lstrip())
-
-
-def _float(number: float) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return math.inf
-
-
-def _listed(names: Iterable[str]) -> str:
-    first, rest = sorted(names)[:MAX_SHOWN], sorted(names)[MAX_SHOWN:]
-    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
 
 
 def _in_dtype_of(values: Iterable[Tensor], result: Tensor) -> Tensor:

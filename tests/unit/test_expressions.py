@@ -14,16 +14,15 @@ from ml.errors import Invalid
 from ml.expressions import (
     BINARY,
     CONSTANTS,
+    FORMULA,
     FUNCTIONS,
-    MAX_DEPTH,
-    MAX_LENGTH,
-    MAX_NAME,
-    MAX_NODES,
     UNARY,
     Expression,
     check_name,
 )
+from ml.syntax import MAX_NAME
 
+MAX_LENGTH, MAX_DEPTH, MAX_NODES = FORMULA.max_length, FORMULA.max_depth, FORMULA.max_nodes
 IN_PYTHON: dict[str, Callable[..., float]] = {
     **{name: getattr(math, name) for name in FUNCTIONS if hasattr(math, name)},
     "abs": abs,
@@ -320,7 +319,7 @@ def test_a_formula_too_deep_for_pythons_parser_is_refused(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("ml.expressions.ast.parse", fail)
+    monkeypatch.setattr("ml.syntax.ast.parse", fail)
     assert "nested more than 50 deep" in refusal("x", "x")
 
 

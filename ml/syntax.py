@@ -1,0 +1,158 @@
+"""One line of text, read by Python's own parser and never run: where our small languages begin."""
+
+import ast
+import keyword
+import math
+import unicodedata
+import warnings
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from threading import Lock
+
+from ml.errors import Invalid
+
+MAX_NAME = 64
+MAX_SHOWN = 60
+"""Characters of the user's text, and names of a list, that a message repeats."""
+
+_FILTERS = Lock()
+"""Whose holder may change Python's filters of warnings, which all threads share."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """What a text of a language is called, what one looks like, and how large it may be."""
+
+    noun: str
+    example: str
+    max_length: int = 1000
+    max_depth: int = 50
+    max_nodes: int = 500
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text of a language, and the places in it."""
+
+    text: str
+    language: Language
+
+    def expression(self) -> ast.expr:
+        """Return the tree of the text, an expression.
+
+        Raises:
+            Invalid: it is empty, too long, of several lines, no expression, or has too many parts.
+        """
+        tree = self._parsed("eval")
+        assert isinstance(tree, ast.Expression)
+        return tree.body
+
+    def statement(self) -> ast.stmt:
+        """Return the tree of the text, a statement.
+
+        Raises:
+            Invalid: it is empty, too long, of several lines, not one statement, or has too many
+                parts.
+        """
+        tree = self._parsed("exec")
+        assert isinstance(tree, ast.Module)
+        if len(tree.body) != 1:
+            raise Invalid(f"{self._noun} must be one; it is {len(tree.body)}")
+        return tree.body[0]
+
+    def refusal(self, node: ast.expr | ast.stmt, msg: str) -> Invalid:
+        """Return the complaint `msg` about `node`, with its column."""
+        before = self._line()[: node.col_offset].decode()
+        return Invalid(f"column {self._indent() + len(before) + 1}: {msg}")
+
+    def too_deep(self) -> Invalid:
+        """Return the complaint that it is nested too deep."""
+        return Invalid(f"{self._noun} is nested more than {self.language.max_depth} deep")
+
+    def part(self, node: ast.expr | ast.stmt) -> str:
+        """Return the text of `node`; of a long one, its beginning."""
+        text = self._line()[node.col_offset : node.end_col_offset].decode()
+        return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+    def quoted(self, node: ast.expr | ast.stmt) -> str:
+        """Return the text of `node` in quotes."""
+        return repr(self.part(node))
+
+    @property
+    def _noun(self) -> str:
+        return f"the {self.language.noun}"
+
+    def _line(self) -> bytes:
+        """Return what was parsed, in the UTF-8 whose bytes Python counts columns in."""
+        return self.text.strip().encode()
+
+    def _indent(self) -> int:
+        return len(self.text) - len(self.text.lstrip())
+
+    def _parsed(self, mode: str) -> ast.AST:
+        """Return the tree, of which nothing is known but that Python could read it."""
+        limits = self.language
+        if len(self.text) > limits.max_length:
+            raise Invalid(
+                f"{self._noun} has {len(self.text)} characters; at most {limits.max_length} are "
+                "allowed"
+            )
+        line = self.text.strip()
+        if not line:
+            raise Invalid(f"{self._noun} is empty; write for example {limits.example}")
+        if "\n" in line or "\r" in line:
+            raise Invalid(f"{self._noun} has a line break; write it on one line")
+        try:
+            with _FILTERS, warnings.catch_warnings():
+                # Python remarks on some wrong texts, such as "1if x else 2", before we refuse them.
+                warnings.simplefilter("ignore")
+                tree = ast.parse(line, mode=mode)
+        except SyntaxError as error:
+            if error.msg.startswith("too many nested"):
+                raise self.too_deep() from None
+            where = f"column {self._indent() + error.offset}: " if error.offset else ""
+            raise Invalid(f"{where}{self._noun} has a syntax error: {error.msg}") from None
+        except (RecursionError, MemoryError):
+            raise self.too_deep() from None
+        except ValueError as error:
+            raise Invalid(f"{self._noun} cannot be read: {error}") from None
+        nodes = sum(isinstance(node, ast.expr) for node in ast.walk(tree))
+        if nodes > limits.max_nodes:
+            raise Invalid(f"{self._noun} has {nodes} parts; at most {limits.max_nodes} are allowed")
+        return tree
+
+
+def check_name(name: str, functions: Collection[str]) -> None:
+    """Do nothing for a name that a variable can have beside `functions`.
+
+    Raises:
+        Invalid: it is no identifier, a keyword, a function's name, or too long.
+    """
+    shown = repr(name[:MAX_NAME])
+    if len(name) > MAX_NAME:
+        raise Invalid(f"the name {shown}... is over {MAX_NAME} characters long")
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise Invalid(
+            f"{shown} cannot be used as a name; use letters, digits and _, not a digit first, "
+            "and no word of Python's such as 'lambda'"
+        )
+    if name in functions:
+        raise Invalid(f"{shown} is a function; name the variable otherwise")
+    # Python's parser normalizes names: a text could never say this one.
+    normal = unicodedata.normalize("NFKC", name)
+    if name != normal:
+        raise Invalid(f"{shown} cannot be used as a name; write it {normal!r}")
+
+
+def as_float(number: float) -> float:
+    """Return `number` as a float; a whole one beyond all floats is infinite."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return `names` in order; of many, the first."""
+    first, rest = sorted(names)[:MAX_SHOWN], sorted(names)[MAX_SHOWN:]
+    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
