@@ -1,0 +1,11 @@
+"""The language of tensors: PyTorch's first lessons, computed and differentiated, and nothing else.
+
+`[[1, 2], [3, 4]] @ x.T`, `x.view(2, -1)[:, 1:].sum()`, `y = x**2`: names, numbers, lists, indices
+and the operations in the tables of `ml.tensors.operations`. Sizes are known before memory is taken
+for them, and what all expressions of a request cost together has an end.
+"""
+
+from ml.tensors.gradients import Graph, GraphEdge, GraphNode
+from ml.tensors.programs import MAX_EXPRESSIONS, Result, run
+
+__all__ = ["MAX_EXPRESSIONS", "Graph", "GraphEdge", "GraphNode", "Result", "run"]
