@@ -16,6 +16,7 @@ from service.catalog import Catalog
 from service.database import Database
 from service.datasets import DatasetStore
 from service.dependencies import Parts
+from service.expressions import Expressions
 from service.feeds import Feeds
 from service.jobs import JobStore
 from service.predictions import Predictions
@@ -23,7 +24,7 @@ from service.predictor import Predictor
 from service.registry import ModelRegistry
 from service.retention import Retention
 from service.revision import Revision
-from service.routes import datasets, health, jobs, metrics, models, predict, v2
+from service.routes import datasets, expressions, health, jobs, metrics, models, predict, v2
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.uploading import Uploading
@@ -87,11 +88,12 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         predictor=Predictor(Catalog(registry, revision), settings, telemetry),
         feeds=Feeds(store),
         retention=Retention(database, settings),
+        expressions=Expressions(),
         telemetry=telemetry,
         nudge=nudge,
     )
     app.state.parts = parts
-    for room in (jobs, datasets, models, predict, v2, health, metrics):
+    for room in (jobs, datasets, models, predict, v2, expressions, health, metrics):
         app.include_router(room.router)
     errors.install(app)
     app.add_middleware(
@@ -115,4 +117,5 @@ async def _web_lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         parts.feeds.close()
         parts.predictor.close()
+        parts.expressions.close()
         parts.database.close()

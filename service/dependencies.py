@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from service.database import Database
 from service.datasets import DatasetStore
+from service.expressions import Expressions
 from service.feeds import Feeds
 from service.jobs import JobStore
 from service.predictor import Predictor
@@ -31,6 +32,7 @@ class Parts:
     predictor: Predictor
     feeds: Feeds
     retention: Retention
+    expressions: Expressions
     telemetry: Telemetry
     nudge: Callable[[], None]
     """Tells the scheduler that a job may be waiting."""

@@ -124,6 +124,7 @@ def test_the_openapi_description_has_an_example_for_every_body(client: TestClien
     assert set(bodies) == {
         "/jobs",
         "/predict",
+        "/expressions",
         "/models/{name}/aliases/{alias}",
         "/v2/models/{name}/infer",
         "/v2/models/{name}/versions/{version}/infer",
