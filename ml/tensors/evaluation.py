@@ -1,6 +1,7 @@
 """One statement of the language, walked and computed; what is not of the language is refused."""
 
 import ast
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -14,7 +15,8 @@ from ml.expressions import CONSTANTS
 from ml.syntax import Language, Source, listed
 from ml.tensors import shapes
 from ml.tensors.arguments import bind
-from ml.tensors.gradients import STEP, Tape
+from ml.tensors.budget import STEP, Budget
+from ml.tensors.gradients import Tape
 from ml.tensors.indexing import Index, Item, index
 from ml.tensors.operations import (
     BINARY,
@@ -34,33 +36,18 @@ T = TypeVar("T")
 
 EXPRESSION = Language(noun="expression", example="x**2 + 1", max_nodes=300)
 TORCH = "torch"
-MAX_WORK = 30_000_000
-"""Elements that all expressions of a request may read and write together; some count more."""
-
 SENTENCES = {
-    "ZeroDivisionError": "whole numbers cannot be divided by 0; use .float()",
-    "Integers to negative integer powers are not allowed.": (
+    r"ZeroDivisionError": "whole numbers cannot be divided by 0; use .float()",
+    r"Integers to negative integer powers are not allowed": (
         "whole numbers have no negative powers; use .float()"
     ),
+    r"\"bitwise_\w+\" not implemented for": "it combines booleans, as in (x > 0) & (x < 1)",
+    r"not implemented for 'Bool'": "it does not work on booleans; use .float()",
+    r"[Ss]ubtraction, .* bool": "booleans cannot be subtracted; use ~ or .float()",
+    r"Negation, .* bool": "booleans have no negative; use ~ or .float()",
+    r"expects 'from' to be less than 'to'": "the first number must be smaller than the second",
 }
 """What to say instead of what PyTorch says."""
-
-
-class Budget:
-    """How much work is left to a request."""
-
-    def __init__(self) -> None:
-        self._left = MAX_WORK
-
-    def spend(self, work: int) -> None:
-        """Take `work` from what is left.
-
-        Raises:
-            Invalid: it is not there.
-        """
-        if work > self._left:
-            raise Invalid("this is too much to compute; use smaller tensors or fewer operations")
-        self._left -= work
 
 
 @dataclass(frozen=True)
@@ -130,8 +117,7 @@ class Evaluator:
         except Invalid as error:
             reason = error.msg
         except (RuntimeError, TypeError, ValueError, IndexError, OverflowError) as error:
-            said = str(error).partition("\n")[0]
-            reason = SENTENCES.get(said, f"PyTorch cannot compute it: {said}")
+            reason = _sentence(str(error).partition("\n")[0])
         raise self.source.refusal(node, f"in {self.source.quoted(node)}: {reason}")
 
     def _operated(self, node: ast.expr, operator: Operator, operands: list[Value]) -> Value:
@@ -284,6 +270,12 @@ def names_used(tree: ast.AST) -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
+
+
+def _sentence(said: str) -> str:
+    """Return PyTorch's complaint in our words, if there are any."""
+    found = (ours for theirs, ours in SENTENCES.items() if re.search(theirs, said))
+    return next(found, f"PyTorch cannot compute it: {said}")
 
 
 def _hint(node: ast.expr) -> str:

@@ -9,11 +9,7 @@ from torch import Tensor
 from torch.autograd.graph import Node, get_gradient_edge
 
 from ml.strict import Frozen
-
-BACKWARD = 3
-"""How often an operation's work is done again to differentiate it, at most."""
-STEP = 1000
-"""What any operation costs, however small, in the work of an element."""
+from ml.tensors.budget import BACKWARD, STEP
 
 
 class GraphNode(Frozen):

@@ -215,10 +215,10 @@ FUNCTIONS: dict[str, Operation] = {
     ),
     "all": _reducing(torch.all, rules.reduced, DIMS),
     "any": _reducing(torch.any, rules.reduced, DIMS),
-    "norm": Operation(torch.linalg.vector_norm, (INPUT,), rules.reduced),
+    "norm": Operation(torch.linalg.vector_norm, (INPUT,), rules.mean),
     "cumsum": Operation(torch.cumsum, (INPUT, DIM), rules.along),
-    "softmax": Operation(torch.softmax, (INPUT, DIM), rules.along),
-    "log_softmax": Operation(torch.log_softmax, (INPUT, DIM), rules.along),
+    "softmax": Operation(torch.softmax, (INPUT, DIM), rules.normalized),
+    "log_softmax": Operation(torch.log_softmax, (INPUT, DIM), rules.normalized),
     "where": Operation(torch.where, (Parameter("condition", as_tensor), LEFT, RIGHT), rules.chosen),
     "clamp": Operation(
         torch.clamp,

@@ -11,6 +11,7 @@ from torch import Tensor
 from ml.errors import Invalid
 from ml.strict import Frozen
 from ml.syntax import Source
+from ml.tensors.budget import WRITING
 from ml.tensors.evaluation import EXPRESSION, Evaluator, Scope, check_name, names_used
 from ml.tensors.gradients import Graph, Tape
 from ml.tensors.shapes import shown, volume
@@ -18,8 +19,6 @@ from ml.tensors.values import MAX_WRITTEN, Json, dtype_name, from_json, to_json
 
 MAX_EXPRESSIONS = 20
 MAX_VARIABLES = 50
-WRITING = 20
-"""What it costs to write one number."""
 
 
 class Result(Frozen):

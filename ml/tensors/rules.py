@@ -36,6 +36,11 @@ def _same_dtype(name: str, one: Tensor, other: Tensor) -> None:
         )
 
 
+def _floats(value: Tensor) -> None:
+    if not value.is_floating_point():
+        raise Invalid(f"it needs floats, not {dtype_name(value.dtype)}: use .float()")
+
+
 def product(one: Tensor, other: Tensor) -> Shape:
     """Return the shape of a matrix product."""
     shape = shapes.product(size(one), size(other))
@@ -55,10 +60,9 @@ def reduced(value: Tensor, dim: Any = None, keepdim: bool = False) -> Shape:
     return shapes.reduced(size(value), dim, keepdim)
 
 
-def mean(value: Tensor, dim: Any, keepdim: bool) -> Shape:
-    """Return what is left of the shape when `dim` is averaged."""
-    if not value.is_floating_point():
-        raise Invalid(f"it needs floats, not {dtype_name(value.dtype)}: use .float()")
+def mean(value: Tensor, dim: Any = None, keepdim: bool = False) -> Shape:
+    """Return what is left of the shape when `dim`, of floats, is averaged."""
+    _floats(value)
     return reduced(value, dim, keepdim)
 
 
@@ -101,6 +105,12 @@ def along(value: Tensor, dim: int) -> Shape:
     """Return the shape, in which there is a dimension `dim`."""
     shapes.place(dim, value.dim())
     return size(value)
+
+
+def normalized(value: Tensor, dim: int) -> Shape:
+    """Return the shape of floats, in which there is a dimension `dim`."""
+    _floats(value)
+    return along(value, dim)
 
 
 def chosen(condition: Tensor, one: Tensor | Number, other: Tensor | Number) -> Shape:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ml.errors import Invalid
 from ml.tensors import MAX_EXPRESSIONS, run
-from ml.tensors.evaluation import EXPRESSION, MAX_WORK
+from ml.tensors.budget import MAX_WORK
+from ml.tensors.evaluation import EXPRESSION
 from ml.tensors.operations import BINARY, COMPARISONS, FUNCTIONS, METHODS, PROPERTIES, UNARY
 from ml.tensors.shapes import MAX_DIMENSIONS, MAX_ELEMENTS
 from ml.tensors.values import MAX_WRITTEN
