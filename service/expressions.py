@@ -42,7 +42,7 @@ class ExpressionRequest(Strict):
         "at most. As in `torch.tensor`, whole numbers become int64 and others float32; what gets a "
         "gradient is float32 always.",
     )
-    gradients: bool | list[str] = Field(
+    gradients: bool | Annotated[list[str], Field(max_length=tensors.MAX_VARIABLES)] = Field(
         default=False,
         description="Whether to differentiate each result, which must be a single number; and by "
         "which variables, if not by all. A result that a later expression uses by its name is "

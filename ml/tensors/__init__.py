@@ -6,6 +6,6 @@ for them, and what all expressions of a request cost together has an end.
 """
 
 from ml.tensors.gradients import Graph, GraphEdge, GraphNode
-from ml.tensors.programs import MAX_EXPRESSIONS, Result, run
+from ml.tensors.programs import MAX_EXPRESSIONS, MAX_VARIABLES, Result, run
 
-__all__ = ["MAX_EXPRESSIONS", "Graph", "GraphEdge", "GraphNode", "Result", "run"]
+__all__ = ["MAX_EXPRESSIONS", "MAX_VARIABLES", "Graph", "GraphEdge", "GraphNode", "Result", "run"]
