@@ -1,0 +1,251 @@
+"""Data that a user sends: uploaded, learned from, and predicted from raw values."""
+
+import io
+import random
+import socket
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from tests.system.server import Server, serving
+
+
+def houses(count: int = 300) -> str:
+    """A table of houses: numbers, a truth, a category, gaps; and a price made of them."""
+    draw = random.Random(0)
+    lines = ["rooms,area,lift,district,price"]
+    for _ in range(count):
+        rooms, lift = draw.randint(1, 6), draw.random() < 0.5
+        district = draw.choice(["Altstadt", "Wiedikon", "Oerlikon"])
+        area = 25 * rooms + draw.randint(-10, 10)
+        bonus = {"Altstadt": 400_000, "Wiedikon": 150_000, "Oerlikon": 0}[district]
+        price = 100_000 + 8_000 * area + 50_000 * lift + bonus
+        told = "" if draw.random() < 0.1 else str(lift).lower()
+        lines.append(f"{rooms},{area},{told},{district},{price}")
+    return "\n".join(lines)
+
+
+def upload(server: Server, content: bytes | str, **params: Any) -> str:
+    response = server.client.post("/datasets", content=content, params=params)
+    assert response.status_code in (200, 201), response.text
+    dataset_id: str = response.json()["id"]
+    return dataset_id
+
+
+def train(server: Server, dataset: dict[str, Any], **rest: Any) -> dict[str, Any]:
+    return server.run({"dataset": {"kind": "upload"} | dataset} | rest)
+
+
+def predict(server: Server, model: str, rows: list[Any]) -> httpx.Response:
+    return server.client.post("/predict", json={"model": model, "inputs": rows})
+
+
+@pytest.fixture(scope="module")
+def priced(server: Server) -> str:
+    """The id of the houses; a model of them is called `houses`."""
+    dataset_id = upload(server, houses(), name="houses", target="price")
+    job = train(
+        server,
+        {"id": dataset_id},
+        optimizer={"kind": "adam", "lr": 0.05},
+        schedule={"kind": "cosine"},
+        epochs=60,
+        batch_size=32,
+    )
+    assert job["metrics"]["test_r2"] > 0.97
+    assert job["metrics"]["test_mae"] < 40_000, "in the units of the data"
+    return dataset_id
+
+
+def test_a_model_of_a_table_answers_raw_values(server: Server, priced: str) -> None:
+    house = {"rooms": 4, "area": 100, "lift": True, "district": "Altstadt"}
+    response = predict(server, "houses", [house, list(house.values())])
+    assert response.status_code == 200, response.text
+    by_name, by_order = (p["value"] for p in response.json()["predictions"])
+    assert by_name == by_order == pytest.approx(1_350_000, rel=0.08)
+    odd = [house | {"lift": None}, house | {"district": "Mars"}]
+    assert predict(server, "houses", odd).status_code == 200
+    for wrong, where in (
+        ({"rooms": 4}, "misses 3 features"),
+        (house | {"garden": 1}, "garden"),
+        (house | {"area": "large"}, "area"),
+    ):
+        refused = predict(server, "houses", [wrong])
+        assert (refused.status_code, where in refused.json()["detail"]) == (422, True)
+    model = server.client.get("/models/houses").json()
+    weights = model["linear"]["weights"]
+    assert weights["area"] * 25 + weights["rooms"] == pytest.approx(200_000, rel=0.15)
+    assert {"district=Altstadt", "district=Oerlikon", "lift", "lift is missing"} < set(weights)
+    assert len(model["lineage"]["data_sha256"]) == 64
+
+
+def test_a_model_of_categories_speaks_the_inference_protocol(server: Server, priced: str) -> None:
+    with triton.InferenceServerClient(server.client.base_url.netloc.decode()) as client:
+        inputs = client.get_model_metadata("houses")["inputs"]
+        assert [(i["name"], i["datatype"]) for i in inputs] == [
+            ("rooms", "FP32"),
+            ("area", "FP32"),
+            ("lift", "BOOL"),
+            ("district", "BYTES"),
+        ]
+        columns: list[tuple[str, str, Any]] = [
+            ("rooms", "FP32", np.array([[4], [2]], np.float32)),
+            ("area", "FP32", np.array([[100], [50]], np.float32)),
+            ("lift", "BOOL", np.array([[True], [False]])),
+            ("district", "BYTES", np.array([["Altstadt"], ["Mars"]], object)),
+        ]
+        rows = [[4, 100, True, "Altstadt"], [2, 50, False, "Mars"]]
+        expected = [p["value"] for p in predict(server, "houses", rows).json()["predictions"]]
+        for binary in (True, False):
+            tensors = []
+            for name, datatype, values in columns:
+                tensor = triton.InferInput(name, list(values.shape), datatype)
+                tensor.set_data_from_numpy(values, binary_data=binary)
+                tensors.append(tensor)
+            answer = client.infer("houses", tensors).as_numpy("value")
+            assert answer is not None
+            np.testing.assert_allclose(answer[:, 0], expected, rtol=1e-5)
+
+
+def test_what_a_model_needs_is_deleted_only_by_force(server: Server) -> None:
+    rows = "x,y\n" + "\n".join(f"{x},{2 * x}" for x in range(40))
+    dataset_id = upload(server, rows, name="doubled", target="y")
+    train(server, {"id": dataset_id}, epochs=1)
+    refused = server.client.delete(f"/datasets/{dataset_id}")
+    assert (refused.status_code, "'doubled'" in refused.json()["detail"]) == (409, True)
+    forced = server.client.delete(f"/datasets/{dataset_id}", params={"force": True})
+    assert forced.status_code == 204
+    assert predict(server, "doubled", [[3]]).status_code == 200
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(server: Server, data_dir: Path) -> None:
+    incoming = data_dir / "datasets" / "uploads" / ".incoming"
+    before = server.client.get("/datasets").json()
+    host, port = server.client.base_url.host, server.client.base_url.port
+    assert port is not None
+    with socket.create_connection((host, port)) as connection:
+        connection.sendall(
+            b"POST /datasets HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\na,b\n1,2\n"
+        )
+        # The service has begun to take it once there is a place for it.
+        while not list(incoming.iterdir()):
+            server.client.get("/health/live")
+    while list(incoming.iterdir()):
+        server.client.get("/health/live")
+    assert server.client.get("/datasets").json() == before
+
+
+def shapes() -> bytes:
+    """A zip of drawn squares and circles in folders."""
+    draw, file = random.Random(0), io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for index in range(80):
+            for shape in ("circle", "square"):
+                archive.writestr(f"{shape}/{index}.png", drawn(shape, draw))
+    return file.getvalue()
+
+
+def drawn(shape: str, draw: random.Random) -> bytes:
+    image = Image.new("RGB", (24, 24), (draw.randint(180, 255), 220, 240))
+    x, y, r = draw.randint(9, 14), draw.randint(9, 14), draw.randint(5, 8)
+    pen, box = ImageDraw.Draw(image), (x - r, y - r, x + r, y + r)
+    (pen.ellipse if shape == "circle" else pen.rectangle)(box, fill=(200, draw.randint(0, 90), 30))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_images_in_folders_are_learned_and_told_apart(server: Server) -> None:
+    dataset_id = upload(server, shapes(), name="shapes")
+    job = train(
+        server,
+        {"id": dataset_id},
+        model={"kind": "cnn", "channels": [16, 32], "hidden": [32], "dropout": 0.0},
+        optimizer={"kind": "adam", "lr": 0.005},
+        epochs=15,
+        batch_size=16,
+        split={"stratify": True},
+    )
+    assert job["metrics"]["test_accuracy"] > 0.9
+    unseen = random.Random(99)
+    for shape in ("circle", "square"):
+        answers = [
+            server.client.post(
+                "/predict",
+                params={"model": "shapes"},
+                content=drawn(shape, unseen),
+                headers={"content-type": "image/png"},
+            ).json()["predictions"][0]["label"]
+            for _ in range(10)
+        ]
+        assert answers.count(shape) >= 8
+
+
+VALUES = {
+    "number": st.integers(-1000, 1000).map(str) | st.floats(-1e3, 1e3).map(repr),
+    "truth": st.sampled_from(["true", "false"]),
+    "word": st.sampled_from(["red", "green", "blue", "très bleu", "1st", "a,b", 'say "x"']),
+}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
+    kinds = draw(st.lists(st.sampled_from(list(VALUES)), min_size=2, max_size=5))
+    size = draw(st.integers(8, 25))
+    gaps = draw(st.booleans())
+    cells = [VALUES[k] | st.just("") if gaps else VALUES[k] for k in kinds]
+    rows = draw(st.lists(st.tuples(*cells), min_size=size, max_size=size))
+    return [f"{k} {i}" for i, k in enumerate(kinds)], [list(row) for row in rows]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(table=tables())
+def test_any_table_is_learned_from_or_refused(
+    server: Server, table: tuple[list[str], list[list[str]]]
+) -> None:
+    header, rows = table
+    quoted = [",".join('"' + c.replace('"', '""') + '"' for c in r) for r in [header, *rows]]
+    response = server.client.post("/datasets", content="\n".join(quoted), params={"name": "any"})
+    assert response.status_code in (200, 201, 422), response.text
+    if response.status_code == 422:
+        return
+    dataset_id = response.json()["id"]
+    spec = {
+        "dataset": {"kind": "upload", "id": dataset_id, "target": header[-1]},
+        "epochs": 1,
+        "split": {"test": 0.0},
+    }
+    response = server.client.post("/jobs", json=spec)
+    assert response.status_code in (202, 422), response.text
+    if response.status_code == 422:
+        return
+    job = server.wait(response.json()["id"])
+    assert job["status"] == "succeeded", job["error"]
+    columns = response.json()["spec"]["dataset"]["resolved"]["view"]["features"]
+    preview = server.client.get(f"/datasets/{dataset_id}/preview", params={"rows": 100}).json()
+    inputs = [
+        {name: value for name, value in zip(header, row, strict=True) if name in columns}
+        for row in preview["rows"]
+        if row[-1] is not None
+    ]
+    version = job["model"]["version"]
+    answered = predict(server, f"any@{version}", inputs)
+    assert answered.status_code == 200, answered.text
+    assert len(answered.json()["predictions"]) == len(inputs)
+
+
+def test_a_service_that_is_killed_keeps_what_it_took(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", trainers=0) as server:
+        dataset_id = upload(server, houses(), target="price")
+        server.process.kill()
+        server.process.wait()
+    with serving(tmp_path / "data", trainers=0) as server:
+        assert server.client.get(f"/datasets/{dataset_id}/preview").status_code == 200
