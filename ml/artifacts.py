@@ -1,6 +1,7 @@
 """A trained model on disk: `model.safetensors` and `model.json`. Data, never code."""
 
 import shutil
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -66,8 +67,10 @@ def save_model(
     metrics: dict[str, float],
     data_sha256: str,
     device: torch.device,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Manifest:
-    """Write the model into `directory`, which must not exist, and return its manifest.
+    """Write the model into `directory`, which must not exist, and return its manifest. `beside` are
+    further files by name.
 
     `directory` appears whole or not at all, and is on the disk when this returns.
 
@@ -96,6 +99,8 @@ def save_model(
         partial.mkdir(parents=True, exist_ok=True)
         write(partial / WEIGHTS, weights)
         write(partial / MANIFEST, manifest.model_dump_json(indent=2).encode())
+        for name, data in (beside or {}).items():
+            write(partial / name, data)
         sync(partial)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,7 +1,11 @@
-"""How good a trained model is on rows it has not seen."""
+"""How good a trained model is on rows it has not seen: the figures of every epoch.
+
+`ml.assessment` has all that is measured at a run's end.
+"""
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +29,8 @@ def outputs(model: nn.Module, inputs: Tensor) -> Tensor:
 def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> dict[str, float]:
     """Return the loss and the metrics of the signature's output over `rows`.
 
-    Values have `mse`, `mae` and `r2` (squared and plain units of the target; R² is at most 1);
-    classes have `accuracy` (0 to 1). A metric that is undefined on these rows is left out.
+    Values have `mse`, `mae`, `rmse` and `r2` (squared and plain units of the target; R² is at most
+    1); classes have `accuracy` (0 to 1). A metric that is undefined on these rows is left out.
     """
     answers = outputs(model, rows.inputs)
     targets = rows.targets.to(answers.device)
@@ -38,22 +42,34 @@ def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> 
     return {name: float(figure) for name, figure in figures.items() if torch.isfinite(figure)}
 
 
-def _metrics(signature: Signature) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+def value_metrics() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """Return the metrics of a regression by name, each of answers and targets of one shape."""
     # It takes over a second to import, which a process that only predicts can do without.
-    from torchmetrics.functional.classification import multiclass_accuracy
     from torchmetrics.functional.regression import (
         mean_absolute_error,
         mean_squared_error,
         r2_score,
     )
 
+    def r2(values: Tensor, targets: Tensor) -> Tensor:
+        # Where all targets are the same there is no variance to explain.
+        constant = bool((targets == targets[0]).all())
+        return torch.tensor(math.nan) if constant else r2_score(values, targets)
+
+    return {
+        "mse": mean_squared_error,
+        "mae": mean_absolute_error,
+        "rmse": partial(mean_squared_error, squared=False),
+        "r2": r2,
+    }
+
+
+def _metrics(signature: Signature) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    if not isinstance(signature.output, Classes):
+        return value_metrics()
+    from torchmetrics.functional.classification import multiclass_accuracy
+
     def accuracy(logits: Tensor, classes: Tensor) -> Tensor:
         return multiclass_accuracy(logits, classes, logits.shape[1], average="micro")
 
-    def r2(values: Tensor, targets: Tensor) -> Tensor:
-        # One row has no variance to explain.
-        return r2_score(values, targets) if len(targets) > 1 else torch.tensor(math.nan)
-
-    if isinstance(signature.output, Classes):
-        return {"accuracy": accuracy}
-    return {"mse": mean_squared_error, "mae": mean_absolute_error, "r2": r2}
+    return {"accuracy": accuracy}

@@ -14,6 +14,7 @@ from ml.datasets import Dataset, Rows
 from ml.errors import Invalid
 from ml.evaluation import evaluate
 from ml.losses import LOSSES
+from ml.snapshots import Snapshots
 from ml.specs import TrainingSpec
 from ml.stepping import Placement
 
@@ -71,6 +72,7 @@ class Run:
         placement: Placement | None = None,
     ) -> None:
         self.spec = spec
+        self.data = data
         self.signature = data.signature
         self.device = device
         self.model = model.to(device)
@@ -90,6 +92,7 @@ class Run:
         self.order = Generator().manual_seed(spec.seed)
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] | None = None
+        self.snapshots = Snapshots(data, spec.epochs)
         self.stepper = stepping.stepper(self)
         self._forward = torch.compile(self.model) if spec.compile else self.model
 
@@ -125,6 +128,7 @@ class Run:
             "cuda_random": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
             "progress": asdict(self.progress),
             "best_weights": self.best_weights,
+            "curves": self.snapshots.curves,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -142,6 +146,14 @@ class Run:
             torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.device)
         self.progress = Progress(**state["progress"])
         self.best_weights = state["best_weights"]
+        # Checkpoints of earlier versions have none.
+        self.snapshots.curves = state.get("curves", {})
+
+    @property
+    def kept_epoch(self) -> int:
+        """How many epochs the weights have seen that the model has at the end."""
+        done = self.progress.epoch - 1
+        return self.progress.best_epoch if self.best_weights is not None else done
 
     @property
     def _on_cuda(self) -> bool:
@@ -181,6 +193,8 @@ def fit(run: Run, between_steps: Callable[[Run], None] = lambda run: None) -> It
     """
     _set_precision(run.spec)
     steps, report_every = math.ceil(len(run.train) / run.spec.batch_size), run.spec.report_every
+    if run.progress.step == 0:
+        run.snapshots.note(run.model, epoch=0)
     while run.progress.epoch <= run.spec.epochs and not _is_patience_over(run):
         run.model.train()
         # A run that goes on within an epoch draws the epoch's order again.
@@ -247,6 +261,7 @@ def _end_epoch(run: Run) -> Report:
         if run.spec.keep_best:
             state = run.model.state_dict()
             run.best_weights = {name: tensor.clone() for name, tensor in state.items()}
+    run.snapshots.note(run.model, progress.epoch)
     run.schedule.after_epoch(watched, run.optimizer)
     report = Report("epoch", progress.epoch, progress.step, values)
     run.progress = replace(progress, epoch=progress.epoch + 1, batch=0, epoch_loss=0.0)

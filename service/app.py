@@ -13,10 +13,12 @@ from service.access import Access
 from service.background import Background
 from service.body_limit import BodyLimit
 from service.catalog import Catalog
+from service.charts import Charts
 from service.database import Database
 from service.datasets import DatasetStore
 from service.dependencies import Parts
 from service.expressions import Expressions
+from service.evaluations import Evaluator
 from service.feeds import Feeds
 from service.jobs import JobStore
 from service.predictions import Predictions
@@ -24,7 +26,7 @@ from service.predictor import Predictor
 from service.registry import ModelRegistry
 from service.retention import Retention
 from service.revision import Revision
-from service.routes import datasets, expressions, health, jobs, metrics, models, predict, v2
+from service.routes import charts, datasets, evaluation, expressions, health, jobs, metrics, models, predict, v2
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.uploading import Uploading
@@ -86,6 +88,8 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         uploading=Uploading(dataset_store, settings),
         registry=registry,
         predictor=Predictor(Catalog(registry, revision), settings, telemetry),
+        evaluator=Evaluator(registry, settings),
+        charts=Charts(store, registry),
         feeds=Feeds(store),
         retention=Retention(database, settings),
         expressions=Expressions(),
@@ -93,7 +97,7 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         nudge=nudge,
     )
     app.state.parts = parts
-    for room in (jobs, datasets, models, predict, v2, expressions, health, metrics):
+    for room in (jobs, datasets, models, predict, v2, expressions, charts, evaluation, health, metrics):
         app.include_router(room.router)
     errors.install(app)
     app.add_middleware(
@@ -118,4 +122,5 @@ async def _web_lifespan(app: FastAPI) -> AsyncIterator[None]:
         parts.feeds.close()
         parts.predictor.close()
         parts.expressions.close()
+        parts.charts.close()
         parts.database.close()

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.charts import Charts
 from service.database import Database
 from service.datasets import DatasetStore
 from service.expressions import Expressions
+from service.evaluations import Evaluator
 from service.feeds import Feeds
 from service.jobs import JobStore
 from service.predictor import Predictor
@@ -30,6 +32,8 @@ class Parts:
     uploading: Uploading
     registry: ModelRegistry
     predictor: Predictor
+    evaluator: Evaluator
+    charts: Charts
     feeds: Feeds
     retention: Retention
     expressions: Expressions

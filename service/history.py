@@ -1,11 +1,12 @@
 """What happened to jobs, in order: the only room that speaks to the event table."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -65,4 +66,20 @@ def read(
     if kinds:
         query = query.where(EventRow.kind.in_(kinds))
     rows = session.scalars(query.order_by(EventRow.id).limit(limit))
+    return [Event.model_validate(row, from_attributes=True) for row in rows]
+
+
+def thinned(session: Session, job_id: str, kind: Kind, most: int) -> list[Event]:
+    """Return up to `most` of the job's events of a kind, evenly spaced, with the first and the
+    last."""
+    mine = EventRow.job_id == job_id, EventRow.kind == kind
+    total = session.scalar(select(func.count()).where(*mine)) or 0
+    # One place is the last's.
+    stride = math.ceil(total / (most - 1))
+    number = func.row_number().over(order_by=EventRow.id).label("number")
+    numbered = select(EventRow.id, number).where(*mine).subquery()
+    chosen = select(numbered.c.id).where(
+        or_((numbered.c.number - 1) % max(stride, 1) == 0, numbered.c.number == total)
+    )
+    rows = session.scalars(select(EventRow).where(EventRow.id.in_(chosen)).order_by(EventRow.id))
     return [Event.model_validate(row, from_attributes=True) for row in rows]

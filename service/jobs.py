@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from sqlalchemy import delete, func, literal, or_, select, update
 from sqlalchemy.orm import Session
@@ -158,6 +158,14 @@ class JobStore:
         kinds = tuple(kind for kind in METRICS if level in (kind, None))
         events, following = self._history(job_id, limit, after, kinds)
         return Page(data=[MetricRecord.of(event) for event in events], next=following)
+
+    def course(self, job_id: str, level: Literal["epoch", "step"], most: int) -> list[MetricRecord]:
+        """Return up to `most` of the job's reports at a level, evenly spaced over its history, the
+        first and the last among them."""
+        with self._database.read() as session:
+            _row(session, job_id)
+            events = history.thinned(session, job_id, level, most)
+        return [MetricRecord.of(event) for event in events]
 
     def logs(self, job_id: str, limit: int, after: int) -> Page[LogRecord]:
         """Return up to `limit` lines of the job's log, the oldest first, with ids above `after`."""

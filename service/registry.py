@@ -90,6 +90,15 @@ class ModelRegistry:
             )
             return _model_version(row, list(session.scalars(query.order_by(ModelAliasRow.alias))))
 
+    def directory(self, name: str, version: int) -> Path:
+        """Return where a version's artifact lies.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+        with self._database.read() as session:
+            return self._models_dir / _row(session, name, version).directory
+
     def delete(self, name: str, version: int) -> None:
         """Delete a version and its files. Requests that are under way with it are not disturbed.
 

@@ -22,11 +22,9 @@ from typing import BinaryIO
 import torch
 from pydantic import BaseModel
 
-from ml import checkpoints, datasets, faults, training
+from ml import checkpoints, datasets, faults, keepsakes, training
 from ml.artifacts import Manifest, save_model
 from ml.datasets.cache import DatasetCache
-from ml.evaluation import evaluate
-from ml.losses import LOSSES
 from ml.specs import TrainingSpec
 from ml.training import Run
 from service import logs
@@ -100,13 +98,21 @@ class Attempt:
         pulse = Pulse(work.options, run.progress.epoch)
         for report in training.fit(run, lambda run: self._between_steps(run, pulse)):
             self._reporter.report(report)
+        kept = keepsakes.keep(run)
         metrics = {}
-        if data.test is not None:
-            figures = evaluate(run.model, data.test.to(device), data.signature, LOSSES[spec.loss])
+        if kept.evaluation.split == "test":
+            figures = kept.evaluation.figures()
             metrics = {f"test_{name}": figure for name, figure in figures.items()}
         directory = self._settings.models_dir / f"{self._claim.job_id}-{self._claim.attempt}"
         manifest = save_model(
-            directory, run.model, spec, data.signature, metrics, data.fingerprint, device
+            directory,
+            run.model,
+            spec,
+            data.signature,
+            metrics,
+            data.fingerprint,
+            device,
+            beside=kept.files(),
         )
         faults.reach("artifact renamed")
         return directory, manifest
@@ -239,7 +245,7 @@ def _warm_up(device: torch.device) -> None:
     run = Run(training.build(spec, data), data, spec, device)
     for _ in training.fit(run):
         pass
-    evaluate(run.model, data.train.to(device), data.signature, LOSSES[spec.loss])
+    keepsakes.keep(run)
 
 
 @contextmanager

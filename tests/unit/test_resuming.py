@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from ml import checkpoints, datasets, training
+from ml import checkpoints, datasets, keepsakes, training
 from ml.specs import TrainingSpec
 from ml.training import Report, Run
-from tests.conftest import PLANE
+from tests.conftest import LINE, PLANE
 
 CPU = torch.device("cpu")
 # 100 training rows in batches of 32: four steps an epoch.
@@ -83,6 +83,37 @@ def test_resumed_from_any_step_it_ends_the_same(
         resumed.load_state_dict(state)
         assert before + list(training.fit(resumed)) == expected
         assert all(map(torch.equal, weights(resumed), weights(whole)))
+
+
+@pytest.mark.parametrize("kept", ["the last", "the best"])
+def test_resumed_from_any_step_it_leaves_the_same_keepsakes(tmp_path: Path, kept: str) -> None:
+    document = LINE | {"epochs": 12, "keep_best": kept == "the best", "split": {"validation": 0.2}}
+    whole = start(document)
+    list(training.fit(whole))
+    expected = keepsakes.keep(whole)
+    assert expected.sample.fit is not None
+    assert [curve.epoch for curve in expected.sample.fit.curves] == [0, 3, 6, 9, 12]
+    for step in range(12):
+        directory = tmp_path / str(step)
+        killed_at(start(document), step, directory)
+        resumed = start(document)
+        state = checkpoints.load_newest(directory, CPU)
+        assert state is not None
+        resumed.load_state_dict(state)
+        list(training.fit(resumed))
+        assert keepsakes.keep(resumed) == expected
+
+
+def test_a_checkpoint_from_before_there_were_curves_is_gone_on_from() -> None:
+    run = start(LINE | {"epochs": 4})
+    list(training.fit(run))
+    state = run.state_dict()
+    del state["curves"]
+    resumed = start(LINE | {"epochs": 4})
+    resumed.load_state_dict(state)
+    fit = keepsakes.keep(resumed).sample.fit
+    assert fit is not None
+    assert [curve.epoch for curve in fit.curves] == [4]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s["kind"])

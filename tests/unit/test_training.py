@@ -67,6 +67,7 @@ def test_reports_come_at_their_steps(tmp_path: Path) -> None:
         "validation_loss",
         "validation_mse",
         "validation_mae",
+        "validation_rmse",
         "validation_r2",
     }
     assert reports[-1].values["validation_loss"] < reports[2].values["validation_loss"]
@@ -145,7 +146,7 @@ def test_regression_is_evaluated_by_mse_mae_and_r2() -> None:
     rows = Rows(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[1.0], [2.0], [6.0]]))
     figures = evaluate(nn.Identity(), rows, signature, LOSSES["mse"])
     # The targets' mean is 3, their squared deviations 4 + 1 + 9.
-    expected = {"loss": 3.0, "mse": 3.0, "mae": 1.0, "r2": 1 - 9 / 14}
+    expected = {"loss": 3.0, "mse": 3.0, "mae": 1.0, "rmse": 3**0.5, "r2": 1 - 9 / 14}
     assert figures == pytest.approx(expected)
 
 

@@ -1,0 +1,140 @@
+"""How a run went: loss, accuracy and learning rate, epoch by epoch."""
+
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+
+from ml.charts.material import Material
+from ml.charts.theme import (
+    BLUE,
+    GREY,
+    HEIGHT,
+    ORANGE,
+    VERMILLION,
+    WIDTH,
+    Picture,
+    table,
+    title,
+    whole,
+)
+from ml.losses import LossName
+
+LOSS_TITLES: dict[LossName, str] = {
+    "mse": "mean squared error",
+    "mae": "mean absolute error",
+    "huber": "Huber loss",
+    "cross_entropy": "cross-entropy (nats)",
+}
+SPREAD = 50.0
+"""Between the least and the greatest loss, beyond which the axis is logarithmic."""
+FEW = 40
+"""Epochs, up to which each has a mark."""
+
+TRAINING, VALIDATION, STEPS = "training", "validation", "training, by step"
+
+Row = tuple[str, float, float]
+"""Series, epoch, value."""
+
+
+def loss(material: Material) -> Picture:
+    """Return the training and validation loss over the epochs, and the steps' where there are more
+    of these."""
+    names = {"train_loss": TRAINING, "validation_loss": VALIDATION}
+    rows = [(names[name], at.epoch, value) for name, at, value in material.series(*names)]
+    steps = [(STEPS, point.epoch, point.values["loss"]) for point in material.steps]
+    if len(steps) <= len(material.epochs):
+        steps = []
+    values = [value for *_, value in steps + rows]
+    low, high = min(values), max(values)
+    measure = LOSS_TITLES[material.spec.loss]
+    y = alt.Y("value:Q", title=measure)
+    if low > 0 and high / low > SPREAD:
+        y = y.scale(type="log", domain=[low, high]).title(f"{measure}, log scale")
+    base = alt.Chart().encode(
+        x=_epochs(material),
+        y=y,
+        color=_colours(steps + rows, {STEPS: GREY, TRAINING: BLUE, VALIDATION: ORANGE}),
+    )
+    lines = [
+        base.mark_line(strokeWidth=1, opacity=0.7).properties(data=_table(steps)),
+        base.mark_line(strokeWidth=2, point=len(material.epochs) <= FEW).properties(
+            data=_table(rows)
+        ),
+    ]
+    return _layered(lines, "Loss by epoch")
+
+
+def accuracy(material: Material) -> Picture:
+    """Return the validation accuracy over the epochs, and that of the end."""
+    series = [
+        (VALIDATION, point.epoch, value)
+        for _, point, value in material.series("validation_accuracy")
+    ]
+    ends = []
+    if material.kept is not None:
+        found = material.classification
+        ends = [(f"{found.split}, at the end", _last(material), found.accuracy)]
+    colours = {name: VERMILLION for name, *_ in ends} | {VALIDATION: ORANGE}
+    base = alt.Chart().encode(
+        x=_epochs(material),
+        y=alt.Y("value:Q", title="accuracy (share of rows)")
+        .axis(format=".1~%")
+        .scale(zero=False, padding=12),
+        color=_colours(series + ends, colours),
+    )
+    end = base.properties(data=_table(ends))
+    layers = [
+        base.mark_line(strokeWidth=2, point=len(series) <= FEW).properties(data=_table(series)),
+        end.mark_point(filled=True, opacity=1, size=110, shape="diamond"),
+        end.mark_text(align="right", dx=-10, fontSize=13).encode(
+            text=alt.Text("value:Q", format=".2%")
+        ),
+    ]
+    told = "" if series else "without a validation split only the end is measured"
+    return _layered(layers, "Accuracy by epoch", told)
+
+
+def learning_rate(material: Material) -> Picture:
+    """Return the learning rate of each epoch's last step."""
+    rows = [("lr", point.epoch, value) for _, point, value in material.series("lr")]
+    line = (
+        alt.Chart(_table(rows))
+        .mark_line(color=BLUE, strokeWidth=2, point=len(rows) <= FEW)
+        .encode(
+            x=_epochs(material),
+            y=alt.Y("value:Q", title="learning rate")
+            .axis(format="~g")
+            .scale(domain=[0, 1.1 * max(value for *_, value in rows)], nice=False),
+        )
+    )
+    schedule = material.spec.schedule.kind.replace("_", " ")
+    return _layered([line], "Learning rate by epoch", f"schedule: {schedule}")
+
+
+def _layered(layers: Sequence[alt.Chart], text: str, subtitle: str = "") -> Picture:
+    chart: Picture = alt.layer(*layers)
+    return chart.properties(width=WIDTH, height=HEIGHT, title=title(text, subtitle))
+
+
+def _epochs(material: Material) -> alt.X:
+    last = _last(material)
+    scale = alt.Scale(domain=[0, max(1, last)], nice=False)
+    return alt.X("epoch:Q", title="epochs done", axis=whole(max(1, last)), scale=scale)
+
+
+def _last(material: Material) -> float:
+    """Return how far the history goes: a whole number of epochs, once one is done."""
+    points = material.epochs or material.steps
+    return points[-1].epoch if points else material.spec.epochs
+
+
+def _colours(rows: Sequence[Row], colours: Mapping[str, str]) -> alt.Color:
+    """Return the colours of the series that are there, in the order of the rows."""
+    present = list(dict.fromkeys(name for name, *_ in rows))
+    scale = alt.Scale(domain=present, range=[colours[name] for name in present])
+    return alt.Color("series:N", title=None, scale=scale)
+
+
+def _table(rows: Sequence[Row]) -> alt.InlineData:
+    names, epochs, values = zip(*rows, strict=True) if rows else ((), (), ())
+    return table(series=names, epoch=epochs, value=values)

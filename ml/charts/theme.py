@@ -1,0 +1,77 @@
+"""How every chart looks: size, type and colours."""
+
+from collections.abc import Iterable
+
+import altair as alt
+
+# Okabe and Ito's palette, which people with any kind of colour blindness can tell apart.
+BLACK = "#000000"
+ORANGE = "#e69f00"
+SKY = "#56b4e9"
+GREEN = "#009e73"
+BLUE = "#0072b2"
+VERMILLION = "#d55e00"
+GREY = "#8a8a8a"
+
+WIDTH, HEIGHT = 560, 320
+SQUARE = 380
+MAX_LABEL = 120
+"""Pixels of an axis label, beyond which it is cut off."""
+MOST_TICKS = 12
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+
+CONFIG = {
+    "background": "white",
+    "font": FONT,
+    "padding": 12,
+    "view": {"stroke": "#dddddd"},
+    "title": {
+        "anchor": "start",
+        "fontSize": 16,
+        "fontWeight": "bold",
+        "subtitleFontSize": 12,
+        "subtitleColor": "#555555",
+        "offset": 10,
+        "limit": 700,
+    },
+    "axis": {
+        "labelFontSize": 12,
+        "titleFontSize": 13,
+        "titleFontWeight": "normal",
+        "titlePadding": 8,
+        "gridColor": "#eeeeee",
+        "domainColor": "#888888",
+        "tickColor": "#888888",
+        "labelLimit": MAX_LABEL,
+        "titleLimit": 300,
+    },
+    "legend": {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "symbolOpacity": 1,
+        "symbolStrokeWidth": 2.5,
+    },
+    "range": {"category": [BLUE, ORANGE, GREEN, VERMILLION, SKY, BLACK]},
+}
+
+Picture = alt.Chart | alt.LayerChart | alt.FacetChart | alt.ConcatChart
+
+
+def title(text: str, subtitle: str = "") -> alt.TitleParams:
+    """Return the title of a chart."""
+    return alt.TitleParams(text, subtitle=subtitle) if subtitle else alt.TitleParams(text)
+
+
+def whole(last: float) -> alt.Axis:
+    """Return an axis of whole numbers from 0 to `last`; Vega has ticks between few of them."""
+    if last > MOST_TICKS:
+        return alt.Axis(format=",d")
+    return alt.Axis(format=",d", values=list(range(int(last) + 1)))
+
+
+def table(**columns: Iterable[object]) -> alt.InlineData:
+    """Return the rows of some columns of one length."""
+    names = list(columns)
+    rows = zip(*columns.values(), strict=True)
+    return alt.InlineData([dict(zip(names, row, strict=True)) for row in rows])

@@ -1,0 +1,56 @@
+"""Whether a model can be asked of rows that another data set holds."""
+
+from collections.abc import Sequence
+
+from ml.errors import Invalid
+from ml.signature import Classes, Features, Signature, Value
+
+SHOWN = 10
+"""Names in a sentence."""
+
+
+def check(data: Signature, model: Signature) -> None:
+    """Do nothing where the rows of `data` are such as the model takes, and its answers such as
+    their targets.
+
+    Raises:
+        Invalid: they are not; it says how they differ.
+    """
+    if isinstance(data.inputs, Features) and isinstance(model.inputs, Features):
+        _same("features", data.inputs.names, model.inputs.names)
+    elif data.inputs.kind != model.inputs.kind or data.inputs.shape != model.inputs.shape:
+        raise Invalid(f"has {_inputs(data)}, and this model takes {_inputs(model)}")
+    if isinstance(data.output, Classes) and isinstance(model.output, Classes):
+        _same("classes", data.output.names, model.output.names)
+    elif data.output.kind != model.output.kind or _name(data) != _name(model):
+        raise Invalid(f"is about {_output(data)}, and this model about {_output(model)}")
+
+
+def _same(what: str, data: Sequence[str], model: Sequence[str]) -> None:
+    if missing := [name for name in model if name not in data]:
+        raise Invalid(f"misses {what} of this model: {_listed(missing)}; it has {_listed(data)}")
+    if unknown := [name for name in data if name not in model]:
+        raise Invalid(f"has {what} unknown to this model: {_listed(unknown)}")
+    if list(data) != list(model):
+        raise Invalid(f"has its {what} in another order; this model's is {_listed(model)}")
+
+
+def _inputs(signature: Signature) -> str:
+    if isinstance(signature.inputs, Features):
+        return f"the features {_listed(signature.inputs.names)}"
+    return f"images of {'x'.join(map(str, signature.inputs.shape))} pixels"
+
+
+def _output(signature: Signature) -> str:
+    output = signature.output
+    if isinstance(output, Classes):
+        return f"the classes {_listed(output.names)}"
+    return f"the value {output.name!r}"
+
+
+def _name(signature: Signature) -> str | None:
+    return signature.output.name if isinstance(signature.output, Value) else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -1,0 +1,175 @@
+"""Registered models measured on data sets, in the web process and within bounds."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from ml import compatibility, datasets
+from ml.assessment import assess, judged_on
+from ml.datasets import Dataset, DatasetSpec, Rows, SplitSpec, held_out
+from ml.errors import DataUnavailable, Invalid
+from ml.inference import Model
+from ml.keepsakes import Keepsakes
+from ml.losses import LOSSES
+from ml.scores import Classification, Regression, Split
+from ml.strict import Strict
+from ml.units import from_units, to_units
+from service.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable, Unprocessable
+from service.registry import ModelRegistry
+from service.settings import MIB, Settings
+
+AT_ONCE = 2
+MAX_BYTES = 64 * MIB
+"""Of the inputs of a data set: all of it is loaded, whichever split is asked for."""
+SECONDS = 120.0
+"""The longest that one may take, its data loaded."""
+
+
+class EvaluationRequest(Strict):
+    """What to measure a model on. By default what it was measured on when it was trained."""
+
+    dataset: DatasetSpec | None = Field(
+        default=None,
+        description="Any data set of the same inputs and output; by default the model's own.",
+    )
+    division: SplitSpec | None = Field(
+        default=None,
+        description="How its rows are divided; by default as for the training, or with another "
+        "data set as a job of it would.",
+    )
+    split: Split | None = Field(
+        default=None,
+        description="Which rows; by default `test` where there are such, else `validation`, else "
+        "`train`.",
+    )
+
+
+class Evaluator:
+    """Measures models, a few at a time. Safe to use from several threads."""
+
+    def __init__(self, registry: ModelRegistry, settings: Settings) -> None:
+        self._registry = registry
+        self._datasets_dir = settings.datasets_dir
+        self._places = threading.BoundedSemaphore(AT_ONCE)
+
+    def kept(self, name: str, version: int) -> Classification | Regression:
+        """Return the evaluation that was made when the model was trained.
+
+        Raises:
+            NotFound: there is no such version, or an earlier version of the service made it.
+        """
+        try:
+            return Keepsakes.load(self._registry.directory(name, version)).evaluation
+        except FileNotFoundError:
+            message = f"version {version} of model {name!r} has no evaluation kept; ask for one"
+            raise NotFound(message) from None
+
+    def evaluate(
+        self, name: str, version: int, request: EvaluationRequest
+    ) -> Classification | Regression:
+        """Return how good the model is on the rows that `request` means.
+
+        Raises:
+            NotFound: there is no such version.
+            Unprocessable: the data set does not fit the model, is too large or has no such rows.
+            Unavailable: no source of the data answered.
+            Overloaded: others are being measured.
+            DeadlineExceeded: it took too long.
+        """
+        directory = self._registry.directory(name, version)
+        if not self._places.acquire(blocking=False):
+            raise Overloaded(f"{AT_ONCE} models are being evaluated already")
+        try:
+            # Each thread has a number of its own, and the cores belong to the trainers.
+            torch.set_num_threads(1)
+            return self._evaluate(_load(directory, name, version), request)
+        finally:
+            self._places.release()
+
+    def _evaluate(self, model: Model, request: EvaluationRequest) -> Classification | Regression:
+        trained = model.manifest.spec
+        with _telling("dataset"):
+            dataset = request.dataset or trained.dataset
+            compatibility.check(dataset.signature(), model.manifest.signature)
+            _check_size(dataset)
+        own = dataset == trained.dataset
+        division = request.division or (trained.split if own else SplitSpec())
+        with _telling("division"):
+            held_out(dataset.extent(), division)
+        with _telling():
+            data = datasets.load(dataset, division, self._datasets_dir)
+        with _telling("split"):
+            split, rows = _chosen(data, request.split)
+        return assess(
+            model.network,
+            _in_units_of(model, data, rows),
+            model.manifest.signature,
+            LOSSES[trained.loss],
+            split,
+            _deadline(),
+        ).evaluation
+
+
+def _load(directory: Path, name: str, version: int) -> Model:
+    try:
+        return Model.load(directory)
+    except FileNotFoundError:
+        # It was deleted since it was looked up.
+        raise NotFound(f"version {version} of model {name!r} is gone") from None
+
+
+@contextmanager
+def _telling(*place: str) -> Iterator[None]:
+    """Have what `ml` finds wrong told at its place in the request."""
+    try:
+        yield
+    except Invalid as error:
+        raise Unprocessable.at(error, "body", *place) from None
+    except DataUnavailable as error:
+        raise Unavailable(str(error)) from error
+
+
+def _check_size(dataset: DatasetSpec) -> None:
+    signature, rows = dataset.signature(), dataset.extent().rows
+    size = rows * signature.input_size * (1 if signature.inputs.kind == "images" else 4)
+    if size > MAX_BYTES:
+        raise Invalid(f"takes {size / MIB:,.0f} MiB; an evaluation may take {MAX_BYTES // MIB} MiB")
+
+
+def _chosen(data: Dataset, split: Split | None) -> tuple[Split, Rows]:
+    if split is None:
+        return judged_on(data)
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    if split == "all":
+        there = [rows for rows in parts.values() if rows is not None]
+        inputs = torch.cat([rows.inputs for rows in there])
+        return split, Rows(inputs, torch.cat([rows.targets for rows in there]))
+    rows = parts[split]
+    if rows is None:
+        there_are = ", ".join(name for name, part in parts.items() if part is not None)
+        raise Invalid(f"so divided the data set has no {split} rows; it has {there_are}, all")
+    return split, rows
+
+
+def _in_units_of(model: Model, data: Dataset, rows: Rows) -> Rows:
+    """Return `rows` with their targets as the model's network would answer them."""
+    theirs, ours = data.signature.output, model.manifest.signature.output
+    if theirs.kind == "classes" or ours.kind == "classes":
+        return rows
+    return Rows(rows.inputs, from_units(to_units(rows.targets, theirs), ours))
+
+
+def _deadline() -> Callable[[], None]:
+    """Return what raises once the time is over."""
+    end = time.monotonic() + SECONDS
+
+    def check() -> None:
+        if time.monotonic() > end:
+            raise DeadlineExceeded(f"it took longer than {SECONDS:g} seconds; use fewer rows")
+
+    return check

@@ -1,0 +1,57 @@
+"""Charts of a job."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import orjson
+from fastapi import APIRouter, Response
+
+from service.charts import Charts, ChartSummary
+from service.dependencies import Service
+from service.errors import NotFound, Overloaded, problems
+from service.schemas import Page
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+Form = Literal["json", "svg", "png"]
+
+MEDIA_TYPES: dict[Form, str] = {
+    "json": "application/json",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+}
+DRAWN: dict[Form, Callable[[Charts, str, str], bytes]] = {
+    "json": lambda charts, job_id, name: orjson.dumps(charts.specification(job_id, name)),
+    "svg": lambda charts, job_id, name: charts.picture(job_id, name, "svg"),
+    "png": lambda charts, job_id, name: charts.picture(job_id, name, "png"),
+}
+
+
+@router.get("/{job_id}/charts", responses=problems(NotFound))
+def list_charts(job_id: str, service: Service) -> Page[ChartSummary]:
+    """The charts that the job has, and those that it will have."""
+    return Page(data=service.charts.listed(job_id), next=None)
+
+
+@router.get(
+    "/{job_id}/charts/{chart}.{form}",
+    response_class=Response,
+    responses=problems(NotFound, Overloaded)
+    | {
+        200: {
+            "content": {
+                "application/json": {"schema": {"type": "object"}},
+                "image/svg+xml": {"schema": {"type": "string"}},
+                "image/png": {"schema": {"type": "string", "format": "binary"}},
+            }
+        }
+    },
+)
+def get_chart(job_id: str, chart: str, form: Form, service: Service) -> Response:
+    """A chart: `json` is a Vega-Lite specification with its data inside, `svg` and `png` show the
+    same picture.
+
+    While the job runs, the charts of its history show how far it is; the others are there at its
+    end.
+    """
+    return Response(DRAWN[form](service.charts, job_id, chart), media_type=MEDIA_TYPES[form])

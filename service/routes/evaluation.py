@@ -1,0 +1,48 @@
+"""How good trained models are."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body
+
+from ml.scores import Evaluation
+from service.dependencies import Service
+from service.errors import DeadlineExceeded, NotFound, Overloaded, problems
+from service.evaluations import EvaluationRequest
+from service.routes.models import Version
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+EXAMPLES = {
+    "Its own test rows": {"value": {}},
+    "Other rows of a line": {
+        "value": {
+            "dataset": {
+                "kind": "synthetic",
+                "features": {"x": {"linspace": [-10, 20]}},
+                "target": "3*x + 2",
+                "size": 1000,
+            },
+            "split": "all",
+        }
+    },
+}
+
+
+@router.get("/{name}/versions/{version}/evaluation", responses=problems(NotFound))
+def get_evaluation(name: str, version: Version, service: Service) -> Evaluation:
+    """How good the model was at the end of its training."""
+    return service.evaluator.kept(name, version)
+
+
+@router.post(
+    "/{name}/versions/{version}/evaluate",
+    responses=problems(NotFound, Overloaded, DeadlineExceeded),
+)
+def evaluate(
+    name: str,
+    version: Version,
+    request: Annotated[EvaluationRequest, Body(openapi_examples=EXAMPLES)],
+    service: Service,
+) -> Evaluation:
+    """Measure the model on any data set of the same inputs and output."""
+    return service.evaluator.evaluate(name, version, request)
