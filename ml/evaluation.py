@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ml.datasets import Rows
 from ml.losses import Loss
 from ml.signature import Classes, Signature, Value
+from ml.units import to_units
 
 BATCH_SIZE = 4096
 
@@ -29,8 +30,8 @@ def outputs(model: nn.Module, inputs: Tensor) -> Tensor:
 def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> dict[str, float]:
     """Return the loss and the metrics of the signature's output over `rows`.
 
-    Values have `mse`, `mae`, `rmse` and `r2` (squared and plain units of the target; R² is at most
-    1); classes have `accuracy` (0 to 1). A metric that is undefined on these rows is left out.
+    Values have `mse`, `mae`, `rmse` and `r2` (in the target's units, squared or plain; R² is at
+    most 1); classes have `accuracy` (0 to 1). A metric that is undefined on these rows is left out.
     """
     answers = outputs(model, rows.inputs)
     targets = rows.targets.to(answers.device)
@@ -39,6 +40,8 @@ def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> 
         answers, targets = map(signature.output.in_units, (answers, targets))
     for name, metric in _metrics(signature).items():
         figures[name] = metric(answers, targets)
+        answers, targets = (to_units(values, signature.output) for values in (answers, targets))
+    figures |= {name: metric(answers, targets) for name, metric in _metrics(signature).items()}
     return {name: float(figure) for name, figure in figures.items() if torch.isfinite(figure)}
 
 

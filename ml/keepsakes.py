@@ -180,7 +180,7 @@ def _mistakes(assessment: Assessment, rows: Rows, signature: Signature) -> list[
     surest = choices.confidence[wrong].sort(descending=True, stable=True).indices
     return [
         Mistake(
-            png=_png(rows.inputs[row]),
+            png=png(rows.inputs[row]),
             actual=output.names[int(choices.actual[row])],
             predicted=output.names[int(choices.predicted[row])],
             probability=_number(choices.confidence[row].item()),
@@ -189,10 +189,13 @@ def _mistakes(assessment: Assessment, rows: Rows, signature: Signature) -> list[
     ]
 
 
-def _png(image: Tensor) -> str:
-    """Return an image, of bytes `(height, width)` or `(planes, height, width)`, as a PNG file."""
-    planes = image.cpu()
-    picture = Image.fromarray((planes.permute(1, 2, 0) if planes.dim() == 3 else planes).numpy())
+def png(image: Tensor) -> str:
+    """Return an image `(height, width)` or `(planes, height, width)`, with pixels from 0 to 255, as
+    a PNG file."""
+    pixels = image.cpu().clamp(0, 255).byte()
+    if pixels.dim() == 3:
+        pixels = pixels.permute(1, 2, 0).squeeze(2)  # of one plane nothing but the plane is left
+    picture = Image.fromarray(pixels.numpy())
     if (times := LONGEST_EDGE // max(picture.size)) > 1:
         picture = picture.resize(
             (picture.width * times, picture.height * times), Image.Resampling.NEAREST

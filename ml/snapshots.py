@@ -54,4 +54,5 @@ def grid(data: Dataset) -> Tensor:
 
 def curve(model: nn.Module, grid: Tensor) -> Tensor:
     """Return the model's answers at `grid`, on the CPU."""
-    return outputs(model, grid).cpu()
+    # A copy made here is an ordinary tensor, which can be kept with the rest of a run's state.
+    return outputs(model, grid).cpu().clone()

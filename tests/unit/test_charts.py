@@ -1,5 +1,6 @@
 """Every chart of every kind of job: drawn, valid, and of the run's own numbers."""
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -14,7 +15,7 @@ from ml import datasets, keepsakes, training
 from ml.charts import CHARTS, Material, Point, charts_of
 from ml.datasets import Dataset, Rows, Table, divide
 from ml.datasets.vision import VisionSpec
-from ml.keepsakes import Keepsakes, spaced
+from ml.keepsakes import Keepsakes, png, spaced
 from ml.pictures import draw
 from ml.signature import Classes, Features, Images, Signature, Value
 from ml.specs import TrainingSpec
@@ -268,3 +269,18 @@ def test_many_classes_and_long_names_stay_legible(materials: dict[str, Material]
 )
 def test_which_charts_a_job_has_is_known_beforehand(signature: Signature, names: list[str]) -> None:
     assert list(charts_of(signature)) == names
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        torch.zeros(28, 28, dtype=torch.uint8),
+        torch.full((1, 300, 20), 255, dtype=torch.uint8),
+        torch.rand(3, 40, 56) * 300 - 20,
+    ],
+    ids=["grey", "one tall plane", "three planes of floats"],
+)
+def test_images_of_every_form_are_kept_small(image: torch.Tensor) -> None:
+    with Image.open(io.BytesIO(base64.b64decode(png(image)))) as picture:
+        assert 50 <= max(picture.size) <= 96
+        assert picture.mode == ("RGB" if image.dim() == 3 and len(image) == 3 else "L")
