@@ -35,14 +35,14 @@ LONGEST_EDGE = 96
 """Of a kept image, in pixels: small ones are enlarged up to it, so that they are not blurred."""
 
 Number = float | None
-"""Null where the model's answer was not finite."""
+"""Null where a number is not finite."""
 
 
 class FeatureSample(Frozen):
     """Some training rows: a column for each of the first features, and the targets, in their units
     or as indices of classes."""
 
-    columns: dict[str, list[float]]
+    columns: dict[str, list[Number]]
     targets: list[float]
     features: int
     """How many there are, of which `columns` has the first."""
@@ -152,7 +152,7 @@ def _features(train: Rows, signature: Signature) -> FeatureSample | None:
     targets = to_units(some.targets, output) if isinstance(output, Value) else some.targets.double()
     names = inputs.names[:MAX_FEATURES]
     return FeatureSample(
-        columns={name: some.inputs[:, i].tolist() for i, name in enumerate(names)},
+        columns={name: _numbers(some.inputs[:, i]) for i, name in enumerate(names)},
         targets=targets.tolist(),
         features=len(inputs.names),
     )

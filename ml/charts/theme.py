@@ -44,6 +44,9 @@ CONFIG = {
         "tickColor": "#888888",
         "labelLimit": MAX_LABEL,
         "titleLimit": 300,
+        # Millions and more would fill the page with zeros.
+        "labelExpr": "isNumber(datum.value) && abs(datum.value) >= 1e6"
+        " ? format(datum.value, '.3~e') : datum.label",
     },
     "legend": {
         "labelFontSize": 12,

@@ -1,5 +1,7 @@
 """What a regression learned: features against the target, predicted against actual, the fit."""
 
+from collections.abc import Sequence
+
 import altair as alt
 
 from ml.charts.material import Material
@@ -19,7 +21,7 @@ from ml.charts.theme import (
     title,
     whole,
 )
-from ml.keepsakes import FeatureSample
+from ml.keepsakes import FeatureSample, Number
 from ml.signature import Classes, Signature
 
 PANELS = 3
@@ -64,15 +66,15 @@ def predictions(material: Material) -> Picture:
     assert pairs
     seen = [*pairs.actual, *(value for value in pairs.predicted if value is not None)]
     ends = [min(seen), max(seen)]
-    scale = alt.Scale(domain=ends, nice=True, zero=False)
+    scale = alt.Scale(domain=ends, nice=False, zero=False, padding=8)
     diagonal = (
-        alt.Chart(table(x=ends, y=ends, what=["predicted = actual"] * 2))
-        .mark_line(color=VERMILLION, strokeDash=[6, 4], clip=True)
+        alt.Chart(table(x=ends, y=ends))
+        .mark_line(color=VERMILLION, strokeDash=[6, 4])
         .encode(x=alt.X("x:Q").scale(scale), y=alt.Y("y:Q").scale(scale))
     )
     points = (
         alt.Chart(table(x=pairs.actual, y=pairs.predicted))
-        .mark_circle(size=30, opacity=0.5, color=BLUE, clip=True)
+        .mark_circle(size=30, opacity=0.5, color=BLUE)
         .encode(
             x=alt.X("x:Q", title=f"actual {name}").scale(scale).axis(tickCount=8),
             y=alt.Y("y:Q", title=f"predicted {name}").scale(scale).axis(tickCount=8),
@@ -155,7 +157,9 @@ def _name(signature: Signature) -> str:
     return signature.output.name
 
 
-def _column(sample: FeatureSample, values: list[float], signature: Signature) -> alt.InlineData:
+def _column(
+    sample: FeatureSample, values: Sequence[Number], signature: Signature
+) -> alt.InlineData:
     if not isinstance(signature.output, Classes):
         return table(x=values, y=sample.targets)
     names = signature.output.names

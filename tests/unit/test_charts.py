@@ -284,3 +284,21 @@ def test_images_of_every_form_are_kept_small(image: torch.Tensor) -> None:
     with Image.open(io.BytesIO(base64.b64decode(png(image)))) as picture:
         assert 50 <= max(picture.size) <= 96
         assert picture.mode == ("RGB" if image.dim() == 3 and len(image) == 3 else "L")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"features": {"x": {"linspace": [3, 3]}}, "target": "5", "size": 5},
+        {"features": {"x": {"linspace": [0, 1]}}, "target": "0*x", "size": 5},
+        {"features": {"x": {"linspace": [-1e15, 1e15]}}, "target": "x", "size": 20},
+    ],
+    ids=["one point", "a constant target", "large numbers"],
+)
+def test_data_of_little_interest_is_drawn_all_the_same(data: dict[str, Any]) -> None:
+    sgd = {"kind": "sgd", "lr": 1e-70}
+    found = material({"dataset": {"kind": "synthetic"} | data, "epochs": 1, "optimizer": sgd})
+    for chart in charts_of(found.signature).values():
+        svg = draw(chart.specification(found), "svg").decode()
+        assert "NaN" not in svg
+        assert "undefined" not in svg
