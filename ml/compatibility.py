@@ -21,7 +21,7 @@ def check(data: Signature, model: Signature) -> None:
     elif data.inputs.kind != model.inputs.kind or data.inputs.shape != model.inputs.shape:
         raise Invalid(f"has {_inputs(data)}, and this model takes {_inputs(model)}")
     if isinstance(data.output, Classes) and isinstance(model.output, Classes):
-        _same("classes", data.output.names, model.output.names)
+        _none_unknown("classes", data.output.names, model.output.names)
     elif data.output.kind != model.output.kind or _name(data) != _name(model):
         raise Invalid(f"is about {_output(data)}, and this model about {_output(model)}")
 
@@ -29,10 +29,14 @@ def check(data: Signature, model: Signature) -> None:
 def _same(what: str, data: Sequence[str], model: Sequence[str]) -> None:
     if missing := [name for name in model if name not in data]:
         raise Invalid(f"misses {what} of this model: {_listed(missing)}; it has {_listed(data)}")
-    if unknown := [name for name in data if name not in model]:
-        raise Invalid(f"has {what} unknown to this model: {_listed(unknown)}")
+    _none_unknown(what, data, model)
     if list(data) != list(model):
         raise Invalid(f"has its {what} in another order; this model's is {_listed(model)}")
+
+
+def _none_unknown(what: str, data: Sequence[str], model: Sequence[str]) -> None:
+    if unknown := [name for name in data if name not in model]:
+        raise Invalid(f"has {what} unknown to this model: {_listed(unknown)}")
 
 
 def _inputs(signature: Signature) -> str:

@@ -3,7 +3,6 @@
 `ml.assessment` has all that is measured at a run's end.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -36,11 +35,8 @@ def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> 
     answers = outputs(model, rows.inputs)
     targets = rows.targets.to(answers.device)
     figures = {"loss": loss(answers, targets)}
-    if isinstance(signature.output, Value):
-        answers, targets = map(signature.output.in_units, (answers, targets))
-    for name, metric in _metrics(signature).items():
-        figures[name] = metric(answers, targets)
-        answers, targets = (to_units(values, signature.output) for values in (answers, targets))
+    if isinstance(output := signature.output, Value):
+        answers, targets = to_units(answers, output), to_units(targets, output)
     figures |= {name: metric(answers, targets) for name, metric in _metrics(signature).items()}
     return {name: float(figure) for name, figure in figures.items() if torch.isfinite(figure)}
 
@@ -48,16 +44,15 @@ def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> 
 def value_metrics() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     """Return the metrics of a regression by name, each of answers and targets of one shape."""
     # It takes over a second to import, which a process that only predicts can do without.
-    from torchmetrics.functional.regression import (
-        mean_absolute_error,
-        mean_squared_error,
-        r2_score,
-    )
+    from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error
 
     def r2(values: Tensor, targets: Tensor) -> Tensor:
         # Where all targets are the same there is no variance to explain.
-        constant = bool((targets == targets[0]).all())
-        return torch.tensor(math.nan) if constant else r2_score(values, targets)
+        if bool((targets == targets[0]).all()):
+            return torch.tensor(torch.nan)
+        # The library's takes sums of squares below 1e-4 for none, in whatever units they are.
+        unexplained = (targets - values).square().sum()
+        return 1 - unexplained / (targets - targets.mean()).square().sum()
 
     return {
         "mse": mean_squared_error,

@@ -39,8 +39,8 @@ Number = float | None
 
 
 class FeatureSample(Frozen):
-    """Some training rows: a column for each of the first features, and the targets, in their units
-    or as indices of classes."""
+    """Some training rows: a column for each of the first features that are numbers, and the
+    targets, in their units or as indices of classes."""
 
     columns: dict[str, list[Number]]
     targets: list[float]
@@ -150,11 +150,16 @@ def _features(train: Rows, signature: Signature) -> FeatureSample | None:
         return None
     some = _some(train, MAX_FEATURE_ROWS)
     targets = to_units(some.targets, output) if isinstance(output, Value) else some.targets.double()
-    names = inputs.names[:MAX_FEATURES]
+    numbers = inputs.numbers
+    if not numbers:
+        return None
     return FeatureSample(
-        columns={name: _numbers(some.inputs[:, i]) for i, name in enumerate(names)},
+        columns={
+            name: _numbers(some.inputs[:, inputs.names.index(name)])
+            for name in numbers[:MAX_FEATURES]
+        },
         targets=targets.tolist(),
-        features=len(inputs.names),
+        features=len(numbers),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import vl_convert
 
-PictureForm = Literal["svg", "png"]
+PictureFormat = Literal["svg", "png"]
 
 VERSION = "6.4"
 """Of Vega-Lite."""
@@ -22,7 +22,7 @@ SCALE = 2.0
 """Pixels of a PNG to one of the chart, for screens that have so many."""
 
 
-def draw(specification: dict[str, Any], form: PictureForm) -> bytes:
+def draw(specification: dict[str, Any], form: PictureFormat) -> bytes:
     """Return the picture. It is made of what the specification holds: nothing is fetched.
 
     Raises:
@@ -42,7 +42,7 @@ def _png(specification: dict[str, Any]) -> bytes:
     )
 
 
-_DRAWERS: Mapping[PictureForm, Callable[[dict[str, Any]], bytes]] = {"svg": _svg, "png": _png}
+_DRAWERS: Mapping[PictureFormat, Callable[[dict[str, Any]], bytes]] = {"svg": _svg, "png": _png}
 
 
 def main() -> None:

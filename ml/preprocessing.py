@@ -72,7 +72,7 @@ class Encode(nn.Module):
         super().__init__()
         encoding = features.encoding or Encoding(width=len(features.names))
         place = {name: index for index, name in enumerate(features.names)}
-        numbers = [i for name, i in place.items() if name not in encoding.categories]
+        numbers = [place[name] for name in features.numbers]
         values = [
             (place[name], value)
             for name, categories in encoding.categories.items()
@@ -93,8 +93,7 @@ class Encode(nn.Module):
     @classmethod
     def blank(cls, features: Features) -> "Encode":
         """Return a layer to be filled from a saved state."""
-        encoding = features.encoding or Encoding(width=len(features.names))
-        count = len(features.names) - len(encoding.categories)
+        count = len(features.numbers)
         return cls(features, torch.zeros(count), torch.ones(count))
 
     @classmethod
@@ -124,8 +123,7 @@ class Encode(nn.Module):
         """Return what `weights` (encoding.width,) float64 of encoded columns are in the units of
         the raw ones, by name, and what is to be added to the bias."""
         encoding = features.encoding or Encoding(width=len(features.names))
-        categories = encoding.categories
-        numbers = [name for name in features.names if name not in categories]
+        categories, numbers = encoding.categories, features.numbers
         slopes = weights[: len(numbers)] / self.std.double()
         shifts = slopes * self.mean.double()
         named = dict(zip(numbers, slopes.tolist(), strict=True))

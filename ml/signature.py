@@ -23,7 +23,7 @@ class Encoding(Frozen):
 
     booleans: list[str] = Field(default=[])
     categories: dict[str, list[str]] = Field(default={})
-    """The values of each categorical feature among the training rows."""
+    """The values of each categorical feature among the training rows, known once it is fitted."""
     gaps: list[str] = Field(default=[])
     """Features that had no value in some training rows."""
     width: int
@@ -40,6 +40,12 @@ class Features(Frozen):
     kind: Literal["features"] = "features"
     names: list[str]
     encoding: Encoding | None = None
+
+    @property
+    def numbers(self) -> list[str]:
+        """The features that are no categories."""
+        categorical = self.encoding.categories if self.encoding else {}
+        return [name for name in self.names if name not in categorical]
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ def has_curve(signature: Signature) -> bool:
     inputs = signature.inputs
     return (
         isinstance(inputs, Features)
-        and len(inputs.names) == 1
+        and len(inputs.names) == len(inputs.numbers) == 1
         and isinstance(signature.output, Value)
     )
 
@@ -48,7 +48,8 @@ def milestones(epochs: int) -> frozenset[int]:
 def grid(data: Dataset) -> Tensor:
     """Return evenly spaced values of the one feature, over the range of the training rows."""
     inputs = data.train.inputs
-    low, high = inputs.min().item(), inputs.max().item()
+    known = inputs[~inputs.isnan()]
+    low, high = known.min().item(), known.max().item()
     return torch.linspace(low, high, POINTS).unsqueeze(1)
 
 

@@ -25,10 +25,11 @@ class Report:
 
     At level `step`: `loss`, the mean over the steps since the report before. At level `epoch`:
     `train_loss`, the mean over the epoch's rows, `lr`, the learning rate of its last step, and the
-    validation split's figures.
+    validation split's figures. At level `fold`, whose number stands for epoch and step: the figures
+    of a cross-validation's fold.
     """
 
-    level: Literal["step", "epoch"]
+    level: Literal["step", "epoch", "fold"]
     epoch: int
     step: int
     values: dict[str, float]

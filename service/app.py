@@ -17,8 +17,8 @@ from service.charts import Charts
 from service.database import Database
 from service.datasets import DatasetStore
 from service.dependencies import Parts
-from service.expressions import Expressions
 from service.evaluations import Evaluator
+from service.expressions import Expressions
 from service.feeds import Feeds
 from service.jobs import JobStore
 from service.predictions import Predictions
@@ -26,7 +26,18 @@ from service.predictor import Predictor
 from service.registry import ModelRegistry
 from service.retention import Retention
 from service.revision import Revision
-from service.routes import charts, datasets, evaluation, expressions, health, jobs, metrics, models, predict, v2
+from service.routes import (
+    charts,
+    datasets,
+    evaluation,
+    expressions,
+    health,
+    jobs,
+    metrics,
+    models,
+    predict,
+    v2,
+)
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.uploading import Uploading
@@ -97,7 +108,18 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         nudge=nudge,
     )
     app.state.parts = parts
-    for room in (jobs, datasets, models, predict, v2, expressions, charts, evaluation, health, metrics):
+    for room in (
+        jobs,
+        datasets,
+        models,
+        predict,
+        v2,
+        expressions,
+        charts,
+        evaluation,
+        health,
+        metrics,
+    ):
         app.include_router(room.router)
     errors.install(app)
     app.add_middleware(

@@ -126,7 +126,7 @@ class AttemptStore:
             history.append(session, row.id, happenings)
             faults.reach("metrics half written")
             for happening in happenings:
-                if happening.step is not None:
+                if happening.kind in ("step", "epoch") and happening.step is not None:
                     row.step = happening.step
                     row.metrics = row.metrics | happening.data
                 if happening.kind == "epoch" and happening.epoch is not None:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from ml.charts import Chart, Material, Point, charts_of
 from ml.keepsakes import Keepsakes
-from ml.pictures import PictureForm
+from ml.pictures import PictureFormat
 from service.errors import NotFound
 from service.jobs import JobStore
 from service.registry import ModelRegistry
@@ -66,7 +66,7 @@ class Charts:
             raise NotFound(_not_ready(job, name, charts[name]))
         return charts[name].specification(material)
 
-    def picture(self, job_id: str, name: str, form: PictureForm) -> bytes:
+    def picture(self, job_id: str, name: str, form: PictureFormat) -> bytes:
         """Return a chart as a picture.
 
         Raises:

@@ -9,8 +9,8 @@ from fastapi import Depends, Request
 from service.charts import Charts
 from service.database import Database
 from service.datasets import DatasetStore
-from service.expressions import Expressions
 from service.evaluations import Evaluator
+from service.expressions import Expressions
 from service.feeds import Feeds
 from service.jobs import JobStore
 from service.predictor import Predictor

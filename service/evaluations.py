@@ -11,14 +11,15 @@ from pydantic import Field
 
 from ml import compatibility, datasets
 from ml.assessment import assess, judged_on
-from ml.datasets import Dataset, DatasetSpec, Rows, SplitSpec, held_out
+from ml.datasets import Dataset, DatasetSpec, Rows, SplitSpec
+from ml.datasets.tabular import TableView
+from ml.datasets.uploads import UploadSpec
 from ml.errors import DataUnavailable, Invalid
 from ml.inference import Model
 from ml.keepsakes import Keepsakes
 from ml.losses import LOSSES
 from ml.scores import Classification, Regression, Split
 from ml.strict import Strict
-from ml.units import from_units, to_units
 from service.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable, Unprocessable
 from service.registry import ModelRegistry
 from service.settings import MIB, Settings
@@ -47,6 +48,18 @@ class EvaluationRequest(Strict):
         description="Which rows; by default `test` where there are such, else `validation`, else "
         "`train`.",
     )
+
+
+def as_trained(document: object, trained: DatasetSpec) -> object:
+    """Return a request's body in which an uploaded table is taken as a model's own was, where it
+    does not say otherwise."""
+    match document:
+        case {"dataset": {"kind": "upload"} as dataset, **rest} if isinstance(trained, UploadSpec):
+            view = trained.known.view
+            if isinstance(view, TableView):
+                asked = {"target": view.target, "task": view.task, "features": view.features}
+                return rest | {"dataset": asked | dataset}
+    return document
 
 
 class Evaluator:
@@ -100,14 +113,16 @@ class Evaluator:
         own = dataset == trained.dataset
         division = request.division or (trained.split if own else SplitSpec())
         with _telling("division"):
-            held_out(dataset.extent(), division)
+            datasets.check_split(dataset, division)
         with _telling():
-            data = datasets.load(dataset, division, self._datasets_dir)
+            data = datasets.load(
+                dataset, division, self._datasets_dir, signature=model.manifest.signature
+            )
         with _telling("split"):
             split, rows = _chosen(data, request.split)
         return assess(
             model.network,
-            _in_units_of(model, data, rows),
+            rows,
             model.manifest.signature,
             LOSSES[trained.loss],
             split,
@@ -154,14 +169,6 @@ def _chosen(data: Dataset, split: Split | None) -> tuple[Split, Rows]:
         there_are = ", ".join(name for name, part in parts.items() if part is not None)
         raise Invalid(f"so divided the data set has no {split} rows; it has {there_are}, all")
     return split, rows
-
-
-def _in_units_of(model: Model, data: Dataset, rows: Rows) -> Rows:
-    """Return `rows` with their targets as the model's network would answer them."""
-    theirs, ours = data.signature.output, model.manifest.signature.output
-    if theirs.kind == "classes" or ours.kind == "classes":
-        return rows
-    return Rows(rows.inputs, from_units(to_units(rows.targets, theirs), ours))
 
 
 def _deadline() -> Callable[[], None]:

@@ -14,8 +14,8 @@ from ml.training import Report
 from service.schemas import Event
 from service.tables import EventRow
 
-Kind = Literal["status", "log", "step", "epoch"]
-METRICS: tuple[Kind, ...] = ("step", "epoch")
+Kind = Literal["status", "log", "step", "epoch", "fold"]
+METRICS: tuple[Kind, ...] = ("step", "epoch", "fold")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any
 
-from ml.pictures import PictureForm
+from ml.pictures import PictureFormat
 from service.errors import Overloaded, Unavailable
 
 MAX_WAITING = 16
@@ -29,7 +29,7 @@ class Renderer:
         self._turn = threading.Lock()
         self._places = threading.BoundedSemaphore(MAX_WAITING)
 
-    def draw(self, specification: dict[str, Any], form: PictureForm) -> bytes:
+    def draw(self, specification: dict[str, Any], form: PictureFormat) -> bytes:
         """Return the picture of a Vega-Lite specification.
 
         Raises:
@@ -50,7 +50,7 @@ class Renderer:
             self._process.kill()
             self._process.communicate()
 
-    def _draw(self, specification: dict[str, Any], form: PictureForm) -> bytes:
+    def _draw(self, specification: dict[str, Any], form: PictureFormat) -> bytes:
         process = self._running()
         assert process.stdin
         assert process.stdout

@@ -124,7 +124,7 @@ class Event(Body):
     """Something that happened to a job."""
 
     id: int
-    kind: Literal["status", "log", "step", "epoch"]
+    kind: Literal["status", "log", "step", "epoch", "fold"]
     epoch: int | None
     step: int | None
     data: dict[str, Any]
@@ -135,7 +135,7 @@ class MetricRecord(Body):
     """One report of a job."""
 
     id: int
-    level: Literal["epoch", "step"]
+    level: Literal["epoch", "step", "fold"]
     epoch: int
     step: int
     values: dict[str, float]

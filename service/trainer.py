@@ -14,19 +14,23 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from pydantic import BaseModel
 
 from ml import checkpoints, datasets, faults, keepsakes, training
 from ml.artifacts import Manifest, save_model
+from ml.cross_validation import summary
 from ml.datasets.cache import DatasetCache
+from ml.evaluation import evaluate
+from ml.losses import LOSSES
 from ml.specs import TrainingSpec
-from ml.training import Run
+from ml.training import Report, Run
 from service import logs
 from service.attempts import AttemptStore, Claim, LostClaim, Work
 from service.database import Database
@@ -84,25 +88,27 @@ class Attempt:
         """Train to the end and save the model; return where, and what it is."""
         spec = work.spec
         device = torch.device(self._bench.auto_device if spec.device == "auto" else spec.device)
-        data = self._bench.datasets.load(spec.dataset, spec.split)
-        faults.reach("data loaded")
-        run = Run(training.build(spec, data), data, spec, device)
-        if (state := checkpoints.load_newest(self._checkpoints, device)) is not None:
-            run.load_state_dict(state)
-        step, steps = run.progress.step, spec.epochs * training.steps_per_epoch(spec, data)
-        logger.info(
-            "attempt %d trains on %s, on %d rows, from step %d of %d",
-            *(self._claim.attempt, device, len(data.train), step, steps),
-        )
-        self._attempts.begin(self._claim, str(device), run.stepper.engine, step, steps)
-        pulse = Pulse(work.options, run.progress.epoch)
-        for report in training.fit(run, lambda run: self._between_steps(run, pulse)):
+        pulse = Pulse(work.options)
+        state = checkpoints.load_newest(self._checkpoints, device)
+        course = Course.of(state)
+        for fold in range(len(course.folds), spec.split.folds or 0):
+            run = self._prepare(spec, device, state, fold)
+            pulse.begin(run.progress.epoch)
+            for _ in training.fit(run, partial(self._between_steps, pulse=pulse, course=course)):
+                pass
+            course = course.after(run)
+            self._reporter.report(Report("fold", fold + 1, fold + 1, course.folds[-1]))
+            state = None
+        run = self._prepare(spec, device, state)
+        pulse.begin(run.progress.epoch)
+        data = run.data
+        for report in training.fit(run, partial(self._between_steps, pulse=pulse, course=course)):
             self._reporter.report(report)
         kept = keepsakes.keep(run)
-        metrics = {}
+        metrics = summary(course.folds)
         if kept.evaluation.split == "test":
             figures = kept.evaluation.figures()
-            metrics = {f"test_{name}": figure for name, figure in figures.items()}
+            metrics |= {f"test_{name}": figure for name, figure in figures.items()}
         directory = self._settings.models_dir / f"{self._claim.job_id}-{self._claim.attempt}"
         manifest = save_model(
             directory,
@@ -117,6 +123,32 @@ class Attempt:
         faults.reach("artifact renamed")
         return directory, manifest
 
+    def _prepare(
+        self,
+        spec: TrainingSpec,
+        device: torch.device,
+        state: dict[str, Any] | None,
+        fold: int | None = None,
+    ) -> Run:
+        """Return the run that is next, where `state` says it is."""
+        data = self._bench.datasets.load(spec.dataset, spec.split, fold)
+        faults.reach("data loaded")
+        run = Run(training.build(spec, data), data, spec, device)
+        if state is not None:
+            run.load_state_dict(state)
+        step, steps = run.progress.step, spec.epochs * training.steps_per_epoch(spec, data)
+        logger.info(
+            "attempt %d trains on %s, on %d rows%s, from step %d of %d",
+            self._claim.attempt,
+            device,
+            len(data.train),
+            "" if fold is None else f" without fold {fold + 1} of {spec.split.folds}",
+            step,
+            steps,
+        )
+        self._attempts.begin(self._claim, str(device), run.stepper.engine, step, steps)
+        return run
+
     def _register(self, directory: Path, manifest: Manifest) -> None:
         try:
             self._attempts.succeed(self._claim, manifest, directory.name)
@@ -125,29 +157,55 @@ class Attempt:
             raise
         shutil.rmtree(self._checkpoints, ignore_errors=True)
 
-    def _between_steps(self, run: Run, pulse: "Pulse") -> None:
+    def _between_steps(self, run: Run, pulse: "Pulse", course: "Course") -> None:
         wish = self._reporter.wish()
         if wish == "cancel":
             raise Interrupted
         if wish == "pause" or self._bench.draining.is_set():
-            self._save(run)
+            self._save(run, course)
             raise Interrupted
         if (limit := pulse.limit_reached()) is not None:
-            self._save(run)
+            self._save(run, course)
             raise TimedOut(limit)
         if pulse.is_checkpoint_due(run.progress.epoch):
-            self._save(run)
+            self._save(run, course)
 
-    def _save(self, run: Run) -> None:
+    def _save(self, run: Run, course: "Course") -> None:
         # What was reported before the checkpoint would not be reported again after it.
         self._reporter.flush()
         checkpoints.save(
             self._checkpoints,
             self._claim.attempt,
-            run.progress.step,
-            run.state_dict(),
+            course.steps + run.progress.step,
+            run.state_dict() | course.state_dict(),
             self._settings.keep_checkpoints,
         )
+
+
+@dataclass(frozen=True)
+class Course:
+    """What lies behind an attempt's present run: the folds of a cross-validation."""
+
+    folds: list[dict[str, float]]
+    """The figures of each."""
+    steps: int
+    """Done in all of them."""
+
+    @classmethod
+    def of(cls, state: dict[str, Any] | None) -> "Course":
+        """Return what the state of a checkpoint tells."""
+        return cls(**(state or {}).get("course", {"folds": [], "steps": 0}))
+
+    def after(self, run: Run) -> "Course":
+        """Return it with the fold that `run` was trained without."""
+        assert run.data.test is not None
+        rows = run.data.test.to(run.device)
+        figures = evaluate(run.model, rows, run.signature, LOSSES[run.spec.loss])
+        return Course([*self.folds, figures], self.steps + run.progress.step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return it for a checkpoint."""
+        return {"course": asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -163,9 +221,13 @@ class Bench:
 class Pulse:
     """The clock of an attempt."""
 
-    def __init__(self, options: JobOptions, epoch: int) -> None:
+    def __init__(self, options: JobOptions) -> None:
         self._options = options
         self._started_at = self._saved_at = time.monotonic()
+        self._saved_epoch = 0
+
+    def begin(self, epoch: int) -> None:
+        """Count epochs from `epoch` on."""
         self._saved_epoch = epoch
 
     def limit_reached(self) -> float | None:

@@ -65,7 +65,7 @@ def _answers_a_few_classes(signature: Signature) -> bool:
 
 
 def _takes_features(signature: Signature) -> bool:
-    return isinstance(signature.inputs, Features)
+    return isinstance(signature.inputs, Features) and bool(signature.inputs.numbers)
 
 
 def _tells_images_apart(signature: Signature) -> bool:

@@ -7,7 +7,9 @@ A new family is a file with a `Strict` spec that has the methods of `Source`, an
 from pathlib import Path
 from typing import Annotated, Protocol
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from ml.datasets import splits
 from ml.datasets.splits import (
@@ -25,7 +27,8 @@ from ml.datasets.synthetic import SyntheticSpec
 from ml.datasets.uploads import UploadSpec
 from ml.datasets.vision import VisionSpec
 from ml.errors import Invalid
-from ml.signature import Signature
+from ml.signature import Classes, Signature, Value
+from ml.units import from_units
 
 __all__ = [
     "Dataset",
@@ -56,6 +59,9 @@ class Source(Protocol):
         """Return what the training rows teach before any training: the layer that brings raw
         inputs into the form a network learns from, and the signature, exactly."""
 
+    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+        """Return loaded inputs with the codes of categories that a signature has."""
+
 
 DatasetSpec = Annotated[SyntheticSpec | VisionSpec | UploadSpec, Field(discriminator="kind")]
 
@@ -71,9 +77,16 @@ def check_split(spec: Source, split: SplitSpec) -> None:
         raise Invalid("stratify goes by classes, and the target of this data set is a value")
 
 
-def load(spec: Source, split: SplitSpec, root: Path, fold: int | None = None) -> Dataset:
+def load(
+    spec: Source,
+    split: SplitSpec,
+    root: Path,
+    fold: int | None = None,
+    signature: Signature | None = None,
+) -> Dataset:
     """Load, divide and fit: return the data set that `spec` and `split` describe; or of its
-    training rows those beside one fold, to train on, and the fold, to validate on.
+    training rows those beside one fold, to train on, and the fold, to test on. With the
+    `signature` of a model that its own fits, the rows are such as that model takes.
 
     Raises:
         DataUnavailable: no source of the data answered.
@@ -87,4 +100,20 @@ def load(spec: Source, split: SplitSpec, root: Path, fold: int | None = None) ->
     if fold is not None:
         parts = splits.fold(parts.train, split, fold)
     fitted = spec.fit(parts.train, table.vocabulary)
-    return Dataset(fitted.signature, fitted.preprocessing, *parts.map(fitted.converted))
+    wanted, own = signature or fitted.signature, fitted.signature.output
+
+    def converted(rows: Rows) -> Rows:
+        inputs = spec.coded(rows.inputs, table.vocabulary, wanted)
+        return Rows(inputs, _targets(rows.targets, own, wanted.output))
+
+    return Dataset(wanted, fitted.preprocessing, *parts.map(converted))
+
+
+def _targets(targets: Tensor, own: Value | Classes, wanted: Value | Classes) -> Tensor:
+    """Return targets, values in units of the data or indices of their own classes, as a network
+    answers them."""
+    if isinstance(wanted, Value):
+        return from_units(targets.squeeze(1), wanted)
+    if isinstance(own, Value) or own.names == wanted.names:
+        return targets
+    return torch.tensor([wanted.names.index(name) for name in own.names])[targets]

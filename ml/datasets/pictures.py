@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
 from ml.decoding import PictureForm
@@ -55,3 +56,7 @@ class ImageView(Strict):
             mean, std = mean.reshape(3, 1, 1), std.reshape(3, 1, 1)
         std = torch.where(std > 0, std, torch.ones_like(std))
         return Fitted(self.signature(), Standardize(mean, std, unit=255.0))
+
+    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+        """Return the inputs, which have no codes."""
+        return inputs

@@ -119,8 +119,6 @@ class Fitted:
 
     signature: Signature
     preprocessing: nn.Module
-    converted: Callable[[Rows], Rows] = field(default=lambda rows: rows)
-    """Brings rows of any split into the signature's form."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +205,7 @@ def divide(table: Table, spec: SplitSpec) -> Parts:
 
 def fold(train: Rows, spec: SplitSpec, number: int) -> Parts:
     """Return the rows to train on when fold `number`, from 0 on, of `spec.folds` is left out, and
-    that fold as the validation rows."""
+    that fold as the test rows."""
     assert spec.folds is not None
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(spec.seed))
     if spec.stratify:
@@ -215,7 +213,7 @@ def fold(train: Rows, spec: SplitSpec, number: int) -> Parts:
     is_left_out = torch.zeros(len(train), dtype=torch.bool)
     is_left_out[order[number :: spec.folds]] = True
     rest, left_out = (~is_left_out).nonzero(), is_left_out.nonzero()
-    return Parts(train.at(rest.squeeze(1)), train.at(left_out.squeeze(1)), None)
+    return Parts(train.at(rest.squeeze(1)), None, train.at(left_out.squeeze(1)))
 
 
 def _by_class(classes: Tensor) -> Tensor:

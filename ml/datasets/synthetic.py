@@ -127,6 +127,10 @@ class SyntheticSpec(Strict):
         layer = Standardize.fit(train.inputs) if self.standardize else nn.Identity()
         return Fitted(self.signature(), layer)
 
+    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+        """Return the inputs, which have no codes."""
+        return inputs
+
     def _refuse_infinite(self, inputs: Tensor, targets: Tensor) -> None:
         bad = (~torch.isfinite(targets).squeeze(1)).nonzero()
         if len(bad):

@@ -64,7 +64,12 @@ class TableView(Strict):
 
     def signature(self) -> Signature:
         """Return what a model takes and answers, as far as it is known without the rows."""
-        encoding = Encoding(width=self.width)
+        kinds = self.features
+        encoding = Encoding(
+            booleans=[name for name, kind in kinds.items() if kind == "boolean"],
+            categories={name: [] for name, kind in kinds.items() if kind == "categorical"},
+            width=self.width,
+        )
         return Signature(
             inputs=Features(names=list(self.features), encoding=encoding), output=self._output()
         )
@@ -117,28 +122,26 @@ class TableView(Strict):
             gaps=gaps,
             width=len(self.features) - len(seen) + sum(map(len, seen.values())) + len(gaps),
         )
-        features = Features(names=list(self.features), encoding=encoding)
-        recoded = {
-            index: _recoding(seen[name], len(vocabulary[name]))
-            for index, name in numbered
-            if name in seen
-        }
         output = self._output()
         if isinstance(output, Value):
             std, mean = torch.std_mean(train.targets, correction=0)
             output = Value(name=self.target, offset=mean.item(), scale=std.item() or 1.0)
-
-        def converted(rows: Rows) -> Rows:
-            inputs, targets = rows.inputs.clone(), rows.targets
-            for index, codes in recoded.items():
-                known = ~inputs[:, index].isnan()
-                inputs[known, index] = codes[inputs[known, index].long()]
-            if isinstance(output, Value):
-                targets = ((targets - output.offset) / output.scale).to(torch.float32)
-            return Rows(inputs, targets)
-
+        features = Features(names=list(self.features), encoding=encoding)
         signature = Signature(inputs=features, output=output)
-        return Fitted(signature, Encode.fit(features, converted(train).inputs), converted)
+        inputs = self.coded(train.inputs, vocabulary, signature)
+        return Fitted(signature, Encode.fit(features, inputs))
+
+    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+        """Return loaded inputs with the codes of categories that a signature has."""
+        assert isinstance(signature.inputs, Features)
+        encoding = signature.inputs.encoding or Encoding(width=0)
+        coded = inputs.clone()
+        for index, name in enumerate(self.features):
+            if name in vocabulary:
+                codes = _recoding(vocabulary[name], encoding.categories.get(name, []))
+                known = ~coded[:, index].isnan()
+                coded[known, index] = codes[coded[known, index].long()]
+        return coded
 
     def _output(self) -> Value | Classes:
         if self.task == "regression":
@@ -327,8 +330,7 @@ def _different(codes: Tensor) -> list[int]:
     return [int(code) for code in np.unique(known)]
 
 
-def _recoding(codes: list[int], count: int) -> Tensor:
-    """Return what each code of the whole table becomes among those of the training rows."""
-    recoded = torch.full((count,), float(UNKNOWN))
-    recoded[torch.tensor(codes, dtype=torch.int64)] = torch.arange(len(codes), dtype=torch.float32)
-    return recoded
+def _recoding(own: list[str], wanted: list[str]) -> Tensor:
+    """Return what each code, which stands for one of `own`, is as an index of `wanted`."""
+    places = {value: place for place, value in enumerate(wanted)}
+    return torch.tensor([float(places.get(value, UNKNOWN)) for value in own])

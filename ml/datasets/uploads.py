@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, ValidationInfo, field_validator
+from torch import Tensor
 
 from ml.datasets import tabular
 from ml.datasets.pictures import ImageView
@@ -201,6 +202,10 @@ class UploadSpec(Strict):
     def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
         """Return what the training rows teach before any training."""
         return self.known.view.fit(train, vocabulary)
+
+    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+        """Return loaded inputs with the codes of categories that a signature has."""
+        return self.known.view.coded(inputs, vocabulary, signature)
 
 
 def _upload(info: ValidationInfo) -> Upload | None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from ml.datasets import idx
 from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
@@ -54,3 +55,7 @@ class VisionSpec(Strict):
         family = idx.FAMILIES[self.kind]
         layer = Standardize(torch.tensor(family.mean), torch.tensor(family.std), unit=255.0)
         return Fitted(self.signature(), layer)
+
+    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+        """Return the inputs, which have no codes."""
+        return inputs

@@ -3,11 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body
+from pydantic import SkipValidation
 
 from ml.scores import Evaluation
+from service.admission import validated
 from service.dependencies import Service
 from service.errors import DeadlineExceeded, NotFound, Overloaded, problems
-from service.evaluations import EvaluationRequest
+from service.evaluations import EvaluationRequest, as_trained
 from service.routes.models import Version
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -41,8 +43,11 @@ def get_evaluation(name: str, version: Version, service: Service) -> Evaluation:
 def evaluate(
     name: str,
     version: Version,
-    request: Annotated[EvaluationRequest, Body(openapi_examples=EXAMPLES)],
+    document: Annotated[SkipValidation[EvaluationRequest], Body(openapi_examples=EXAMPLES)],
     service: Service,
 ) -> Evaluation:
-    """Measure the model on any data set of the same inputs and output."""
+    """Measure the model on any data set of the same inputs and output. Of an uploaded table it
+    takes the columns that it was trained on, unless others are named."""
+    trained = service.registry.fetch(name, version).lineage.spec.dataset
+    request = validated(EvaluationRequest, as_trained(document, trained), service.datasets)
     return service.evaluator.evaluate(name, version, request)

@@ -117,7 +117,7 @@ def get_job(job_id: str, service: Service) -> Job:
 def get_metrics(
     job_id: str,
     service: Service,
-    level: Literal["epoch", "step"] | None = None,
+    level: Literal["epoch", "step", "fold"] | None = None,
     limit: Limit = 1000,
     after: EventId = 0,
 ) -> Page[MetricRecord]:

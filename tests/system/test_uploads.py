@@ -1,7 +1,9 @@
 """Data that a user sends: uploaded, learned from, and predicted from raw values."""
 
 import io
+import os
 import random
+import signal
 import socket
 import zipfile
 from pathlib import Path
@@ -113,6 +115,78 @@ def test_a_model_of_categories_speaks_the_inference_protocol(server: Server, pri
             answer = client.infer("houses", tensors).as_numpy("value")
             assert answer is not None
             np.testing.assert_allclose(answer[:, 0], expected, rtol=1e-5)
+
+
+def test_predictions_are_what_the_evaluation_measured(server: Server, priced: str) -> None:
+    path = "/models/houses/versions/1/evaluate"
+    preview = server.client.get(f"/datasets/{priced}/preview", params={"rows": 1000}).json()
+    rows = [dict(zip(preview["columns"], row, strict=True)) for row in preview["rows"]]
+    prices = [row.pop("price") for row in rows]
+    answers = predict(server, "houses", rows).json()["predictions"]
+    errors = [abs(p["value"] - price) for p, price in zip(answers, prices, strict=True)]
+    measured = server.client.post(path, json={"split": "all"}).json()
+    assert measured["rows"] == len(rows)
+    assert measured["mae"] == pytest.approx(sum(errors) / len(errors), rel=1e-5)
+    assert measured["max_error"] == pytest.approx(max(errors), rel=1e-5)
+    # The same rows as another upload, its columns in another order and one of them of no concern.
+    lines = [line.split(",") for line in houses().splitlines()]
+    mixed = "\n".join(",".join([*reversed(line), "note"[: i + 1]]) for i, line in enumerate(lines))
+    other = upload(server, mixed, name="mixed")
+    asked = {"dataset": {"kind": "upload", "id": other}, "split": "all"}
+    again = server.client.post(path, json=asked)
+    assert again.status_code == 200, again.text
+    assert again.json()["mae"] == pytest.approx(measured["mae"], rel=1e-6)
+
+
+def test_a_model_is_validated_fold_by_fold(server: Server, priced: str, tmp_path: Path) -> None:
+    spec = {
+        "name": "folded",
+        "dataset": {"kind": "upload", "id": priced, "target": "district"},
+        "model": {"kind": "mlp", "hidden": [16]},
+        "optimizer": {"kind": "adam", "lr": 0.02},
+        "split": {"folds": 4, "stratify": True},
+        "epochs": 20,
+    }
+    job = server.run(spec)
+    folds = server.client.get(f"/jobs/{job['id']}/metrics", params={"level": "fold"}).json()["data"]
+    accuracies = [fold["values"]["accuracy"] for fold in folds]
+    assert [fold["epoch"] for fold in folds] == [1, 2, 3, 4]
+    assert job["metrics"]["cv_accuracy"] == pytest.approx(np.mean(accuracies))
+    assert job["metrics"]["cv_accuracy_std"] == pytest.approx(np.std(accuracies))
+    assert "test_accuracy" in job["metrics"]
+    assert job["progress"]["step"] == job["progress"]["steps"] == 20 * 4
+    whole = spec | {"split": {"stratify": True}}
+    assert server.outcome(server.run(whole))[0] == server.outcome(job)[0]
+
+
+def test_a_killed_cross_validation_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    table = houses(1000)
+    spec = {
+        "model": {"kind": "mlp", "hidden": [16, 16]},
+        "split": {"folds": 5},
+        "epochs": 60,
+        "batch_size": 16,
+        "checkpoint_seconds": 0.05,
+    }
+
+    def is_fold(event: dict[str, Any]) -> bool:
+        return bool(event["kind"] == "fold")
+
+    outcomes = []
+    for kills in (0, 2):
+        data_dir = tmp_path / str(kills)
+        with serving(data_dir, trainers=1, retry_seconds=0) as server:
+            dataset = {"kind": "upload", "id": upload(server, table, target="price")}
+            job_id = server.submit(spec | {"name": "killed", "dataset": dataset})
+            for _ in range(kills):
+                server.until(job_id, is_fold)
+                [trainer] = server.trainers()
+                os.kill(trainer, signal.SIGKILL)
+                server.wait(job_id, "queued")
+            job = server.wait(job_id)
+            assert (job["status"], job["attempt"]) == ("succeeded", kills + 1)
+            outcomes.append((server.outcome(job), job["metrics"]))
+    assert outcomes[0] == outcomes[1]
 
 
 def test_what_a_model_needs_is_deleted_only_by_force(server: Server) -> None:

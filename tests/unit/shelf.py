@@ -23,12 +23,12 @@ class Shelf:
     """Uploads by their number."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self._uploads: dict[str, Upload] = {}
 
     def put(self, content: str | bytes, target: str | None = None, **options: Any) -> str:
         name = f"ds_{len(self._uploads)}"
-        source, directory = self._root / name, self._root / UPLOADS / name
+        source, directory = self.root / name, self.root / UPLOADS / name
         source.write_bytes(content if isinstance(content, bytes) else content.encode())
         directory.mkdir(parents=True)
         schema = ingest(source, directory, Options(**options))
@@ -48,7 +48,7 @@ class Shelf:
         return spec
 
     def load(self, spec: TrainingSpec) -> Dataset:
-        return datasets.load(spec.dataset, spec.split, self._root)
+        return datasets.load(spec.dataset, spec.split, self.root)
 
     def train(self, spec: TrainingSpec) -> tuple[Run, Dataset]:
         data = self.load(spec)
@@ -59,6 +59,6 @@ class Shelf:
 
     def model(self, spec: TrainingSpec) -> tuple[Model, Manifest]:
         run, data = self.train(spec)
-        directory = self._root / f"model-{len(list(self._root.iterdir()))}"
+        directory = self.root / f"model-{len(list(self.root.iterdir()))}"
         manifest = save_model(directory, run.model, spec, data.signature, {}, "", CPU)
         return Model(manifest, load_model(directory, manifest)), manifest

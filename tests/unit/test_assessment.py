@@ -126,6 +126,13 @@ def test_a_confusion_matrix_has_its_limit() -> None:
     assert classified(torch.eye(1001)[:3], torch.tensor([0, 1, 2])).confusion is None
 
 
+def test_the_units_do_not_matter_to_what_is_explained() -> None:
+    targets = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    values = torch.tensor([1.5, 2.0, 3.0, 3.0], dtype=torch.float64)
+    for unit in (1e-6, 1.0, 1e6):
+        assert regressed(values * unit, targets * unit).r2 == pytest.approx(0.75)
+
+
 @settings(deadline=None, max_examples=60)
 @given(pairs=st.lists(st.tuples(*[st.floats(-1e6, 1e6, width=32)] * 2), min_size=2, max_size=30))
 def test_a_regression_is_measured_as_scikit_learn_does(pairs: list[tuple[float, float]]) -> None:

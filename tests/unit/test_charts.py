@@ -39,8 +39,8 @@ def mnist_alike(spec: TrainingSpec) -> Dataset:
     labels = torch.randint(0, 10, (400,), generator=random)
     rows, test = Rows(images, labels), Rows(images[:100], labels[:100])
     assert isinstance(spec.dataset, VisionSpec)
-    train, validation, _ = divide(Table(rows, test), spec.split)
-    preprocessing = spec.dataset.preprocessing(train)
+    train, validation, _ = divide(Table(rows, test=test), spec.split)
+    preprocessing = spec.dataset.fit(train, {}).preprocessing
     return Dataset(spec.dataset.signature(), preprocessing, train, validation, test)
 
 

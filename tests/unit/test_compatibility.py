@@ -30,6 +30,11 @@ def test_a_model_fits_its_own_data(signature: Signature) -> None:
     compatibility.check(signature, signature)
 
 
+@pytest.mark.parametrize("names", ["x", "yx"])
+def test_rows_may_be_of_some_classes_in_any_order(names: str) -> None:
+    compatibility.check(Signature(inputs=pictures(28), output=classes(*names)), CLASSIFIER)
+
+
 @pytest.mark.parametrize(
     ("inputs", "output", "model", "told"),
     [
@@ -45,9 +50,7 @@ def test_a_model_fits_its_own_data(signature: Signature) -> None:
         ),
         (pictures(28), PRICE, MODEL, "images of 28x28 pixels, and this model takes the features a"),
         (pictures(32), classes("x", "y"), CLASSIFIER, "32x32 pixels, and this model takes images"),
-        (pictures(28), classes("x"), CLASSIFIER, "misses classes of this model: y"),
         (pictures(28), classes("x", "y", "z"), CLASSIFIER, "classes unknown to this model: z"),
-        (pictures(28), classes("y", "x"), CLASSIFIER, "its classes in another order"),
         (
             rows(*(f"f{i}" for i in range(1000))),
             PRICE,

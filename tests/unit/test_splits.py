@@ -59,10 +59,10 @@ def test_each_row_is_left_out_of_one_fold(classes: list[int], folds: int, strati
     left_out = []
     for number in range(folds):
         parts = fold(rows, spec, number)
-        assert sorted(numbers(parts.train) + numbers(parts.validation)) == numbers(rows)
-        left_out += numbers(parts.validation)
+        assert sorted(numbers(parts.train) + numbers(parts.test)) == numbers(rows)
+        left_out += numbers(parts.test)
         for label in set(classes) if stratify else ():
-            found = sum(classes[n] == label for n in numbers(parts.validation))
+            found = sum(classes[n] == label for n in numbers(parts.test))
             assert abs(found - classes.count(label) / folds) <= 1
     assert sorted(left_out) == numbers(rows)
 
@@ -73,13 +73,13 @@ def test_a_fold_is_no_part_of_what_the_preprocessing_is_fitted_on() -> None:
         | {"dataset": PLANE["dataset"] | {"standardize": True}, "split": {"folds": 3, "test": 0.1}}
     )
     whole = datasets.load(spec.dataset, spec.split, Path())
-    assert whole.validation is None
+    assert whole.test is not None
     means = []
     for number in range(3):
         data: Dataset = datasets.load(spec.dataset, spec.split, Path(), number)
-        assert data.validation is not None
-        assert len(data.train) + len(data.validation) == len(whole.train)
-        assert data.test is None
+        assert data.test is not None
+        assert len(data.train) + len(data.test) == len(whole.train)
+        assert data.validation is None
         mean = data.preprocessing.get_buffer("mean")
         torch.testing.assert_close(mean, data.train.inputs.mean(0))
         means.append(tuple(mean.tolist()))

@@ -8,11 +8,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from ml import datasets
 from ml.errors import Invalid
 from ml.evaluation import evaluate
 from ml.losses import LOSSES
 from ml.signature import Classes, Features, Value
 from ml.specs import TrainingSpec
+from ml.units import to_units
 from tests.unit.shelf import Shelf
 
 FRUIT = """weight,ripe,colour,origin,price
@@ -196,6 +198,30 @@ def test_a_split_can_be_stratified(shelf: Shelf) -> None:
     assert seen == list(range(200))
     other = spec.model_copy(update={"split": spec.split.model_copy(update={"seed": 1})})
     assert not torch.equal(shelf.load(other).train.inputs, data.train.inputs)
+
+
+def test_other_rows_are_taken_as_a_model_takes_them(shelf: Shelf) -> None:
+    spec = shelf.spec({"id": shelf.put(FRUIT), "target": "colour"}, epochs=2, split=ALL_TRAIN)
+    model, _ = shelf.model(spec)
+    # Categories and classes are others here, and in another order.
+    text = "weight,ripe,colour,origin,price\n1,true,red,Angola,1\n2,false,yellow,Peru,2\n"
+    other = shelf.spec({"id": shelf.put(text), "target": "colour"}, split=ALL_TRAIN)
+    data = datasets.load(other.dataset, other.split, shelf.root, signature=model.manifest.signature)
+    assert data.signature == model.manifest.signature
+    rows = [{"weight": 1, "ripe": True, "origin": "Angola", "price": 1}, [2, False, "Peru", 2]]
+    assert data.train.inputs.tolist() == model.rows(rows).tolist()
+    assert data.train.targets.tolist() == [1, 2]
+
+
+def test_values_of_other_rows_are_scaled_as_a_models_are(shelf: Shelf) -> None:
+    rows = "\n".join(f"{x},{1000 * x}" for x in range(10))
+    spec = shelf.spec({"id": shelf.put(f"x,y\n{rows}"), "target": "y"}, split=ALL_TRAIN)
+    signature = shelf.load(spec).signature
+    other = shelf.spec({"id": shelf.put("x,y\n5,0\n6,9000\n"), "target": "y"}, split=ALL_TRAIN)
+    data = datasets.load(other.dataset, other.split, shelf.root, signature=signature)
+    output = signature.output
+    assert isinstance(output, Value)
+    assert to_units(data.train.targets, output).tolist() == pytest.approx([0, 9000], abs=1e-2)
 
 
 def test_values_have_no_strata(shelf: Shelf) -> None:
