@@ -9,13 +9,14 @@ import json
 import math
 import re
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.server import Server
+from tests.system.server import Server, serving
 
 DOCS = Path(__file__).parents[2] / "docs"
 ENGLISH, CHINESE = DOCS / "tutorial.md", DOCS / "tutorial.zh.md"
@@ -79,11 +80,20 @@ def test_the_comparison_finds_what_differs() -> None:
     assert differences({"a": None}, {"a": 0.0}) != []
 
 
+@pytest.fixture
+def newcomer(tmp_path: Path, mnist_root: Path) -> Iterator[Server]:
+    """A service that nobody has used."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "datasets").symlink_to(mnist_root)
+    with serving(tmp_path / "data") as server:
+        yield server
+
+
 @pytest.mark.timeout(400)
-def test_every_command_prints_what_the_tutorial_says(server: Server, tmp_path: Path) -> None:
+def test_every_command_prints_what_the_tutorial_says(newcomer: Server, tmp_path: Path) -> None:
     told = blocks(ENGLISH)
     assert len(told) > 20
-    address = server.client.base_url.netloc.decode()
+    address = newcomer.client.base_url.netloc.decode()
     script = "set -eo pipefail\n" + "\n".join(
         f"{block.command.replace('localhost:8000', address)}\necho; echo '{MARK}'" for block in told
     )
