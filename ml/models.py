@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ml.dropout import Dropout
 from ml.errors import Invalid
-from ml.signature import Signature
+from ml.signature import Features, Signature
 from ml.strict import Strict
 
 MAX_WIDTH = 1_000_000
@@ -47,6 +47,38 @@ class MLP(nn.Sequential):
     """Affine maps with an activation, and where asked dropout, between them."""
 
 
+class Embed(nn.Module):
+    """Gives each value of a table's categorical columns some learned numbers.
+
+    Input `(batch, inputs.width)` as `ml.preprocessing.Encode` makes it, output `(batch, width)`: a
+    column's one-hot block becomes `size` numbers, zeros for a value that is not known; the rest
+    stays as it is.
+    """
+
+    def __init__(self, inputs: Features, size: int) -> None:
+        super().__init__()
+        categories = inputs.encoding.categories if inputs.encoding else {}
+        self._start = len(inputs.numbers)
+        self._blocks = [len(values) for values in categories.values()]
+        self.tables = nn.ParameterList(torch.empty(count, size) for count in self._blocks)
+        for table in self.tables:
+            nn.init.normal_(table)
+        self.width = inputs.width - sum(self._blocks) + size * len(self._blocks)
+
+    def forward(self, encoded: Tensor) -> Tensor:
+        """Return the embedded batch."""
+        rest = encoded.shape[1] - self._start - sum(self._blocks)
+        numbers, *blocks, gaps = torch.split(encoded, [self._start, *self._blocks, rest], dim=1)
+        embedded = [block @ table for block, table in zip(blocks, self.tables, strict=True)]
+        return torch.cat([numbers, *embedded, gaps], dim=1)
+
+    def extra_repr(self) -> str:
+        """Show how many values become how many numbers."""
+        return (
+            f"{sum(self._blocks)} values of {len(self._blocks)} columns, {self.width} numbers out"
+        )
+
+
 class CNN(nn.Sequential):
     """Convolutions with poolings, then affine maps."""
 
@@ -75,6 +107,14 @@ class MLPSpec(Strict):
         "hidden layer, or a list with one number per hidden layer.",
     )
 
+    embedding: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Numbers to learn for each value of a categorical column of a table, instead "
+        "of a 1 in a column for each value.",
+    )
+
     @model_validator(mode="after")
     def _one_dropout_per_layer(self) -> "MLPSpec":
         if isinstance(self.dropout, list) and len(self.dropout) != len(self.hidden):
@@ -93,6 +133,9 @@ class MLPSpec(Strict):
         """Return the network, from encoded inputs `(batch, ...)` to `(batch, size)`."""
         layers: list[nn.Module] = [nn.Flatten()]
         width = signature.inputs.width
+        if self.embedding and isinstance(signature.inputs, Features):
+            layers = [embed := Embed(signature.inputs, self.embedding)]
+            width = embed.width
         for hidden, dropout in zip(self.hidden, self.dropouts, strict=True):
             layers += [nn.Linear(width, hidden), ACTIVATIONS[self.activation]()]
             if dropout:

@@ -313,7 +313,18 @@ def test_any_table_is_learned_from_or_refused(
     version = job["model"]["version"]
     answered = predict(server, f"any@{version}", inputs)
     assert answered.status_code == 200, answered.text
-    assert len(answered.json()["predictions"]) == len(inputs)
+    predictions = answered.json()["predictions"]
+    targets = [row[-1] for row in preview["rows"] if row[-1] is not None]
+    measured = server.client.post(f"/models/any/versions/{version}/evaluate", json={}).json()
+    assert measured["rows"] == len(predictions) == len(targets)
+    if "mae" in measured:
+        pairs = zip(predictions, targets, strict=True)
+        errors = [abs(p["value"] - target) for p, target in pairs]
+        assert measured["mae"] == pytest.approx(np.mean(errors), rel=1e-4, abs=1e-4)
+    else:
+        labels = [str(t).lower() if isinstance(t, bool) else t for t in targets]
+        right = [p["label"] == label for p, label in zip(predictions, labels, strict=True)]
+        assert measured["accuracy"] == pytest.approx(np.mean(right))
 
 
 def test_a_service_that_is_killed_keeps_what_it_took(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from ml import datasets
+from ml import datasets, training
 from ml.errors import Invalid
 from ml.evaluation import evaluate
 from ml.losses import LOSSES
+from ml.models import Embed
 from ml.signature import Classes, Features, Value
 from ml.specs import TrainingSpec
 from ml.units import to_units
@@ -198,6 +199,29 @@ def test_a_split_can_be_stratified(shelf: Shelf) -> None:
     assert seen == list(range(200))
     other = spec.model_copy(update={"split": spec.split.model_copy(update={"seed": 1})})
     assert not torch.equal(shelf.load(other).train.inputs, data.train.inputs)
+
+
+def test_categories_can_be_embedded(shelf: Shelf) -> None:
+    spec = shelf.spec(
+        {"id": shelf.put(FRUIT), "target": "price"},
+        model={"kind": "mlp", "hidden": [8], "embedding": 3},
+        epochs=2,
+        split=ALL_TRAIN,
+    )
+    run, data = shelf.train(spec)
+    embed = run.model.get_submodule("network.0")
+    assert isinstance(embed, Embed)
+    assert [tuple(table.shape) for table in embed.tables] == [(3, 3), (2, 3)]
+    encoded = data.preprocessing(data.train.inputs)
+    embedded = embed(encoded)
+    assert embedded.shape == (6, embed.width) == (6, 2 + 2 * 3 + 4)
+    torch.testing.assert_close(embedded[0, 2:5], embed.tables[0][1], msg="red is the second")
+    assert embedded[1, 5:8].tolist() == [0, 0, 0], "no origin"
+    before = training.build(spec, data).get_submodule("network.0").get_parameter("tables.0")
+    assert not torch.equal(before, embed.tables[0]), "they are learned"
+    model, manifest = shelf.model(spec)
+    assert model.answer(model.rows([[120, True, "red", None]])).are_finite()
+    assert manifest.parameter_count == 3 * 3 + 2 * 3 + 12 * 8 + 8 + 8 + 1
 
 
 def test_other_rows_are_taken_as_a_model_takes_them(shelf: Shelf) -> None:
