@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from ml.ingest.options import Options
 from pydantic import Field, ValidationError
 
 from ml.errors import Invalid
+from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from ml.specs import Name
 from ml.strict import Strict

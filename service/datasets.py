@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from ml.ingest.options import Options
 from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,6 +14,7 @@ from ulid import ULID
 from ml.datasets.uploads import Upload
 from ml.errors import Invalid
 from ml.files import sync
+from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from service.database import Database
 from service.dataset_schemas import Dataset

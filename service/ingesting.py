@@ -3,7 +3,6 @@
 import sys
 
 from ml.ingest.__main__ import main
-
 from service.processes import die_with
 
 if __name__ == "__main__":

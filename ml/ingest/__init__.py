@@ -10,13 +10,26 @@ from zipfile import is_zipfile
 
 from ml.errors import Invalid
 from ml.ingest import csv_file, image_zip, npz_file, parquet_file
-from ml.ingest.archives import refusing_broken
+from ml.ingest.archives import check_archive, refusing_broken
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 
 __all__ = ["Options", "Schema", "ingest"]
 
 Reader = Callable[[Path, Path, Options], Schema]
+
+OTHERS = {
+    b"\x1f\x8b": "is packed with gzip; unpack it first",
+    b"BZh": "is packed with bzip2; unpack it first",
+    b"\x28\xb5\x2f\xfd": "is packed with zstd; unpack it first",
+    b"\xd0\xcf\x11\xe0": "is an Excel workbook; save the sheet as CSV",
+    b"%PDF": "is a PDF; send CSV, Parquet, NPZ or a zip of images",
+    b"ARROW1": "is an Arrow file; save it as Parquet",
+    b"\x93NUMPY": "is a single array; save it with numpy.savez, under a name",
+    b"\x89PNG": "is a single image; send a zip with a folder for each class",
+    b"\xff\xd8\xff": "is a single image; send a zip with a folder for each class",
+}
+"""What files begin with that are often sent and never read, and what to do about each."""
 
 
 def ingest(source: Path, into: Path, options: Options) -> Schema:
@@ -37,14 +50,18 @@ def ingest(source: Path, into: Path, options: Options) -> Schema:
 
 def _reader(source: Path) -> Reader:
     with source.open("rb") as file:
-        start = file.read(4)
+        start = file.read(8)
     if not start:
         raise Invalid("is empty")
-    if start == b"PAR1":
+    for mark, advice in OTHERS.items():
+        if start.startswith(mark):
+            raise Invalid(advice)
+    if start.startswith(b"PAR1"):
         return parquet_file.read
-    if start in (b"PK\x03\x04", b"PK\x05\x06"):
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         if not is_zipfile(source):
             raise Invalid("is a zip file that is cut off or broken")
         with refusing_broken():
+            check_archive(source)
             return npz_file.read if npz_file.is_npz(source) else image_zip.read
     return csv_file.read

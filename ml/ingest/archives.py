@@ -1,4 +1,4 @@
-"""What a zip file that is broken may do to whoever reads it."""
+"""What a zip file that is broken, or made to do harm, may do to whoever reads it."""
 
 import errno
 import lzma
@@ -6,7 +6,8 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from zipfile import BadZipFile
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 from ml.errors import Invalid
 
@@ -19,6 +20,29 @@ BROKEN = (
     struct.error,
     zlib.error,
 )
+
+MAX_RATIO = 100
+"""By which a zip may grow when it is unpacked: numbers and images grow by far less."""
+SMALL_BYTES = 16 * 1024 * 1024
+"""Up to this it may grow by any ratio."""
+
+
+def check_archive(source: Path) -> None:
+    """Do nothing for a zip file that can be unpacked without harm. No member can be more than what
+    is told here: `zipfile` stops there.
+
+    Raises:
+        Invalid: it is a bomb, or a document of another kind.
+    """
+    with ZipFile(source) as archive:
+        members = archive.infolist()
+    if any(member.filename == "[Content_Types].xml" for member in members):
+        raise Invalid("is an Office document; save a sheet as CSV")
+    unpacked, size = sum(member.file_size for member in members), source.stat().st_size
+    if unpacked > MAX_RATIO * size + SMALL_BYTES:
+        raise Invalid(
+            f"would unpack from {size:,} to {unpacked:,} bytes, over {MAX_RATIO} times as many"
+        )
 
 
 @contextmanager

@@ -32,6 +32,7 @@ MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?")
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 """What a column may say that is declared to be boolean."""
+FLOAT32_MAX = 3.4028234663852886e38
 MAX_NAME = 200
 MAX_CATEGORY = 1000
 """Characters; a column with a longer text is no category."""
@@ -139,8 +140,9 @@ def _truths(texts: Any, name: str, first_row: int) -> Any:
 
 def _without_infinity(numbers: Any, name: str, first_row: int) -> Any:
     """Return `numbers` with nothing for NaN."""
-    is_finite = pc.or_(pc.is_finite(numbers), pc.is_nan(numbers))
-    _all_are(is_finite, numbers, name, first_row, "a finite number")
+    is_small = pc.less_equal(pc.abs(numbers), FLOAT32_MAX)
+    wanted = f"a finite number of at most {FLOAT32_MAX:.3g}"
+    _all_are(pc.or_(is_small, pc.is_nan(numbers)), numbers, name, first_row, wanted)
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
 
 
@@ -238,9 +240,8 @@ class Tally:
             whole=self.whole,
             min=self.low if known else None,
             max=self.high if known else None,
-            # Sums of very large numbers are not finite.
-            mean=self.mean if known and math.isfinite(self.mean) else None,
-            std=math.sqrt(variance) if math.isfinite(variance) else None,
+            mean=self.mean if known else None,
+            std=math.sqrt(variance) if known else None,
         )
 
 

@@ -71,7 +71,7 @@ def _as_utf8(source: Path, copy: Path, encoding: str) -> Path:
 def _check_text(source: Path) -> None:
     """Raise `Invalid` for what is no UTF-8 text."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    row = 1
+    row, quotes = 1, 0
     with source.open("rb") as file:
         start = file.read(4)
         for encoding, marks in WIDE.items():
@@ -90,10 +90,17 @@ def _check_text(source: Path) -> None:
             except UnicodeDecodeError as error:
                 raise _not_utf8(row + chunk.count(b"\n", 0, max(error.start, 0))) from None
             row += chunk.count(b"\n")
+            quotes += chunk.count(b'"')
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         raise _not_utf8(row) from None
+    if quotes % 2:
+        # All that follows it would be one field.
+        raise Invalid(
+            'has an odd number of quotation marks ("): one is not closed, or one within a field is '
+            "not doubled"
+        )
 
 
 def _not_utf8(row: int) -> Invalid:
@@ -169,10 +176,7 @@ class _Table:
 def _explained(error: Exception) -> Invalid:
     text = str(error)
     if "straddling" in text:
-        return Invalid(
-            f"has a row of over {BLOCK_BYTES // MIB} MiB, the most that is allowed; or a quote "
-            "that is not closed"
-        )
+        return Invalid(f"has a row of over {BLOCK_BYTES // MIB} MiB, the most that is allowed")
     if "Empty CSV" in text:
         return Invalid("has no rows below its header")
     return Invalid(f"cannot be read: {text[:300]}")

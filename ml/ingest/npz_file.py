@@ -100,7 +100,7 @@ def _member(archive: ZipFile, file: str) -> Member:
         raise Invalid(f"the array {name!r} holds texts of over {MAX_TEXT:,} characters")
     if not shape or min(shape) < 0:
         raise Invalid(f"the array {name!r} is a single value; it must have a row for each row")
-    if prod(shape) > MAX_VALUES:
+    if prod(shape) > MAX_VALUES * (3 if len(shape) == 4 else 1):
         raise Invalid(f"the array {name!r} has over {MAX_VALUES:,} values, the most allowed")
     head = 8 + struct.calcsize(width) + length
     size = archive.getinfo(file).file_size

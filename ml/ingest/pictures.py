@@ -30,9 +30,9 @@ class ImageWriter:
     def __init__(
         self, into: Path, rows: int, size: list[int], planes: Planes, classes: list[str]
     ) -> None:
-        if rows * size[0] * size[1] * planes > MAX_VALUES:
+        if rows * size[0] * size[1] > MAX_VALUES:
             raise Invalid(
-                f"{rows:,} images of {size[0]}x{size[1]} have over {MAX_VALUES:,} values, the most "
+                f"{rows:,} images of {size[0]}x{size[1]} have over {MAX_VALUES:,} pixels, the most "
                 "that are allowed; say a smaller image_size"
             )
         if len(classes) < 2:

@@ -9,7 +9,7 @@ from ml.strict import Frozen
 MAX_COLUMNS = 4096
 MAX_ROWS = 10_000_000
 MAX_VALUES = 100_000_000
-"""Rows times columns, and pixels of all images together."""
+"""Rows times columns, and pixels of all images together, in however many colours."""
 MAX_CATEGORIES = 1000
 """Different values of a column or a target that is categories; a column with more is text."""
 
@@ -36,8 +36,7 @@ class Numeric(Frozen):
     max: float | None
     mean: float | None
     std: float | None
-    """Of the population; null, as the three before, where all are missing or their sum is too
-    large."""
+    """Of the population; null, as the three before, where all are missing."""
 
 
 class Category(Frozen):

@@ -97,6 +97,7 @@ MOMENTS = pa.array([0, 1], pa.timestamp("s"))
         (parquet(a=pa.array([b"x"])), "column 'a' is binary"),
         (parquet(a=pa.array([], pa.int64())), "no rows"),
         (parquet(a=[1.0, float("inf")]), "row 2, column 'a': inf is not a finite number"),
+        (b"\x93NUMPY\x01\x00", "is a single array"),
         (parquet(**{f"c{i}": [1] for i in range(5000)}), "has 5,000 columns"),
         (parquet(a=[1, 2])[:-20], "broken Parquet file"),
         (b"PAR1", "broken Parquet file"),

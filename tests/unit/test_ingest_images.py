@@ -1,6 +1,7 @@
 """Reading zip files of images that nobody vouches for."""
 
 import io
+import random
 import stat
 import struct
 import zipfile
@@ -110,6 +111,7 @@ def bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+NOISE = random.Random(0).randbytes(53_000_000)
 LINK = {"b/1.png": {"external_attr": (stat.S_IFLNK | 0o777) << 16}}
 
 
@@ -122,7 +124,8 @@ LINK = {"b/1.png": {"external_attr": (stat.S_IFLNK | 0o777) << 16}}
         (zipped({"C:/1.png": png(), "b/1.png": png()}), "would lie outside"),
         (zipped({"a/1.png": png(), "b/1.png": b"/etc/passwd"}, **LINK), "a link, 'b/1.png'"),
         (zipped({"a/1.png": bomb(50_000), "b/1.png": png()}), "'a/1.png': the image is too large"),
-        (zipped({"a/1.png": bytes(60_000_000), "b/1.png": png()}), "over 52,428,800 bytes"),
+        (zipped({"a/1.png": bytes(60_000_000), "b/1.png": png()}), "over 100 times as many"),
+        (zipped({"a/1.png": NOISE, "b/1.png": png()}), "over 52,428,800 bytes"),
         (zipped({"a/1.png": zipped({"c/1.png": png()}), "b/1.png": png()}), "not a PNG or JPEG"),
         (zipped({"a/1.png": png()[:-30], "b/1.png": png()}), "'a/1.png': the image is truncated"),
         (zipped({"a/1.png": b"", "b/1.png": png()}), "'a/1.png': the image file is empty"),
@@ -131,6 +134,9 @@ LINK = {"b/1.png": {"external_attr": (stat.S_IFLNK | 0o777) << 16}}
         (zipped({"x/a/1.png": png(), "y/b/1.png": png()}), "does not lie in the folder"),
         (zipped({"a/1.png": png(), "a/2.png": png()}), "images of one class, 'a'"),
         (zipped({"a/1.png": png((6, 5)), "b/1.png": png((7, 5))}), "say image_size"),
+        (zipped({"[Content_Types].xml": b"", "xl/a.xml": b""}), "is an Office document"),
+        (zipped({f"a/{i}.png": bytes(9_000_000) for i in range(9)}), "over 100 times as many"),
+        (png(), "is a single image"),
         (zipped({}), "no images"),
         (zipped({"__MACOSX/x": b"junk"}), "no images"),
         (zipped({"a/1.png": png(), "b/1.png": png()})[:-40], "cut off or broken"),
