@@ -21,6 +21,7 @@ def test_a_job_is_accepted_and_shown_with_its_defaults(client: TestClient) -> No
         "hidden": [512, 256],
         "activation": "relu",
         "dropout": [0.2, 0.0],
+        "embedding": None,
     }
     assert spec["optimizer"]["kind"] == "adam"
     assert spec["optimizer"]["lr"] == 0.001
