@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,10 +25,8 @@ from pydantic import BaseModel
 
 from ml import checkpoints, datasets, faults, keepsakes, training
 from ml.artifacts import Manifest, save_model
-from ml.cross_validation import summary
+from ml.cross_validation import Course
 from ml.datasets.cache import DatasetCache
-from ml.evaluation import evaluate
-from ml.losses import LOSSES
 from ml.specs import TrainingSpec
 from ml.training import Report, Run
 from service import logs
@@ -105,7 +103,7 @@ class Attempt:
         for report in training.fit(run, partial(self._between_steps, pulse=pulse, course=course)):
             self._reporter.report(report)
         kept = keepsakes.keep(run)
-        metrics = summary(course.folds)
+        metrics = course.summary()
         if kept.evaluation.split == "test":
             figures = kept.evaluation.figures()
             metrics |= {f"test_{name}": figure for name, figure in figures.items()}
@@ -157,7 +155,7 @@ class Attempt:
             raise
         shutil.rmtree(self._checkpoints, ignore_errors=True)
 
-    def _between_steps(self, run: Run, pulse: "Pulse", course: "Course") -> None:
+    def _between_steps(self, run: Run, pulse: "Pulse", course: Course) -> None:
         wish = self._reporter.wish()
         if wish == "cancel":
             raise Interrupted
@@ -170,7 +168,7 @@ class Attempt:
         if pulse.is_checkpoint_due(run.progress.epoch):
             self._save(run, course)
 
-    def _save(self, run: Run, course: "Course") -> None:
+    def _save(self, run: Run, course: Course) -> None:
         # What was reported before the checkpoint would not be reported again after it.
         self._reporter.flush()
         checkpoints.save(
@@ -180,32 +178,6 @@ class Attempt:
             run.state_dict() | course.state_dict(),
             self._settings.keep_checkpoints,
         )
-
-
-@dataclass(frozen=True)
-class Course:
-    """What lies behind an attempt's present run: the folds of a cross-validation."""
-
-    folds: list[dict[str, float]]
-    """The figures of each."""
-    steps: int
-    """Done in all of them."""
-
-    @classmethod
-    def of(cls, state: dict[str, Any] | None) -> "Course":
-        """Return what the state of a checkpoint tells."""
-        return cls(**(state or {}).get("course", {"folds": [], "steps": 0}))
-
-    def after(self, run: Run) -> "Course":
-        """Return it with the fold that `run` was trained without."""
-        assert run.data.test is not None
-        rows = run.data.test.to(run.device)
-        figures = evaluate(run.model, rows, run.signature, LOSSES[run.spec.loss])
-        return Course([*self.folds, figures], self.steps + run.progress.step)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return it for a checkpoint."""
-        return {"course": asdict(self)}
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from ml.datasets import tabular
+from ml.datasets import roles, tabular
 from ml.datasets.pictures import ImageView
+from ml.datasets.roles import FeatureKind, Task
 from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
-from ml.datasets.tabular import FeatureKind, TableView, Task
+from ml.datasets.tabular import TableView
 from ml.errors import DataUnavailable, Invalid
 from ml.ingest.schema import MAX_COLUMNS, Column, ImageSchema, Schema, TableSchema
 from ml.signature import Signature
@@ -115,7 +116,7 @@ class UploadSpec(Strict):
         if target is None:
             raise Invalid(f"is not told; name one of {_listed(upload.columns())}")
         column = _column(upload, target)
-        tabular.check_target(column, upload.schema.rows)
+        roles.check_target(column, upload.schema.rows)
         return column.name
 
     @field_validator("task")
@@ -124,7 +125,7 @@ class UploadSpec(Strict):
         upload, target = _upload(info), info.data.get("target")
         if upload is None or target is None:
             return task
-        return tabular.task_of(_column(upload, target), task)
+        return roles.task_of(_column(upload, target), task)
 
     @field_validator("split_by")
     @classmethod
@@ -148,7 +149,7 @@ class UploadSpec(Strict):
             for role in ("target", "split_by"):
                 if name == info.data.get(role):
                     raise Invalid(f"names {name!r}, which is {role}")
-        return {n: tabular.kind_of(_column(upload, n), kind) for n, kind in features.items()}
+        return {n: roles.kind_of(_column(upload, n), kind) for n, kind in features.items()}
 
     @field_validator("resolved")
     @classmethod

@@ -15,6 +15,7 @@ from ml.errors import Invalid
 from ml.ingest.options import ColumnKind
 from ml.ingest.schema import (
     MAX_CATEGORIES,
+    MAX_CATEGORY,
     MAX_COLUMNS,
     MAX_ROWS,
     MAX_VALUES,
@@ -34,8 +35,6 @@ TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 """What a column may say that is declared to be boolean."""
 FLOAT32_MAX = 3.4028234663852886e38
 MAX_NAME = 200
-MAX_CATEGORY = 1000
-"""Characters; a column with a longer text is no category."""
 MAX_SHOWN = 40
 
 TYPES: dict[ColumnKind, Any] = {

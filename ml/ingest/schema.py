@@ -12,6 +12,8 @@ MAX_VALUES = 100_000_000
 """Rows times columns, and pixels of all images together, in however many colours."""
 MAX_CATEGORIES = 1000
 """Different values of a column or a target that is categories; a column with more is text."""
+MAX_CATEGORY = 1000
+"""Characters of a category; a column with a longer one is text."""
 
 TABLE = "table.parquet"
 """A table's rows in a data set's directory: float64, bool and string columns, null if missing."""
@@ -67,7 +69,8 @@ class Boolean(Frozen):
 
 
 class Text(Frozen):
-    """A column of more than `MAX_CATEGORIES` different texts: no model learns from it."""
+    """A column of more than `MAX_CATEGORIES` different texts, or of long ones: no model learns from
+    it."""
 
     kind: Literal["text"] = "text"
     name: str
