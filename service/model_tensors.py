@@ -52,8 +52,15 @@ def inputs_of(model: Model, tensors: dict[str, Tensor], asked: InferRequest) -> 
         raise Invalid("the inputs have different numbers of rows")
     columns_of = [tensors[name].ravel() for name in names]
     if model.categorical is not None:
-        return model.rows(list(map(list, zip(*(c.tolist() for c in columns_of), strict=True))))
+        values = [[_value(value) for value in column.tolist()] for column in columns_of]
+        return model.rows([list(row) for row in zip(*values, strict=True)])
     return model.array(np.stack(columns_of, axis=1))
+
+
+def _value(value: object) -> object:
+    """Return a value as JSON has it. The protocol has no null: NaN and the empty text stand for
+    it."""
+    return None if value != value or value == "" else value
 
 
 def _datatype(features: Features, name: str) -> str:

@@ -78,6 +78,8 @@ class Uploading:
                 name, target, received.sha256, received.bytes, options, schema, place / "rows"
             )
             return await asyncio.to_thread(self._store.add, arrival)
+        except ClientDisconnect:
+            raise BadRequest("the upload broke off") from None
         except OSError as error:
             raise Unavailable(f"the upload cannot be stored here: {error.strerror}") from error
         finally:
@@ -85,7 +87,7 @@ class Uploading:
 
     async def _receive(self, request: Request, path: Path) -> Received:
         if not request.headers.get("content-type", "").startswith(FORM):
-            return await self._write(None, _streamed(request), path)
+            return await self._write(None, request.stream(), path)
         async with request.form(max_files=1, max_fields=10) as form:
             files = [value for value in form.values() if isinstance(value, UploadFile)]
             if not files:
@@ -141,14 +143,6 @@ class Uploading:
             raise _unreadable(Invalid(answer["invalid"]["msg"]))
         await asyncio.to_thread(_put_on_disk, rows)
         return SCHEMA.validate_python(answer["schema"])
-
-
-async def _streamed(request: Request) -> AsyncIterator[bytes]:
-    try:
-        async for chunk in request.stream():
-            yield chunk
-    except ClientDisconnect:
-        raise BadRequest("the upload broke off") from None
 
 
 async def _spooled(file: UploadFile) -> AsyncIterator[bytes]:

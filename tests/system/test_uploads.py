@@ -102,9 +102,9 @@ def test_a_model_of_categories_speaks_the_inference_protocol(server: Server, pri
             ("rooms", "FP32", np.array([[4], [2]], np.float32)),
             ("area", "FP32", np.array([[100], [50]], np.float32)),
             ("lift", "BOOL", np.array([[True], [False]])),
-            ("district", "BYTES", np.array([["Altstadt"], ["Mars"]], object)),
+            ("district", "BYTES", np.array([["Altstadt"], [""]], object)),
         ]
-        rows = [[4, 100, True, "Altstadt"], [2, 50, False, "Mars"]]
+        rows = [[4, 100, True, "Altstadt"], [2, 50, False, None]]
         expected = [p["value"] for p in predict(server, "houses", rows).json()["predictions"]]
         for binary in (True, False):
             tensors = []
@@ -200,14 +200,18 @@ def test_what_a_model_needs_is_deleted_only_by_force(server: Server) -> None:
     assert predict(server, "doubled", [[3]]).status_code == 200
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(server: Server, data_dir: Path) -> None:
+@pytest.mark.parametrize("kind", ["text/csv", "multipart/form-data; boundary=x"])
+def test_an_upload_that_breaks_off_leaves_nothing(
+    server: Server, data_dir: Path, kind: str
+) -> None:
     incoming = data_dir / "datasets" / "uploads" / ".incoming"
     before = server.client.get("/datasets").json()
     host, port = server.client.base_url.host, server.client.base_url.port
     assert port is not None
     with socket.create_connection((host, port)) as connection:
         connection.sendall(
-            b"POST /datasets HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\na,b\n1,2\n"
+            f"POST /datasets HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\n"
+            "content-length: 1000000\r\n\r\n--x\r\n".encode()
         )
         # The service has begun to take it once there is a place for it.
         while not list(incoming.iterdir()):
