@@ -148,6 +148,7 @@ def launch(data_dir: Path, **environment: object) -> Server:
         return Server(process, log.wait_for(r"running on (http://\S+)")[1], log)
     except BaseException:
         process.kill()
+        process.wait()
         raise
 
 

@@ -24,7 +24,7 @@ SPEC: dict[str, Any] = PLANE | {
     "split": {"validation": 0.2, "test": 0.1},
     "clip_grad_norm": 1.0,
     "keep_best": True,
-    "epochs": 300,
+    "epochs": 200,
     "report_every": 50,
     "checkpoint_seconds": 0.05,
     "max_attempts": 20,
@@ -71,7 +71,8 @@ def test_a_kill_at_the_worst_point(
     tmp_path: Path, undisturbed: tuple[str, list[Any]], place: str
 ) -> None:
     marker = tmp_path / "struck"
-    with serving(tmp_path / "data", trainers=1, fault=f"kill@{place}@{marker}") as server:
+    fault = f"kill@{place}@{marker}"
+    with serving(tmp_path / "data", trainers=1, retry_seconds=0, fault=fault) as server:
         job = server.run(SPEC)
         assert marker.exists()
         assert server.outcome(job) == undisturbed
@@ -86,12 +87,12 @@ def test_a_job_whose_trainer_is_killed_again_and_again(
 ) -> None:
     with serving(tmp_path / "data", trainers=1, retry_seconds=0) as server:
         job_id = server.submit(SPEC)
-        for _ in range(3):
+        for _ in range(2):
             server.until(job_id, is_epoch)
             [trainer] = server.trainers()
             os.kill(trainer, signal.SIGKILL)
             server.wait(job_id, "queued")
-        assert_ends_undisturbed(server, job_id, 4, undisturbed)
+        assert_ends_undisturbed(server, job_id, 3, undisturbed)
 
 
 def test_a_killed_service_leaves_no_trainer_and_its_jobs_go_on(
