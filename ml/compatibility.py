@@ -18,6 +18,7 @@ def check(data: Signature, model: Signature) -> None:
     """
     if isinstance(data.inputs, Features) and isinstance(model.inputs, Features):
         _same("features", data.inputs.names, model.inputs.names)
+        _same_kinds(data.inputs, model.inputs)
     elif data.inputs.kind != model.inputs.kind or data.inputs.shape != model.inputs.shape:
         raise Invalid(f"has {_inputs(data)}, and this model takes {_inputs(model)}")
     if isinstance(data.output, Classes) and isinstance(model.output, Classes):
@@ -32,6 +33,15 @@ def _same(what: str, data: Sequence[str], model: Sequence[str]) -> None:
     _none_unknown(what, data, model)
     if list(data) != list(model):
         raise Invalid(f"has its {what} in another order; this model's is {_listed(model)}")
+
+
+def _same_kinds(data: Features, model: Features) -> None:
+    for name in model.names:
+        given, wanted = (
+            "numbers" if name in features.numbers else "categories" for features in (data, model)
+        )
+        if given != wanted:
+            raise Invalid(f"has {given} as the feature {name!r}, and this model takes {wanted}")
 
 
 def _none_unknown(what: str, data: Sequence[str], model: Sequence[str]) -> None:

@@ -17,11 +17,12 @@ from ml.decoding import PictureForm
 from ml.errors import Invalid
 from ml.evaluation import outputs
 from ml.images import ImageForm
-from ml.inputs import Array, PixelRange, feature_rows, in_pixel_range, pixel_rows
+from ml.inputs import FLOAT32_MAX, Array, PixelRange, feature_rows, in_pixel_range, pixel_rows
 from ml.signature import Classes, Features, Value
 from ml.table_inputs import TableReader
 
 Inputs = Array
+Numbers = NDArray[np.float32] | NDArray[np.float64]
 
 
 class ValuePrediction(TypedDict):
@@ -42,15 +43,15 @@ Prediction = ValuePrediction | ClassPrediction
 class Answers:
     """A model's answers to some rows: the value, or the probability of each class."""
 
-    values: NDArray[np.float32]
-    """`(rows, size)`."""
+    values: Numbers
+    """`(rows, size)`; float64 where they are in other units than the network's."""
     lists: list[list[float]]
     """The same, for JSON: made once for a batch, however many requests it answers."""
     likeliest: list[int]
     """The index of the greatest value of each row."""
 
     @classmethod
-    def of(cls, values: NDArray[np.float32]) -> "Answers":
+    def of(cls, values: Numbers) -> "Answers":
         """Return the answers that `values` (rows, size) are."""
         return cls(values, values.tolist(), values.argmax(1).tolist())
 
@@ -155,20 +156,23 @@ class Model:
         rows = array.reshape(-1, *shape)
         if rows.dtype != np.uint8:
             with np.errstate(over="ignore", invalid="ignore"):
-                rows = np.ascontiguousarray(rows, np.float32)
+                rows = np.ascontiguousarray(rows, np.float64 if encoding else np.float32)
             # In a table's rows NaN says that there is no value.
-            usable = ~np.isinf(rows) if encoding else np.isfinite(rows)
+            usable = ~(np.abs(rows) > FLOAT32_MAX) if encoding else np.isfinite(rows)
             if not usable.all():
                 bad = ~usable.reshape(len(rows), -1).all(1)
                 raise Invalid("has a number that is not finite", (int(np.argmax(bad)),))
         if signature.inputs.kind == "features":
-            return rows.astype(np.float32, copy=False)
+            return rows if rows.dtype.kind == "f" else rows.astype(np.float32)
         return in_pixel_range(rows, pixels)
 
     def answer(self, inputs: Inputs) -> Answers:
         """Return the answers to `inputs` `(rows, *shape)`."""
         values, output = outputs(self.network, torch.from_numpy(inputs)), self._output
-        values = values.softmax(dim=1) if output.kind == "classes" else output.in_units(values)
+        if output.kind == "classes":
+            values = values.softmax(dim=1)
+        elif output.is_scaled:
+            values = output.in_units(values.double())
         return Answers.of(values.numpy())
 
     def predictions(self, answers: Answers) -> list[Prediction]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ml.errors import Invalid, Loc
 from ml.signature import Features, Images
 
-Array = NDArray[np.float32] | NDArray[np.uint8]
+Array = NDArray[np.float32] | NDArray[np.float64] | NDArray[np.uint8]
 PixelRange = Literal["0-255", "0-1"]
 
 PIXEL_MAXIMA: dict[PixelRange, float] = {"0-255": 255.0, "0-1": 1.0}

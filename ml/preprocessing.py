@@ -5,6 +5,9 @@ from torch import Tensor, nn
 
 from ml.signature import Encoding, Features, Images
 
+ROUNDING = 1e-14
+"""A deviation, relative to the mean, that comes of float64 alone."""
+
 
 class Standardize(nn.Module):
     """`(x / unit - mean) / std`, whatever number type `x` comes in.
@@ -60,7 +63,7 @@ class Standardize(nn.Module):
 class Encode(nn.Module):
     """Rows of a table to numbers: gaps filled, numbers standardised, categories one-hot.
 
-    Input `(batch, features)` float32 as `ml.signature.Features` describes it, output
+    Input `(batch, features)` float64 as `ml.signature.Features` describes it, output
     `(batch, encoding.width)` float32. A number's gap becomes 0, the mean of the training rows; a
     categorical value that no training row had, as a gap, becomes 0 in every column of its feature.
     """
@@ -78,8 +81,8 @@ class Encode(nn.Module):
             for name, categories in encoding.categories.items()
             for value in range(len(categories))
         ]
-        self.register_buffer("mean", mean.to(torch.float32))
-        self.register_buffer("std", std.to(torch.float32))
+        self.register_buffer("mean", mean.double())
+        self.register_buffer("std", std.double())
         self._width = encoding.width
         # Where each output column comes from. Told by the signature, so not saved again.
         for name, indices in {
@@ -101,31 +104,31 @@ class Encode(nn.Module):
         """Return the layer that gives each column of numbers in `inputs` (rows, features) mean 0
         and standard deviation 1."""
         layer = cls.blank(features)
-        numbers = inputs.index_select(1, layer.get_buffer("_numbers")).double()
+        numbers = inputs.index_select(1, layer.get_buffer("_numbers"))
         # A column without any number carries nothing, nor does a constant one: they become 0.
         mean = numbers.nanmean(dim=0).nan_to_num(0.0)
-        variance = (numbers - mean).square().nanmean(dim=0).nan_to_num(0.0)
-        std = torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance))
-        return cls(features, mean, std)
+        std = (numbers - mean).square().nanmean(dim=0).nan_to_num(0.0).sqrt()
+        # The mean of equal numbers is not always that number to its last bit.
+        return cls(features, mean, torch.where(std > ROUNDING * mean.abs(), std, 1.0))
 
     def forward(self, raw: Tensor) -> Tensor:
         """Return the encoded batch."""
         numbers = raw.index_select(1, self.get_buffer("_numbers"))
         numbers = (numbers - self.mean) / self.std
-        numbers = torch.where(numbers.isnan(), 0.0, numbers)
+        numbers = torch.where(numbers.isnan(), 0.0, numbers).float()
         if numbers.shape[1] == self._width:
             return numbers
         values = raw.index_select(1, self.get_buffer("_features")) == self.get_buffer("_values")
         gaps = raw.index_select(1, self.get_buffer("_gaps")).isnan()
-        return torch.cat([numbers, values.to(raw.dtype), gaps.to(raw.dtype)], dim=1)
+        return torch.cat([numbers, values.float(), gaps.float()], dim=1)
 
     def undo(self, features: Features, weights: Tensor) -> tuple[dict[str, float], float]:
         """Return what `weights` (encoding.width,) float64 of encoded columns are in the units of
         the raw ones, by name, and what is to be added to the bias."""
         encoding = features.encoding or Encoding(width=len(features.names))
         categories, numbers = encoding.categories, features.numbers
-        slopes = weights[: len(numbers)] / self.std.double()
-        shifts = slopes * self.mean.double()
+        slopes = weights[: len(numbers)] / self.std
+        shifts = slopes * self.mean
         named = dict(zip(numbers, slopes.tolist(), strict=True))
         means = dict(zip(numbers, shifts.tolist(), strict=True))
         columns = [f"{name}={value}" for name, values in categories.items() for value in values]

@@ -23,7 +23,8 @@ class Encoding(Frozen):
 
     booleans: list[str] = Field(default=[])
     categories: dict[str, list[str]] = Field(default={})
-    """The values of each categorical feature among the training rows, known once it is fitted."""
+    """The values of each categorical feature among the training rows; before it is fitted as many
+    blanks as there may be."""
     gaps: list[str] = Field(default=[])
     """Features that had no value in some training rows."""
     width: int
@@ -35,6 +36,7 @@ class Features(Frozen):
 
     Without an encoding all are numbers. With one, the raw number of a categorical value is its
     index among the feature's categories, or `UNKNOWN`; of true 1 and of false 0; and of none NaN.
+    They are float64 then, for a table may hold numbers far from 0, such as times.
     """
 
     kind: Literal["features"] = "features"
@@ -90,9 +92,14 @@ class Value(Frozen):
     scale: float = 1.0
     size: Literal[1] = 1
 
+    @property
+    def is_scaled(self) -> bool:
+        """Whether a network's outputs are in other units than the data."""
+        return (self.offset, self.scale) != (0.0, 1.0)
+
     def in_units(self, outputs: "Number") -> "Number":
         """Return a network's outputs, or targets scaled as they are, in the units of the data."""
-        if (self.offset, self.scale) == (0.0, 1.0):
+        if not self.is_scaled:
             return outputs
         return self.offset + self.scale * outputs
 

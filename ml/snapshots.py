@@ -50,7 +50,7 @@ def grid(data: Dataset) -> Tensor:
     inputs = data.train.inputs
     known = inputs[~inputs.isnan()]
     low, high = known.min().item(), known.max().item()
-    return torch.linspace(low, high, POINTS).unsqueeze(1)
+    return torch.linspace(low, high, POINTS, dtype=inputs.dtype).unsqueeze(1)
 
 
 def curve(model: nn.Module, grid: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class TableReader:
         encoding = features.encoding or Encoding(width=len(features.names))
         self._readers = [_reader(encoding, name) for name in features.names]
 
-    def rows(self, rows: Sequence[object]) -> NDArray[np.float32]:
+    def rows(self, rows: Sequence[object]) -> NDArray[np.float64]:
         """Return `rows`, lists in the order of the features or objects by feature name, as an array
         `(rows, features)`.
 
@@ -36,7 +36,7 @@ class TableReader:
         """
         if not rows:
             raise Invalid("is empty; give at least one row")
-        array = np.empty((len(rows), len(self._readers)), np.float32)
+        array = np.empty((len(rows), len(self._readers)))
         for index, row in enumerate(rows):
             array[index] = self._row(row, index)
         return array
@@ -64,7 +64,7 @@ def text_of(value: float | bool | str) -> str:
     """Return a value as it is called among categories: 3 for 3.0, true for True."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if isinstance(value, str) else f"{value:.17g}"
+    return str(value).removesuffix(".0")
 
 
 def _reader(encoding: Encoding, name: str) -> Reader:
@@ -72,16 +72,31 @@ def _reader(encoding: Encoding, name: str) -> Reader:
         return _boolean
     if name not in encoding.categories:
         return _number
-    codes = {text: float(code) for code, text in enumerate(encoding.categories[name])}
+    categories = encoding.categories[name]
+    codes = {text: float(code) for code, text in enumerate(categories)}
+    # 2.5 and true are the categories that a file wrote as 2.50 and True.
+    meanings = {_meaning(text): codes[text] for text in reversed(categories)}
 
     def category(value: object) -> float:
         if not isinstance(value, str | int | float):
             raise Invalid(f"must be a text, not {describe(value)}")
         if isinstance(value, int) and not abs(value) <= FLOAT32_MAX:
             return UNKNOWN
-        return codes.get(text_of(value), UNKNOWN)
+        code = codes.get(text_of(value))
+        if code is None and not isinstance(value, str):
+            code = meanings.get(_meaning(value))
+        return UNKNOWN if code is None else code
 
     return category
+
+
+def _meaning(value: float | bool | str) -> float | str:
+    """Return the number that a value or its text stands for, else the text in small letters."""
+    text = text_of(value)
+    try:
+        return float(text)
+    except ValueError:
+        return text.lower()
 
 
 def _boolean(value: object) -> float:

@@ -17,12 +17,12 @@ Described = list[tuple[str, str, list[int]]]
 def described(model: Model) -> tuple[Described, Described]:
     """Return what a model takes and answers."""
     signature = model.manifest.signature
-    datatype = "UINT8" if signature.inputs.kind == "images" else "FP32"
+    datatype = "UINT8" if signature.inputs.kind == "images" else _number(signature.inputs)
     inputs: Described = [(INPUT, datatype, list(signature.inputs.shape))]
     if (features := model.categorical) is not None:
         inputs = [(name, _datatype(features, name), [1]) for name in features.names]
     if not isinstance(signature.output, Classes):
-        return inputs, [("value", "FP32", [1])]
+        return inputs, [("value", "FP64" if signature.output.is_scaled else "FP32", [1])]
     return inputs, [
         ("probabilities", "FP32", [signature.output.size]),
         ("class", "INT64", []),
@@ -66,7 +66,11 @@ def _value(value: object) -> object:
 def _datatype(features: Features, name: str) -> str:
     encoding = features.encoding or Encoding(width=0)
     kinds = {"BOOL": encoding.booleans, "BYTES": encoding.categories}
-    return next((kind for kind, names in kinds.items() if name in names), "FP32")
+    return next((kind for kind, names in kinds.items() if name in names), _number(features))
+
+
+def _number(features: Features) -> str:
+    return "FP64" if features.encoding else "FP32"
 
 
 def outputs_of(model: Model, answers: Answers, asked: InferRequest) -> list[Output]:

@@ -33,7 +33,7 @@ JSON = "application/json"
 FORM = "multipart/form-data"
 NDJSON = "application/x-ndjson"
 """Read and answered line by line: see `service.streams`."""
-RawType = Literal["uint8", "float32"]
+RawType = Literal["uint8", "float32", "float64"]
 LIGHT_ROWS = 64
 LIGHT_BYTES = 256 * 1024
 """What is more is worked on in a thread, so that others are served meanwhile."""

@@ -15,7 +15,7 @@ from ml.signature import Classes, Images, Signature
 from ml.strict import Strict
 
 MEASURED = 10_000_000
-"""Pixels of training images, the first, that mean and deviation are taken from."""
+"""Pixels of training images, evenly spread, that mean and deviation are taken from."""
 
 
 class ImageView(Strict):
@@ -48,8 +48,9 @@ class ImageView(Strict):
 
     def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
         """Return the layer that gives the pixels of each plane mean 0 and standard deviation 1."""
-        measured = max(1, MEASURED // train.inputs[0].numel())
-        pixels = train.inputs[:measured].double() / 255.0
+        # Images may come class by class, so that the first would tell of one class alone.
+        stride = -(-train.inputs.numel() // MEASURED)
+        pixels = train.inputs[::stride].double() / 255.0
         over = (0, 1, 2) if self.form.planes == 1 else (0, 2, 3)
         std, mean = torch.std_mean(pixels, dim=over, correction=0)
         if self.form.planes == 3:

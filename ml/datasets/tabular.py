@@ -15,11 +15,8 @@ from torch import Tensor
 from ml.datasets.roles import FeatureKind, Task, width_of
 from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
 from ml.errors import Invalid
-from ml.ingest.schema import (
-    TABLE,
-    TableSchema,
-    Text,
-)
+from ml.ingest.schema import TABLE, TableSchema, Text
+from ml.inputs import FLOAT32_MAX
 from ml.preprocessing import Encode
 from ml.signature import UNKNOWN, Classes, Encoding, Features, Signature, Value
 from ml.strict import Strict
@@ -50,6 +47,8 @@ class TableView(Strict):
     classes: list[str]
     """Names of the classes; none for a regression."""
     features: dict[str, FeatureKind]
+    categories: dict[str, int]
+    """How many values each categorical feature has."""
     width: int
     """The most numbers that one row becomes: see `ml.signature.Encoding`."""
     split_by: str | None
@@ -61,7 +60,7 @@ class TableView(Strict):
         kinds = self.features
         encoding = Encoding(
             booleans=[name for name, kind in kinds.items() if kind == "boolean"],
-            categories={name: [] for name, kind in kinds.items() if kind == "categorical"},
+            categories={name: [""] * count for name, count in self.categories.items()},
             width=self.width,
         )
         return Signature(
@@ -76,13 +75,13 @@ class TableView(Strict):
         """Read the rows that have a value of the target.
 
         Raises:
-            Invalid: a number is too large for float32.
+            Invalid: a number is too large to compute with.
         """
         columns = {*self.features, self.target, *([self.split_by] if self.split_by else [])}
         table = pq.read_table(directory / TABLE, columns=list(columns))
         table = table.filter(pc.is_valid(table[self.target]))
         vocabulary: Vocabulary = {}
-        inputs = torch.empty((table.num_rows, len(self.features)), dtype=torch.float32)
+        inputs = torch.empty((table.num_rows, len(self.features)), dtype=torch.float64)
         for index, (name, kind) in enumerate(self.features.items()):
             column = table[name].combine_chunks()
             if kind == "categorical":
@@ -122,8 +121,7 @@ class TableView(Strict):
             output = Value(name=self.target, offset=mean.item(), scale=std.item() or 1.0)
         features = Features(names=list(self.features), encoding=encoding)
         signature = Signature(inputs=features, output=output)
-        inputs = self.coded(train.inputs, vocabulary, signature)
-        return Fitted(signature, Encode.fit(features, inputs))
+        return Fitted(signature, Encode.fit(features, train.inputs))
 
     def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
         """Return loaded inputs with the codes of categories that a signature has."""
@@ -145,7 +143,7 @@ class TableView(Strict):
     def _targets(self, column: Any) -> Tensor:
         """Return float64 values `(rows, 1)`, or int64 class indices `(rows,)`."""
         if self.task == "regression":
-            return torch.from_numpy(_numbers(self.target, column, np.float64)).unsqueeze(1)
+            return torch.from_numpy(_numbers(self.target, column)).unsqueeze(1)
         indices = pc.index_in(_texts(column), value_set=pa.array(self.classes))
         return torch.from_numpy(indices.to_numpy(zero_copy_only=False).astype(np.int64))
 
@@ -190,6 +188,11 @@ def view(
         task=task,
         classes=_classes(table[target].combine_chunks()) if task == "classification" else [],
         features=dict(features),
+        categories={
+            name: width_of(columns[name], kind)
+            for name, kind in features.items()
+            if kind == "categorical"
+        },
         width=width,
         split_by=split_by,
         rows=_part_sizes(table[split_by]) if split_by else {"train": table.num_rows},
@@ -233,14 +236,12 @@ def _texts(column: Any) -> Any:
     return pa.array([None if v is None else text_of(v) for v in column.to_pylist()], pa.string())
 
 
-def _numbers(name: str, column: Any, dtype: type[np.floating[Any]] = np.float32) -> NDArray[Any]:
+def _numbers(name: str, column: Any) -> NDArray[np.float64]:
     """Return values as an array, NaN where there is none."""
-    wide = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
-    with np.errstate(over="ignore"):
-        numbers = np.array(wide, dtype)
-    if np.isinf(numbers).any():
-        row = int(np.argmax(np.isinf(numbers)))
-        raise Invalid(f"the column {name!r} has {wide[row]:g}, too large a number to compute with")
+    numbers = np.array(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False))
+    if (too_large := np.abs(numbers) > FLOAT32_MAX).any():
+        largest = numbers[np.argmax(too_large)]
+        raise Invalid(f"the column {name!r} has {largest:g}, too large a number to compute with")
     return numbers
 
 
@@ -252,4 +253,5 @@ def _different(codes: Tensor) -> list[int]:
 def _recoding(own: list[str], wanted: list[str]) -> Tensor:
     """Return what each code, which stands for one of `own`, is as an index of `wanted`."""
     places = {value: place for place, value in enumerate(wanted)}
-    return torch.tensor([float(places.get(value, UNKNOWN)) for value in own])
+    indices = [places.get(value, UNKNOWN) for value in own]
+    return torch.tensor(indices, dtype=torch.float64)

@@ -1,6 +1,6 @@
 """Predictions, as OpenAPI describes them. `service.predictions` answers before the routes."""
 
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import APIRouter
 
@@ -13,7 +13,7 @@ from service.errors import (
     UnsupportedMediaType,
     problems,
 )
-from service.payloads import NDJSON
+from service.payloads import NDJSON, RawType
 from service.predictions import PATH
 from service.schemas import PredictRequest, PredictResponse
 
@@ -67,7 +67,7 @@ PARAMETERS = [
         "dtype",
         "Of the numbers of an `application/octet-stream`; by default uint8 for images and float32 "
         "for features.",
-        enum=["uint8", "float32"],
+        enum=list(get_args(RawType)),
     ),
     _query("pixels", "The range of pixels in arrays and lines.", enum=["0-255", "0-1"]),
 ]

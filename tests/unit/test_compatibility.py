@@ -5,7 +5,7 @@ import pytest
 from ml import compatibility
 from ml.errors import Invalid
 from ml.images import ImageForm
-from ml.signature import Classes, Features, Images, Signature, Value
+from ml.signature import Classes, Encoding, Features, Images, Signature, Value
 
 
 def rows(*names: str) -> Features:
@@ -40,6 +40,12 @@ def test_rows_may_be_of_some_classes_in_any_order(names: str) -> None:
     [
         (rows("a"), PRICE, MODEL, "misses features of this model: b; it has a"),
         (rows("a", "b", "c"), PRICE, MODEL, "features unknown to this model: c"),
+        (
+            Features(names=["a", "b"], encoding=Encoding(categories={"b": ["x"]}, width=2)),
+            PRICE,
+            MODEL,
+            "categories as the feature 'b', and this model takes numbers",
+        ),
         (rows("b", "a"), PRICE, MODEL, "in another order; this model's is a, b"),
         (rows("a", "b"), Value(name="rent"), MODEL, "value 'rent', and this model about the value"),
         (

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ml.datasets import pictures
+from ml.datasets.pictures import ImageView
 from ml.errors import Invalid
 from ml.ingest import Options, ingest
 from ml.ingest.preview import preview
@@ -151,3 +153,16 @@ def test_more_pixels_than_the_limit_are_refused_before_they_are_written(tmp_path
     members = {f"{c}/{i}.png": png() for c in "ab" for i in range(20)}
     with pytest.raises(Invalid, match="say a smaller image_size"):
         read(tmp_path, zipped(members), image_size=[2000, 2000])
+
+
+def test_pixels_are_measured_over_all_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The images of one class come before those of the other.
+    members = {
+        f"{color:03}/{i}.png": png((8, 8), color=color) for color in (0, 255) for i in range(20)
+    }
+    view = ImageView.of(read(tmp_path, zipped(members)))
+    monkeypatch.setattr(pictures, "MEASURED", 10 * 64)
+    layer = view.fit(view.load(tmp_path / "into").rows, {}).preprocessing
+    assert layer.get_buffer("mean").item() == pytest.approx(0.5)

@@ -12,7 +12,7 @@ from ml import datasets, training
 from ml.errors import Invalid
 from ml.evaluation import evaluate
 from ml.losses import LOSSES
-from ml.models import Embed
+from ml.models import Embed, count_parameters
 from ml.signature import Classes, Features, Value
 from ml.specs import TrainingSpec
 from ml.units import to_units
@@ -84,6 +84,39 @@ def test_a_target_is_learned_in_its_own_scale_and_told_in_its_units(shelf: Shelf
     assert value == pytest.approx(2e6, rel=1e-2)
     by_hand = manifest.linear.weights["x"] * 10 + manifest.linear.bias
     assert value == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_numbers_far_from_zero_keep_their_digits(shelf: Shelf) -> None:
+    # As times in seconds: float32 has no more than 128 of them apart.
+    rows = "\n".join(f"{1.7e9 + t:.0f},{1.7e9 + 2 * t:.0f}" for t in range(60))
+    spec = shelf.spec(
+        {"id": shelf.put(f"begin,end\n{rows}"), "target": "end"},
+        optimizer={"kind": "adam", "lr": 0.1},
+        epochs=300,
+    )
+    model, _ = shelf.model(spec)
+    data = shelf.load(spec)
+    figures = evaluate(model.network, data.train, data.signature, LOSSES["mse"])
+    assert figures["mae"] < 1e-3
+    answers = model.answer(model.rows([[1.7e9 + 30], {"begin": 1.7e9 + 31}]))
+    assert [row[0] - 1.7e9 for row in answers.lists] == pytest.approx([60, 62], abs=1e-2)
+
+
+def test_a_constant_feature_carries_nothing(shelf: Shelf) -> None:
+    rows = "\n".join(f"0.1,{x}" for x in range(49))
+    data = shelf.load(shelf.spec({"id": shelf.put(f"same,y\n{rows}"), "target": "y"}))
+    assert data.preprocessing(data.train.inputs).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize(("written", "asked"), [("2.50", 2.5), ("True", True), ("0.1", 0.1)])
+def test_a_number_or_truth_is_found_among_categories(
+    shelf: Shelf, written: str, asked: object
+) -> None:
+    rows = "".join(f"{written},{i}\nother,{i}\n" for i in range(20))
+    dataset = shelf.put(f"size,y\n{rows}", types={"size": "categorical"})
+    model, _ = shelf.model(shelf.spec({"id": dataset, "target": "y"}, epochs=1))
+    said, meant = model.rows([{"size": written}, {"size": asked}]).tolist()
+    assert said == meant != [-1.0]
 
 
 def test_a_linear_model_of_a_table_is_told_in_the_units_of_the_data(shelf: Shelf) -> None:
@@ -199,6 +232,17 @@ def test_a_split_can_be_stratified(shelf: Shelf) -> None:
     assert seen == list(range(200))
     other = spec.model_copy(update={"split": spec.split.model_copy(update={"seed": 1})})
     assert not torch.equal(shelf.load(other).train.inputs, data.train.inputs)
+
+
+def test_embeddings_are_counted_before_they_are_allocated(shelf: Shelf) -> None:
+    rows = "\n".join(f"{'abc'[i % 3]},{'de'[i % 2]},{i}" for i in range(40))
+    model = {"kind": "mlp", "hidden": [4], "embedding": 10}
+    spec = shelf.spec({"id": shelf.put(f"one,two,y\n{rows}"), "target": "y"}, model=model)
+    counted = count_parameters(spec.model, spec.dataset.signature())
+    run, _ = shelf.train(spec.model_copy(update={"epochs": 1}))
+    # Which of the columns have gaps is known only then.
+    assert counted == sum(parameter.numel() for parameter in run.model.parameters())
+    assert counted == (3 + 2) * 10 + (10 + 10) * 4 + 4 + 4 + 1
 
 
 def test_categories_can_be_embedded(shelf: Shelf) -> None:
