@@ -23,6 +23,9 @@ def outputs(model: nn.Module, inputs: Tensor) -> Tensor:
     if model.training:  # to ask costs less than to set it on every layer
         model.eval()
     device = next(model.parameters(), inputs).device
+    if len(inputs) <= BATCH_SIZE:
+        answers: Tensor = model(inputs.to(device))
+        return answers
     return torch.cat([model(batch.to(device)) for batch in torch.split(inputs, BATCH_SIZE)])
 
 

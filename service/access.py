@@ -5,6 +5,7 @@ import os
 import re
 import time
 from contextvars import ContextVar
+from itertools import count
 
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,6 +29,8 @@ class Access:
         self._app = app
         self._requests = telemetry.requests
         self._meters: dict[tuple[str, str, int], Histogram] = {}
+        process = os.urandom(6).hex()
+        self._ids = (f"{process}-{number:x}".encode() for number in count(1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
@@ -35,7 +38,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id = _given_id(scope) or next(self._ids)
         REQUEST_ID.set(request_id.decode())
         status = 499  # nginx's: the client went away before there was an answer
 
@@ -63,12 +66,12 @@ class Access:
         return self._meters[key]
 
 
-def _request_id(scope: Scope) -> bytes:
+def _given_id(scope: Scope) -> bytes | None:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and ACCEPTED_ID.fullmatch(value):
             given: bytes = value
             return given
-    return os.urandom(8).hex().encode()
+    return None
 
 
 def _route(scope: Scope) -> str:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from asyncio import to_thread
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import QueryParams, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.types import Message, Receive, Scope
@@ -267,7 +268,7 @@ def array_of(body: bytes) -> NDArray[Any]:
 
 
 def _read_numbers(request: Request, body: bytes) -> Payload:
-    dtype = request.query_params.get("dtype")
+    dtype = _query(request).get("dtype")
     if dtype is not None and dtype not in get_args(RawType):
         message = f"must be {' or '.join(get_args(RawType))}, not {dtype!r}"
         raise Unprocessable.at(Invalid(message), "query", "dtype")
@@ -292,13 +293,23 @@ async def _read_form(request: Request) -> Payload:
         return Files(model, [await part.read() for _, part in parts], places)
 
 
+def _query(request: Request) -> QueryParams:
+    return _parameters(request.scope["query_string"])
+
+
+@lru_cache(maxsize=64)
+def _parameters(query: bytes) -> QueryParams:
+    # The same address is asked again and again.
+    return QueryParams(query)
+
+
 def model_in_query(request: Request) -> str:
     """Return the model that the address names.
 
     Raises:
         Unprocessable: it names none.
     """
-    model = request.query_params.get("model")
+    model = _query(request).get("model")
     if not model:
         message = "is missing; name the model in the address: /predict?model=mnist"
         raise Unprocessable.at(Invalid(message), "query", "model")
@@ -311,7 +322,7 @@ def pixels_in_query(request: Request) -> PixelRange | None:
     Raises:
         Unprocessable: there is no such range.
     """
-    pixels = request.query_params.get("pixels")
+    pixels = _query(request).get("pixels")
     if pixels is not None and pixels not in PIXEL_MAXIMA:
         message = f"must be {' or '.join(PIXEL_MAXIMA)}, not {pixels!r}"
         raise Unprocessable.at(Invalid(message), "query", "pixels")
