@@ -1,7 +1,7 @@
 """What a model is fed and what it answers: known before data is loaded, saved with the model."""
 
 from math import prod
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 from torch import Tensor
@@ -55,6 +55,11 @@ class Features(Frozen):
         return (len(self.names),)
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of one raw number."""
+        return 8 if self.encoding else 4
+
+    @property
     def width(self) -> int:
         """Numbers of one input that reach the network."""
         return self.encoding.width if self.encoding else len(self.names)
@@ -70,6 +75,7 @@ class Images(Frozen):
 
     kind: Literal["images"] = "images"
     form: ImageForm | PictureForm
+    itemsize: ClassVar = 1
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """What this machine and its operator's limits allow of a valid spec."""
 
+from functools import cache
+from types import SimpleNamespace
 from typing import TypeVar
 
 import torch
@@ -16,17 +18,21 @@ from service.settings import Settings
 Document = TypeVar("Document", bound=BaseModel)
 
 
-def validated(kind: type[Document], document: object, uploads: Uploads) -> Document:
-    """Return a request's body, which no framework checked, since none could look at the data sets
-    that it names.
+def validated(
+    kind: type[Document], document: object, uploads: Uploads, where: str = "body"
+) -> Document:
+    """Return a request's body, or `where` else it stood, which no framework checked, since none
+    could look at the data sets that it names.
 
     Raises:
         RequestValidationError: something in it is wrong.
     """
+    # Each of its fields asks anew.
+    once = SimpleNamespace(find=cache(uploads.find))
     try:
-        return kind.model_validate(document, context={"uploads": uploads})
+        return kind.model_validate(document, context={"uploads": once})
     except ValidationError as error:
-        found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
+        found = [{**one, "loc": (where, *one["loc"])} for one in error.errors()]
         raise RequestValidationError(found, body=document) from None
 
 

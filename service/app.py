@@ -21,6 +21,7 @@ from service.evaluations import Evaluator
 from service.expressions import Expressions
 from service.feeds import Feeds
 from service.jobs import JobStore
+from service.loading import Loading
 from service.predictions import Predictions
 from service.predictor import Predictor
 from service.registry import ModelRegistry
@@ -90,7 +91,7 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
     registry = ModelRegistry(database, settings.models_dir, revision)
     store = JobStore(database)
     dataset_store = DatasetStore(database, settings)
-    telemetry = Telemetry()
+    telemetry, loading = Telemetry(), Loading()
     parts = Parts(
         settings=settings,
         database=database,
@@ -99,7 +100,8 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         uploading=Uploading(dataset_store, settings),
         registry=registry,
         predictor=Predictor(Catalog(registry, revision), settings, telemetry),
-        evaluator=Evaluator(registry, settings),
+        evaluator=Evaluator(registry, settings, loading),
+        loading=loading,
         charts=Charts(store, registry),
         feeds=Feeds(store),
         retention=Retention(database, settings),

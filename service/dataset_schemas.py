@@ -1,7 +1,7 @@
 """Request and response bodies about data sets."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -74,17 +74,27 @@ class UploadQuery(Strict):
         return [int(sides[0]), int(sides[-1])]
 
 
-class Dataset(Body):
-    """An uploaded data set."""
-
+class _Known(Body):
     id: str
     name: str
     target: str | None = Field(description="The column that is learned by default.")
     sha256: str = Field(description="Of the file as it came.")
     bytes: int
+    created_at: datetime
+
+
+class DatasetSummary(_Known):
+    """An uploaded data set, in short."""
+
+    kind: Literal["table", "images"]
+    rows: int
+
+
+class Dataset(_Known):
+    """An uploaded data set."""
+
     options: Options = Field(description="How it was read.")
     contents: Schema = Field(description="Its columns or classes, and figures about them.")
-    created_at: datetime
 
 
 class Preview(Body):
@@ -93,7 +103,7 @@ class Preview(Body):
     columns: list[str]
     rows: list[list[Any]] = Field(
         description="Values in the order of the columns; null where there is none. An image is a "
-        "`data:` URL of a PNG."
+        "`data:` URL of a PNG. They are fewer than asked for where they are large."
     )
 
 
@@ -102,7 +112,10 @@ class TensorPeek(Body):
 
     shape: list[int]
     dtype: str
-    values: list[Any] = Field(description="Of the first rows; NaN, where there is no value, null.")
+    values: list[Any] = Field(
+        description="Of the first rows, of fewer where they are large; NaN, where there is no "
+        "value, null."
+    )
 
 
 class Batch(Body):

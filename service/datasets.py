@@ -17,7 +17,7 @@ from ml.files import sync
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from service.database import Database
-from service.dataset_schemas import Dataset
+from service.dataset_schemas import Dataset, DatasetSummary
 from service.errors import Conflict, NotFound
 from service.schemas import Page
 from service.settings import Settings
@@ -25,6 +25,7 @@ from service.states import ENDED
 from service.tables import DatasetRow, JobRow, ModelVersionRow
 
 SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
+SUMMARIZED = ("id", "name", "target", "sha256", "bytes", "created_at")
 
 
 @dataclass(frozen=True)
@@ -67,31 +68,23 @@ class DatasetStore:
         """Return the data set of this name, target and content, if there is one."""
         with self._database.read() as session:
             row = _twin(session, name, target, content)
-            return _dataset(row) if row else None
+            there = row is not None and (self._directory / content).exists()
+            return _dataset(row) if row and there else None
 
     def add(self, arrival: Arrival) -> Added:
         """Keep what was read, once however often it comes."""
         with self._database.write() as session:
-            if row := _twin(session, arrival.name, arrival.target, arrival.content):
-                return Added(_dataset(row), new=False)
-            row = DatasetRow(
-                id=f"ds_{ULID()}",
-                name=arrival.name,
-                target=arrival.target,
-                sha256=arrival.sha256,
-                content=arrival.content,
-                bytes=arrival.bytes,
-                options=arrival.options.model_dump(mode="json"),
-                schema=arrival.schema.model_dump(mode="json"),
-                created_at=datetime.now(UTC),
-            )
-            session.add(row)
-            session.flush()
+            row = _twin(session, arrival.name, arrival.target, arrival.content)
+            new = row is None
+            if row is None:
+                row = _row_of(arrival)
+                session.add(row)
+                session.flush()
             place = self._directory / arrival.content
             if not place.exists():
                 arrival.directory.rename(place)
                 sync(self._directory)
-            return Added(_dataset(row), new=True)
+            return Added(_dataset(row), new)
 
     def fetch(self, dataset_id: str) -> Dataset:
         """Return a data set.
@@ -102,13 +95,19 @@ class DatasetStore:
         with self._database.read() as session:
             return _dataset(_row(session, dataset_id))
 
-    def page(self, limit: int, after: str | None) -> Page[Dataset]:
+    def page(self, limit: int, after: str | None) -> Page[DatasetSummary]:
         """Return up to `limit` data sets, the newest first, from the one that follows `after`."""
         with self._database.read() as session:
-            query = select(DatasetRow).order_by(DatasetRow.seq.desc()).limit(limit + 1)
+            # Without their columns, which may have thousands of values each.
+            query = select(
+                *(getattr(DatasetRow, name) for name in SUMMARIZED),
+                DatasetRow.schema["kind"].as_string().label("kind"),
+                DatasetRow.schema["rows"].as_integer().label("rows"),
+            )
+            query = query.order_by(DatasetRow.seq.desc()).limit(limit + 1)
             if after:
                 query = query.where(DatasetRow.seq < _row(session, after).seq)
-            found = [_dataset(row) for row in session.scalars(query)]
+            found = [DatasetSummary(**row) for row in session.execute(query).mappings()]
         more = len(found) > limit
         return Page(data=found[:limit], next=found[limit - 1].id if more else None)
 
@@ -142,20 +141,37 @@ class DatasetStore:
             if not force:
                 _refuse_if_needed(session, dataset_id)
             session.delete(row)
-            session.flush()
-            shared = session.scalar(
-                select(DatasetRow.id).where(DatasetRow.content == row.content).limit(1)
-            )
-            trash = self._incoming / str(ULID())
-            if shared is None and (self._directory / row.content).exists():
-                (self._directory / row.content).rename(trash)
-        # Were this process killed here, the next one would clear what is incoming.
+        # Only now that it is certain. Were this process killed from here on, the next one would
+        # clear what no row speaks of.
+        self._forget(row.content)
+
+    def _forget(self, content: str) -> None:
+        """Remove rows that no data set has any more."""
+        place, trash = self._directory / content, self._incoming / str(ULID())
+        with self._database.write() as session:  # so that nobody adds it meanwhile
+            shared = select(DatasetRow.id).where(DatasetRow.content == content).limit(1)
+            if session.scalar(shared) is None and place.exists():
+                place.rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
 
 
 def content_of(file_sha256: str, options: Options) -> str:
     """Return what a file's rows are known by: see `DatasetRow.content`."""
     return sha256(f"{file_sha256} {options.model_dump_json()}".encode()).hexdigest()
+
+
+def _row_of(arrival: Arrival) -> DatasetRow:
+    return DatasetRow(
+        id=f"ds_{ULID()}",
+        name=arrival.name,
+        target=arrival.target,
+        sha256=arrival.sha256,
+        content=arrival.content,
+        bytes=arrival.bytes,
+        options=arrival.options.model_dump(mode="json"),
+        schema=arrival.schema.model_dump(mode="json"),
+        created_at=datetime.now(UTC),
+    )
 
 
 def _row(session: Session, dataset_id: str) -> DatasetRow:

@@ -13,6 +13,7 @@ from service.evaluations import Evaluator
 from service.expressions import Expressions
 from service.feeds import Feeds
 from service.jobs import JobStore
+from service.loading import Loading
 from service.predictor import Predictor
 from service.registry import ModelRegistry
 from service.retention import Retention
@@ -33,6 +34,7 @@ class Parts:
     registry: ModelRegistry
     predictor: Predictor
     evaluator: Evaluator
+    loading: Loading
     charts: Charts
     feeds: Feeds
     retention: Retention

@@ -1,6 +1,5 @@
 """Registered models measured on data sets, in the web process and within bounds."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,13 +19,11 @@ from ml.keepsakes import Keepsakes
 from ml.losses import LOSSES
 from ml.scores import Classification, Regression, Split
 from ml.strict import Strict
-from service.errors import DeadlineExceeded, NotFound, Overloaded, Unavailable, Unprocessable
+from service.errors import DeadlineExceeded, NotFound, Unavailable, Unprocessable
+from service.loading import Loading, check_size
 from service.registry import ModelRegistry
-from service.settings import MIB, Settings
+from service.settings import Settings
 
-AT_ONCE = 2
-MAX_BYTES = 64 * MIB
-"""Of the inputs of a data set: all of it is loaded, whichever split is asked for."""
 SECONDS = 120.0
 """The longest that one may take, its data loaded."""
 
@@ -63,12 +60,12 @@ def as_trained(document: object, trained: DatasetSpec) -> object:
 
 
 class Evaluator:
-    """Measures models, a few at a time. Safe to use from several threads."""
+    """Measures models. Safe to use from several threads."""
 
-    def __init__(self, registry: ModelRegistry, settings: Settings) -> None:
+    def __init__(self, registry: ModelRegistry, settings: Settings, loading: Loading) -> None:
         self._registry = registry
         self._datasets_dir = settings.datasets_dir
-        self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._loading = loading
 
     def kept(self, name: str, version: int) -> Classification | Regression:
         """Return the evaluation that was made when the model was trained.
@@ -91,25 +88,21 @@ class Evaluator:
             NotFound: there is no such version.
             Unprocessable: the data set does not fit the model, is too large or has no such rows.
             Unavailable: no source of the data answered.
-            Overloaded: others are being measured.
+            Overloaded: see `Loading.place`.
             DeadlineExceeded: it took too long.
         """
         directory = self._registry.directory(name, version)
-        if not self._places.acquire(blocking=False):
-            raise Overloaded(f"{AT_ONCE} models are being evaluated already")
-        try:
+        with self._loading.place():
             # Each thread has a number of its own, and the cores belong to the trainers.
             torch.set_num_threads(1)
             return self._evaluate(_load(directory, name, version), request)
-        finally:
-            self._places.release()
 
     def _evaluate(self, model: Model, request: EvaluationRequest) -> Classification | Regression:
         trained = model.manifest.spec
         with _telling("dataset"):
             dataset = request.dataset or trained.dataset
             compatibility.check(dataset.signature(), model.manifest.signature)
-            _check_size(dataset)
+            check_size(dataset)
         own = dataset == trained.dataset
         division = request.division or (trained.split if own else SplitSpec())
         with _telling("division"):
@@ -147,13 +140,6 @@ def _telling(*place: str) -> Iterator[None]:
         raise Unprocessable.at(error, "body", *place) from None
     except DataUnavailable as error:
         raise Unavailable(str(error)) from error
-
-
-def _check_size(dataset: DatasetSpec) -> None:
-    signature, rows = dataset.signature(), dataset.extent().rows
-    size = rows * signature.input_size * (1 if signature.inputs.kind == "images" else 4)
-    if size > MAX_BYTES:
-        raise Invalid(f"takes {size / MIB:,.0f} MiB; an evaluation may take {MAX_BYTES // MIB} MiB")
 
 
 def _chosen(data: Dataset, split: Split | None) -> tuple[Split, Rows]:

@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
-from ml.datasets.splits import Rows
 
-
-def batches(rows: Rows, batch_size: int, shuffle: bool, seed: int) -> Iterator[Rows]:
-    """Yield `rows` in batches, the last of which may be smaller; shuffled, in the order in which a
-    run of this seed takes training rows in its first epoch."""
+def batches(rows: int, batch_size: int, shuffle: bool, seed: int) -> Iterator[Tensor]:
+    """Yield which of so many rows each batch takes, int64 `(batch_size,)`, the last perhaps fewer;
+    shuffled, in the order in which a run of this seed takes training rows in its first epoch."""
     order = (
-        torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+        torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
         if shuffle
-        else torch.arange(len(rows))
+        else torch.arange(rows)
     )
-    for index in torch.split(order, batch_size):
-        yield rows.at(index)
+    yield from torch.split(order, batch_size)

@@ -43,7 +43,9 @@ class ImageView(Strict):
 
     def load(self, directory: Path) -> Table:
         """Read the images."""
-        images = torch.from_numpy(np.load(directory / IMAGES))
+        # Mapped, so that whoever wants a few need not wait for all; what would be written to it
+        # stayed in memory.
+        images = torch.from_numpy(np.load(directory / IMAGES, mmap_mode="c"))
         return Table(Rows(images, torch.from_numpy(np.load(directory / LABELS))))
 
     def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:

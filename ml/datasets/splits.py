@@ -84,6 +84,8 @@ class Extent:
     """Whether it brings a test split."""
     own_validation: bool = False
     """Whether it brings a validation split."""
+    own: int = 0
+    """Rows of these splits."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,9 @@ class TableView(Strict):
 
     def extent(self) -> Extent:
         """Return how many rows there are."""
-        return Extent(self.rows["train"], "test" in self.rows, "validation" in self.rows)
+        train = self.rows["train"]
+        own = sum(self.rows.values()) - train
+        return Extent(train, "test" in self.rows, "validation" in self.rows, own)
 
     def load(self, directory: Path) -> Table:
         """Read the rows that have a value of the target.
@@ -200,7 +202,7 @@ def view(
 
 
 def _part_sizes(column: Any) -> dict[Part, int]:
-    told = {value: column.to_pylist().count(value) for value in pc.unique(column).to_pylist()}
+    told = {one["values"]: one["counts"] for one in pc.value_counts(column).to_pylist()}
     if wrong := [value for value in told if value not in PARTS]:
         shown = ", ".join(
             "nothing" if value is None else repr(value) for value in wrong[:MAX_SHOWN]

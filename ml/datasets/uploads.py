@@ -12,9 +12,9 @@ from ml.datasets import roles, tabular
 from ml.datasets.pictures import ImageView
 from ml.datasets.roles import FeatureKind, Task
 from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
-from ml.datasets.tabular import TableView
+from ml.datasets.tabular import PARTS, TableView
 from ml.errors import DataUnavailable, Invalid
-from ml.ingest.schema import MAX_COLUMNS, Column, ImageSchema, Schema, TableSchema
+from ml.ingest.schema import MAX_COLUMNS, Categorical, Column, ImageSchema, Schema, TableSchema
 from ml.signature import Signature
 from ml.strict import Strict
 
@@ -123,6 +123,8 @@ class UploadSpec(Strict):
     @classmethod
     def _task_fits_the_target(cls, task: Task | None, info: ValidationInfo) -> Task | None:
         upload, target = _upload(info), info.data.get("target")
+        if upload is not None and isinstance(upload.schema, ImageSchema) and task == "regression":
+            raise Invalid("images are classified, by their folders")
         if upload is None or target is None:
             return task
         return roles.task_of(_column(upload, target), task)
@@ -131,9 +133,11 @@ class UploadSpec(Strict):
     @classmethod
     def _split_by_is_a_column(cls, split_by: str | None, info: ValidationInfo) -> str | None:
         if split_by is not None and (upload := _upload(info)) is not None:
-            _column(upload, split_by)
+            column = _column(upload, split_by)
             if split_by == info.data.get("target"):
                 raise Invalid("is the target")
+            if not isinstance(column, Categorical):
+                raise Invalid(f"is {column.kind}; it must be a column of {', '.join(PARTS)}")
         return split_by
 
     @field_validator("features")
@@ -173,6 +177,8 @@ class UploadSpec(Strict):
             )
         except Invalid as error:
             raise Invalid(f"{'.'.join(map(str, error.loc))} {error.msg}") from None
+        except FileNotFoundError:
+            raise Invalid(f"the data set {upload.id} was deleted") from None
         return Resolved(name=upload.name, content=upload.content, view=view)
 
     @property

@@ -36,7 +36,7 @@ class VisionSpec(Strict):
 
     def extent(self) -> Extent:
         """Return how many rows it has."""
-        return Extent(60_000, own_test=True)
+        return Extent(60_000, own_test=True, own=10_000)
 
     def load(self, root: Path) -> Table:
         """Read the files below `root`, fetching them first where they are missing.

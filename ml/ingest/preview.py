@@ -12,13 +12,22 @@ from PIL import Image
 
 from ml.ingest.schema import IMAGES, LABELS, TABLE, ImageSchema, Schema, TableSchema
 
+MAX_VALUES = 100_000
+MAX_PIXELS = 4_000_000
+
 
 def preview(schema: Schema, directory: Path, count: int) -> list[list[object]]:
     """Return up to `count` rows in `directory`: values in the order of a table's columns, None
-    where there is none; or of an image its class, and the image as a `data:` URL of a PNG."""
+    where there is none; or of an image its class, and the image as a `data:` URL of a PNG. Beyond
+    the first they are no more than have `MAX_VALUES` or `MAX_PIXELS` together.
+
+    Raises:
+        FileNotFoundError: they were deleted.
+    """
     if isinstance(schema, TableSchema):
-        return _rows(directory, count)
-    return _images(schema, directory, count)
+        return _rows(directory, min(count, max(1, MAX_VALUES // len(schema.columns))))
+    pixels = schema.planes * schema.height * schema.width
+    return _images(schema, directory, min(count, max(1, MAX_PIXELS // pixels)))
 
 
 def _rows(directory: Path, count: int) -> list[list[object]]:

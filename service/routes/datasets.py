@@ -1,6 +1,9 @@
 """Uploaded data sets."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
+from math import prod
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,17 +12,28 @@ from torch import Tensor
 
 from ml.datasets.batches import batches
 from ml.datasets.uploads import Upload, UploadSpec
-from ml.errors import Invalid
+from ml.errors import DataUnavailable, Invalid
 from ml.ingest.preview import preview
 from ml.signature import Classes, Features
 from service.admission import validated
-from service.dataset_schemas import Batch, Batches, Dataset, Preview, TensorPeek, UploadQuery
+from service.dataset_schemas import (
+    Batch,
+    Batches,
+    Dataset,
+    DatasetSummary,
+    Preview,
+    TensorPeek,
+    UploadQuery,
+)
 from service.dependencies import Service
-from service.errors import Conflict, NotFound, Unavailable, problems
+from service.errors import Conflict, NotFound, Overloaded, Unavailable, Unprocessable, problems
+from service.loading import check_size
 from service.schemas import Page
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
+MAX_NUMBERS = 100_000
+"""In the inputs that are shown of batches, all together."""
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 BODY = {
     "required": True,
@@ -63,7 +77,7 @@ def list_datasets(
     service: Service,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     after: str | None = None,
-) -> Page[Dataset]:
+) -> Page[DatasetSummary]:
     """Data sets, the newest first."""
     return service.datasets.page(limit, after)
 
@@ -86,11 +100,12 @@ def get_preview(
 ) -> Preview:
     """The first rows, as they were read."""
     upload = _found(service, dataset_id)
-    columns = list(upload.columns()) or ["class", "image"]
-    return Preview(columns=columns, rows=preview(upload.schema, upload.directory, rows))
+    with _reading(dataset_id):
+        shown = preview(upload.schema, upload.directory, rows)
+    return Preview(columns=list(upload.columns()) or ["class", "image"], rows=shown)
 
 
-@router.get("/{dataset_id}/batches", responses=problems(NotFound))
+@router.get("/{dataset_id}/batches", responses=problems(NotFound, Overloaded))
 def get_batches(
     dataset_id: str,
     service: Service,
@@ -105,20 +120,27 @@ def get_batches(
     number, and the targets."""
     _found(service, dataset_id)
     document = {"kind": "upload", "id": dataset_id, "target": target}
-    spec = validated(UploadSpec, document, service.datasets)
-    signature = spec.signature()
-    table = spec.load(service.settings.datasets_dir)
-    shown = islice(batches(table.rows, batch_size, shuffle, seed), limit)
-    inputs, output = signature.inputs, signature.output
+    spec = validated(UploadSpec, document, service.datasets, "query")
+    inputs, output = spec.signature().inputs, spec.signature().output
+    rows = min(rows, MAX_NUMBERS // limit // prod(inputs.shape))
+    with service.loading.place(), _reading(dataset_id):
+        if isinstance(inputs, Features):  # images are read one by one
+            check_size(spec)
+        whole = spec.load(service.settings.datasets_dir).rows
+        data = []
+        for index in islice(batches(len(whole), batch_size, shuffle, seed), limit):
+            some = whole.at(index[:rows])
+            data.append(
+                Batch(
+                    inputs=_peek(some.inputs, len(index)), targets=_peek(some.targets, len(index))
+                )
+            )
     return Batches(
-        rows=len(table.rows),
-        batches=-(-len(table.rows) // batch_size),
+        rows=len(whole),
+        batches=-(-len(whole) // batch_size),
         features=inputs.names if isinstance(inputs, Features) else [],
         classes=output.names if isinstance(output, Classes) else [],
-        data=[
-            Batch(inputs=_peek(batch.inputs, rows), targets=_peek(batch.targets, rows))
-            for batch in shown
-        ],
+        data=data,
     )
 
 
@@ -129,11 +151,23 @@ def _found(service: Service, dataset_id: str) -> Upload:
         raise NotFound(error.msg) from None
 
 
-def _peek(tensor: Tensor, rows: int) -> TensorPeek:
-    shown = tensor.float() if tensor.is_floating_point() else tensor
-    values = shown[:rows].numpy()
+@contextmanager
+def _reading(dataset_id: str) -> Iterator[None]:
+    """Say so where a data set cannot be read, or was deleted meanwhile."""
+    try:
+        yield
+    except (FileNotFoundError, DataUnavailable):
+        raise NotFound(f"the data set {dataset_id!r} was deleted") from None
+    except Invalid as error:
+        raise Unprocessable(f"the data set {error.msg}") from None
+
+
+def _peek(some: Tensor, rows: int) -> TensorPeek:
+    """Return the first of so many rows of a tensor."""
+    shown = some.float() if some.is_floating_point() else some
+    values = shown.numpy()
     return TensorPeek(
-        shape=list(shown.shape),
+        shape=[rows, *shown.shape[1:]],
         dtype=str(values.dtype),
         values=np.where(np.isnan(values), np.array(None), values).tolist(),
     )

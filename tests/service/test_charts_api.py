@@ -14,9 +14,9 @@ from ml.training import Report
 from service.attempts import AttemptStore
 from service.charts import MAX_POINTS
 from service.database import Database
-from service.evaluations import AT_ONCE
 from service.history import Happening
 from service.jobs import JobStore
+from service.loading import AT_ONCE
 from service.renderer import MAX_WAITING, Renderer
 from service.settings import Settings
 from service.tables import JobRow
@@ -243,14 +243,14 @@ def test_features_in_another_order_are_refused(
     refused = client.post("/models/plane/versions/1/evaluate", json=request)
     assert refused.status_code == 422
     assert "in another order; this model's is a, b, c" in refused.json()["detail"]
-    too_large = {"dataset": PLANE_DATA | {"size": 6_000_000}}
+    too_large = {"dataset": PLANE_DATA | {"size": 10_000_000}}
     refused = client.post("/models/plane/versions/1/evaluate", json=too_large)
     assert refused.status_code == 422
-    assert "an evaluation may take 64 MiB" in refused.json()["detail"]
+    assert "here it may take 96 MiB" in refused.json()["detail"]
 
 
 def test_evaluations_beyond_a_few_at_once_are_refused(client: TestClient, line: str) -> None:
-    places = client.app.state.parts.evaluator._places  # type: ignore[attr-defined]
+    places = client.app.state.parts.loading._places  # type: ignore[attr-defined]
     for _ in range(AT_ONCE):
         assert places.acquire(blocking=False)
     refused = client.post(EVALUATE, json={})

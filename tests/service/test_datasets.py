@@ -1,9 +1,12 @@
 """Uploads over HTTP, without a trainer."""
 
 import hashlib
+import io
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
@@ -50,7 +53,9 @@ def test_a_table_is_told_by_its_columns(client: TestClient) -> None:
     assert [c["value"] for c in colour["categories"]] == ["green", "red"]
     assert (colour["missing"], price["max"]) == (1, 1.25)
     assert client.get(f"/datasets/{dataset['id']}").json() == dataset
-    assert client.get("/datasets").json() == {"data": [dataset], "next": None}
+    summary = {key: dataset[key] for key in ("id", "name", "target", "sha256", "bytes")}
+    summary |= {"kind": "table", "rows": 3, "created_at": dataset["created_at"]}
+    assert client.get("/datasets").json() == {"data": [summary], "next": None}
 
 
 def test_a_form_names_the_file(client: TestClient) -> None:
@@ -164,6 +169,42 @@ def test_what_is_needed_is_not_deleted(client: TestClient) -> None:
     assert (refused.status_code, job["id"] in refused.json()["detail"]) == (409, True)
     client.post(f"/jobs/{job['id']}/cancel")
     assert client.delete(path).status_code == 204
+
+
+def test_rows_that_vanished_are_said_to_be_gone_and_come_back_when_sent_again(
+    client: TestClient, settings: Settings
+) -> None:
+    path = f"/datasets/{sent(client, target='price')['id']}"
+    (lost,) = settings.uploads_dir.glob("*/table.parquet")
+    shutil.rmtree(lost.parent)
+    assert client.get(f"{path}/preview").status_code == 404
+    assert "was deleted" in client.get(f"{path}/batches").json()["detail"]
+    refused = client.post("/jobs", json={"dataset": {"kind": "upload", "id": path[10:]}})
+    assert (refused.status_code, "was deleted" in refused.json()["detail"]) == (422, True)
+    again = send(client, target="price")
+    assert (again.status_code, again.headers["location"]) == (200, path)
+    assert client.get(f"{path}/preview").status_code == 200
+
+
+def test_what_is_shown_of_images_is_bounded(client: TestClient) -> None:
+    file = io.BytesIO()
+    images = np.full((40, 150, 200), 7, np.uint8)
+    np.savez_compressed(file, x=images, y=np.arange(40) % 2)
+    path = f"/datasets/{sent(client, file.getvalue())['id']}"
+    asked = {"batch_size": 20, "limit": 2, "rows": 100}
+    (first, _) = client.get(f"{path}/batches", params=asked).json()["data"]
+    assert first["inputs"]["shape"] == [20, 150, 200]
+    assert len(first["inputs"]["values"]) == len(first["targets"]["values"]) == 1
+    assert len(client.get(f"{path}/preview", params={"rows": 40}).json()["rows"]) == 40
+    document = {"dataset": {"kind": "upload", "id": path[10:], "task": "regression"}}
+    refused = client.post("/jobs", json=document)
+    assert (refused.status_code, "classified" in refused.json()["detail"]) == (422, True)
+
+
+def test_a_wrong_target_of_batches_is_told_at_its_place(client: TestClient) -> None:
+    path = f"/datasets/{sent(client)['id']}/batches"
+    refused = client.get(path, params={"target": "nope"})
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["query", "target"])
 
 
 @pytest.mark.parametrize(

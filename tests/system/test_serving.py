@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+from service.access import ACCEPTED_ID
 from tests.conftest import LINE
 from tests.system.server import Server, launch, serving
 
@@ -186,11 +187,13 @@ def test_models_come_and_go_in_a_small_memory(tmp_path: Path) -> None:
 
 def test_requests_have_ids_and_are_logged(tmp_path: Path) -> None:
     with serving(tmp_path, trainers=0, log_format="json") as server:
-        assert len(server.client.get("/health/live").headers["x-request-id"]) == 16
+        ids = [server.client.get("/health/live").headers["x-request-id"] for _ in range(20)]
+        assert len(set(ids)) == 20
+        assert all(ACCEPTED_ID.fullmatch(request_id.encode()) for request_id in ids)
         given = server.client.get("/jobs", headers={"X-Request-ID": "mine-7"})
         assert given.headers["x-request-id"] == "mine-7"
         forged = server.client.get("/jobs", headers={"X-Request-ID": 'a b"'})
-        assert len(forged.headers["x-request-id"]) == 16
+        assert ACCEPTED_ID.fullmatch(forged.headers["x-request-id"].encode())
         line = json.loads(server.log.wait_for(r'\{.*GET /jobs 200.*"request_id":"mine-7".*\}')[0])
         assert line["logger"] == "epochd.access"
 

@@ -145,6 +145,8 @@ def test_a_linear_model_of_a_table_is_told_in_the_units_of_the_data(shelf: Shelf
 def test_what_is_fitted_knows_the_training_rows_alone(shelf: Shelf) -> None:
     text = "x,c,part,y\n1,a,train,1\n2,b,train,2\n3,a,validation,3\n1000,z,test,4\n"
     spec = shelf.spec({"id": shelf.put(text), "target": "y", "split_by": "part"})
+    extent = spec.dataset.extent()
+    assert (extent.rows, extent.own) == (2, 2)
     data = shelf.load(spec)
     inputs, output = data.signature.inputs, data.signature.output
     assert isinstance(inputs, Features)
@@ -323,6 +325,7 @@ def test_values_have_no_strata(shelf: Shelf) -> None:
         (FRUIT, {"target": "price", "features": {"colour": "numeric"}}, "cannot be taken as num"),
         (FRUIT, {"target": "price", "split_by": "colour"}, "says 'red'"),
         (FRUIT, {"target": "price", "split_by": "price"}, "is the target"),
+        (FRUIT, {"target": "price", "split_by": "weight"}, "is numeric; it must be a column of"),
         ("y\n1\n2\n", {"target": "y"}, "leaves no column to learn from"),
     ],
 )
