@@ -49,12 +49,17 @@ class UploadQuery(Strict):
         Raises:
             Unprocessable: there is no such way.
         """
-        kinds = ("numeric", "categorical", "boolean", "text")
+        types: dict[str, str] = {}
+        for kind in ("numeric", "categorical", "boolean", "text"):
+            for name in getattr(self, kind):
+                if (other := types.setdefault(name, kind)) != kind:
+                    message = f"names {name!r}, which {other} names too; a column is of one kind"
+                    raise Unprocessable.at(Invalid(message), "query", kind)
         document = {
             "encoding": self.encoding,
             "delimiter": self.delimiter,
             "missing": self.missing,
-            "types": {name: kind for kind in kinds for name in getattr(self, kind)},
+            "types": types,
             "image_size": self._size(),
         }
         try:

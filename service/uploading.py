@@ -17,6 +17,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from ulid import ULID
 
+from ml.datasets.roles import check_target
 from ml.errors import Invalid
 from ml.files import sync
 from ml.ingest.options import Options
@@ -155,14 +156,20 @@ def _unreadable(error: Invalid) -> Unprocessable:
 
 
 def _check_target(target: str | None, schema: Schema) -> None:
+    """Raise `Unprocessable` for a target that no job could learn."""
     if target is None:
         return
-    names = [column.name for column in schema.columns] if isinstance(schema, TableSchema) else []
-    if target not in names:
-        there = f"there are {', '.join(names[:20])}" if names else "images have none"
-        raise Unprocessable.at(
-            Invalid(f"there is no column {target!r}; {there}"), "query", "target"
-        )
+    columns = schema.columns if isinstance(schema, TableSchema) else []
+    try:
+        for column in columns:
+            if column.name == target:
+                check_target(column, schema.rows)
+                return
+        names = ", ".join(column.name for column in columns[:20])
+        there = f"there are {names}" if names else "images have none"
+        raise Invalid(f"there is no column {target!r}; {there}")
+    except Invalid as error:
+        raise Unprocessable.at(error, "query", "target") from None
 
 
 def _name_of(filename: str | None) -> str:

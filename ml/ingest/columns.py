@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,14 @@ def check_size(rows: int, columns: int) -> None:
         raise Invalid(f"has over {MAX_VALUES:,} values, the most that are allowed")
 
 
+def trimmed(texts: Any, missing: Sequence[str]) -> Any:
+    """Return texts without the blanks around them, null for one that stands for a missing value:
+    one of `missing`, or of the usual ones."""
+    bare = pc.utf8_trim_whitespace(texts)
+    is_missing = pc.is_in(bare, value_set=pa.array([*MISSING, *missing]))
+    return pc.if_else(is_missing, pa.scalar(None, pa.string()), bare)
+
+
 def typed(values: Any, kind: ColumnKind, name: str, first_row: int) -> Any:
     """Return `values`, texts or of a type of its own, as the kind's type.
 
@@ -120,8 +128,11 @@ def _as_texts(values: Any) -> Any:
     """Return numbers and truths as they are written: 3 for 3.0, true for True."""
     if pa.types.is_boolean(values.type):
         return pc.if_else(values, "true", "false")
+    if pa.types.is_integer(values.type):
+        return pc.cast(values, pa.string())
     numbers = pc.cast(values, pa.float64(), safe=False).to_pylist()
-    return pa.array([None if n is None else f"{n:.17g}" for n in numbers], pa.string())
+    texts = [None if n is None or math.isnan(n) else repr(n).removesuffix(".0") for n in numbers]
+    return pa.array(texts, pa.string())
 
 
 def _numbers(texts: Any, name: str, first_row: int) -> Any:
@@ -275,13 +286,20 @@ class TableWriter:
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
-    def schema(self) -> TableSchema:
-        """Return what was written.
+    def schema(self, declared: Mapping[str, ColumnKind]) -> TableSchema:
+        """Return what was written, where the kinds of some columns were told by the user.
 
         Raises:
-            Invalid: no row was.
+            Invalid: no row was; or a column cannot be what it was declared to be.
         """
         rows = self._next_row - self._first_row
         if not rows:
             raise Invalid("has no rows below its header")
-        return TableSchema(rows=rows, columns=[tally.column() for tally in self._tallies])
+        columns = [tally.column() for tally in self._tallies]
+        for column in columns:
+            if declared.get(column.name) == "categorical" and isinstance(column, Text):
+                raise Invalid(
+                    f"the column {column.name!r} has over {MAX_CATEGORIES:,} different values, or "
+                    f"one of over {MAX_CATEGORY:,} characters, and so cannot be categorical"
+                )
+        return TableSchema(rows=rows, columns=columns)

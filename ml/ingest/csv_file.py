@@ -13,13 +13,13 @@ import pyarrow.csv as pacsv
 
 from ml.errors import Invalid
 from ml.ingest.columns import (
-    MISSING,
     NUMBER,
     TableWriter,
     check_names,
     check_size,
     check_types,
     shown,
+    trimmed,
 )
 from ml.ingest.options import ColumnKind, Options
 from ml.ingest.schema import TABLE, TableSchema
@@ -30,7 +30,7 @@ BLOCK_BYTES = 4 * MIB
 HEADER_BYTES = 64 * 1024
 DELIMITERS = (",", ";", "\t", "|")
 FIRST_ROW = 2
-"""As a spreadsheet numbers it, below the header."""
+"""As a spreadsheet numbers it, below the header. Empty lines do not count."""
 MOSTLY = 0.9
 """A column of numbers, with at least so many of them, has mistakes in it, not categories ..."""
 FEW_ROWS = 20
@@ -53,7 +53,7 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
         with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
             for batch in table.batches():
                 writer.add(batch)
-        return writer.schema()
+        return writer.schema(options.types)
     finally:
         (into / "utf8").unlink(missing_ok=True)
 
@@ -117,7 +117,7 @@ class _Table:
         self._source = source
         self._ragged: Invalid | None = None
         self._delimiter = options.delimiter or _delimiter(source)
-        self._missing = pa.array([*MISSING, *options.missing])
+        self._missing = options.missing
         self._names = self._header()
         self.names = [name.strip() for name in self._names]
         check_names(self.names)
@@ -132,12 +132,7 @@ class _Table:
         rows = 0
         for batch in self._parsed(wanted):
             check_size(rows := rows + batch.num_rows, len(self.names))
-            yield [self._trimmed(column) for column in batch.columns]
-
-    def _trimmed(self, column: Any) -> Any:
-        texts = pc.utf8_trim_whitespace(column)
-        is_missing = pc.is_in(texts, value_set=self._missing)
-        return pc.if_else(is_missing, pa.scalar(None, pa.string()), texts)
+            yield [trimmed(column, self._missing) for column in batch.columns]
 
     def _header(self) -> list[str]:
         reader = self._open(pacsv.ConvertOptions())

@@ -2,6 +2,7 @@
 
 import ast
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,7 +15,14 @@ from numpy.typing import NDArray
 
 from ml.errors import Invalid
 from ml.ingest.archives import refusing_broken
-from ml.ingest.columns import TableWriter, check_names, check_size, check_types
+from ml.ingest.columns import (
+    TableWriter,
+    check_names,
+    check_size,
+    check_types,
+    trimmed,
+    typed,
+)
 from ml.ingest.options import ColumnKind, Options
 from ml.ingest.pictures import ImageWriter, Planes
 from ml.ingest.schema import MAX_COLUMNS, MAX_VALUES, TABLE, Schema, TableSchema
@@ -159,16 +167,19 @@ def _table(
     kinds = {name: options.types.get(name, KINDS[columns[name].dtype.kind]) for name in names}
     with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
         for start in range(0, rows, BATCH_ROWS):
-            writer.add([_arrow(columns[name][start : start + BATCH_ROWS]) for name in names])
-    return writer.schema()
+            stop = start + BATCH_ROWS
+            writer.add([_arrow(columns[name][start:stop], options.missing) for name in names])
+    return writer.schema(options.types)
 
 
-def _arrow(values: NDArray[Any]) -> Any:
+def _arrow(values: NDArray[Any], missing: Sequence[str]) -> Any:
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind == "f":
         values = values.astype(np.float64)
-    return pa.array(np.ascontiguousarray(values))
+    # Of this machine's byte order, whichever the file is in.
+    array = pa.array(np.ascontiguousarray(values, values.dtype.newbyteorder("=")))
+    return trimmed(array, missing) if pa.types.is_string(array.type) else array
 
 
 def _images(
@@ -191,7 +202,11 @@ def _images(
         pictures = np.moveaxis(pictures, 1, -1)
     elif not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
         raise Invalid(f"the images {member.name!r} have the shape {member.shape}")
-    named = [str(label) for label in _array(archive, labels[0]).tolist()]
+    told = _arrow(_array(archive, labels[0]), options.missing)
+    named = typed(told, "categorical", labels[0].name, FIRST_ROW).to_pylist()
+    if None in named:
+        row = FIRST_ROW + named.index(None)
+        raise Invalid(f"row {row}, array {labels[0].name!r}: the image has no label")
     planes: Planes = 3 if pictures.ndim == 4 else 1
     size = options.image_size or list(pictures.shape[1:3])
     with ImageWriter(

@@ -1,5 +1,6 @@
 """Parquet files."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.errors import Invalid
-from ml.ingest.columns import TableWriter, check_names, check_size, check_types
+from ml.ingest.columns import TableWriter, check_names, check_size, check_types, trimmed
 from ml.ingest.options import ColumnKind, Options
 from ml.ingest.schema import TABLE, TableSchema
 
@@ -33,11 +34,10 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
             kinds = {
                 name: options.types.get(name, kind) for name, kind in zip(names, own, strict=True)
             }
-            missing = pa.array(options.missing, pa.string())
             with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
                 for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                    writer.add([_plain(column, missing) for column in batch.columns])
-            return writer.schema()
+                    writer.add([_plain(column, options.missing) for column in batch.columns])
+            return writer.schema(options.types)
     except pa.ArrowMemoryError:
         raise
     except (pa.ArrowException, UnicodeDecodeError) as error:
@@ -62,13 +62,10 @@ def _kind(field: Any) -> ColumnKind:
     )
 
 
-def _plain(column: Any, missing: Any) -> Any:
+def _plain(column: Any, missing: Sequence[str]) -> Any:
     """Return a column as numbers, truths, or texts, null where one stands for a missing value."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_large_string(column.type):
         column = pc.cast(column, pa.string())
-    if pa.types.is_string(column.type):
-        is_missing = pc.is_in(column, value_set=missing)
-        return pc.if_else(is_missing, pa.scalar(None, pa.string()), column)
-    return column
+    return trimmed(column, missing) if pa.types.is_string(column.type) else column

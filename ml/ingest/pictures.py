@@ -1,5 +1,6 @@
 """Images of one size, written one after the other."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +46,9 @@ class ImageWriter:
         self._path = into / LABELS
         shape = (rows, *size) if planes == 1 else (rows, planes, *size)
         self._images: NDArray[Any] = np.lib.format.open_memmap(into / IMAGES, "w+", np.uint8, shape)
+        # A disk that is full says so here; to write into the map would kill the process.
+        with (into / IMAGES).open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
     def add(self, picture: Picture, label: str) -> None:
         """Write one more."""

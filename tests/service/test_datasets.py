@@ -220,6 +220,9 @@ def test_a_wrong_target_of_batches_is_told_at_its_place(client: TestClient) -> N
         (b"a,b\n1,2\n", {"name": "no spaces"}, "name"),
         (b"a,b\n1,2\n", {"colour": "red"}, "colour"),
         (b"a,b\n1,x\n", {"numeric": "b"}, "'b'"),
+        (b"a,b\n1,x\n", {"numeric": "a", "text": "a"}, "query.text: names 'a', which numeric"),
+        (b"a,b\n1,x\n2,x\n", {"target": "b"}, "query.target: the column 'b' is 'x' in every"),
+        (b"a,b\n1,\n2,?\n", {"target": "b"}, "query.target: the column 'b' has no value"),
     ],
 )
 def test_nothing_stays_of_what_is_refused(

@@ -225,3 +225,61 @@ def test_a_damaged_file_is_read_or_refused(
         content[place % len(content)] = value
     with contextlib.suppress(Invalid):
         read(tmp_path, bytes(content[: -cut if cut else None]))
+
+
+@pytest.mark.parametrize("kind", [npz, parquet])
+def test_missing_values_are_the_same_in_every_file(tmp_path: Path, kind: Any) -> None:
+    texts = np.array(["a", " b ", "NA", "", "-", "a"])
+    content = kind(text=texts, number=np.array([1.5, np.nan, 2, 0.1, 1.5, 3]))
+    schema = table(
+        read(tmp_path, content, missing=["-"], types={"number": "categorical"}),
+    )
+    text, number = schema.columns
+    assert (text.kind, text.missing, number.kind, number.missing) == (
+        "categorical",
+        3,
+        "categorical",
+        1,
+    )
+    assert [row["text"] for row in rows(tmp_path)] == ["a", "b", None, None, None, "a"]
+    assert [row["number"] for row in rows(tmp_path)] == ["1.5", None, "2", "0.1", "1.5", "3"]
+
+
+@pytest.mark.parametrize("kind", [npz, parquet])
+def test_large_whole_numbers_stay_apart_as_categories(tmp_path: Path, kind: Any) -> None:
+    ids = [9007199254740992, 9007199254740993]
+    read(tmp_path, kind(id=np.array(ids)), types={"id": "categorical"})
+    assert [row["id"] for row in rows(tmp_path)] == [str(one) for one in ids]
+
+
+def test_arrays_of_another_byte_order_are_read(tmp_path: Path) -> None:
+    read(tmp_path, npz(x=np.array([1, 2, 3], ">i4"), y=np.array([0.5, 1, 2], ">f4")))
+    assert rows(tmp_path)[2] == {"x": 3.0, "y": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        (np.array([b"dog", b"cat"]), ["cat", "dog"]),
+        (np.array([1.0, 0.0]), ["0", "1"]),
+        (np.array([True, False]), ["false", "true"]),
+    ],
+)
+def test_labels_are_named_as_they_are_written(
+    tmp_path: Path, labels: Any, named: list[str]
+) -> None:
+    schema = read(tmp_path, npz(x=np.zeros((2, 4, 4), np.uint8), y=labels))
+    assert isinstance(schema, ImageSchema)
+    assert [one.name for one in schema.classes] == named
+
+
+def test_an_image_without_a_label_is_refused(tmp_path: Path) -> None:
+    content = npz(x=np.zeros((3, 4, 4), np.uint8), y=np.array([1, np.nan, 0]))
+    with pytest.raises(Invalid, match="row 2, array 'y': the image has no label"):
+        read(tmp_path, content)
+
+
+def test_what_is_no_category_is_not_silently_text(tmp_path: Path) -> None:
+    content = npz(x=np.arange(1500))
+    with pytest.raises(Invalid, match="'x' has over 1,000 different values"):
+        read(tmp_path, content, types={"x": "categorical"})
