@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from ml.datasets.roles import FeatureKind, Task, width_of
@@ -47,7 +48,7 @@ class TableView(Strict):
     classes: list[str]
     """Names of the classes; none for a regression."""
     features: dict[str, FeatureKind]
-    categories: dict[str, int]
+    categories: dict[str, int] = Field(default={})
     """How many values each categorical feature has."""
     width: int
     """The most numbers that one row becomes: see `ml.signature.Encoding`."""
