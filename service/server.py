@@ -2,6 +2,7 @@
 
 import gc
 import socket
+import tempfile
 from collections.abc import Callable
 
 import uvicorn
@@ -21,6 +22,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, settings: Settings, drain: Callable[[], None]) -> None:
         self._parts: Parts = app.state.parts
         self._drain = drain
+        self._incoming = settings.incoming_dir
         super().__init__(
             uvicorn.Config(
                 app,
@@ -40,6 +42,9 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(GARBAGE_THRESHOLD)
+        # What is too large for memory while it arrives goes where there is room for data: the
+        # system's own place for such files is often memory.
+        tempfile.tempdir = str(self._incoming)
         super().run(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

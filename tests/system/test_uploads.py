@@ -221,6 +221,33 @@ def test_an_upload_that_breaks_off_leaves_nothing(
     assert server.client.get("/datasets").json() == before
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="open files are told by Linux alone")
+def test_a_form_goes_to_the_disk_of_the_data_as_it_comes(server: Server, data_dir: Path) -> None:
+    descriptors = Path(f"/proc/{server.process.pid}/fd")
+    incoming = (data_dir / "datasets" / "uploads" / ".incoming").resolve()
+    host, port = server.client.base_url.host, server.client.base_url.port
+    assert port is not None
+    with socket.create_connection((host, port)) as connection:
+        connection.sendall(
+            b"POST /datasets HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n"
+            b"content-type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+            b'content-disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+            + b"1,2\n"
+            * 1_000_000
+        )
+        while not any(is_spooled(one, incoming) for one in descriptors.iterdir()):
+            server.client.get("/health/live")
+
+
+def is_spooled(descriptor: Path, directory: Path) -> bool:
+    """Whether a file without a name in the directory is open."""
+    try:
+        target = str(descriptor.readlink())
+    except FileNotFoundError:  # closed meanwhile
+        return False
+    return target.startswith(f"{directory}/") and target.endswith("(deleted)")
+
+
 def shapes() -> bytes:
     """A zip of drawn squares and circles in folders."""
     draw, file = random.Random(0), io.BytesIO()
