@@ -10,15 +10,18 @@ import torch
 
 from ml import datasets, training
 from ml.artifacts import save_model
+from ml.assessment import assess, judged_on
 from ml.datasets import Dataset
 from ml.datasets.splits import Rows
 from ml.evaluation import evaluate
 from ml.losses import LOSSES
 from ml.preprocessing import Standardize
+from ml.scores import Regression
 from ml.specs import TrainingSpec
 from ml.stepping import Plain, Resident
 from ml.sweeps import fit_together
 from tests.conftest import PLANE
+from tests.unit.shelf import Shelf
 
 pytestmark = [
     pytest.mark.gpu,
@@ -92,6 +95,31 @@ def test_models_trained_together_are_those_trained_apart() -> None:
         torch.testing.assert_close(
             list(member.model.parameters()), list(run.model.parameters()), rtol=1e-3, atol=1e-4
         )
+
+
+@pytest.mark.parametrize("embedding", [None, 4])
+def test_tables_are_learned_as_on_the_cpu(tmp_path: Path, embedding: int | None) -> None:
+    shelf = Shelf(tmp_path)
+    rows = "\n".join(f"{1.7e9 + i},{'abc'[i % 3]},{i if i % 5 else ''},{3 * i}" for i in range(90))
+    spec = shelf.spec(
+        {"id": shelf.put(f"time,kind,gappy,y\n{rows}"), "target": "y"},
+        model={"kind": "mlp", "hidden": [16], "embedding": embedding},
+        epochs=5,
+    )
+    data = shelf.load(spec)
+    split, judged = judged_on(data)
+    errors = []
+    for name in ("cpu", "cuda"):
+        device = torch.device(name)
+        run = training.Run(training.build(spec, data), data, spec, device)
+        for _ in training.fit(run):
+            pass
+        found = assess(
+            run.model, judged.to(device), data.signature, LOSSES[spec.loss], split
+        ).evaluation
+        assert isinstance(found, Regression)
+        errors.append(found.mae)
+    assert errors[1] == pytest.approx(errors[0], rel=1e-3)
 
 
 def test_auto_means_the_gpu() -> None:
