@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ ClassPrediction = TypedDict(
 Prediction = ValuePrediction | ClassPrediction
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answers:
     """A model's answers to some rows: the value, or the probability of each class."""
 
@@ -139,9 +140,8 @@ class Model:
         Raises:
             Invalid: it has another shape, holds no numbers, or some are out of range.
         """
-        signature = self.manifest.signature
-        shape = signature.inputs.shape
-        encoding = signature.inputs.encoding if signature.inputs.kind == "features" else None
+        inputs, shape = self.manifest.signature.inputs, self._shape
+        encoding = inputs.encoding if inputs.kind == "features" else None
         if encoding and encoding.categories:
             named = ", ".join(list(encoding.categories)[:20])
             raise Invalid(
@@ -149,7 +149,7 @@ class Model:
             )
         if array.dtype.kind not in "buif":
             raise Invalid(f"holds {array.dtype}, not numbers")
-        if array.shape[1:] not in (shape, (signature.input_size,)) or not len(array):
+        if array.shape[1:] not in (shape, (self.row_size,)) or not len(array):
             wanted = "x".join(map(str, ("rows", *shape)))
             given = "x".join(map(str, array.shape)) or "a single number"
             raise Invalid(f"has the shape {given}; must be {wanted}, one row at least")
@@ -162,7 +162,7 @@ class Model:
             if not usable.all():
                 bad = ~usable.reshape(len(rows), -1).all(1)
                 raise Invalid("has a number that is not finite", (int(np.argmax(bad)),))
-        if signature.inputs.kind == "features":
+        if inputs.kind == "features":
             return rows if rows.dtype.kind == "f" else rows.astype(np.float32)
         return in_pixel_range(rows, pixels)
 
@@ -177,15 +177,26 @@ class Model:
 
     def predictions(self, answers: Answers) -> list[Prediction]:
         """Return one prediction for each answer."""
-        output = self.manifest.signature.output
+        output = self._output
         if output.kind != "classes":
             return [{"value": value} for [value] in answers.lists]
+        names = output.names
         return [
-            {"class": index, "label": output.names[index], "probabilities": shares}
+            {"class": index, "label": names[index], "probabilities": shares}
             for index, shares in zip(answers.likeliest, answers.lists, strict=True)
         ]
 
-    @property
+    @cached_property
+    def row_size(self) -> int:
+        """Numbers of one row, flattened."""
+        return prod(self._shape)
+
+    # Of every request these are asked several times.
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
+        return self.manifest.signature.inputs.shape
+
+    @cached_property
     def _output(self) -> Value | Classes:
         return self.manifest.signature.output
 

@@ -101,18 +101,20 @@ def _flattened(row: object, shape: tuple[int, ...]) -> object:
     return flat
 
 
-def _packed(rows: Sequence[object], size: int) -> list[bytes]:
+def _packed(rows: Sequence[object], size: int) -> list[bytearray]:
     """Return rows of so many whole numbers from 0 to 255 as bytes; nothing for others."""
     try:
-        packed = [bytes(row) for row in rows if type(row) is list and len(row) == size]
+        # Of a bytearray: it takes a third of the time, and torch takes no array that cannot be
+        # written.
+        packed = [bytearray(row) for row in rows if type(row) is list and len(row) == size]
     except (TypeError, ValueError):
         return []
     return packed if len(packed) == len(rows) else []
 
 
-def _stacked(rows: list[bytes]) -> NDArray[np.uint8]:
-    # Of a bytearray, since torch takes no array that cannot be written.
-    return np.frombuffer(bytearray().join(rows), np.uint8).reshape(len(rows), -1)
+def _stacked(rows: list[bytearray]) -> NDArray[np.uint8]:
+    [flat, *more] = rows
+    return np.frombuffer(bytearray().join(rows) if more else flat, np.uint8).reshape(len(rows), -1)
 
 
 def in_order(features: Features, row: Mapping[str, object], index: int) -> list[object]:

@@ -7,10 +7,9 @@ import time
 from contextvars import ContextVar
 from itertools import count
 
-from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.telemetry import Telemetry
+from service.telemetry import Durations, Telemetry
 
 logger = logging.getLogger("epochd.access")
 
@@ -28,7 +27,7 @@ class Access:
     def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
         self._app = app
         self._requests = telemetry.requests
-        self._meters: dict[tuple[str, str, int], Histogram] = {}
+        self._meters: dict[tuple[str, str, int], Durations] = {}
         process = os.urandom(6).hex()
         self._ids = (f"{process}-{number:x}".encode() for number in count(1))
 
@@ -38,7 +37,7 @@ class Access:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = _given_id(scope) or next(self._ids)
+        request_id = self.identify(scope)
         REQUEST_ID.set(request_id.decode())
         status = 499  # nginx's: the client went away before there was an answer
 
@@ -54,24 +53,25 @@ class Access:
         finally:
             seconds = time.perf_counter() - began
             path = scope["path"]
-            self._meter(scope, status).observe(seconds)
+            self.meter(scope, status).observe(seconds)
             if status >= 400 or not path.startswith(QUIET):
                 logger.info("%s %s %d %.1f ms", scope["method"], path, status, 1000 * seconds)
 
-    def _meter(self, scope: Scope, status: int) -> Histogram:
+    def identify(self, scope: Scope) -> bytes:
+        """Return a request's id."""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and ACCEPTED_ID.fullmatch(value):
+                given: bytes = value
+                return given
+        return next(self._ids)
+
+    def meter(self, scope: Scope, status: int) -> Durations:
+        """Return where requests like this one, answered so, are counted and timed."""
         method = scope["method"] if scope["method"] in METHODS else "other"
         key = method, _route(scope), status
         if key not in self._meters:
             self._meters[key] = self._requests.labels(*key)
         return self._meters[key]
-
-
-def _given_id(scope: Scope) -> bytes | None:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and ACCEPTED_ID.fullmatch(value):
-            given: bytes = value
-            return given
-    return None
 
 
 def _route(scope: Scope) -> str:

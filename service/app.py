@@ -18,6 +18,7 @@ from service.database import Database
 from service.datasets import DatasetStore
 from service.dependencies import Parts
 from service.evaluations import Evaluator
+from service.express import Express
 from service.expressions import Expressions
 from service.feeds import Feeds
 from service.jobs import JobStore
@@ -50,6 +51,7 @@ class Service(FastAPI):
     """FastAPI, with what sees a request first in front of all its middleware."""
 
     front: ASGIApp
+    express: Express
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -131,7 +133,8 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         own={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
     predictions = Predictions(super(Service, app).__call__, parts.predictor, settings)
-    app.front = Access(predictions, telemetry)
+    app.front = access = Access(predictions, telemetry)
+    app.express = Express(parts.predictor, settings, access)
     return app
 
 

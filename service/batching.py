@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -49,12 +50,25 @@ class Batch:
     seconds: float
 
 
-@dataclass(eq=False)
+class Waiting(Protocol):
+    """Who waits for answers: a future, or what behaves like one."""
+
+    def done(self) -> bool:
+        """Return whether they are not wanted any more."""
+
+    def set_result(self, answers: Answers, /) -> None:
+        """Take them."""
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Take the reason why there are none."""
+
+
+@dataclass(eq=False, slots=True)
 class _Request:
     inputs: Inputs
     arrived: float
     deadline: float
-    answers: "asyncio.Future[Answers]"
+    waiting: Waiting
 
 
 class Batcher:
@@ -80,16 +94,22 @@ class Batcher:
         self._running = False
         self._loop = asyncio.get_running_loop()
 
-    @property
-    def is_quick(self) -> bool:
-        """Whether all that waits now is answered in this turn of the loop."""
-        return not self._running and self._pace.seconds(self._waiting_rows) <= INLINE_SECONDS
+    def is_quick(self, rows: int = 0) -> bool:
+        """Return whether all that waits, and so many rows more, would be answered in this turn of
+        the loop."""
+        return not self._running and self._pace.seconds(self._waiting_rows + rows) <= INLINE_SECONDS
 
     def submit(self, inputs: Inputs, seconds: float) -> "asyncio.Future[Answers]":
-        """Have `inputs` answered within `seconds`, together with what else waits. Who cancels the
-        future before the batch begins costs nothing.
+        """Have `inputs` answered within `seconds`, as `enqueue` does, by a future. Who cancels it
+        before the batch begins costs nothing."""
+        answers: asyncio.Future[Answers] = self._loop.create_future()
+        self.enqueue(inputs, seconds, answers)
+        return answers
 
-        The future raises:
+    def enqueue(self, inputs: Inputs, seconds: float, waiting: Waiting) -> None:
+        """Have `inputs` answered within `seconds`, together with what else waits.
+
+        Who waits may be told:
             DeadlineExceeded: it took longer.
             Invalid: the answer to a row is not finite; `loc` is the row.
 
@@ -101,14 +121,12 @@ class Batcher:
                 f"{self._waiting_rows:,} rows wait for this model already; try again in a second"
             )
         now = time.monotonic()
-        request = _Request(inputs, now, now + seconds, self._loop.create_future())
-        self._waiting.append(request)
+        self._waiting.append(_Request(inputs, now, now + seconds, waiting))
         self._waiting_rows += len(inputs)
         if not self._scheduled:
             self._scheduled = True
             # After all that was read in this turn of the loop.
             self._loop.call_soon(self._begin)
-        return request.answers
 
     def _begin(self) -> None:
         requests = self._take()
@@ -138,10 +156,10 @@ class Batcher:
         while self._waiting and (not taken or rows + len(self._waiting[0].inputs) <= MAX_ROWS):
             request = self._waiting.popleft()
             self._waiting_rows -= len(request.inputs)
-            if request.answers.done():
+            if request.waiting.done():
                 continue
             if now > request.deadline:
-                request.answers.set_exception(
+                request.waiting.set_exception(
                     DeadlineExceeded("the request waited too long for its turn")
                 )
                 continue
@@ -179,16 +197,16 @@ class Batcher:
         start = 0
         for request in requests:
             stop = start + len(request.inputs)
-            if request.answers.done():
+            if request.waiting.done():
                 pass
             elif isinstance(outcome, Answers):
                 own = outcome[start:stop]
                 try:
                     if not all_finite:
                         own.check()
-                    request.answers.set_result(own)
+                    request.waiting.set_result(own)
                 except Invalid as error:
-                    request.answers.set_exception(error)
+                    request.waiting.set_exception(error)
             else:
-                request.answers.set_exception(outcome)
+                request.waiting.set_exception(outcome)
             start = stop

@@ -47,11 +47,18 @@ class Catalog:
             located = self._references[reference] = self._resolve(reference)
         return located
 
+    def known(self, reference: str) -> Located | None:
+        """Return what `reference` means where it was resolved since the last change."""
+        return self._references.get(reference) if self._is_current() else None
+
     async def entries(self) -> dict[str, Entry]:
         """Return all that there is, by name."""
-        if self._revision.current() != self._seen:
+        if not self._is_current():
             await self._refresh()
         return self._entries
+
+    def _is_current(self) -> bool:
+        return self._revision.current() == self._seen
 
     async def _refresh(self) -> None:
         """Read the registry, unless another request just did."""

@@ -7,7 +7,7 @@ from asyncio import to_thread
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import orjson
@@ -16,15 +16,15 @@ from fastapi.exceptions import RequestValidationError
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from starlette.datastructures import QueryParams, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.types import Message, Receive, Scope
 
 from ml.errors import Invalid, Loc
 from ml.inference import Inputs, Model
-from ml.inputs import PIXEL_MAXIMA, PixelRange
-from ml.signature import Images
+from ml.inputs import PixelRange
+from service.address import RAW_TYPES, RawType, address_of
 from service.body_limit import read_body
 from service.errors import TooLarge, Unprocessable, UnsupportedMediaType
 from service.schemas import PredictRequest
@@ -34,7 +34,6 @@ JSON = "application/json"
 FORM = "multipart/form-data"
 NDJSON = "application/x-ndjson"
 """Read and answered line by line: see `service.streams`."""
-RawType = Literal["uint8", "float32", "float64"]
 LIGHT_ROWS = 64
 LIGHT_BYTES = 256 * 1024
 """What is more is worked on in a thread, so that others are served meanwhile."""
@@ -134,17 +133,16 @@ class Numbers(Payload):
 
     def inputs(self, model: Model, settings: Settings) -> Inputs:
         """Return the rows as `model` takes them."""
-        signature = model.manifest.signature
-        own = "uint8" if isinstance(signature.inputs, Images) else "float32"
-        dtype = np.dtype(self.dtype or own).newbyteorder("<")
-        row = dtype.itemsize * signature.input_size
+        own: RawType = "uint8" if model.manifest.signature.inputs.kind == "images" else "float32"
+        dtype = RAW_TYPES[self.dtype or own]
+        row = dtype.itemsize * model.row_size
         if not self.data or len(self.data) % row:
             raise Invalid(
-                f"has {len(self.data):,} bytes; a row is {signature.input_size} {dtype.name} of "
+                f"has {len(self.data):,} bytes; a row is {model.row_size} {dtype.name} of "
                 f"{dtype.itemsize} bytes, so it must be a multiple of {row:,}"
             )
         check_count(len(self.data) // row, settings)
-        array = np.frombuffer(bytearray(self.data), dtype).reshape(-1, signature.input_size)
+        array = np.frombuffer(bytearray(self.data), dtype).reshape(-1, model.row_size)
         return model.array(array, self.pixels)
 
 
@@ -162,9 +160,13 @@ def media_type(scope: Scope) -> str:
     """Return the content type of a request, without parameters."""
     for name, value in scope["headers"]:
         if name == b"content-type":
-            text: str = value.decode("latin-1")
-            return text.partition(";")[0].strip().lower()
+            return _essence(value)
     return ""
+
+
+@lru_cache(maxsize=64)
+def _essence(content_type: bytes) -> str:
+    return content_type.decode("latin-1").partition(";")[0].strip().lower()
 
 
 async def read_payload(content_type: str, scope: Scope, receive: Receive, limit: int) -> Payload:
@@ -175,9 +177,6 @@ async def read_payload(content_type: str, scope: Scope, receive: Receive, limit:
         RequestValidationError, Unprocessable: it is not what its content type says.
         TooLarge, ClientGone: see `read_body`.
     """
-    if content_type == JSON:
-        body = await read_body(scope, receive, limit)
-        return _from_json(body) if len(body) < LIGHT_BYTES else await to_thread(_from_json, body)
     if content_type == FORM:
         body = await read_body(scope, receive, limit)
         try:
@@ -187,9 +186,11 @@ async def read_payload(content_type: str, scope: Scope, receive: Receive, limit:
     reader = READERS.get(content_type)
     if reader is None:
         given = f"not {content_type}" if content_type else "but none was given"
-        known = ", ".join((JSON, FORM, *READERS, NDJSON))
+        known = ", ".join((*READERS, FORM, NDJSON))
         raise UnsupportedMediaType(f"the content type must be {known}; {given}")
-    return reader(Request(scope), await read_body(scope, receive, limit))
+    body = await read_body(scope, receive, limit)
+    is_long = content_type == JSON and len(body) >= LIGHT_BYTES
+    return await to_thread(reader, scope, body) if is_long else reader(scope, body)
 
 
 def _replaying(body: bytes) -> Receive:
@@ -199,7 +200,7 @@ def _replaying(body: bytes) -> Receive:
     return receive
 
 
-def _from_json(body: bytes) -> Payload:
+def _read_json(_: Scope, body: bytes) -> Payload:
     asked = _parsed(body)
     # What is simple and right needs no model of pydantic's to be told so.
     if type(asked) is dict and len(asked) == 2:
@@ -235,8 +236,9 @@ def _decoded(text: str, place: Loc) -> bytes:
         raise Unprocessable.at(Invalid(f"is not base64: {error}"), *place) from None
 
 
-def _read_npy(request: Request, body: bytes) -> Payload:
-    return Array(model_in_query(request), array_of(body), pixels_in_query(request))
+def _read_npy(scope: Scope, body: bytes) -> Payload:
+    address = address_of(scope)
+    return Array(address.model, array_of(body), address.pixels)
 
 
 def array_of(body: bytes) -> NDArray[Any]:
@@ -267,23 +269,19 @@ def array_of(body: bytes) -> NDArray[Any]:
         raise Unprocessable.at(Invalid(f"is no .npy file: {error}"), "body") from None
 
 
-def _read_numbers(request: Request, body: bytes) -> Payload:
-    dtype = _query(request).get("dtype")
-    if dtype is not None and dtype not in get_args(RawType):
-        message = f"must be {' or '.join(get_args(RawType))}, not {dtype!r}"
-        raise Unprocessable.at(Invalid(message), "query", "dtype")
-    model, pixels = model_in_query(request), pixels_in_query(request)
-    return Numbers(model, body, dtype, pixels)  # type: ignore[arg-type]
+def _read_numbers(scope: Scope, body: bytes) -> Payload:
+    address = address_of(scope)
+    return Numbers(address.model, body, address.dtype, address.pixels)
 
 
-def _read_image(request: Request, body: bytes) -> Payload:
-    return Files(model_in_query(request), [body], [("body",)])
+def _read_image(scope: Scope, body: bytes) -> Payload:
+    return Files(address_of(scope).model, [body], [("body",)])
 
 
 async def _read_form(request: Request) -> Payload:
     async with request.form(max_files=1000, max_fields=10) as form:
         parts = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
-        model = form.get("model") or model_in_query(request)
+        model = form.get("model") or address_of(request.scope).model
         if not parts or not isinstance(model, str):
             message = "has no file; send at least one image as a file part"
             raise Unprocessable.at(Invalid(message), "body")
@@ -293,46 +291,11 @@ async def _read_form(request: Request) -> Payload:
         return Files(model, [await part.read() for _, part in parts], places)
 
 
-def _query(request: Request) -> QueryParams:
-    return _parameters(request.scope["query_string"])
-
-
-@lru_cache(maxsize=64)
-def _parameters(query: bytes) -> QueryParams:
-    # The same address is asked again and again.
-    return QueryParams(query)
-
-
-def model_in_query(request: Request) -> str:
-    """Return the model that the address names.
-
-    Raises:
-        Unprocessable: it names none.
-    """
-    model = _query(request).get("model")
-    if not model:
-        message = "is missing; name the model in the address: /predict?model=mnist"
-        raise Unprocessable.at(Invalid(message), "query", "model")
-    return model
-
-
-def pixels_in_query(request: Request) -> PixelRange | None:
-    """Return the range of pixels that the address tells, if it does.
-
-    Raises:
-        Unprocessable: there is no such range.
-    """
-    pixels = _query(request).get("pixels")
-    if pixels is not None and pixels not in PIXEL_MAXIMA:
-        message = f"must be {' or '.join(PIXEL_MAXIMA)}, not {pixels!r}"
-        raise Unprocessable.at(Invalid(message), "query", "pixels")
-    return pixels
-
-
-READERS: dict[str, Callable[[Request, bytes], Payload]] = {
+READERS: dict[str, Callable[[Scope, bytes], Payload]] = {
+    JSON: _read_json,
     "application/x-npy": _read_npy,
     "application/octet-stream": _read_numbers,
     "image/png": _read_image,
     "image/jpeg": _read_image,
 }
-"""Of bodies that are not `JSON`, `FORM` or `NDJSON`."""
+"""Of bodies that are not `FORM` or `NDJSON`."""

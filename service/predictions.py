@@ -66,11 +66,11 @@ class Predictions:
         except Invalid as error:
             raise Unprocessable.at(Invalid(error.msg), *payload.place(error.loc)) from None
         if len(answers) < MANY_ROWS:
-            return _encoded(loaded, answers)
-        return await to_thread(_encoded, loaded, answers)
+            return encoded(loaded, answers)
+        return await to_thread(encoded, loaded, answers)
 
 
-def _encoded(loaded: Loaded, answers: Answers) -> bytes:
+def encoded(loaded: Loaded, answers: Answers) -> bytes:
     """Return a `PredictResponse`."""
     return orjson.dumps(
         {

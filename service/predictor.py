@@ -18,7 +18,7 @@ from starlette.types import Receive
 from ml.errors import Invalid
 from ml.inference import Answers, Inputs, Model
 from service.batching import Batcher, Pace
-from service.catalog import Catalog
+from service.catalog import Catalog, Located
 from service.errors import ClientGone, DeadlineExceeded, NotFound, Problem
 from service.schemas import ModelRef
 from service.settings import MIB, Settings
@@ -68,9 +68,8 @@ class Predictor:
             Unprocessable, NotFound: see `Catalog.resolve`.
         """
         located = await self.catalog.resolve(reference)
-        loaded = self._loaded.get(located.directory)
+        loaded = self._at_hand(located)
         if loaded is not None:
-            self._loaded.move_to_end(located.directory)
             return loaded
         # However many requests wait for a model, it is loaded once.
         loading = self._loading.get(located.directory)
@@ -85,6 +84,11 @@ class Predictor:
             raise NotFound(
                 f"version {located.ref.version} of model {located.ref.name!r} is gone"
             ) from None
+
+    def at_hand(self, reference: str) -> Loaded | None:
+        """Return the model that `reference` means where nothing needs to be looked up or loaded."""
+        located = self.catalog.known(reference)
+        return None if located is None else self._at_hand(located)
 
     async def answer(
         self, loaded: Loaded, inputs: Inputs, receive: Receive, seconds: float | None = None
@@ -101,7 +105,7 @@ class Predictor:
         seconds = min(seconds or self._seconds, self._seconds)
         try:
             answers = loaded.batcher.submit(inputs, seconds)
-            if loaded.batcher.is_quick:
+            if loaded.batcher.is_quick():
                 return await answers
             return await _in_time(answers, receive, seconds)
         except (Invalid, Problem):
@@ -116,6 +120,12 @@ class Predictor:
     def close(self) -> None:
         """Run no more batches."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _at_hand(self, located: Located) -> Loaded | None:
+        loaded = self._loaded.get(located.directory)
+        if loaded is not None:
+            self._loaded.move_to_end(located.directory)
+        return loaded
 
     async def _load(self, ref: ModelRef, directory: str) -> Loaded:
         try:

@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.dependencies import Parts
+from service.express import Protocol
 from service.settings import Settings
 
 GARBAGE_THRESHOLD = 20_000
@@ -26,6 +27,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=Protocol,
                 host=settings.host,
                 port=settings.port,
                 timeout_graceful_shutdown=max(1, int(settings.patience_seconds)),

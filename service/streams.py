@@ -11,9 +11,10 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from ml.errors import Invalid, Loc
+from service.address import address_of
 from service.body_limit import too_large
 from service.errors import DeadlineExceeded, Overloaded
-from service.payloads import NDJSON, model_in_query, pixels_in_query
+from service.payloads import NDJSON
 from service.predictor import Loaded, Predictor
 from service.settings import Settings
 
@@ -33,8 +34,8 @@ async def predict_lines(request: Request, predictor: Predictor, settings: Settin
     Raises:
         TooLarge: the body is over the limit.
     """
-    loaded = await predictor.find(model_in_query(request))
-    pixels = pixels_in_query(request)
+    address = address_of(request.scope)
+    loaded, pixels = await predictor.find(address.model), address.pixels
     file: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115, closed by `answers`
     try:
         size = 0

@@ -1,7 +1,9 @@
 """What is counted and timed, for Prometheus. Names follow its conventions, and Triton's terms."""
 
+import collections
 import os
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,19 +21,29 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 16384)
 OF_MODEL = ("model", "version")
 
 
+class Durations(Histogram):
+    """A histogram that takes many at once: its locks cost more than the counting."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """Observe each of them."""
+        counts = collections.Counter(bisect_left(self._upper_bounds, amount) for amount in amounts)
+        self._sum.inc(sum(amounts))
+        for index, count in counts.items():
+            self._buckets[index].inc(count)
+
+
 @dataclass(frozen=True)
 class ModelTelemetry:
     """The meters of one version of a model."""
 
-    queue: Histogram
+    queue: Durations
     compute: Histogram
     batch: Histogram
     last: Gauge
 
     def note(self, batch: Batch) -> None:
         """Count a batch that ran."""
-        for seconds in batch.waited:
-            self.queue.observe(seconds)
+        self.queue.observe_all(batch.waited)
         self.compute.observe(batch.seconds)
         self.batch.observe(batch.rows)
         self.last.set_to_current_time()
@@ -53,14 +65,14 @@ class Telemetry:
 
     def __init__(self) -> None:
         own = self._own = CollectorRegistry()
-        self.requests = Histogram(
+        self.requests = Durations(
             "epochd_http_request_duration_seconds",
             "From the request's first byte to the answer's last.",
             ("method", "route", "status"),
             buckets=SECONDS,
             registry=own,
         )
-        self._queue = Histogram(
+        self._queue = Durations(
             "epochd_inference_queue_duration_seconds",
             "What a request waited for its batch to begin.",
             OF_MODEL,

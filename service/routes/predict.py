@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 from fastapi import APIRouter
 
+from service.address import RawType
 from service.errors import (
     DeadlineExceeded,
     NotFound,
@@ -13,7 +14,7 @@ from service.errors import (
     UnsupportedMediaType,
     problems,
 )
-from service.payloads import NDJSON, RawType
+from service.payloads import NDJSON
 from service.predictions import PATH
 from service.schemas import PredictRequest, PredictResponse
 
