@@ -1,0 +1,281 @@
+"""Small predictions are answered without a task, and exactly as with one."""
+
+import asyncio
+import io
+import json
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ml import datasets, training
+from ml.artifacts import Manifest, save_model
+from ml.specs import TrainingSpec
+from service.app import create_app
+from service.attempts import AttemptStore
+from service.database import Database
+from service.jobs import JobStore
+from service.server import Server
+from service.settings import Settings
+from tests.conftest import LINE
+from tests.service.conftest import claimed, submitted
+
+Answer = tuple[int, dict[str, str], bytes]
+OWN = {"date", "x-request-id"}
+"""Headers that differ from answer to answer."""
+
+
+class Client:
+    """A connection, on which what is sent is sent as it stands."""
+
+    def __init__(self, server: Server, reader: asyncio.StreamReader, writer: Any) -> None:
+        self.server = server
+        self.writer = writer
+        self._reader = reader
+
+    async def answer(self) -> Answer:
+        """Return the next answer's status, headers and body."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        status = int(head[0].split()[1])
+        headers = dict(line.split(": ", 1) for line in head[1:] if line)
+        if status == 100:
+            return await self.answer()
+        return status, headers, await self._reader.readexactly(int(headers["content-length"]))
+
+    async def ask(self, content: bytes) -> Answer:
+        self.writer.write(content)
+        return await self.answer()
+
+    async def ended(self) -> bool:
+        """Return whether the server has closed the connection, once it did or sent more."""
+        return await self._reader.read(1) == b""
+
+
+Scenario = Callable[[Client], Awaitable[None]]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    """Of a line so steep that it leaves the numbers there are."""
+    spec = TrainingSpec.model_validate(LINE)
+    data = datasets.load(spec.dataset, spec.split, tmp_path)
+    model, cpu = training.build(spec, data), torch.device("cpu")
+    for parameter in model.parameters():
+        torch.nn.init.constant_(parameter, 1000.0)
+    return save_model(tmp_path / "model", model, spec, data.signature, {}, "0" * 64, cpu)
+
+
+@pytest.fixture
+def serve(settings: Settings, manifest: Manifest, tmp_path: Path) -> Callable[[Scenario], None]:
+    """Have a scenario played with a server that has the model `line`, loaded."""
+
+    async def play(scenario: Scenario) -> None:
+        app = create_app(settings)
+        server = Server(app, settings.model_copy(update={"port": 0}), lambda: None)
+        running = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0)
+        database = Database(settings.sqlalchemy_url)
+        shutil.copytree(tmp_path / "model", settings.models_dir / "line-1")
+        submitted(JobStore(database))
+        attempts = AttemptStore(database, settings)
+        attempts.succeed(claimed(attempts), manifest, "line-1")
+        database.close()
+        port = server.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        client = Client(server, reader, writer)
+        assert (await client.ask(request(rows(1))))[0] == 200
+        try:
+            async with asyncio.timeout(30):
+                await scenario(client)
+        finally:
+            writer.close()
+            server.should_exit = True
+            await running
+
+    return lambda scenario: asyncio.run(play(scenario))
+
+
+def request(body: bytes, kind: str = "application/json", query: str = "", **headers: str) -> bytes:
+    lines = {"Host": "localhost", "Content-Type": kind, "Content-Length": str(len(body))} | headers
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"POST /predict{query} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+def rows(*values: float, model: str = "line") -> bytes:
+    return json.dumps({"model": model, "inputs": [[value] for value in values]}).encode()
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+NUMBERS = np.arange(3, dtype="<f4").tobytes()
+BYTES = "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    {
+        "rows": (200, (rows(1, 2.5),)),
+        "a row by name": (200, (b'{"model": "line", "inputs": [{"x": 3}]}',)),
+        "a version": (200, (rows(1, model="line@1"),)),
+        "bytes": (200, (NUMBERS, BYTES, "?model=line")),
+        "an array": (200, (npy(np.ones((4, 1))), "application/x-npy", "?model=line")),
+        "many rows": (200, (rows(*range(1000)),)),
+        "a long body": (200, (rows(1) + b" " * 200_000,)),
+        "no JSON": (400, (b"{",)),
+        "no rows": (422, (b'{"model": "line", "inputs": []}',)),
+        "text in a row": (422, (b'{"model": "line", "inputs": [["x"]]}',)),
+        "another model": (404, (rows(1, model="lime"),)),
+        "no finite answer": (422, (rows(1, 3e38),)),
+        "half a number": (422, (NUMBERS[:-1], BYTES, "?model=line")),
+        "no model": (422, (NUMBERS, BYTES)),
+        "an unknown type": (422, (NUMBERS, BYTES, "?model=line&dtype=int3")),
+        "images": (422, (b'{"model": "line", "images": ["AAAA"]}',)),
+        "another content type": (415, (b"x", "text/plain")),
+    }.values(),
+)
+def test_both_ways_answer_alike(
+    serve: Callable[[Scenario], None], status: int, content: tuple[Any, ...]
+) -> None:
+    async def scenario(client: Client) -> None:
+        ours = await client.ask(request(*content))
+        # Who waits for leave to send the body takes the usual way.
+        usual = await client.ask(request(*content, Expect="100-continue"))
+        for answer in ours, usual:
+            assert {"date", "server", "x-request-id"} <= answer[1].keys()
+        plain = [(s, {k: v for k, v in h.items() if k not in OWN}, b) for s, h, b in (ours, usual)]
+        assert plain[0] == plain[1]
+        assert ours[0] == status, ours[2]
+
+    serve(scenario)
+
+
+def test_no_task_is_begun_for_what_is_small_and_right(serve: Callable[[Scenario], None]) -> None:
+    async def scenario(client: Client) -> None:
+        begun = 0
+        create_task = asyncio.get_running_loop().create_task
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            nonlocal begun
+            begun += 1
+            return create_task(*arguments, **options)
+
+        loop: Any = asyncio.get_running_loop()
+        loop.create_task = counted
+        try:
+            for content in (rows(1, 2),), (NUMBERS, BYTES, "?model=line"):
+                assert (await client.ask(request(*content)))[0] == 200
+            assert begun == 0
+            assert (await client.ask(request(rows())))[0] == 422
+            assert begun > 0
+        finally:
+            del loop.create_task
+
+    serve(scenario)
+
+
+def test_requests_sent_at_once_are_answered_in_order(serve: Callable[[Scenario], None]) -> None:
+    async def scenario(client: Client) -> None:
+        health = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        contents = [
+            request(rows(1)),
+            request(rows(3e38)),
+            request(rows(2)),
+            health,
+            request(rows(*range(1000))),
+            request(rows(3)),
+        ]
+        client.writer.write(b"".join(contents))
+        answers = [await client.answer() for _ in contents]
+        assert [status for status, _, _ in answers] == [200, 422, 200, 200, 200, 200]
+        values = [
+            prediction["value"]
+            for index in (0, 2, 5)
+            for prediction in json.loads(answers[index][2])["predictions"]
+        ]
+        assert values == sorted(values)
+        assert len(set(values)) == 3
+
+    serve(scenario)
+
+
+def test_a_request_that_comes_in_pieces(serve: Callable[[Scenario], None]) -> None:
+    async def scenario(client: Client) -> None:
+        whole = await client.ask(request(rows(1)))
+        content = request(rows(1))
+        for place in range(0, len(content), 7):
+            client.writer.write(content[place : place + 7])
+            await client.writer.drain()
+            await asyncio.sleep(0)
+        assert (await client.answer())[2] == whole[2]
+
+    serve(scenario)
+
+
+def test_an_id_of_the_client_comes_back_and_requests_are_counted(
+    serve: Callable[[Scenario], None],
+) -> None:
+    async def scenario(client: Client) -> None:
+        _, headers, _ = await client.ask(request(rows(1), **{"X-Request-ID": "mine-1"}))
+        assert headers["x-request-id"] == "mine-1"
+        _, headers, _ = await client.ask(request(rows(1), **{"X-Request-ID": "a b"}))
+        assert headers["x-request-id"] != "a b"
+        metrics = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        counted = 'duration_seconds_count{method="POST",route="/predict",status="200"} 3.0'
+        assert counted in (await client.ask(metrics))[2].decode()
+
+    serve(scenario)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_the_connection_is_closed_for_who_wants_it(
+    serve: Callable[[Scenario], None], version: str
+) -> None:
+    async def scenario(client: Client) -> None:
+        content = request(rows(1), Connection="close").replace(b"1.1", version.encode(), 1)
+        status, headers, _ = await client.ask(content)
+        assert (status, headers["connection"]) == (200, "close")
+        assert await client.ended()
+
+    serve(scenario)
+
+
+def test_what_is_half_read_when_the_service_stops_is_answered(
+    serve: Callable[[Scenario], None],
+) -> None:
+    async def scenario(client: Client) -> None:
+        content = request(rows(1))
+        client.writer.write(content[:-5])
+        [connection] = client.server.server_state.connections
+        held: Any = connection
+        while not held.cycle.body:
+            await asyncio.sleep(0)
+        client.server.should_exit = True
+        while held.cycle.keep_alive:
+            await asyncio.sleep(0)
+        status, headers, _ = await client.ask(content[-5:])
+        assert (status, headers["connection"]) == (200, "close")
+        assert await client.ended()
+
+    serve(scenario)
+
+
+def test_a_client_that_leaves_half_way_is_counted(serve: Callable[[Scenario], None]) -> None:
+    async def scenario(client: Client) -> None:
+        meter = client.server.config.app.state.parts.telemetry.requests  # type: ignore[union-attr]
+        gone = meter.labels("POST", "/predict", 499)
+        client.writer.write(request(rows(1))[:-5])
+        client.writer.write_eof()
+        client.writer.close()
+        while not gone._sum.get():
+            await asyncio.sleep(0)
+
+    serve(scenario)
