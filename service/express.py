@@ -118,7 +118,7 @@ class Waiting:
 
     def done(self) -> bool:
         """Return whether the client has gone away."""
-        return self.cycle.disconnected
+        return self.cycle.disconnected or self.cycle.transport.is_closing()
 
     def set_result(self, answers: Answers) -> None:
         """Answer."""
