@@ -20,12 +20,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from ml.inference import Answers
 from service.access import Access
-from service.payloads import JSON, LIGHT_ROWS, READERS, media_type
+from service.payloads import JSON, LIGHT_ROWS, READERS, Reader, media_type
 from service.predictions import PATH, encoded
 from service.predictor import Loaded, Predictor
 from service.settings import Settings
 
-LIGHT_TYPES = {JSON, "application/x-npy", "application/octet-stream"}
+LIGHT = {kind: READERS[kind] for kind in (JSON, "application/x-npy", "application/octet-stream")}
 ANSWER = (
     b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\n"
     b"x-request-id: %b\r\n%b\r\n%b"
@@ -43,21 +43,10 @@ class Express:
         self._took: list[float] = []
         """Seconds of what was answered in this turn of the loop."""
 
-    def may_take(self, cycle: RequestResponseCycle) -> bool:
-        """Return whether a request, of which only the head is known, may be such."""
-        scope: Any = cycle.scope
-        return (
-            scope["path"] == PATH
-            and scope["method"] == "POST"
-            and media_type(scope) in LIGHT_TYPES
-            and not cycle.waiting_for_100_continue
-        )
-
     def enqueue(self, waiting: "Waiting") -> Loaded | None:
         """Have a request that was read answered with the next batch of the model that is returned;
         nothing is done where that cannot be."""
-        scope, body = waiting.scope, bytes(waiting.cycle.body)
-        payload = READERS[media_type(scope)](scope, body)
+        payload = waiting.read(waiting.scope, bytes(waiting.cycle.body))
         loaded = self._predictor.at_hand(payload.model)
         if loaded is None or not payload.is_light:
             return None
@@ -96,14 +85,19 @@ class Express:
 class Waiting:
     """A request for which no task is begun unless something comes up."""
 
-    __slots__ = ("_express", "_loaded", "began", "begin_task", "cycle", "scope")
+    __slots__ = ("_express", "_loaded", "began", "begin_task", "cycle", "read", "scope")
 
     def __init__(
-        self, express: Express, cycle: RequestResponseCycle, begin_task: Callable[[], None]
+        self,
+        express: Express,
+        cycle: RequestResponseCycle,
+        read: Reader,
+        begin_task: Callable[[], None],
     ) -> None:
         self._express = express
         self.cycle = cycle
         self.scope: Any = cycle.scope
+        self.read = read
         self.begin_task = begin_task
         self.began = time.perf_counter()
 
@@ -141,10 +135,11 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         begin_task = partial(super()._start_asgi_task, cycle, app)
-        if app is not self.app or not self._express.may_take(cycle):
+        reader = _reader(cycle) if app is self.app else None
+        if reader is None:
             begin_task()
             return
-        self._held = Waiting(self._express, cycle, begin_task)
+        self._held = Waiting(self._express, cycle, reader, begin_task)
         if not cycle.more_body:
             self._enqueue()
 
@@ -174,3 +169,11 @@ class Protocol(HttpToolsProtocol):
         held, self._held = self._held, None
         assert held is not None
         held.enqueue()
+
+
+def _reader(cycle: RequestResponseCycle) -> Reader | None:
+    """Return what reads the body of a request, where by its head it may be a small prediction."""
+    scope: Any = cycle.scope
+    if scope["path"] != PATH or scope["method"] != "POST" or cycle.waiting_for_100_continue:
+        return None
+    return LIGHT.get(media_type(scope))

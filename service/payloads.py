@@ -60,7 +60,7 @@ class Payload(ABC):
         return ("body", *loc)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Rows(Payload):
     """Rows from a JSON body."""
 
@@ -83,7 +83,7 @@ class Rows(Payload):
         return ("body", "inputs", *loc)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Files(Payload):
     """Image files, and where in the request each was."""
 
@@ -107,7 +107,7 @@ class Files(Payload):
         return (*self.whole, *loc)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Array(Payload):
     """An array that says its own shape and type."""
 
@@ -121,7 +121,7 @@ class Array(Payload):
         return model.array(self.array, self.pixels)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Numbers(Payload):
     """Little-endian numbers, row by row, and nothing else: the model says how many a row has."""
 
@@ -291,7 +291,8 @@ async def _read_form(request: Request) -> Payload:
         return Files(model, [await part.read() for _, part in parts], places)
 
 
-READERS: dict[str, Callable[[Scope, bytes], Payload]] = {
+Reader = Callable[[Scope, bytes], Payload]
+READERS: dict[str, Reader] = {
     JSON: _read_json,
     "application/x-npy": _read_npy,
     "application/octet-stream": _read_numbers,
