@@ -29,6 +29,7 @@ soak: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	mkdir -p benchmarks/results
+	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.training --json benchmarks/results/training-2.json
 	for what in $(BENCHES); do \
 		echo "== $$what"; $(BIN)/python -m benchmarks.$$what --json benchmarks/results/$$what.json || exit 1; \
 	done

@@ -1,8 +1,8 @@
 """What a training step costs: epochd against the loops that people write, and against the floor.
 
 All train the MNIST network (784-512-256-10, dropout, Adam, batches of 64) on images of the real
-shape, in one process on one core, in turn. Printed are medians and ratios; `--json FILE` keeps
-them.
+shape, in one process, in turn, on one core or on OMP_NUM_THREADS of them. Printed are medians and
+ratios; `--json FILE` keeps them.
 
     python -m benchmarks.training [--device cuda] [--rounds 7] [--steps 150] [--json FILE]
 
@@ -24,7 +24,9 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    "XLA_FLAGS",
+    f"--xla_cpu_multi_thread_eigen={'false' if os.environ['OMP_NUM_THREADS'] == '1' else 'true'} "
+    f"intra_op_parallelism_threads={os.environ['OMP_NUM_THREADS']}",
 )
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -41,6 +43,7 @@ from ml.datasets import Rows
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
 
+THREADS = int(os.environ["OMP_NUM_THREADS"])
 BATCH = 64
 MEAN, STD = 0.1307, 0.3081
 SHAPES = ((784, 512), (512, 256), (256, 10))
@@ -294,10 +297,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     if options.device == "cpu" and hasattr(os, "sched_setaffinity"):
-        # Not all can be told to keep to one thread.
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        # Not all can be told how many threads to use.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     device = torch.device(options.device)
     images = torch.randint(0, 256, (options.steps * BATCH, 28, 28), dtype=torch.uint8)
     labels = torch.randint(0, 10, (len(images),))
@@ -318,8 +321,14 @@ def main() -> None:
             f"{median / us:11.2f}   {low}, {high}"
         )
     if options.json:
-        record = {"device": str(device), "torch": torch.__version__, "steps": options.steps}
-        options.json.write_text(json.dumps(record | {"seconds": seconds}, indent=2))
+        record = {
+            "device": str(device),
+            "threads": THREADS,
+            "torch": torch.__version__,
+            "steps": options.steps,
+            "seconds": seconds,
+        }
+        options.json.write_text(json.dumps(record, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
 """Backpropagation by hand through a chain of layers, into memory that is used again at each step.
 
-For small batches on a CPU autograd's own account of what it does takes a good part of the time.
+For small batches on a CPU autograd's own account of what it does takes a good part of the time. So
+does the beginning of each operation, since the weights of a layer push all else out of the caches:
+what depends on no weights is therefore done for several steps at once.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ml.dropout import Dropout, kept
+from ml.dropout import Dropout, Dropped, factors_ahead
 from ml.losses import LossName
 from ml.preprocessing import Encode, Standardize
 
@@ -19,12 +22,9 @@ aten = torch.ops.aten
 Slope = Callable[[Tensor, Tensor, Tensor], Any]
 """From the gradient of the outputs, the inputs and the outputs to the gradient of the inputs."""
 
-ONE = torch.ones(())
-ZERO = torch.zeros(())
-MEAN = 1
-"""Of aten's ways to reduce a loss."""
-IGNORED = -100
-"""A class that none has."""
+STEPS_AHEAD = 8
+BYTES_AHEAD = 4 << 20
+"""Of what is made for several steps at once. More would not stay in a cache."""
 
 SLOPES: dict[type[nn.Module], Slope] = {
     nn.LeakyReLU: lambda gradient, x, y: aten.leaky_relu_backward(gradient, x, 0.01, False),
@@ -52,10 +52,17 @@ def _huber(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    rows, classes = outputs.shape
     logs = torch.log_softmax(outputs, 1)
-    loss, weight = aten.nll_loss_forward(logs, targets, None, MEAN, IGNORED)
-    gradient = aten.nll_loss_backward(ONE, logs, targets, None, MEAN, IGNORED, weight)
-    return loss, aten._log_softmax_backward_data(gradient, logs, 1, logs.dtype)
+    loss = functional.nll_loss(logs, targets)
+    truth = _subtracted(classes, rows).index_select(0, targets)
+    return loss, torch.add(truth, logs.exp_(), alpha=1 / rows)
+
+
+@lru_cache
+def _subtracted(classes: int, rows: int) -> Tensor:
+    """Return what each true class adds to the gradient `(softmax(outputs) - one_hot) / rows`."""
+    return torch.eye(classes).div_(-rows)
 
 
 LOSS_SLOPES: dict[LossName, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
@@ -139,71 +146,58 @@ class Activation(Link):
 
 
 class Drop(Link):
-    """Dropout."""
+    """Dropout, with the factors of some steps to come."""
 
-    def __init__(self, layer: Dropout) -> None:
+    def __init__(self, layer: Dropout, batch_size: int, width: int) -> None:
         self._p = layer.p
+        self._width = width
+        self._outputs = torch.empty(batch_size, width)
+        self._ahead: Iterator[Tensor]
+
+    def at(self, rows: int) -> Dropped:
+        """Return what is dropped of a batch of so many rows."""
+        return Dropped(torch.Size((rows, self._width)), self._p)
+
+    def take(self, factors: Tensor) -> None:
+        """Use `factors` (steps, batch, width) from now on."""
+        self._ahead = iter(factors)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return what is left."""
-        self._kept, self._scale = kept(inputs.shape, self._p)
-        return torch.addcmul(ZERO, inputs, self._kept, value=self._scale)
+        self._factors = next(self._ahead)
+        return torch.mul(inputs, self._factors, out=self._outputs[: len(inputs)])
 
     def backward(self, gradient: Tensor) -> Tensor:
-        """Return the gradient of what was left."""
-        return torch.addcmul(ZERO, gradient, self._kept, value=self._scale)
-
-
-class Standardized(Link):
-    """The standardisation before the network."""
-
-    def __init__(self, layer: Standardize) -> None:
-        self._offset, self._factor = layer.offset(), layer.factor()
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the outputs."""
-        return inputs.to(torch.float32, copy=True).sub_(self._offset).mul_(self._factor)
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Nobody asks for the gradient of the data."""
-        return gradient
-
-
-class Encoded(Link):
-    """The encoding of a table's rows before the network."""
-
-    def __init__(self, layer: Encode) -> None:
-        self._layer = layer
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the outputs."""
-        return self._layer.forward(inputs)
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Nobody asks for the gradient of the data."""
-        return gradient
-
-
-class Flattened(Link):
-    """Each image as one row."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the rows."""
-        return inputs.flatten(1)
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        """Nobody asks for the gradient of the data."""
-        return gradient
+        """Return the gradient of what was left, in place."""
+        return gradient.mul_(self._factors)
 
 
 class Chain:
-    """A network as links."""
+    """A network as links, behind what encodes its inputs."""
 
-    def __init__(self, links: list[Link]) -> None:
+    def __init__(self, encode: nn.Module, links: list[Link], batch_size: int, width: int) -> None:
+        """`width` is that of an encoded row."""
+        self._encode = encode
         self._links = links
+        self._drops = [link for link in links if isinstance(link, Drop)]
+        self._batch_size = batch_size
+        made = batch_size * width + sum(drop.at(batch_size).shape.numel() for drop in self._drops)
+        self.ahead = max(1, min(STEPS_AHEAD, BYTES_AHEAD // (made * torch.float32.itemsize)))
+        """How many steps to prepare at once."""
+
+    def prepare(self, rows: Tensor) -> Iterator[Tensor]:
+        """Yield the inputs of some steps to come, batch by batch, given raw `rows` (rows, ...); the
+        last batch may be smaller. Each goes forward before the next is asked for."""
+        batches = self._encode(rows).flatten(1).split(self._batch_size)
+        whole = len(rows) // self._batch_size
+        self._draw(self._batch_size, whole)
+        yield from batches[:whole]
+        for rest in batches[whole:]:
+            self._draw(len(rest), 1)
+            yield rest
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the outputs for raw `inputs` (batch, ...)."""
+        """Return the outputs for encoded `inputs` (batch, width)."""
         outputs = inputs
         for link in self._links:
             outputs = link.forward(outputs)
@@ -214,31 +208,34 @@ class Chain:
         for link in reversed(self._links):
             gradient = link.backward(gradient)
 
+    def _draw(self, rows: int, steps: int) -> None:
+        factors = factors_ahead([drop.at(rows) for drop in self._drops], steps)
+        for drop, own in zip(self._drops, factors, strict=True):
+            drop.take(own)
+
 
 def chain(model: nn.Module, batch_size: int) -> Chain | None:
     """Return a chain of the layers of `model`, preprocessing and network, sharing its parameters;
     None if some layer is not of a kind that is known here."""
     preprocessing, network = model.get_submodule("preprocessing"), model.get_submodule("network")
-    if not isinstance(network, nn.Sequential):
+    if not isinstance(preprocessing, Standardize | Encode | nn.Identity):
+        return None
+    flatten, *layers = network.children()
+    if not isinstance(network, nn.Sequential) or not isinstance(flatten, nn.Flatten):
         return None
     links: list[Link] = []
-    seen_affine = False
-    for layer in (preprocessing, *network):
+    affine = [layer for layer in layers if isinstance(layer, nn.Linear)]
+    width = 0
+    for layer in layers:
         if isinstance(layer, nn.Linear):
-            links.append(Affine(layer, batch_size, is_first=not seen_affine))
-            seen_affine = True
+            width = layer.out_features
+            links.append(Affine(layer, batch_size, is_first=not links))
         elif type(layer) is nn.ReLU:
             links.append(Rectified())
         elif type(layer) in SLOPES:
             links.append(Activation(layer))
         elif isinstance(layer, Dropout):
-            links.append(Drop(layer))
-        elif isinstance(layer, Standardize):
-            links.append(Standardized(layer))
-        elif isinstance(layer, Encode):
-            links.append(Encoded(layer))
-        elif isinstance(layer, nn.Flatten):
-            links.append(Flattened())
-        elif not isinstance(layer, nn.Identity):
+            links.append(Drop(layer, batch_size, width))
+        else:
             return None
-    return Chain(links)
+    return Chain(preprocessing, links, batch_size, affine[0].in_features)

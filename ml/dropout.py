@@ -1,10 +1,15 @@
 """Dropout that costs a few random bits per number."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Generator, Tensor, nn
 
 STEPS = 1 << 16
 """The probability is rounded to a multiple of 1/65536."""
+PER_WORD = 4
+"""Numbers that share a random word of 64 bits."""
 
 
 class Dropout(nn.Dropout):
@@ -15,17 +20,41 @@ class Dropout(nn.Dropout):
         """Return `inputs`, in training with some set to 0 and the others scaled up."""
         if not self.training or inputs.device.type != "cpu":
             return super().forward(inputs)
-        mask, scale = kept(inputs.shape, self.p)
-        return inputs * mask.mul_(scale)
+        return inputs * factors(inputs.shape, self.p)
 
 
-def kept(shape: torch.Size, p: float, generator: Generator | None = None) -> tuple[Tensor, float]:
-    """Return a float32 tensor of zeros, with probability `p`, and ones; and what to multiply by so
-    that sums stay what they were."""
-    count = shape.numel()
-    words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(generator=generator)
-    bits = words.view(torch.int16)[:count].view(shape)
-    dropped = round(p * STEPS)
-    mask = torch.empty(shape)
-    torch.ge(bits, dropped - STEPS // 2, out=mask)
-    return mask, STEPS / (STEPS - dropped)
+class Dropped(NamedTuple):
+    """What a layer drops at each step."""
+
+    shape: torch.Size
+    p: float
+
+
+def factors(shape: torch.Size, p: float, generator: Generator | None = None) -> Tensor:
+    """Return what numbers of `shape` are multiplied by: 0, with probability `p`, or so much that
+    their sum stays what it was."""
+    return factors_ahead([Dropped(shape, p)], 1, generator)[0][0]
+
+
+def factors_ahead(
+    layers: Sequence[Dropped], steps: int, generator: Generator | None = None
+) -> list[Tensor]:
+    """Return for each layer the factors `(steps, *shape)` of so many steps, those which `factors`
+    would return if it were called step by step, and in each layer by layer."""
+    lengths = [-(-layer.shape.numel() // PER_WORD) for layer in layers]
+    # Without a lowest number the highest bit would always be 0.
+    words = torch.empty((steps, sum(lengths)), dtype=torch.int64)
+    words.random_(torch.iinfo(torch.int64).min, None, generator=generator)
+    return [
+        _factors(own, layer)
+        for own, layer in zip(torch.split(words, lengths, 1), layers, strict=True)
+    ]
+
+
+def _factors(words: Tensor, layer: Dropped) -> Tensor:
+    shape = (len(words), *layer.shape)
+    bits = words.view(torch.int16)[:, : layer.shape.numel()].view(shape)
+    dropped = round(layer.p * STEPS)
+    kept = torch.empty(shape)
+    torch.ge(bits, dropped - STEPS // 2, out=kept)
+    return kept.mul_(STEPS / (STEPS - dropped))

@@ -70,7 +70,7 @@ def stepper(run: "Run") -> "Stepper":
     if spec.precision == "bfloat16" or spec.compile:
         return Plain(run, resident)
     links = chain(run.model, min(spec.batch_size, len(run.train)))
-    return ByHand(run, resident, links) if links else Plain(run, resident)
+    return ByHand(run, links) if links else Plain(run, resident)
 
 
 class Source(ABC):
@@ -92,22 +92,24 @@ class Resident(Source):
 
     placement = "resident"
 
-    def __init__(self, rows: Rows, batch_size: int) -> None:
+    def __init__(self, rows: Rows, batch_size: int, together: int = 1) -> None:
+        """`together` is how many batches are taken at once at most."""
         self.rows = rows
         self.batch_size = batch_size
-        size = min(batch_size, len(rows))
+        size = min(batch_size * together, len(rows))
         self._inputs = rows.inputs.new_empty((size, *rows.inputs.shape[1:]))
         self._targets = rows.targets.new_empty((size, *rows.targets.shape[1:]))
-        self._batches: Iterator[Tensor]
+        self._order: Tensor
+        """Of the rows that are left."""
 
     def begin(self, order: Tensor, batch: int) -> None:
         """Take rows in `order`."""
-        order = order.to(self.rows.inputs.device)
-        self._batches = iter(torch.split(order, self.batch_size)[batch:])
+        self._order = order.to(self.rows.inputs.device)[batch * self.batch_size :]
 
-    def take(self) -> Rows:
-        """Return the next batch."""
-        index = next(self._batches)
+    def take(self, together: int = 1) -> Rows:
+        """Return the next batch, or so many in one."""
+        size = together * self.batch_size
+        index, self._order = self._order[:size], self._order[size:]
         inputs, targets = self._inputs[: len(index)], self._targets[: len(index)]
         torch.index_select(self.rows.inputs, 0, index, out=inputs)
         torch.index_select(self.rows.targets, 0, index, out=targets)
@@ -200,7 +202,7 @@ class Plain(Stepper):
         return Losses(rows, steps)
 
     def _step(self, batch: Rows) -> float:
-        run, where = self._run, self._where()
+        run, where = self._run, self._run.where()
         with torch.autograd.set_detect_anomaly(run.spec.detect_anomaly):
             loss = run.loss(batch)
             value = loss.item()
@@ -212,30 +214,40 @@ class Plain(Stepper):
         run.note_steps(1)
         return value
 
-    def _where(self) -> str:
-        return f"epoch {self._run.progress.epoch}, step {self._run.progress.step + 1}"
 
+class ByHand(Stepper):
+    """As plain, but what autograd would find out at each step is known beforehand, and what depends
+    on no weights is made for several steps at once."""
 
-class ByHand(Plain):
-    """As plain, but what autograd would find out at each step is known beforehand."""
-
-    def __init__(self, run: "Run", source: Source, chain: Chain) -> None:
-        super().__init__(run, source)
+    def __init__(self, run: "Run", chain: Chain) -> None:
+        self._run = run
         self._chain = chain
-        self.engine = f"{source.placement}+by-hand"
+        self._source = Resident(run.train, run.spec.batch_size, chain.ahead)
+        self.stride = chain.ahead
+        self.engine = f"{self._source.placement}+by-hand"
 
-    def _step(self, batch: Rows) -> float:
-        run = self._run
-        with torch.no_grad():
-            outputs = self._chain.forward(batch.inputs)
-            loss, gradient = LOSS_SLOPES[run.spec.loss](outputs, batch.targets)
+    def begin(self, order: Tensor, batch: int) -> None:
+        """Take the training rows in `order`."""
+        self._source.begin(order, batch)
+
+    @torch.no_grad()
+    def advance(self, count: int) -> Losses:
+        """Do the next `count` steps."""
+        run, chain, loss_of = self._run, self._chain, LOSS_SLOPES[self._run.spec.loss]
+        rows = steps = 0.0
+        taken = self._source.take(count)
+        batches = taken.split(run.spec.batch_size)
+        for batch, inputs in zip(batches, chain.prepare(taken.inputs), strict=True):
+            loss, gradient = loss_of(chain.forward(inputs), batch.targets)
             value = loss.item()
             if not math.isfinite(value):
-                raise divergence.diagnose(loss, run.model, batch.inputs, self._where())
-            self._chain.backward(gradient)
-        run.step_optimizer()
-        run.note_steps(1)
-        return value
+                raise divergence.diagnose(loss, run.model, batch.inputs, run.where())
+            chain.backward(gradient)
+            run.step_optimizer()
+            run.note_steps(1)
+            rows += value * len(batch)
+            steps += value
+        return Losses(rows, steps)
 
 
 class Graphed(Stepper):

@@ -15,7 +15,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from ml import training
 from ml.datasets import Dataset
-from ml.dropout import kept
+from ml.dropout import factors
 from ml.errors import Invalid
 from ml.losses import LOSSES
 from ml.schedules import Schedule
@@ -173,8 +173,7 @@ class _Sweep:
             masks = torch.ones(len(self._specs), rows, width)
             for mask, dropouts, random in zip(masks, self._dropouts, self._randoms, strict=True):
                 if p := dropouts.get(position):
-                    ones, scale = kept(mask.shape, p, random)
-                    mask.copy_(ones.mul_(scale))
+                    mask.copy_(factors(mask.shape, p, random))
             self._buffers[f"mask_{position}.mask"] = masks.to(self._device)
 
     def _groups(self) -> Iterator[_Alike]:

@@ -17,6 +17,7 @@ from ml.losses import LOSSES
 from ml.snapshots import Snapshots
 from ml.specs import TrainingSpec
 from ml.stepping import Placement
+from ml.updates import Direct
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class Run:
         self.train = data.train.to(device) if resident else data.train
         self.validation = data.validation.to(device) if data.validation else None
         self.optimizer = spec.optimizer.build(self.model.parameters(), device)
+        self._update = Direct(self.optimizer) if device.type == "cpu" else self.optimizer.step
         self.schedule = spec.schedule.build(
             spec.optimizer.lr, spec.epochs, steps_per_epoch(spec, data)
         )
@@ -108,7 +110,11 @@ class Run:
         """Change the weights along the gradients."""
         if self.spec.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_grad_norm)
-        self.optimizer.step()
+        self._update()
+
+    def where(self) -> str:
+        """Name the next step, as errors do."""
+        return f"epoch {self.progress.epoch}, step {self.progress.step + 1}"
 
     def note_steps(self, count: int) -> None:
         """Count steps that are done, and turn to the learning rate of the next."""

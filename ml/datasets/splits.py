@@ -69,6 +69,11 @@ class Rows:
         """Return the rows at `index`."""
         return Rows(self.inputs.index_select(0, index), self.targets.index_select(0, index))
 
+    def split(self, size: int) -> "list[Rows]":
+        """Return the rows in parts of `size`, the last perhaps smaller."""
+        parts = zip(torch.split(self.inputs, size), torch.split(self.targets, size), strict=True)
+        return [Rows(*part) for part in parts]
+
     def to(self, device: torch.device) -> "Rows":
         """Return the rows on `device`."""
         return Rows(self.inputs.to(device), self.targets.to(device))
