@@ -23,10 +23,14 @@ def outputs(model: nn.Module, inputs: Tensor) -> Tensor:
     if model.training:  # to ask costs less than to set it on every layer
         model.eval()
     device = next(model.parameters(), inputs).device
+    return in_batches(lambda batch: model(batch.to(device)), inputs)
+
+
+def in_batches(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """Return what `forward` makes of `inputs`, in large batches."""
     if len(inputs) <= BATCH_SIZE:
-        answers: Tensor = model(inputs.to(device))
-        return answers
-    return torch.cat([model(batch.to(device)) for batch in torch.split(inputs, BATCH_SIZE)])
+        return forward(inputs)
+    return torch.cat([forward(batch) for batch in torch.split(inputs, BATCH_SIZE)])
 
 
 def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> dict[str, float]:

@@ -16,7 +16,8 @@ from typing_extensions import TypedDict
 from ml.artifacts import Manifest, load_manifest, load_model
 from ml.decoding import PictureForm
 from ml.errors import Invalid
-from ml.evaluation import outputs
+from ml.evaluation import in_batches
+from ml.forward import Forward, plain
 from ml.images import ImageForm
 from ml.inputs import FLOAT32_MAX, Array, PixelRange, feature_rows, in_pixel_range, pixel_rows
 from ml.signature import Classes, Features, Value
@@ -166,9 +167,10 @@ class Model:
             return rows if rows.dtype.kind == "f" else rows.astype(np.float32)
         return in_pixel_range(rows, pixels)
 
+    @torch.inference_mode()
     def answer(self, inputs: Inputs) -> Answers:
         """Return the answers to `inputs` `(rows, *shape)`."""
-        values, output = outputs(self.network, torch.from_numpy(inputs)), self._output
+        values, output = in_batches(self._forward, torch.from_numpy(inputs)), self._output
         if output.kind == "classes":
             values = values.softmax(dim=1)
         elif output.is_scaled:
@@ -190,6 +192,10 @@ class Model:
     def row_size(self) -> int:
         """Numbers of one row, flattened."""
         return prod(self._shape)
+
+    @cached_property
+    def _forward(self) -> Forward:
+        return plain(self.network)
 
     # Of every request these are asked several times.
     @cached_property
