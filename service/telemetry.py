@@ -5,20 +5,30 @@ import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache, partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from service.batching import Batch
+from service.batching import MAX_ROWS, Batch
 from service.schemas import ModelRef
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 16384)
 OF_MODEL = ("model", "version")
+INFERENCE = "epochd_inference"
+BY_SIZE = f"{INFERENCE}_batch_duration_seconds"
+"""Only told in the statistics of `/v2`: Prometheus would get hundreds of series a model."""
 
 
 class Durations(Histogram):
@@ -26,6 +36,9 @@ class Durations(Histogram):
 
     def observe_all(self, amounts: Sequence[float]) -> None:
         """Observe each of them."""
+        if len(amounts) == 1:
+            self.observe(amounts[0])
+            return
         counts = collections.Counter(bisect_left(self._upper_bounds, amount) for amount in amounts)
         self._sum.inc(sum(amounts))
         for index, count in counts.items():
@@ -39,6 +52,8 @@ class ModelTelemetry:
     queue: Durations
     compute: Histogram
     batch: Histogram
+    of_size: Callable[[int], Summary]
+    """For a batch of a size; kept out of what Prometheus is shown."""
     last: Gauge
 
     def note(self, batch: Batch) -> None:
@@ -46,7 +61,14 @@ class ModelTelemetry:
         self.queue.observe_all(batch.waited)
         self.compute.observe(batch.seconds)
         self.batch.observe(batch.rows)
+        self.of_size(batch_size(batch.rows)).observe(batch.seconds)
         self.last.set_to_current_time()
+
+
+def batch_size(rows: int) -> int:
+    """Return the size under which a batch is counted: its rows, or for a single request with more
+    than are ever put together the next power of two, so that there are not too many sizes."""
+    return rows if rows <= MAX_ROWS else 1 << (rows - 1).bit_length()
 
 
 @dataclass(frozen=True)
@@ -89,6 +111,9 @@ class Telemetry:
         self._batch = Histogram(
             "epochd_inference_batch_rows", "Rows of a batch.", OF_MODEL, buckets=ROWS, registry=own
         )
+        self._by_size = Summary(
+            BY_SIZE, "What batches of a size took.", (*OF_MODEL, "size"), registry=own
+        )
         self._last = Gauge(
             "epochd_inference_last_timestamp_seconds",
             "When the last batch ended.",
@@ -122,6 +147,7 @@ class Telemetry:
             self._queue.labels(*labels),
             self._compute.labels(*labels),
             self._batch.labels(*labels),
+            cache(partial(self._by_size.labels, *labels)),
             self._last.labels(*labels),
         )
 
@@ -134,36 +160,6 @@ class Telemetry:
         self._loaded.set(count)
         self._loaded_bytes.set(nbytes)
 
-    def statistics(self, name: str, version: str) -> dict[str, Any]:
-        """Return a version's counts and times as Triton's statistics extension tells them. It
-        counts requests and times batches."""
-        registry, labels = self.registry(), {"model": name, "version": version}
-
-        def value(meter: str) -> float:
-            return registry.get_sample_value(f"epochd_inference_{meter}", labels) or 0.0
-
-        def duration(count: float, seconds: float) -> dict[str, int]:
-            return {"count": int(count), "ns": round(1e9 * seconds)}
-
-        answered, batches = value("queue_duration_seconds_count"), value("batch_rows_count")
-        queue, compute = value("queue_duration_seconds_sum"), value("compute_duration_seconds_sum")
-        return {
-            "name": name,
-            "version": version,
-            "last_inference": int(1000 * value("last_timestamp_seconds")),
-            "inference_count": int(value("batch_rows_sum")),
-            "execution_count": int(batches),
-            "inference_stats": {
-                "success": duration(answered, queue + compute),
-                "fail": duration(value("failures_total"), 0.0),
-                "queue": duration(answered, queue),
-                "compute_input": duration(batches, 0.0),
-                "compute_infer": duration(batches, compute),
-                "compute_output": duration(batches, 0.0),
-            },
-            "batch_stats": [],
-        }
-
     def registry(self) -> CollectorRegistry:
         """Return what to read the sums from."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
@@ -174,9 +170,18 @@ class Telemetry:
 
     def text(self, gauges: Iterable[Gauged]) -> bytes:
         """Return everything in Prometheus' text format, with figures that are looked up now."""
-        looked_up = CollectorRegistry()
-        looked_up.register(_LookedUp(gauges))
-        return generate_latest(self.registry()) + generate_latest(looked_up)
+        shown = CollectorRegistry()
+        shown.register(_Shown(self.registry()))
+        shown.register(_LookedUp(gauges))
+        return generate_latest(shown)
+
+
+class _Shown(Collector):
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        return (metric for metric in self._registry.collect() if metric.name != BY_SIZE)
 
 
 class _LookedUp(Collector):

@@ -13,10 +13,11 @@ from ml import __version__
 from ml.errors import Invalid
 from service.dependencies import Parts, Service
 from service.errors import BadRequest, NotFound
+from service.model_statistics import model_statistics
 from service.model_tensors import INPUT, Described, described, inputs_of, outputs_of
 from service.payloads import check_count
 from service.predictor import Loaded
-from service.schemas import self_contained
+from service.schemas import ModelRef, self_contained
 from service.tensors import Encoded, InferRequest, encode, read_request
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
@@ -97,10 +98,16 @@ def ready(service: Service) -> Document:
 
 @router.get("/models/stats")
 async def all_statistics(service: Service) -> Document:
-    """Counts and times of every version that was asked."""
+    """Counts and times of every version of every model."""
     entries = await service.predictor.catalog.entries()
-    pairs = [(name, str(v)) for name, entry in entries.items() for v in entry.directories]
-    return {"model_stats": [service.telemetry.statistics(*pair) for pair in pairs]}
+    return await _statistics(
+        service,
+        [
+            ModelRef(name=name, version=version)
+            for name, entry in entries.items()
+            for version in entry.directories
+        ],
+    )
 
 
 @router.get("/models/{name}", responses=ERRORS)
@@ -154,8 +161,8 @@ async def model_config(name: Name, service: Service, version: Version | None = N
 @router.get("/models/{name}/versions/{version}/stats", responses=ERRORS)
 async def statistics(name: Name, service: Service, version: Version | None = None) -> Document:
     """Counts and times of a version."""
-    ref = (await service.predictor.catalog.resolve(_reference(name, version))).ref
-    return {"model_stats": [service.telemetry.statistics(ref.name, str(ref.version))]}
+    located = await service.predictor.catalog.resolve(_reference(name, version))
+    return await _statistics(service, [located.ref])
 
 
 @router.post("/repository/index")
@@ -256,6 +263,12 @@ def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
 
 def _reference(name: str, version: str | None) -> str:
     return f"{name}@{version}" if version else name
+
+
+async def _statistics(service: Parts, versions: list[ModelRef]) -> Document:
+    # In a thread: with several processes it reads their files.
+    told = await to_thread(model_statistics, service.telemetry.registry(), versions)
+    return {"model_stats": told}
 
 
 async def _find(service: Parts, name: str, version: str | None) -> Loaded:

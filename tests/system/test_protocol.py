@@ -160,6 +160,30 @@ def test_statistics(client: Any, small: str, pictures: np.ndarray) -> None:
     assert small in names
 
 
+def test_statistics_of_batches_by_their_size(client: Any, small: str, pictures: np.ndarray) -> None:
+    def executed() -> dict[int, int]:
+        [stats] = client.get_inference_statistics(small)["model_stats"]
+        batches = stats["batch_stats"]
+        for batch in batches:
+            assert batch["compute_infer"]["ns"] > 0
+            counts = {batch[f"compute_{part}"]["count"] for part in ("input", "infer", "output")}
+            assert len(counts) == 1
+        for figure in "count", "ns":
+            total = sum(batch["compute_infer"][figure] for batch in batches)
+            whole = stats["inference_stats"]["compute_infer"][figure]
+            assert total == pytest.approx(whole, abs=len(batches))  # each rounded to nanoseconds
+        return {batch["batch_size"]: batch["compute_infer"]["count"] for batch in batches}
+
+    before = executed()
+    many = np.concatenate([pictures] * 15)
+    for array in (pictures[:3], pictures[:17], pictures[:3], many):
+        client.infer(small, [tensor("inputs", array, "UINT8", True)])
+    after = executed()
+    assert list(after) == sorted(after)
+    more = {size: count - before.get(size, 0) for size, count in after.items()}
+    assert {size: count for size, count in more.items() if count} == {3: 2, 17: 1, 512: 1}
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
