@@ -2,9 +2,10 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.errors import NotFound, Unprocessable
+from service.errors import NotFound, Unloaded, Unprocessable
 from service.registry import DEFAULT, Entry, ModelRegistry
 from service.revision import Revision
 from service.schemas import ModelRef
@@ -27,11 +28,14 @@ class Catalog:
     that a request costs no query and yet sees every change that was acknowledged before it."""
 
     def __init__(self, registry: ModelRegistry, revision: Revision) -> None:
+        self.refreshed: Callable[[], None] = lambda: None
+        """Called when the registry was read again."""
         self._registry = registry
         self._revision = revision
         self._seen: bytes | None = None
         self._entries: dict[str, Entry] = {}
         self._references: dict[str, Located] = {}
+        self._served: set[str] = set()
         self._reading = asyncio.Lock()
 
     async def resolve(self, reference: str) -> Located:
@@ -40,6 +44,7 @@ class Catalog:
         Raises:
             Unprocessable: the reference is none of these.
             NotFound: there is no such model, version or alias.
+            Unloaded: there is, and it does not answer.
         """
         await self.entries()
         located = self._references.get(reference)
@@ -57,6 +62,10 @@ class Catalog:
             await self._refresh()
         return self._entries
 
+    def serves(self, directory: str) -> bool:
+        """Return whether a version that answers lies there, as far as is known."""
+        return directory in self._served
+
     def _is_current(self) -> bool:
         return self._revision.current() == self._seen
 
@@ -68,7 +77,14 @@ class Catalog:
             if mark != self._seen:
                 self._entries = await asyncio.to_thread(self._registry.snapshot)
                 self._references = {}
+                self._served = {
+                    directory
+                    for entry in self._entries.values()
+                    if not entry.unloaded
+                    for directory in entry.directories.values()
+                }
                 self._seen = mark
+                self.refreshed()
 
     def _resolve(self, reference: str) -> Located:
         match = REFERENCE.match(reference)
@@ -87,4 +103,9 @@ class Catalog:
             number = entry.aliases.get(alias or DEFAULT) or max(entry.directories)
         if number not in entry.directories:
             raise NotFound(f"model {name!r} has no version {number}")
+        if entry.unloaded:
+            raise Unloaded(
+                f"model {name!r} is not ready: it was unloaded, and "
+                f"`POST /v2/repository/models/{name}/load` brings it back"
+            )
         return Located(ModelRef(name=name, version=number), entry.directories[number])

@@ -50,6 +50,10 @@ class Conflict(Problem):
     status = HTTPStatus.CONFLICT
 
 
+class Unloaded(Conflict):
+    """The model was unloaded, and answers when it is loaded again."""
+
+
 class PreconditionFailed(Problem):
     """The thing is not in the state that the request demands of it."""
 

@@ -47,6 +47,7 @@ class Predictor:
 
     def __init__(self, catalog: Catalog, settings: Settings, telemetry: Telemetry) -> None:
         self.catalog = catalog
+        catalog.refreshed = self._let_go
         self._models_dir = settings.models_dir
         self._max_bytes = settings.model_cache_mb * MIB
         self._max_waiting_rows = settings.max_waiting_rows
@@ -65,7 +66,7 @@ class Predictor:
         """Return the model that `reference` means, loaded.
 
         Raises:
-            Unprocessable, NotFound: see `Catalog.resolve`.
+            Unprocessable, NotFound, Unloaded: see `Catalog.resolve`.
         """
         located = await self.catalog.resolve(reference)
         loaded = self._at_hand(located)
@@ -112,11 +113,6 @@ class Predictor:
             self._telemetry.failed(loaded.ref)
             raise
 
-    def unload(self, directory: str) -> None:
-        """Let go of a model's memory; it is loaded again when it is asked for."""
-        if self._loaded.pop(directory, None):
-            self._tell()
-
     def close(self) -> None:
         """Run no more batches."""
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -137,17 +133,21 @@ class Predictor:
         note = self._telemetry.of(ref).note
         batcher = Batcher(model, self._executor, self._max_waiting_rows, pace, note)
         loaded = self._loaded[directory] = Loaded(ref, model, batcher)
+        self._let_go()
+        return loaded
+
+    def _let_go(self) -> None:
+        """Keep in memory what is served, and of that what there is room for. Requests under way
+        with another keep it."""
+        for directory in [d for d in self._loaded if not self.catalog.serves(d)]:
+            del self._loaded[directory]
         while self._bytes() > self._max_bytes and len(self._loaded) > 1:
             gone, _ = self._loaded.popitem(last=False)
             logger.info("let go of the model in %s to make room", gone)
-        self._tell()
-        return loaded
+        self._telemetry.models(len(self._loaded), self._bytes())
 
     def _bytes(self) -> int:
         return sum(loaded.model.nbytes for loaded in self._loaded.values())
-
-    def _tell(self) -> None:
-        self._telemetry.models(len(self._loaded), self._bytes())
 
 
 async def _in_time(answers: "asyncio.Future[Answers]", receive: Receive, seconds: float) -> Answers:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from ml.artifacts import Manifest
@@ -14,7 +14,7 @@ from service.database import Database
 from service.errors import Conflict, NotFound, PreconditionFailed
 from service.revision import Revision
 from service.schemas import Lineage, ModelAlias, ModelSummary, ModelVersion
-from service.tables import ModelAliasRow, ModelVersionRow
+from service.tables import ModelAliasRow, ModelVersionRow, UnloadedModelRow
 
 # What a manifest tells of where its model comes from.
 LINEAGE = set(Lineage.model_fields) - {"job_id"}
@@ -37,6 +37,7 @@ class Entry:
     directories: dict[int, str] = field(default_factory=dict)
     """Of each version's artifact, below the models directory; the newest version is the last."""
     aliases: dict[str, int] = field(default_factory=dict)
+    unloaded: bool = False
 
 
 class ModelRegistry:
@@ -53,12 +54,14 @@ class ModelRegistry:
         aliases = select(ModelAliasRow.name, ModelAliasRow.alias, ModelAliasRow.version)
         entries: dict[str, Entry] = {}
         with self._database.read() as session:
+            unloaded = set(session.scalars(select(UnloadedModelRow.name)))
             for name, version, directory in session.execute(
                 versions.where(ModelVersionRow.deleted_at.is_(None)).order_by(
                     ModelVersionRow.name, ModelVersionRow.version
                 )
             ):
-                entries.setdefault(name, Entry()).directories[version] = directory
+                entry = entries.setdefault(name, Entry(unloaded=name in unloaded))
+                entry.directories[version] = directory
             for name, alias, version in session.execute(aliases.order_by(ModelAliasRow.alias)):
                 entries[name].aliases[alias] = version
         return entries
@@ -71,6 +74,7 @@ class ModelRegistry:
                 latest=max(entry.directories),
                 versions=list(entry.directories),
                 aliases=entry.aliases,
+                unloaded=entry.unloaded,
             )
             for name, entry in self.snapshot().items()
         ]
@@ -118,9 +122,32 @@ class ModelRegistry:
                 )
             row.deleted_at = datetime.now(UTC)
             directory = row.directory
+            others = select(ModelVersionRow.id).where(
+                ModelVersionRow.name == name, ModelVersionRow.deleted_at.is_(None)
+            )
+            if session.scalar(others.limit(1)) is None:
+                # Whoever gives the name to another model knows nothing of this one.
+                session.execute(delete(UnloadedModelRow).where(UnloadedModelRow.name == name))
         self._revision.change()
         # Were this process killed here, the next one would find files that no row speaks of.
         shutil.rmtree(self._models_dir / directory, ignore_errors=True)
+
+    def unload(self, name: str) -> None:
+        """Have no version of a model answer, nor those to come, until it is loaded.
+
+        Raises:
+            NotFound: there is no such model.
+        """
+        with self._database.write() as session:
+            _row(session, name, None)
+            session.merge(UnloadedModelRow(name=name, unloaded_at=datetime.now(UTC)))
+        self._revision.change()
+
+    def load(self, name: str) -> None:
+        """Have the versions of a model answer again."""
+        with self._database.write() as session:
+            session.execute(delete(UnloadedModelRow).where(UnloadedModelRow.name == name))
+        self._revision.change()
 
     def aliases(self, name: str) -> list[ModelAlias]:
         """Return a model's aliases, by name.

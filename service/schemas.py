@@ -199,6 +199,9 @@ class ModelSummary(Body):
     latest: int
     versions: list[int]
     aliases: dict[str, int] = Field(description="The version that each stands for.")
+    unloaded: bool = Field(
+        description="No version answers until `POST /v2/repository/models/{name}/load`."
+    )
 
 
 class AliasRequest(Strict):

@@ -164,6 +164,15 @@ class ModelVersionRow(Table):
     """The row of a deleted version stays, so that its number is never given again."""
 
 
+class UnloadedModelRow(Table):
+    """A name whose versions answer nothing, those to come included, until it is loaded."""
+
+    __tablename__ = "unloaded_models"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    unloaded_at: Mapped[datetime]
+
+
 class DatasetRow(Table):
     """An uploaded data set. Its rows lie in the directory of its content, which others that are
     equal share."""

@@ -4,7 +4,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import orjson
@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ml.errors import Invalid
 
 Tensor = NDArray[Any]
+Asked = TypeVar("Asked", bound=BaseModel)
 
 DATATYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
@@ -55,6 +56,13 @@ class WantedOutput(BaseModel):
     parameters: dict[str, Any] = {}
 
 
+class IndexRequest(BaseModel):
+    """Which models the repository's index is to have."""
+
+    ready: bool = False
+    """Only those that can be asked."""
+
+
 class InferRequest(BaseModel):
     """The JSON part of a request. What it has beside these is ignored, as the protocol says."""
 
@@ -94,6 +102,22 @@ class Encoded:
     json_length: int | None = None
 
 
+def read_json(model: type[Asked], content: bytes) -> Asked:
+    """Return what JSON says.
+
+    Raises:
+        Invalid: it is no JSON, or not what `model` has.
+    """
+    try:
+        return model.model_validate(orjson.loads(content))
+    except orjson.JSONDecodeError as error:
+        raise Invalid(f"the request is not JSON: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise Invalid(f"{place}: {first['msg']}" if place else first["msg"]) from None
+
+
 def read_request(body: bytes, json_length: int | None) -> tuple[InferRequest, dict[str, Tensor]]:
     """Return a request's JSON part, and its inputs by name.
 
@@ -105,14 +129,7 @@ def read_request(body: bytes, json_length: int | None) -> tuple[InferRequest, di
             f"Inference-Header-Content-Length is {json_length}, and the body has {len(body)} bytes"
         )
     head = body if json_length is None else body[:json_length]
-    try:
-        request = InferRequest.model_validate(orjson.loads(head))
-    except orjson.JSONDecodeError as error:
-        raise Invalid(f"the request is not JSON: {error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise Invalid(f"{place}: {first['msg']}" if place else first["msg"]) from None
+    request = read_json(InferRequest, head)
     rest = memoryview(body)[len(head) :]
     tensors: dict[str, Tensor] = {}
     for tensor in request.inputs:

@@ -10,6 +10,7 @@ from service.errors import (
     NotFound,
     Overloaded,
     TooLarge,
+    Unloaded,
     Unprocessable,
     UnsupportedMediaType,
     problems,
@@ -78,7 +79,13 @@ PARAMETERS = [
     PATH,
     openapi_extra={"requestBody": BODY, "parameters": PARAMETERS},
     responses=problems(
-        NotFound, TooLarge, UnsupportedMediaType, Unprocessable, Overloaded, DeadlineExceeded
+        NotFound,
+        Unloaded,
+        TooLarge,
+        UnsupportedMediaType,
+        Unprocessable,
+        Overloaded,
+        DeadlineExceeded,
     )
     | {
         200: {

@@ -12,13 +12,13 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from ml import __version__
 from ml.errors import Invalid
 from service.dependencies import Parts, Service
-from service.errors import BadRequest, NotFound
+from service.errors import BadRequest, Unloaded
 from service.model_statistics import model_statistics
 from service.model_tensors import INPUT, Described, described, inputs_of, outputs_of
 from service.payloads import check_count
 from service.predictor import Loaded
 from service.schemas import ModelRef, self_contained
-from service.tensors import Encoded, InferRequest, encode, read_request
+from service.tensors import Encoded, IndexRequest, InferRequest, encode, read_json, read_request
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
 
@@ -30,6 +30,11 @@ EXTENSIONS = [
     "statistics",
 ]
 PLATFORM = "epochd_pytorch"
+STATES = {
+    False: {"state": "READY", "reason": ""},
+    True: {"state": "UNAVAILABLE", "reason": "unloaded"},
+}
+"""By whether a model was unloaded."""
 HEADER_LENGTH = "Inference-Header-Content-Length"
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """zlib's name for each kind of compression."""
@@ -50,7 +55,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
             }
         },
     }
-    for status in (400, 404, 413, 422, 503, 504)
+    for status in (400, 404, 409, 413, 422, 503, 504)
 }
 INFER_BODY = {
     "required": True,
@@ -75,6 +80,14 @@ INFER_BODY = {
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     },
 }
+INDEX_BODY = {
+    "content": {
+        "application/json": {
+            "schema": self_contained(IndexRequest),
+            "examples": {"what can be asked": {"value": {"ready": True}}},
+        }
+    }
+}
 
 
 @router.get("")
@@ -98,13 +111,14 @@ def ready(service: Service) -> Document:
 
 @router.get("/models/stats")
 async def all_statistics(service: Service) -> Document:
-    """Counts and times of every version of every model."""
+    """Counts and times of every version of every model that is not unloaded."""
     entries = await service.predictor.catalog.entries()
     return await _statistics(
         service,
         [
             ModelRef(name=name, version=version)
             for name, entry in entries.items()
+            if not entry.unloaded
             for version in entry.directories
         ],
     )
@@ -129,7 +143,8 @@ async def model_metadata(name: Name, service: Service, version: Version | None =
 @router.get("/models/{name}/ready", responses=ERRORS)
 @router.get("/models/{name}/versions/{version}/ready", responses=ERRORS)
 async def model_ready(name: Name, service: Service, version: Version | None = None) -> Document:
-    """The model can be asked: it is in memory, or will be when it is."""
+    """The model can be asked: it is in memory, or will be when it is. One that was unloaded is
+    not ready."""
     located = await service.predictor.catalog.resolve(_reference(name, version))
     return {"name": located.ref.name, "ready": True}
 
@@ -165,32 +180,41 @@ async def statistics(name: Name, service: Service, version: Version | None = Non
     return await _statistics(service, [located.ref])
 
 
-@router.post("/repository/index")
-async def repository_index(service: Service) -> list[Document]:
-    """Every version of every model."""
+@router.post("/repository/index", responses=ERRORS, openapi_extra={"requestBody": INDEX_BODY})
+async def repository_index(request: Request, service: Service) -> list[Document]:
+    """Every version of every model, and whether it can be asked."""
+    try:
+        asked = read_json(IndexRequest, await request.body() or b"{}")
+    except Invalid as error:
+        raise BadRequest(error.msg) from None
     entries = await service.predictor.catalog.entries()
     return [
-        {"name": name, "version": str(version), "state": "READY", "reason": ""}
+        {"name": name, "version": str(version)} | STATES[entry.unloaded]
         for name, entry in entries.items()
+        if not (asked.ready and entry.unloaded)
         for version in entry.directories
     ]
 
 
 @router.post("/repository/models/{name}/load", responses=ERRORS)
 async def load(name: Name, service: Service) -> Document:
-    """Bring a model into memory, as its first request would."""
-    await _find(service, name, None)
+    """Have a model answer again that was unloaded, all its versions, and bring the one that is
+    named into memory, as its first request would."""
+    try:
+        await _find(service, name, None)
+    except Unloaded:
+        await to_thread(service.registry.load, name.partition("@")[0])
+        await _find(service, name, None)
     return {}
 
 
 @router.post("/repository/models/{name}/unload", responses=ERRORS)
-async def unload(name: Name, service: Service) -> Document:
-    """Let go of the memory of every version of a model; its next request loads it again."""
-    entry = (await service.predictor.catalog.entries()).get(name)
-    if entry is None:
-        raise NotFound(f"there is no model {name!r}")
-    for directory in entry.directories.values():
-        service.predictor.unload(directory)
+async def unload(name: str, service: Service) -> Document:
+    """Have no version of a model answer, here and at `/predict`, until it is loaded; versions that
+    are trained meanwhile wait with it. Requests under way are answered."""
+    await to_thread(service.registry.unload, name)
+    # This process lets go of the memory now, others when they are asked anything.
+    await service.predictor.catalog.entries()
     return {}
 
 

@@ -182,6 +182,22 @@ def test_no_task_is_begun_for_what_is_small_and_right(serve: Callable[[Scenario]
     serve(scenario)
 
 
+def test_an_unloaded_model_is_refused_both_ways(serve: Callable[[Scenario], None]) -> None:
+    async def scenario(client: Client) -> None:
+        async def ask() -> list[int]:
+            ways: list[dict[str, str]] = [{}, {"Expect": "100-continue"}]
+            return [(await client.ask(request(rows(1), **way)))[0] for way in ways]
+
+        repository = "POST /v2/repository/models/line/%s HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for _ in range(2):
+            assert await ask() == [200, 200]
+            assert (await client.ask((repository % "unload").encode()))[0] == 200
+            assert await ask() == [409, 409]
+            assert (await client.ask((repository % "load").encode()))[0] == 200
+
+    serve(scenario)
+
+
 def test_requests_sent_at_once_are_answered_in_order(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
         health = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"

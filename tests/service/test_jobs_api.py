@@ -128,6 +128,7 @@ def test_the_openapi_description_has_an_example_for_every_body(client: TestClien
         "/expressions",
         "/models/{name}/aliases/{alias}",
         "/models/{name}/versions/{version}/evaluate",
+        "/v2/repository/index",
         "/v2/models/{name}/infer",
         "/v2/models/{name}/versions/{version}/infer",
     }

@@ -1,5 +1,6 @@
 """Versions and aliases, as rows and over HTTP."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from ml.artifacts import Manifest
+from service import predictor
 from service.app import create_app
 from service.attempts import AttemptStore
 from service.database import Database
@@ -24,15 +26,20 @@ ROWS = {"inputs": [[1], [2]]}
 def client(settings: Settings, manifest: Manifest, tmp_path: Path) -> object:
     """A service with three versions of the model `line`, all with the same weights."""
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-        database = Database(settings.sqlalchemy_url)
         for number in (1, 2, 3):
-            directory = f"model-{number}"
-            shutil.copytree(tmp_path / "model", settings.models_dir / directory)
-            submitted(JobStore(database))
-            attempts = AttemptStore(database, settings)
-            attempts.succeed(claimed(attempts), manifest, directory)
+            add(settings, manifest, tmp_path, number)
         yield client
-        database.close()
+
+
+def add(settings: Settings, manifest: Manifest, tmp_path: Path, number: int) -> None:
+    """Have a job make the next version."""
+    directory = f"model-{number}"
+    shutil.copytree(tmp_path / "model", settings.models_dir / directory)
+    database = Database(settings.sqlalchemy_url)
+    submitted(JobStore(database))
+    attempts = AttemptStore(database, settings)
+    assert attempts.succeed(claimed(attempts), manifest, directory).version == number
+    database.close()
 
 
 def served(client: TestClient, reference: str) -> int:
@@ -40,6 +47,20 @@ def served(client: TestClient, reference: str) -> int:
     assert response.status_code == 200, response.text
     version: int = response.json()["version"]
     return version
+
+
+def refused(client: TestClient, reference: str) -> str:
+    """Return why an unloaded model does not answer."""
+    response = client.post("/predict", json={"model": reference} | ROWS)
+    assert response.status_code == 409, response.text
+    detail: str = response.json()["detail"]
+    return detail
+
+
+def loaded(client: TestClient) -> float:
+    """Return how many models are in memory."""
+    [line] = re.findall("^epochd_models_loaded (.*)$", client.get("/metrics").text, re.M)
+    return float(line)
 
 
 def put(client: TestClient, alias: str, version: int, **headers: str) -> Response:
@@ -119,14 +140,10 @@ def test_a_version_with_an_alias_is_not_deleted(client: TestClient, settings: Se
 
 
 def test_a_number_is_never_given_again(
-    client: TestClient, settings: Settings, manifest: Manifest
+    client: TestClient, settings: Settings, manifest: Manifest, tmp_path: Path
 ) -> None:
     client.delete("/models/line/versions/3")
-    database = Database(settings.sqlalchemy_url)
-    submitted(JobStore(database))
-    attempts = AttemptStore(database, settings)
-    assert attempts.succeed(claimed(attempts), manifest, "model-4").version == 4
-    database.close()
+    add(settings, manifest, tmp_path, 4)
 
 
 def test_what_another_process_changes_is_seen_at_once(
@@ -151,3 +168,126 @@ def test_files_of_a_deletion_that_was_cut_short_are_removed_at_the_next_start(
     with TestClient(create_app(settings)):
         assert not (settings.models_dir / "model-3").exists()
         assert (settings.models_dir / "model-2").exists()
+
+
+REPOSITORY = "/v2/repository/models/line"
+TENSOR = {"name": "inputs", "shape": [1, 1], "datatype": "FP32", "data": [1]}
+
+
+def index(client: TestClient, **asked: bool) -> list[tuple[str, str, str]]:
+    answer = client.post("/v2/repository/index", json=asked).raise_for_status().json()
+    return [(version["version"], version["state"], version["reason"]) for version in answer]
+
+
+def test_an_unloaded_model_answers_nothing_until_it_is_loaded(client: TestClient) -> None:
+    put(client, "live", 1)
+    assert [served(client, name) for name in ("line", "line@2", "line@live")] == [3, 2, 1]
+    assert loaded(client) == 3
+    for _ in range(2):
+        assert client.post(f"{REPOSITORY}/unload").status_code == 200
+        assert loaded(client) == 0
+        for name in ("line", "line@2", "line@live"):
+            assert f"POST {REPOSITORY}/load" in refused(client, name)
+        for of_version in ("", "/versions/2"):
+            model = f"/v2/models/line{of_version}"
+            answers = [client.get(model + what) for what in ("", "/ready", "/config", "/stats")]
+            answers.append(client.post(f"{model}/infer", json={"inputs": [TENSOR]}))
+            for answer in answers:
+                assert answer.status_code == 409
+                assert set(answer.json()) == {"error"}
+                assert "'line' is not ready" in answer.json()["error"]
+        assert index(client) == [(str(n), "UNAVAILABLE", "unloaded") for n in (1, 2, 3)]
+        assert index(client, ready=True) == []
+        assert client.get("/v2/models/stats").json() == {"model_stats": []}
+        assert client.get("/models").json()["data"][0]["unloaded"] is True
+    assert client.get("/v2/models/line/versions/4/ready").status_code == 404
+    assert client.post(f"{REPOSITORY}@4/load").status_code == 404
+    refused(client, "line")
+    # Nothing was asked of it since, and so only what is loaded now is in memory.
+    assert client.post(f"{REPOSITORY}/load").status_code == 200
+    assert loaded(client) == 1
+    assert [served(client, name) for name in ("line", "line@2", "line@live")] == [3, 2, 1]
+    assert client.get("/v2/models/line/ready").status_code == 200
+    assert index(client, ready=True) == [(str(n), "READY", "") for n in (1, 2, 3)]
+    assert client.get("/models").json()["data"][0]["unloaded"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "says"),
+    [
+        ("models/nothing/unload", {"parameters": {}}, 404, "no model 'nothing'"),
+        ("models/line@1/unload", {}, 404, "no model 'line@1'"),
+        ("models/nothing/load", {}, 404, "no model 'nothing'"),
+        ("models/nothing@1/load", {}, 404, "no model 'nothing'"),
+        ("models/line@9/load", {}, 404, "no version 9"),
+        ("models/@/load", {}, 422, "no model reference"),
+        ("index", {"ready": "perhaps"}, 400, "ready: "),
+        ("index", [], 400, "dictionary"),
+    ],
+)
+def test_what_cannot_be_done_to_the_repository(
+    client: TestClient, path: str, body: object, status: int, says: str
+) -> None:
+    response = client.post(f"/v2/repository/{path}", json=body)
+    assert response.status_code == status
+    assert set(response.json()) == {"error"}
+    assert says in response.json()["error"]
+    assert served(client, "line") == 3
+
+
+def test_an_unload_outlives_the_service_and_holds_for_new_versions(
+    client: TestClient, settings: Settings, manifest: Manifest, tmp_path: Path
+) -> None:
+    client.post(f"{REPOSITORY}/unload").raise_for_status()
+    with TestClient(create_app(settings)) as again:
+        refused(again, "line")
+        add(settings, manifest, tmp_path, 4)
+        for name in ("line", "line@4"):
+            refused(again, name)
+        again.post("/v2/repository/models/line@2/load").raise_for_status()
+        assert served(again, "line") == 4
+    assert served(client, "line") == 4
+
+
+def test_a_name_that_is_new_again_is_not_unloaded(
+    client: TestClient, settings: Settings, manifest: Manifest, tmp_path: Path
+) -> None:
+    client.post(f"{REPOSITORY}/unload").raise_for_status()
+    for version in (1, 2):
+        client.delete(f"/models/line/versions/{version}").raise_for_status()
+    refused(client, "line@3")
+    client.delete("/models/line/versions/3").raise_for_status()
+    add(settings, manifest, tmp_path, 4)
+    assert served(client, "line") == 4
+
+
+def test_other_processes_obey_an_unload_and_let_go_of_the_memory(
+    client: TestClient, settings: Settings
+) -> None:
+    served(client, "line")
+    database = Database(settings.sqlalchemy_url)
+    other = ModelRegistry(database, settings.models_dir, Revision(settings.revision_file))
+    for _ in range(2):
+        other.unload("line")
+        refused(client, "line")
+        assert loaded(client) == 0
+        other.load("line")
+        assert served(client, "line") == 3
+        assert loaded(client) == 1
+    database.close()
+
+
+def test_a_model_that_is_unloaded_while_it_is_loaded_answers_and_is_let_go_of(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = predictor._load_and_warm
+
+    def unloaded_meanwhile(directory: Path) -> object:
+        # From the loading thread: the event loop is free to answer this.
+        client.post(f"{REPOSITORY}/unload").raise_for_status()
+        return load(directory)
+
+    monkeypatch.setattr(predictor, "_load_and_warm", unloaded_meanwhile)
+    assert served(client, "line") == 3
+    assert loaded(client) == 0
+    refused(client, "line")

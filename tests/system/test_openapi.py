@@ -35,7 +35,9 @@ def test_no_request_finds_a_server_error_or_an_answer_that_was_not_described(
             "--request-timeout=20",
             # It has no end while a job waits.
             "--exclude-path=/jobs/{job_id}/events",
+            # What it unloads answers nothing that comes after.
+            "--exclude-path=/v2/repository/models/{name}/unload",
         ]
         found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert found.returncode == 0, found.stdout + found.stderr
-        assert "Tested: 51" in found.stdout
+        assert "Tested: 50" in found.stdout

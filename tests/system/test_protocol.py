@@ -137,13 +137,34 @@ def test_64_in_flight(client: Any, small: str, pictures: np.ndarray) -> None:
     assert len(classes) == 1
 
 
-def test_the_repository(client: Any, small: str) -> None:
-    index = client.get_model_repository_index()
-    assert {"name": small, "version": "1", "state": "READY", "reason": ""} in index
-    client.unload_model(small)
-    client.load_model(small)
-    with pytest.raises(InferenceServerException, match="no model 'nothing'"):
-        client.load_model("nothing")
+def test_the_repository(server: Server, client: Any, small: str) -> None:
+    model = "comes-and-goes"
+    server.run(LINE | {"name": model, "epochs": 1})
+    inputs = [tensor("inputs", np.ones((1, 1), np.float32), "FP32", True)]
+
+    def state() -> tuple[str, str]:
+        index = client.get_model_repository_index()
+        assert {"name": small, "version": "1", "state": "READY", "reason": ""} in index
+        [entry] = [entry for entry in index if entry["name"] == model]
+        return entry["state"], entry["reason"]
+
+    for unload in ({}, {"unload_dependents": True}):
+        assert client.infer(model, inputs).as_numpy("value").shape == (1, 1)
+        assert state() == ("READY", "")
+        client.unload_model(model, **unload)
+        assert state() == ("UNAVAILABLE", "unloaded")
+        assert not client.is_model_ready(model)
+        assert not client.is_model_ready(model, "1")
+        assert client.is_model_ready(small)
+        with pytest.raises(InferenceServerException, match="'comes-and-goes' is not ready") as told:
+            client.infer(model, inputs)
+        assert told.value.status() == "409"
+        client.load_model(model)
+        assert client.is_model_ready(model)
+        assert client.is_model_ready(model, "1")
+    for call in client.load_model, client.unload_model:
+        with pytest.raises(InferenceServerException, match="no model 'nothing'"):
+            call("nothing")
 
 
 def test_statistics(client: Any, small: str, pictures: np.ndarray) -> None:
