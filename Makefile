@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BENCHES := training sweeps service serving
+BENCHES := training sweeps service
 
 .PHONY: serve test check format soak bench clean
 
@@ -33,6 +33,7 @@ bench: $(READY)
 	for what in $(BENCHES); do \
 		echo "== $$what"; $(BIN)/python -m benchmarks.$$what --json benchmarks/results/$$what.json || exit 1; \
 	done
+	$(BIN)/python -m benchmarks.serving --rivals --json benchmarks/results/serving.json
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
