@@ -33,10 +33,11 @@ bench: $(READY)
 	for what in $(BENCHES); do \
 		echo "== $$what"; $(BIN)/python -m benchmarks.$$what --json benchmarks/results/$$what.json || exit 1; \
 	done
+	echo "== serving"; $(BIN)/python -m benchmarks.serving --rivals --json benchmarks/results/serving.json
 	$(BIN)/python -m benchmarks.serving --rivals --json benchmarks/results/serving.json
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) benchmarks/results/environments .mypy_cache .ruff_cache .pytest_cache
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "epochd needs Python 3.11 or newer"'
