@@ -34,7 +34,6 @@ bench: $(READY)
 		echo "== $$what"; $(BIN)/python -m benchmarks.$$what --json benchmarks/results/$$what.json || exit 1; \
 	done
 	echo "== serving"; $(BIN)/python -m benchmarks.serving --rivals --json benchmarks/results/serving.json
-	$(BIN)/python -m benchmarks.serving --rivals --json benchmarks/results/serving.json
 
 clean:
 	rm -rf $(VENV) benchmarks/results/environments .mypy_cache .ruff_cache .pytest_cache
