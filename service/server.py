@@ -1,9 +1,11 @@
 """The web server, which stops in an order that loses nothing."""
 
 import gc
+import os
 import socket
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -46,6 +48,8 @@ class Server(uvicorn.Server):
         gc.set_threshold(GARBAGE_THRESHOLD)
         # What is too large for memory while it arrives goes where there is room for data: the
         # system's own place for such files is often memory.
+        # torch would put a cache of its own there too, where nothing but uploads belongs.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / "torch"))
         tempfile.tempdir = str(self._incoming)
         super().run(sockets)
 
