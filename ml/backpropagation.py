@@ -25,6 +25,9 @@ Slope = Callable[[Tensor, Tensor, Tensor], Any]
 STEPS_AHEAD = 8
 BYTES_AHEAD = 4 << 20
 """Of what is made for several steps at once. More would not stay in a cache."""
+PRODUCTS_AHEAD = 1 << 30
+"""Multiplications of their forward passes: some tenths of a second, in which nobody looks at what
+is wished of the job. Where a step takes long there is little to gain."""
 
 SLOPES: dict[type[nn.Module], Slope] = {
     nn.LeakyReLU: lambda gradient, x, y: aten.leaky_relu_backward(gradient, x, 0.01, False),
@@ -175,14 +178,23 @@ class Drop(Link):
 class Chain:
     """A network as links, behind what encodes its inputs."""
 
-    def __init__(self, encode: nn.Module, links: list[Link], batch_size: int, width: int) -> None:
-        """`width` is that of an encoded row."""
+    def __init__(
+        self, encode: nn.Module, links: list[Link], batch_size: int, width: int, parameters: int
+    ) -> None:
+        """`width` is that of an encoded row, `parameters` how many numbers the links learn."""
         self._encode = encode
         self._links = links
         self._drops = [link for link in links if isinstance(link, Drop)]
         self._batch_size = batch_size
         made = batch_size * width + sum(drop.at(batch_size).shape.numel() for drop in self._drops)
-        self.ahead = max(1, min(STEPS_AHEAD, BYTES_AHEAD // (made * torch.float32.itemsize)))
+        self.ahead = max(
+            1,
+            min(
+                STEPS_AHEAD,
+                BYTES_AHEAD // (made * torch.float32.itemsize),
+                PRODUCTS_AHEAD // (batch_size * parameters),
+            ),
+        )
         """How many steps to prepare at once."""
 
     def prepare(self, rows: Tensor) -> Iterator[Tensor]:
@@ -220,9 +232,9 @@ def chain(model: nn.Module, batch_size: int) -> Chain | None:
     preprocessing, network = model.get_submodule("preprocessing"), model.get_submodule("network")
     if not isinstance(preprocessing, Standardize | Encode | nn.Identity):
         return None
-    flatten, *layers = network.children()
-    if not isinstance(network, nn.Sequential) or not isinstance(flatten, nn.Flatten):
+    if not isinstance(network, nn.Sequential) or not isinstance(network[0], nn.Flatten):
         return None
+    _, *layers = network
     links: list[Link] = []
     affine = [layer for layer in layers if isinstance(layer, nn.Linear)]
     width = 0
@@ -238,4 +250,5 @@ def chain(model: nn.Module, batch_size: int) -> Chain | None:
             links.append(Drop(layer, batch_size, width))
         else:
             return None
-    return Chain(preprocessing, links, batch_size, affine[0].in_features)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Chain(preprocessing, links, batch_size, affine[0].in_features, parameters)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ml.preprocessing import Standardize
+from ml.preprocessing import Standardize, standardized
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -49,7 +49,7 @@ def _affine(layer: nn.Linear) -> Forward:
 
 def _standardised(layer: Standardize) -> Forward:
     offset, factor = layer.offset(), layer.factor()
-    return lambda raw: raw.to(torch.float32, copy=True).sub_(offset).mul_(factor)
+    return lambda raw: standardized(raw, offset, factor)
 
 
 PLAIN: dict[type[nn.Module], Callable[[Any], Forward]] = {

@@ -41,9 +41,7 @@ class Standardize(nn.Module):
 
     def forward(self, raw: Tensor) -> Tensor:
         """Return the standardised batch."""
-        # The difference first, or numbers far from 0 would lose their last digits; and in place,
-        # in a tensor that is nobody's but ours.
-        return raw.to(torch.float32, copy=True).sub_(self.offset()).mul_(self.factor())
+        return standardized(raw, self.offset(), self.factor())
 
     def offset(self) -> Tensor:
         """Return what is subtracted from raw inputs ..."""
@@ -58,6 +56,13 @@ class Standardize(nn.Module):
         if self.mean.numel() > 8:
             return f"{self.mean.numel()} columns"
         return f"mean={_rounded(self.mean)}, std={_rounded(self.std)}, unit={self.unit.item():g}"
+
+
+def standardized(raw: Tensor, offset: Tensor, factor: Tensor) -> Tensor:
+    """Return `(raw - offset) * factor` in float32."""
+    # The difference first, or numbers far from 0 would lose their last digits; and in place, in a
+    # tensor that is nobody's but ours.
+    return raw.to(torch.float32, copy=True).sub_(offset).mul_(factor)
 
 
 class Encode(nn.Module):

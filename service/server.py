@@ -49,7 +49,8 @@ class Server(uvicorn.Server):
         # What is too large for memory while it arrives goes where there is room for data: the
         # system's own place for such files is often memory.
         # torch would put a cache of its own there too, where nothing but uploads belongs.
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(tempfile.gettempdir()) / "torch"))
+        cache = Path(tempfile.gettempdir()) / f"torchinductor_{os.getuid()}"
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
         tempfile.tempdir = str(self._incoming)
         super().run(sockets)
 

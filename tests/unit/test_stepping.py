@@ -142,3 +142,18 @@ def test_bfloat16_learns_nearly_the_same() -> None:
     loss, expected = reports[-1].values["train_loss"], like[-1].values["train_loss"]
     assert loss == pytest.approx(expected, rel=0.1)
     assert loss != expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "stride"),
+    [
+        ({}, 8),
+        ({"model": {"kind": "mlp", "hidden": [8192, 8192]}}, 1),
+        ({"batch_size": 100, "model": {"kind": "mlp", "hidden": [9000], "dropout": 0.5}}, 1),
+    ],
+    ids=["short steps", "long steps", "much to draw"],
+)
+def test_by_hand_steps_are_prepared_together_where_they_are_short(
+    changes: dict[str, Any], stride: int
+) -> None:
+    assert start(SMALL | changes, "by hand").stepper.stride == stride
