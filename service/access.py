@@ -15,6 +15,8 @@ logger = logging.getLogger("epochd.access")
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 ACCEPTED_ID = re.compile(rb"[\w.:-]{1,64}")
+CLIENT_GONE = 499
+"""nginx's: the client went away before there was an answer."""
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 QUIET = ("/predict", "/v2/", "/health/", "/metrics")
 """Paths of which only what failed is logged: the rest is counted."""
@@ -37,9 +39,9 @@ class Access:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = self.identify(scope)
+        request_id = self.given_id(scope) or self.new_id()
         REQUEST_ID.set(request_id.decode())
-        status = 499  # nginx's: the client went away before there was an answer
+        status = CLIENT_GONE
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -57,12 +59,17 @@ class Access:
             if status >= 400 or not path.startswith(QUIET):
                 logger.info("%s %s %d %.1f ms", scope["method"], path, status, 1000 * seconds)
 
-    def identify(self, scope: Scope) -> bytes:
-        """Return a request's id."""
+    @staticmethod
+    def given_id(scope: Scope) -> bytes | None:
+        """Return the id that a request came with, if it is one."""
         for name, value in scope["headers"]:
             if name == b"x-request-id" and ACCEPTED_ID.fullmatch(value):
                 given: bytes = value
                 return given
+        return None
+
+    def new_id(self) -> bytes:
+        """Return an id for a request that came with none."""
         return next(self._ids)
 
     def meter(self, scope: Scope, status: int) -> Durations:

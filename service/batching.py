@@ -181,15 +181,18 @@ class Batcher:
         self, requests: list[_Request], began: float, outcome: Answers | BaseException
     ) -> None:
         self._running = False
-        if isinstance(outcome, Answers):
-            seconds = time.monotonic() - began
-            waited = [began - request.arrived for request in requests]
-            self._note(Batch(len(outcome), len(requests), waited, seconds))
-        self._deliver(requests, outcome)
-        if self._waiting:
-            self._loop.call_soon(self._begin)
-        else:
-            self._scheduled = False
+        seconds = time.monotonic() - began
+        try:
+            self._deliver(requests, outcome)
+            if isinstance(outcome, Answers):
+                # Counted while the answers are on their way.
+                waited = [began - request.arrived for request in requests]
+                self._note(Batch(len(outcome), len(requests), waited, seconds))
+        finally:
+            if self._waiting:
+                self._loop.call_soon(self._begin)
+            else:
+                self._scheduled = False
 
     @staticmethod
     def _deliver(requests: list[_Request], outcome: Answers | BaseException) -> None:
@@ -200,7 +203,7 @@ class Batcher:
             if request.waiting.done():
                 pass
             elif isinstance(outcome, Answers):
-                own = outcome[start:stop]
+                own = outcome[start:stop] if len(requests) > 1 else outcome
                 try:
                     if not all_finite:
                         own.check()

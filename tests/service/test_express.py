@@ -264,15 +264,16 @@ def test_the_connection_is_closed_for_who_wants_it(
     serve(scenario)
 
 
+@pytest.mark.parametrize("known", [True, False])
 def test_what_is_half_read_when_the_service_stops_is_answered(
-    serve: Callable[[Scenario], None],
+    serve: Callable[[Scenario], None], known: bool
 ) -> None:
     async def scenario(client: Client) -> None:
-        content = request(rows(1))
+        content = request(rows(1), **({} if known else {"X-New": "1"}))
         client.writer.write(content[:-5])
         [connection] = client.server.server_state.connections
         held: Any = connection
-        while not held.cycle.body:
+        while not (held._received if known else held.cycle.body):
             await asyncio.sleep(0)
         client.server.should_exit = True
         while held.cycle.keep_alive:
@@ -284,14 +285,173 @@ def test_what_is_half_read_when_the_service_stops_is_answered(
     serve(scenario)
 
 
-def test_a_client_that_leaves_half_way_is_counted(serve: Callable[[Scenario], None]) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_a_client_that_leaves_half_way_is_counted(
+    serve: Callable[[Scenario], None], known: bool
+) -> None:
     async def scenario(client: Client) -> None:
         meter = client.server.config.app.state.parts.telemetry.requests  # type: ignore[union-attr]
         gone = meter.labels("POST", "/predict", 499)
-        client.writer.write(request(rows(1))[:-5])
+        client.writer.write(request(rows(1), **({} if known else {"X-New": "1"}))[:-5])
         client.writer.write_eof()
         client.writer.close()
         while not gone._sum.get():
             await asyncio.sleep(0)
+
+    serve(scenario)
+
+
+def test_a_known_head_is_not_parsed_again(serve: Callable[[Scenario], None]) -> None:
+    async def scenario(client: Client) -> None:
+        [connection] = client.server.server_state.connections
+        known: Any = connection
+        cycle = known.cycle
+        # Of other lengths too.
+        for value in 1, 22, 333:
+            status, headers, body = await client.ask(request(rows(value)))
+            assert (status, json.loads(body)["model"]) == (200, "line")
+            assert headers.keys() == {
+                *("date", "server", "content-type", "content-length", "x-request-id")
+            }
+        assert known.cycle is cycle
+        # What goes wrong is parsed, and what comes after it may be known again.
+        assert (await client.ask(request(rows(3e38))))[0] == 422
+        failed = known.cycle
+        assert failed is not cycle
+        assert (await client.ask(request(rows(1))))[0] == 200
+        assert known.cycle is failed
+
+    serve(scenario)
+
+
+def test_only_a_head_that_is_the_same_is_known(serve: Callable[[Scenario], None]) -> None:
+    async def scenario(client: Client) -> None:
+        _, own, _ = await client.ask(request(rows(1), **{"X-Request-ID": "mine-1"}))
+        _, same, _ = await client.ask(request(rows(2), **{"X-Request-ID": "mine-1"}))
+        _, other, _ = await client.ask(request(rows(2), **{"X-Request-ID": "mine-2"}))
+        assert [h["x-request-id"] for h in (own, same, other)] == ["mine-1", "mine-1", "mine-2"]
+        for query, status in (("?model=line", 200), ("?model=lime", 404), ("", 422)):
+            for _ in range(2):
+                assert (await client.ask(request(NUMBERS, BYTES, query)))[0] == status
+
+    serve(scenario)
+
+
+def test_what_comes_before_an_answer_waits_for_it(serve: Callable[[Scenario], None]) -> None:
+    async def scenario(client: Client) -> None:
+        [connection] = client.server.server_state.connections
+        known: Any = connection
+        # The second and part of the third arrive while the first waits for its batch.
+        contents = [request(rows(value)) for value in (1, 2, 3)]
+        received = b"".join(contents)
+        known.data_received(received[: len(contents[0])])
+        known.data_received(received[len(contents[0]) : -9])
+        known.data_received(received[-9:])
+        answers = [json.loads((await client.answer())[2]) for _ in contents]
+        values = [answer["predictions"][0]["value"] for answer in answers]
+        assert values == sorted(values)
+        assert len(set(values)) == 3
+
+    serve(scenario)
+
+
+def test_who_does_not_read_his_answers_is_read_from_no_more(
+    serve: Callable[[Scenario], None],
+) -> None:
+    async def scenario(client: Client) -> None:
+        [connection] = client.server.server_state.connections
+        known: Any = connection
+        known.pause_writing()  # as the transport does when too much is not read
+        contents = [request(rows(value)) for value in (1, 2, 3)]
+        client.writer.write(b"".join(contents))
+        while not known.flow.read_paused:
+            await asyncio.sleep(0)
+        assert len(known.pipeline) == 2
+        known.resume_writing()
+        answers = [await client.answer() for _ in contents]
+        assert [status for status, _, _ in answers] == [200, 200, 200]
+
+    serve(scenario)
+
+
+@pytest.mark.parametrize(("value", "status"), [(1, 200), (3e38, 422)])
+def test_what_was_received_when_the_service_stops_is_answered(
+    serve: Callable[[Scenario], None], value: float, status: int
+) -> None:
+    async def scenario(client: Client) -> None:
+        [connection] = client.server.server_state.connections
+        known: Any = connection
+        contents = [request(rows(value)), request(rows(2)), request(rows(3))]
+        known.data_received(b"".join(contents))
+        known.shutdown()
+        answers = [await client.answer() for _ in contents]
+        assert [one for one, _, _ in answers] == [status, 200, 200]
+        assert answers[-1][1]["connection"] == "close"
+        assert await client.ended()
+
+    serve(scenario)
+
+
+def test_a_client_that_leaves_before_its_batch_is_counted(
+    serve: Callable[[Scenario], None],
+) -> None:
+    async def scenario(client: Client) -> None:
+        meter = client.server.config.app.state.parts.telemetry.requests  # type: ignore[union-attr]
+        gone = meter.labels("POST", "/predict", 499)
+        [connection] = client.server.server_state.connections
+        known: Any = connection
+        known.data_received(request(rows(1)))
+        known.transport.abort()
+        while not gone._sum.get():
+            await asyncio.sleep(0)
+        assert not known._asked
+
+    serve(scenario)
+
+
+def test_bodies_have_one_limit_whichever_way_they_take(
+    serve: Callable[[Scenario], None], settings: Settings
+) -> None:
+    settings.max_body_bytes = 1024
+
+    async def scenario(client: Client) -> None:
+        for _ in range(2):
+            assert (await client.ask(request(rows(*range(64)) + b" " * 1024)))[0] == 413
+
+    serve(scenario)
+
+
+def test_an_answer_that_cannot_be_written_holds_up_no_other(
+    serve: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(client: Client) -> None:
+        def broken(*_: Any) -> bytes:
+            raise IndexError
+
+        monkeypatch.setattr("service.express.encoded", broken)
+        assert (await client.ask(request(rows(1))))[0] == 200  # the usual way
+        monkeypatch.undo()
+        assert (await client.ask(request(rows(1))))[0] == 200
+
+    serve(scenario)
+
+
+def test_a_connection_on_which_nothing_comes_is_closed_in_the_end(
+    serve: Callable[[Scenario], None],
+) -> None:
+    async def scenario(client: Client) -> None:
+        [connection] = client.server.server_state.connections
+        known: Any = connection
+        known.timeout_keep_alive = 0.05
+        content = request(rows(1))
+        # The time runs from the last answer, whichever way that took, and not within a request.
+        assert (await client.ask(request(rows(3e38))))[0] == 422
+        assert (await client.ask(content))[0] == 200
+        client.writer.write(content[:-5])
+        while not known._received:
+            await asyncio.sleep(0)
+        known.timeout_keep_alive_handler()
+        assert (await client.ask(content[-5:]))[0] == 200
+        assert await client.ended()
 
     serve(scenario)
