@@ -5,9 +5,10 @@
 
 Each server has one web process and the MNIST network (784-512-256-10). `wrk`, which has to be
 installed, asks with one image a request, in turn, for so many seconds. Printed are medians and
-ratios to a bare uvicorn application that reads the same body and answers a constant. `--rivals`
-has other servers installed and measured too; what cannot be is left out. At last the 99th
-percentile of epochd at 50 requests a second, with idle trainers and with one that trains.
+ratios to a bare uvicorn application that reads the same body and answers a constant, and how soon
+half of the answers come; beside that, what the model takes for one image in this process.
+`--rivals` has other servers installed and measured too; what cannot be is left out. At last the
+99th percentile of epochd at 50 requests a second, with idle trainers and with one that trains.
 """
 
 import argparse
@@ -24,22 +25,35 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
+import torch
 
 from benchmarks.rivals import BARE, INSTALLABLE, JSON, PIXELS, TUTORIAL, Rival, Unusable, running
+from ml.inference import Model
 from tests.system.server import Server, serving
 
 # Few come first: BentoML learns from many to wait for more, and then lets few wait too.
 CONNECTIONS = (1, 64)
 SPEC: dict[str, Any] = {"dataset": {"kind": "mnist"}, "epochs": 1}
 BYTES = "application/octet-stream"
+MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 WARMING = 1
 """Seconds before each measurement."""
 
-Rates = dict[int, dict[str, list[float]]]
-"""Requests a second in each round, by the count of connections and by name."""
+
+class Pace(NamedTuple):
+    """How requests were answered."""
+
+    rate: float
+    """A second."""
+    median: float
+    """Milliseconds."""
+
+
+Paces = dict[int, dict[str, list[Pace]]]
+"""Of each round, by the count of connections and by name."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +64,22 @@ class Question:
     kind: str = JSON
 
 
-def wrk(question: Question, connections: int, seconds: int) -> float:
-    """Return the requests a second that were answered."""
+def wrk(question: Question, connections: int, seconds: int) -> Pace:
+    """Return how they were answered."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as lua:
         escaped = "".join(f"\\{byte:03d}" for byte in question.body)
         lua.write(f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "{question.kind}"\n')
         lua.write(f'wrk.body = "{escaped}"\n')
         lua.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "-s", lua.name]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--latency", "-s", lua.name]
         command.append(question.url)
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "Non-2xx" not in told, told
-    match = re.search(r"Requests/sec:\s+([\d.]+)", told)
-    assert match, told
-    return float(match[1])
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    median = re.search(r"^ +50% +([\d.]+)(us|ms|s)$", told, re.MULTILINE)
+    assert rate, told
+    assert median, told
+    return Pace(float(rate[1]), float(median[1]) * MILLISECONDS[median[2]])
 
 
 def steady(server: Server, seconds: int) -> float:
@@ -115,22 +131,40 @@ def usable(rival: Rival) -> bool:
         return False
 
 
-def measure(questions: list[Question], seconds: int, rates: Rates) -> None:
+def forward(models: Path) -> float:
+    """Return the milliseconds that the only model takes for an image."""
+    torch.set_num_threads(1)
+    [directory] = models.iterdir()
+    model = Model.load(directory)
+    row = model.rows([PIXELS])
+
+    def took() -> float:
+        start = time.perf_counter()
+        model.answer(row)
+        return 1000 * (time.perf_counter() - start)
+
+    return statistics.median(took() for _ in range(1000))
+
+
+def measure(questions: list[Question], seconds: int, paces: Paces) -> None:
     for question in questions:
         for connections in CONNECTIONS:
             wrk(question, connections, WARMING)
-            rate = wrk(question, connections, seconds)
-            rates.setdefault(connections, {}).setdefault(question.name, []).append(rate)
+            pace = wrk(question, connections, seconds)
+            paces.setdefault(connections, {}).setdefault(question.name, []).append(pace)
 
 
-def report(rates: Rates) -> None:
-    for connections, named in rates.items():
-        base = statistics.median(named[BARE.name])
-        print(f"{connections} connections{'requests/s':>28}{'of the bare':>13}")
+def report(paces: Paces) -> None:
+    for connections, named in paces.items():
+        base = statistics.median(pace.rate for pace in named[BARE.name])
+        print(f"{connections} connections{'requests/s':>28}{'of the bare':>13}{'half within':>17}")
         for name, measured in named.items():
-            rate = statistics.median(measured)
-            low, high = min(measured), max(measured)
-            print(f"  {name:30}{rate:9,.0f}{rate / base:13.3f}   {low:,.0f} to {high:,.0f}")
+            rates = [pace.rate for pace in measured]
+            rate, median = statistics.median(rates), statistics.median(p.median for p in measured)
+            print(
+                f"  {name:30}{rate:9,.0f}{rate / base:13.3f}{median:14.3f} ms"
+                f"   {min(rates):,.0f} to {max(rates):,.0f}"
+            )
 
 
 def main() -> None:
@@ -145,7 +179,7 @@ def main() -> None:
         sys.exit("wrk is not installed: apt-get install wrk")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # servers are ended then too
     rivals = [BARE, TUTORIAL, *(filter(usable, INSTALLABLE) if options.rivals else ())]
-    rates: Rates = {}
+    paces: Paces = {}
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         options.datasets.mkdir(parents=True, exist_ok=True)
@@ -153,12 +187,14 @@ def main() -> None:
         server = stack.enter_context(serving(directory, trainers=1, trainer_threads=1))
         server.run(SPEC)
         for _ in range(options.rounds):
-            measure(ours(server), options.seconds, rates)
+            measure(ours(server), options.seconds, paces)
             # One at a time: some take up to a tenth of a core with nothing to do.
             for rival in rivals:
                 with running(rival) as url:
-                    measure(theirs(rival, url), options.seconds, rates)
-        report(rates)
+                    measure(theirs(rival, url), options.seconds, paces)
+        report(paces)
+        alone = forward(directory / "models")
+        print(f"the model alone takes {alone:.3f} ms for one image")
         idle = [steady(server, options.seconds) for _ in range(options.rounds)]
         job_id = server.submit(SPEC | {"epochs": 1000})
         server.until(job_id, lambda event: event["kind"] == "step")
@@ -171,7 +207,7 @@ def main() -> None:
             f"training {stressed:.1f} ms, ratio {stressed / calm:.2f}"
         )
     if options.json:
-        record = {"rates": rates, "p99_idle_ms": idle, "p99_training_ms": busy}
+        record = {"paces": paces, "forward_ms": alone, "p99_idle_ms": idle, "p99_training_ms": busy}
         options.json.write_text(json.dumps(record, indent=2))
 
 
