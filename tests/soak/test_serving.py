@@ -9,6 +9,7 @@ import subprocess
 import time
 from itertools import count
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.system.server import Server, serving
 SECONDS = int(os.environ.get("SOAK_SECONDS", 600))
 CONNECTIONS = 128
 SHARE = 0.7
+TURN_SECONDS = 20
 WARM_SECONDS = 60
 """After which nothing should grow any more."""
 
@@ -30,15 +32,6 @@ function delay() return math.floor(%f + math.random()) end
 """
 
 
-def wrk(server: Server, directory: Path, seconds: int, delay_ms: float) -> "subprocess.Popen[str]":
-    script = directory / "load.lua"
-    script.write_text(WRK % delay_ms)
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "-s", str(script)]
-    return subprocess.Popen(
-        [*command, f"{server.client.base_url}/predict"], stdout=subprocess.PIPE, text=True
-    )
-
-
 def rate(told: str) -> float:
     match = re.search(r"Requests/sec:\s+([\d.]+)", told)
     assert match, told
@@ -47,17 +40,43 @@ def rate(told: str) -> float:
     return float(match[1])
 
 
-def pace(server: Server, directory: Path) -> tuple[float, float]:
-    """Return how many requests a second the service can answer, and between two of a connection
-    the milliseconds that make `SHARE` of that."""
-    full = rate(wrk(server, directory, 5, 0).communicate()[0])
-    between = 1000 * CONNECTIONS / (SHARE * full)
-    delay_ms = between
-    for _ in range(4):
-        answered = rate(wrk(server, directory, 5, delay_ms).communicate()[0])
+class Load:
+    """wrk, time after time, each with the pauses that the last one showed to be right."""
+
+    def __init__(self, server: Server, directory: Path) -> None:
+        self._server, self._directory = server, directory
+        self._delay_ms = 0.0
+        self.capacity = rate(self._wrk(5).communicate()[0])
+        """What the service can answer a second."""
+        self.served: list[float] = []
+        self._between_ms = 1000 * CONNECTIONS / (SHARE * self.capacity)
+        self._delay_ms = self._between_ms
+        for _ in range(4):
+            self._adapt(rate(self._wrk(5).communicate()[0]))
+        self._running = self._wrk(TURN_SECONDS)
+
+    def go_on(self) -> None:
+        """Begin the next turn if one is over."""
+        if self._running.poll() is not None:
+            self.end()
+            self._running = self._wrk(TURN_SECONDS)
+
+    def end(self) -> None:
+        """Wait for the end of a turn."""
+        self.served.append(rate(self._running.communicate()[0]))
+        self._adapt(self.served[-1])
+
+    def _wrk(self, seconds: int) -> "subprocess.Popen[str]":
+        script = self._directory / "load.lua"
+        script.write_text(WRK % self._delay_ms)
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}", "-s", str(script)]
+        url = f"{self._server.client.base_url}/predict"
+        return subprocess.Popen([*command, url], stdout=subprocess.PIPE, text=True)
+
+    def _adapt(self, answered: float) -> None:
         # The rest of the time between two requests passes in waiting for an answer.
-        delay_ms = max(0.0, between - (1000 * CONNECTIONS / answered - delay_ms))
-    return full, delay_ms
+        waited = 1000 * CONNECTIONS / answered - self._delay_ms
+        self._delay_ms = max(0.0, self._between_ms - waited)
 
 
 def resident_mib(server: Server) -> float:
@@ -85,13 +104,13 @@ def test_nothing_goes_wrong_in_the_long_run(tmp_path: Path) -> None:
         )
         server.until(job_id, lambda event: event["kind"] == "epoch")
 
-        capacity, delay_ms = pace(server, tmp_path)
-        load = wrk(server, tmp_path, SECONDS, delay_ms)
+        load = Load(server, tmp_path)
         start, warm, checked = time.monotonic(), 0.0, 0
         for flip in count():
             elapsed = time.monotonic() - start
-            if load.poll() is not None:
+            if elapsed > SECONDS:
                 break
+            load.go_on()
             if elapsed > min(WARM_SECONDS, SECONDS / 2) and not warm:
                 warm = resident_mib(server)
             version = 1 + flip % 2
@@ -104,7 +123,8 @@ def test_nothing_goes_wrong_in_the_long_run(tmp_path: Path) -> None:
                 [prediction] = answer.json()["predictions"]
                 assert prediction["value"] == pytest.approx(values[version])
                 checked += 1
-        served, grown = rate(load.communicate()[0]), resident_mib(server) / warm
+        load.end()
+        served, grown = mean(load.served), resident_mib(server) / warm
         assert server.job(job_id)["status"] == "running"
         server.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
         server.wait(job_id)
@@ -112,9 +132,9 @@ def test_nothing_goes_wrong_in_the_long_run(tmp_path: Path) -> None:
             json.dumps(
                 {
                     "seconds": SECONDS,
-                    "capacity": capacity,
+                    "capacity": load.capacity,
                     "served_per_second": served,
-                    "share": served / capacity,
+                    "share": served / load.capacity,
                     "flips": flip,
                     "checked": checked,
                     "memory_growth": grown,
