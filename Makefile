@@ -11,8 +11,9 @@ BENCHES := training sweeps service
 serve: $(READY)
 	$(BIN)/epochd serve
 
+# Two at a time, one thread each: tests wait for processes half of their time.
 test: check
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .
