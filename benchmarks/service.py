@@ -91,6 +91,12 @@ def repeated(rounds: int, *measures: Callable[[], Any]) -> list[list[Any]]:
     return [list(column) for column in zip(*measured, strict=True)]
 
 
+def at_once(*measures: Callable[[], Any]) -> list[Any]:
+    """Measure all at the same time."""
+    with ThreadPoolExecutor() as pool:
+        return [future.result() for future in [pool.submit(measure) for measure in measures]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--datasets", type=Path, default=Path("data/datasets"))
@@ -106,20 +112,17 @@ def main() -> None:
         (directory / "datasets").symlink_to(datasets)
         return serving(directory, trainers=trainers, trainer_threads=threads)
 
-    scripts: list[list[float]] = []
-    jobs: list[list[float]] = []
     with at(trainers=1, threads=1) as server:
         server.run(SPEC | {"epochs": 1})
-        with ThreadPoolExecutor() as pool:
-            for _ in range(options.rounds):
-                both = pool.submit(epochs_by_script, datasets), pool.submit(epochs_by_job, server)
-                for column, measured in zip((scripts, jobs), both, strict=True):
-                    column.append(measured.result())
-        script, job = (statistics.median(chain.from_iterable(rounds)) for rounds in (scripts, jobs))
-        # Of the same minutes: these differ more from each other than the two do.
-        ratios = [sum(own) / sum(other) for other, own in zip(scripts, jobs, strict=True)]
-        ratio = statistics.median(ratios)
-        print(f"an epoch by fit {script:.3f} s, as a job {job:.3f} s: ratio {ratio:.3f}")
+        [pairs] = repeated(
+            options.rounds,
+            lambda: at_once(lambda: epochs_by_script(datasets), lambda: epochs_by_job(server)),
+        )
+        scripts, jobs = zip(*pairs, strict=True)
+        alone, served = (statistics.median(chain.from_iterable(each)) for each in (scripts, jobs))
+        # Of what ran at the same time: a minute differs more from the next than the two do.
+        ratio = statistics.median(sum(job) / sum(script) for script, job in pairs)
+        print(f"an epoch by fit {alone:.3f} s, as a job {served:.3f} s: ratio {ratio:.3f}")
         starts = sorted(first_step(server) for _ in range(4 * options.rounds))
         print(
             f"from the POST to the first step {1000 * statistics.median(starts):.0f} ms, "

@@ -32,7 +32,9 @@ function delay() return math.floor(%f + math.random()) end
 """
 
 
-def rate(told: str) -> float:
+def rate(wrk: "subprocess.Popen[str]") -> float:
+    """Wait for its end and return the requests a second that were answered."""
+    told, _ = wrk.communicate()
     match = re.search(r"Requests/sec:\s+([\d.]+)", told)
     assert match, told
     assert "Non-2xx" not in told, told
@@ -46,13 +48,13 @@ class Load:
     def __init__(self, server: Server, directory: Path) -> None:
         self._server, self._directory = server, directory
         self._delay_ms = 0.0
-        self.capacity = rate(self._wrk(5).communicate()[0])
+        self.capacity = rate(self._wrk(5))
         """What the service can answer a second."""
         self.served: list[float] = []
         self._between_ms = 1000 * CONNECTIONS / (SHARE * self.capacity)
         self._delay_ms = self._between_ms
         for _ in range(4):
-            self._adapt(rate(self._wrk(5).communicate()[0]))
+            self._adapt(rate(self._wrk(5)))
         self._running = self._wrk(TURN_SECONDS)
 
     def go_on(self) -> None:
@@ -63,7 +65,7 @@ class Load:
 
     def end(self) -> None:
         """Wait for the end of a turn."""
-        self.served.append(rate(self._running.communicate()[0]))
+        self.served.append(rate(self._running))
         self._adapt(self.served[-1])
 
     def _wrk(self, seconds: int) -> "subprocess.Popen[str]":
