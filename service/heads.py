@@ -7,13 +7,12 @@ costs more than a small model's answer, so what uvicorn's parser made of it is k
 from typing import NamedTuple
 
 from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from service.payloads import Reader
 
 MAX_HEADS = 256
 MAX_HEAD_BYTES = 4096
-MAX_BYTES = 64 * 1024
-"""Of a request."""
 LENGTH = b"\r\ncontent-length:"
 END = b"\r\n\r\n"
 LEFT_TO_THE_PARSER = {b"transfer-encoding", b"upgrade", b"expect", b"x-request-id"}
@@ -42,19 +41,20 @@ class Frame(NamedTuple):
 
 def framed(received: bytes | bytearray) -> Frame | None:
     """Return where the parts of the request are that was `received` first; None where its head is
-    not whole, is too long, or says no length, or that of a body that is too long."""
+    not whole, is too long, or says no length, or where uvicorn would not read it at once."""
     end = received.find(END, 0, MAX_HEAD_BYTES)
     head = bytes(received[: end + 2])
-    place = head.lower().find(LENGTH) + len(LENGTH) if end > 0 else 0
-    if place < len(LENGTH):
+    line = head.lower().find(LENGTH)
+    if end < 0 or line < 0:
         return None
+    place = line + len(LENGTH)
     stop = head.index(b"\r\n", place)
     digits = head[place:stop].strip(b" \t")
-    if not digits.isdigit() or len(digits) > len(str(MAX_BYTES)):
+    if not digits.isdigit() or len(digits) > len(str(HIGH_WATER_LIMIT)):
         return None
     body = end + len(END)
     whole = body + int(digits)
-    return Frame(head[:place] + head[stop:], body, whole) if whole <= MAX_BYTES else None
+    return Frame(head[:place] + head[stop:], body, whole) if whole <= HIGH_WATER_LIMIT else None
 
 
 class Heads:

@@ -10,8 +10,8 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
+from service.connection import Connection
 from service.dependencies import Parts
-from service.express import Protocol
 from service.settings import Settings
 
 GARBAGE_THRESHOLD = 20_000
@@ -29,7 +29,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Protocol,
+                http=Connection,
                 host=settings.host,
                 port=settings.port,
                 timeout_graceful_shutdown=max(1, int(settings.patience_seconds)),

@@ -54,6 +54,19 @@ class Client:
         """Return whether the server has closed the connection, once it did or sent more."""
         return await self._reader.read(1) == b""
 
+    async def counted(self, status: int) -> None:
+        """Wait until a prediction was counted that ended so."""
+        app: Any = self.server.config.app
+        meter = app.state.parts.telemetry.requests.labels("POST", "/predict", status)
+        while not meter._sum.get():
+            await asyncio.sleep(0)
+
+    @property
+    def connection(self) -> Any:
+        """The server's side of it."""
+        [connection] = self.server.server_state.connections
+        return connection
+
 
 Scenario = Callable[[Client], Awaitable[None]]
 
@@ -118,6 +131,8 @@ def npy(array: np.ndarray) -> bytes:
 
 NUMBERS = np.arange(3, dtype="<f4").tobytes()
 BYTES = "application/octet-stream"
+NEW: dict[bool, dict[str, str]] = {True: {}, False: {"X-New": "1"}}
+"""Headers that make a head known or not."""
 
 
 @pytest.mark.parametrize(
@@ -269,10 +284,9 @@ def test_what_is_half_read_when_the_service_stops_is_answered(
     serve: Callable[[Scenario], None], known: bool
 ) -> None:
     async def scenario(client: Client) -> None:
-        content = request(rows(1), **({} if known else {"X-New": "1"}))
+        content = request(rows(1), **NEW[known])
         client.writer.write(content[:-5])
-        [connection] = client.server.server_state.connections
-        held: Any = connection
+        held = client.connection
         while not (held._received if known else held.cycle.body):
             await asyncio.sleep(0)
         client.server.should_exit = True
@@ -290,21 +304,17 @@ def test_a_client_that_leaves_half_way_is_counted(
     serve: Callable[[Scenario], None], known: bool
 ) -> None:
     async def scenario(client: Client) -> None:
-        meter = client.server.config.app.state.parts.telemetry.requests  # type: ignore[union-attr]
-        gone = meter.labels("POST", "/predict", 499)
-        client.writer.write(request(rows(1), **({} if known else {"X-New": "1"}))[:-5])
+        client.writer.write(request(rows(1), **NEW[known])[:-5])
         client.writer.write_eof()
         client.writer.close()
-        while not gone._sum.get():
-            await asyncio.sleep(0)
+        await client.counted(499)
 
     serve(scenario)
 
 
 def test_a_known_head_is_not_parsed_again(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
-        [connection] = client.server.server_state.connections
-        known: Any = connection
+        known = client.connection
         cycle = known.cycle
         # Of other lengths too.
         for value in 1, 22, 333:
@@ -339,8 +349,7 @@ def test_only_a_head_that_is_the_same_is_known(serve: Callable[[Scenario], None]
 
 def test_what_comes_before_an_answer_waits_for_it(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
-        [connection] = client.server.server_state.connections
-        known: Any = connection
+        known = client.connection
         # The second and part of the third arrive while the first waits for its batch.
         contents = [request(rows(value)) for value in (1, 2, 3)]
         received = b"".join(contents)
@@ -359,8 +368,7 @@ def test_who_does_not_read_his_answers_is_read_from_no_more(
     serve: Callable[[Scenario], None],
 ) -> None:
     async def scenario(client: Client) -> None:
-        [connection] = client.server.server_state.connections
-        known: Any = connection
+        known = client.connection
         known.pause_writing()  # as the transport does when too much is not read
         contents = [request(rows(value)) for value in (1, 2, 3)]
         client.writer.write(b"".join(contents))
@@ -379,8 +387,7 @@ def test_what_was_received_when_the_service_stops_is_answered(
     serve: Callable[[Scenario], None], value: float, status: int
 ) -> None:
     async def scenario(client: Client) -> None:
-        [connection] = client.server.server_state.connections
-        known: Any = connection
+        known = client.connection
         contents = [request(rows(value)), request(rows(2)), request(rows(3))]
         known.data_received(b"".join(contents))
         known.shutdown()
@@ -396,14 +403,10 @@ def test_a_client_that_leaves_before_its_batch_is_counted(
     serve: Callable[[Scenario], None],
 ) -> None:
     async def scenario(client: Client) -> None:
-        meter = client.server.config.app.state.parts.telemetry.requests  # type: ignore[union-attr]
-        gone = meter.labels("POST", "/predict", 499)
-        [connection] = client.server.server_state.connections
-        known: Any = connection
+        known = client.connection
         known.data_received(request(rows(1)))
         known.transport.abort()
-        while not gone._sum.get():
-            await asyncio.sleep(0)
+        await client.counted(499)
         assert not known._asked
 
     serve(scenario)
@@ -440,8 +443,7 @@ def test_a_connection_on_which_nothing_comes_is_closed_in_the_end(
     serve: Callable[[Scenario], None],
 ) -> None:
     async def scenario(client: Client) -> None:
-        [connection] = client.server.server_state.connections
-        known: Any = connection
+        known = client.connection
         known.timeout_keep_alive = 0.05
         content = request(rows(1))
         # The time runs from the last answer, whichever way that took, and not within a request.
