@@ -1,8 +1,11 @@
 """What this process asks of its GPUs. Without one every function is cheap and says so."""
 
 import gc
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 
 import torch
+from torch import Tensor
 
 _shares: dict[torch.device, float] = {}
 _unsound: set[torch.device] = set()
@@ -74,3 +77,30 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
     )
+
+
+@cache
+def side_stream(device: torch.device, purpose: str) -> torch.cuda.Stream:
+    """Return the stream of `device` for `purpose`: always the same, since each stream that was ever
+    used keeps workspace of the libraries and cached memory for itself."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def current(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which `device` is the current one, as streams and graphs need."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def random_state(device: torch.device) -> Tensor:
+    """Return the state of the random generator that layers on `device` draw from."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.get_rng_state()
+
+
+def set_random_state(device: torch.device, state: Tensor) -> None:
+    """Set the state of the random generator that layers on `device` draw from."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)

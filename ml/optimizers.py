@@ -5,7 +5,6 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 from torch.nn import Parameter
 
 from ml.strict import Strict
@@ -27,12 +26,11 @@ class AdamSpec(Strict):
 
     algorithm: ClassVar[type[torch.optim.Adam]] = torch.optim.Adam
 
-    def build(self, parameters: Iterable[Parameter], device: torch.device) -> torch.optim.Optimizer:
-        """Return the optimizer of `parameters`, which lie on `device`."""
+    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer of `parameters`."""
         return self.algorithm(
             parameters,
-            lr=rate(self.lr, device),
-            capturable=device.type == "cuda",
+            lr=self.lr,
             betas=(self.beta1, self.beta2),
             eps=self.eps,
             weight_decay=self.weight_decay,
@@ -64,22 +62,16 @@ class SGDSpec(Strict):
             raise ValueError("nesterov needs a momentum above 0")
         return self
 
-    def build(self, parameters: Iterable[Parameter], device: torch.device) -> torch.optim.Optimizer:
-        """Return the optimizer of `parameters`, which lie on `device`."""
+    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer of `parameters`."""
         return torch.optim.SGD(
             parameters,
-            lr=rate(self.lr, device),
+            lr=self.lr,
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
             fused=True,
         )
-
-
-def rate(lr: float, device: torch.device) -> float | Tensor:
-    """Return the learning rate as an optimizer on `device` wants it: a GPU's graphs can follow a
-    rate that changes only if it lies there."""
-    return torch.tensor(lr, device=device) if device.type == "cuda" else lr
 
 
 OptimizerSpec = Annotated[AdamSpec | AdamWSpec | SGDSpec, Field(discriminator="kind")]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Optimizer, lr_scheduler
 
 from ml.strict import Strict
@@ -18,8 +18,7 @@ Rate = Annotated[float, Field(ge=0, le=1e6)]
 class Schedule:
     """A learning rate over time: a torch scheduler that knows when it is due.
 
-    It is kept on the host, apart from the optimizer that uses it, which may keep its own copy on a
-    GPU and must not be asked for it there.
+    It stands on the host, apart from the optimizer: an engine may need the rates of steps to come.
     """
 
     def __init__(
@@ -37,23 +36,15 @@ class Schedule:
         """The rate of the next step."""
         return float(self._rate.param_groups[0]["lr"])
 
-    def apply(self, optimizer: Optimizer) -> None:
-        """Give `optimizer` the rate of the next step."""
-        for group in optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(self.lr)
-            else:
-                group["lr"] = self.lr
-
-    def after_step(self, optimizer: Optimizer) -> None:
-        """Note that `optimizer` has stepped."""
+    def after_step(self) -> None:
+        """Note that a step was done."""
         if self._scheduler and self.every == "step":
-            self._advance(optimizer)
+            self._advance()
 
-    def after_epoch(self, loss: float, optimizer: Optimizer) -> None:
+    def after_epoch(self, loss: float) -> None:
         """Note that an epoch is over, with the `loss` that is watched."""
         if self._scheduler and self.every == "epoch":
-            self._advance(optimizer, loss)
+            self._advance(loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that its future depends on."""
@@ -66,14 +57,13 @@ class Schedule:
         if self._scheduler:
             self._scheduler.load_state_dict(state["scheduler"])
 
-    def _advance(self, optimizer: Optimizer, loss: float = math.nan) -> None:
+    def _advance(self, loss: float = math.nan) -> None:
         assert self._scheduler
         self._rate.step()  # a scheduler wants its optimizer to have stepped
         if isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau):
             self._scheduler.step(loss)
         else:
             self._scheduler.step()
-        self.apply(optimizer)
 
 
 class Scheduling(Protocol):

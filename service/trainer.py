@@ -27,6 +27,7 @@ from ml import checkpoints, datasets, faults, keepsakes, training
 from ml.artifacts import Manifest, save_model
 from ml.cross_validation import Course
 from ml.datasets.cache import DatasetCache
+from ml.engines.choose import choose
 from ml.specs import TrainingSpec
 from ml.training import Report, Run
 from service import logs
@@ -144,7 +145,7 @@ class Attempt:
             step,
             steps,
         )
-        self._attempts.begin(self._claim, str(device), run.stepper.engine, step, steps)
+        self._attempts.begin(self._claim, str(device), choose(run).name, step, steps)
         return run
 
     def _register(self, directory: Path, manifest: Manifest) -> None:

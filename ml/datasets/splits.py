@@ -65,6 +65,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    @property
+    def nbytes(self) -> int:
+        """The memory that they take."""
+        return self.inputs.nbytes + self.targets.nbytes
+
     def at(self, index: Tensor) -> "Rows":
         """Return the rows at `index`."""
         return Rows(self.inputs.index_select(0, index), self.targets.index_select(0, index))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from ml.stepping import Plain, Resident
 
 from ml import datasets, training
 from ml.artifacts import save_model
@@ -18,7 +19,6 @@ from ml.losses import LOSSES
 from ml.preprocessing import Standardize
 from ml.scores import Regression
 from ml.specs import TrainingSpec
-from ml.stepping import Plain, Resident
 from ml.sweeps import fit_together
 from tests.conftest import PLANE
 from tests.unit.shelf import Shelf

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ml import checkpoints, datasets, keepsakes, training
+from ml.engines.choose import choose
 from ml.specs import TrainingSpec
 from ml.training import Report, Run
 from tests.conftest import LINE, PLANE
@@ -49,8 +50,10 @@ def killed_at(run: Run, step: int, directory: Path) -> list[Report]:
             checkpoints.save(directory, 1, step, run.state_dict(), keep=2)
             raise Killed
 
+    engine = choose(run)
+    engine.stride = 1
     with suppress(Killed):
-        for report in training.fit(run, die):
+        for report in training.fit(run, die, engine):
             reports.append(report)  # noqa: PERF402 - `extend` would lose them with the exception
     assert run.progress.step == step
     return reports
