@@ -1,11 +1,26 @@
 """What this process asks of its GPUs. Without one every function is cheap and says so."""
 
+import ctypes
+import errno
 import gc
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import torch
 from torch import Tensor
+
+from ml.errors import Invalid
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "_alloc_failed",
+    "allocation_failed",
+)
+"""Neither the CPU allocator nor CUDA's libraries have an exception of their own for it."""
 
 _shares: dict[torch.device, float] = {}
 _unsound: set[torch.device] = set()
@@ -20,11 +35,19 @@ def gpu_count() -> int:
 
 
 def resolve(name: str) -> torch.device:
-    """Return the device that a spec's `device` means on this machine; `auto` prefers a GPU."""
+    """Return the device that a spec's `device` means on this machine; `auto` prefers a GPU.
+
+    Raises:
+        Invalid: there is no such GPU, or it cannot be used.
+    """
     if name == "auto":
         name = "cuda" if gpu_count() else "cpu"
-    device = torch.device(name)
-    return torch.device("cuda", 0) if name == "cuda" else device
+    device = torch.device("cuda", 0) if name == "cuda" else torch.device(name)
+    if device.type == "cuda" and device.index >= (count := gpu_count()):
+        choices = ", ".join(["auto", "cpu", *(f"cuda:{index}" for index in range(count))])
+        message = f"{name} is not a usable CUDA device of this machine; choose one of {choices}"
+        raise Invalid(message, ("device",))
+    return device
 
 
 def use(device: torch.device, share: float = 1.0) -> None:
@@ -72,11 +95,53 @@ def is_sound(device: torch.device) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether `error` says that memory, of the machine or of a GPU, was not enough."""
-    # Neither the CPU allocator nor CUDA's libraries have an exception of their own for it.
-    texts = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    match error:
+        case MemoryError() | torch.OutOfMemoryError():
+            return True
+        case OSError():
+            return error.errno == errno.ENOMEM
+        case RuntimeError():
+            return any(text in str(error).lower() for text in _OUT_OF_MEMORY)
+    return False
+
+
+class _Memory(ctypes.Structure):
+    _fields_ = (
+        ("total", ctypes.c_ulonglong),
+        ("free", ctypes.c_ulonglong),
+        ("used", ctypes.c_ulonglong),
     )
+
+
+def used_bytes() -> dict[int, int]:
+    """Return how much memory of each GPU is taken, by any process, as the driver's library NVML
+    tells it: CUDA would first make a context of hundreds of MB on the GPU for this process.
+
+    A GPU that NVML does not tell of is left out: a MIG instance, say, or all where it is missing.
+    """
+    try:
+        nvml = ctypes.CDLL("libnvidia-ml.so.1")
+        if nvml.nvmlInit_v2() != 0:
+            return {}
+        found = {index: _used_bytes(nvml, index) for index in range(torch.cuda.device_count())}
+    except (OSError, AttributeError):
+        return {}
+    return {index: used for index, used in found.items() if used is not None}
+
+
+def _used_bytes(nvml: ctypes.CDLL, index: int) -> int | None:
+    try:
+        # NVML counts the GPUs that CUDA_VISIBLE_DEVICES hides.
+        ordinal = torch.cuda._get_nvml_device_index(index)
+    except (RuntimeError, IndexError):
+        return None
+    handle, memory = ctypes.c_void_p(), _Memory()
+    if (
+        nvml.nvmlDeviceGetHandleByIndex_v2(ordinal, ctypes.byref(handle)) != 0
+        or nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)) != 0
+    ):
+        return None
+    return int(memory.used)
 
 
 @cache

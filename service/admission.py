@@ -4,10 +4,10 @@ from functools import cache
 from types import SimpleNamespace
 from typing import TypeVar
 
-import torch
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
+from ml import devices
 from ml.datasets.uploads import Uploads
 from ml.errors import Invalid
 from ml.models import count_parameters
@@ -52,9 +52,7 @@ def admit(spec: TrainingSpec, settings: Settings) -> None:
             f"{settings.max_parameters:,} (EPOCHD_MAX_PARAMETERS)"
         )
         raise Unprocessable.at(Invalid(message), "body", "model")
-    if spec.device.startswith("cuda"):
-        _, _, index = spec.device.partition(":")
-        count = torch.cuda.device_count()
-        if int(index or 0) >= count:
-            message = f"this machine has {count} CUDA devices; use auto or cpu"
-            raise Unprocessable.at(Invalid(message), "body", "device")
+    try:
+        devices.resolve(spec.device)
+    except Invalid as error:
+        raise Unprocessable.at(error, "body") from None

@@ -278,3 +278,12 @@ class Health(Body):
     """A probe's answer."""
 
     status: Literal["ok"]
+
+
+class Readiness(Health):
+    """The readiness probe's answer."""
+
+    warnings: list[str] = Field(
+        description="What the operator should look at, though the service works: a GPU that "
+        "cannot be used."
+    )

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ml import devices
 from ml.datasets.uploads import UPLOADS
 
 LogFormat = Literal["text", "json"]
@@ -41,6 +41,10 @@ class Settings(BaseSettings):
         le=1024,
         description="Torch threads of each trainer; by default an equal share of the cores that "
         "the web process leaves.",
+    )
+    cuda_graphs: bool = Field(
+        default=True,
+        description="Whether training on a GPU captures its steps in CUDA graphs.",
     )
     trainer_nice: int = Field(
         default=10,
@@ -120,6 +124,11 @@ class Settings(BaseSettings):
         return self.data_dir.resolve() / "registry.revision"
 
     @property
+    def warnings_file(self) -> Path:
+        """What the scheduler has to tell of devices, for every web process to show."""
+        return self.data_dir.resolve() / "device.warnings"
+
+    @property
     def models_dir(self) -> Path:
         """Where trained models are kept, a directory each."""
         return self.data_dir.resolve() / "models"
@@ -147,7 +156,7 @@ class Settings(BaseSettings):
     @property
     def trainer_count(self) -> int:
         """The size of the pool."""
-        return self.trainers if self.trainers is not None else max(1, torch.cuda.device_count())
+        return self.trainers if self.trainers is not None else max(1, devices.gpu_count())
 
     @property
     def threads_per_trainer(self) -> int:

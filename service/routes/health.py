@@ -4,8 +4,9 @@ from fastapi import APIRouter
 
 from service.data_dir import DataDirError, check_writable
 from service.dependencies import Service
+from service.device_warnings import DeviceWarnings
 from service.errors import Unavailable, problems
-from service.schemas import Health
+from service.schemas import Health, Readiness
 
 router = APIRouter(prefix="/health", tags=["health"])
 
@@ -17,11 +18,12 @@ async def live() -> Health:
 
 
 @router.get("/ready", responses=problems(Unavailable))
-def ready(service: Service) -> Health:
+def ready(service: Service) -> Readiness:
     """The database answers too, and the data directory can be written."""
     service.database.ping()
     try:
         check_writable(service.settings.data_dir)
     except DataDirError as error:
         raise Unavailable(str(error)) from error
-    return Health(status="ok")
+    warnings = DeviceWarnings(service.settings.warnings_file).all()
+    return Readiness(status="ok", warnings=warnings)

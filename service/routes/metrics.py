@@ -1,8 +1,8 @@
 """Figures for Prometheus."""
 
-import torch
 from fastapi import APIRouter, Response
 
+from ml import devices
 from service.dependencies import Parts, Service
 from service.telemetry import CONTENT_TYPE, Gauged
 
@@ -38,8 +38,4 @@ def _gauges(service: Parts) -> list[Gauged]:
 
 
 def _device_memory() -> dict[str, float]:
-    used = {}
-    for index in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(index)
-        used[f"cuda:{index}"] = float(total - free)
-    return used
+    return {f"cuda:{index}": float(used) for index, used in devices.used_bytes().items()}

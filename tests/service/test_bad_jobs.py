@@ -30,7 +30,7 @@ CASES: list[tuple[dict[str, Any], list[str | int], str]] = [
     (MNIST | {"model": {"kind": "transformer"}}, ["model"], "'mlp'"),
     (MNIST | {"optimizer": {"kind": "lion"}}, ["optimizer"], "'adam'"),
     (MNIST | {"device": "tpu"}, ["device"], "must be auto (a GPU"),
-    (MNIST | {"device": "cuda:77"}, ["device"], "CUDA devices"),
+    (MNIST | {"device": "cuda:77"}, ["device"], "not a usable CUDA device"),
     (MNIST | {"epochs": 0}, ["epochs"], "greater than or equal to 1"),
     (MNIST | {"epochs": -1}, ["epochs"], "greater than or equal to 1"),
     (MNIST | {"epochs": 1e9}, ["epochs"], "integer"),

@@ -111,7 +111,7 @@ def test_jobs_outlive_the_service(settings: Settings) -> None:
 
 def test_probes(client: TestClient) -> None:
     assert client.get("/health/live").json() == {"status": "ok"}
-    assert client.get("/health/ready").json() == {"status": "ok"}
+    assert client.get("/health/ready").json() == {"status": "ok", "warnings": []}
 
 
 def test_the_openapi_description_has_an_example_for_every_body(client: TestClient) -> None:
