@@ -1,6 +1,11 @@
 # CUDA comes with torch's wheels; the host needs only the NVIDIA driver and container toolkit.
 FROM python:3.11-slim
 
+# torch.compile compiles with them: its C++ kernels on a CPU, Triton's launchers on a GPU.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc g++ libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+
 RUN useradd --create-home --uid 1000 epochd && install -d -o epochd /data
 WORKDIR /app
 
