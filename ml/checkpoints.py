@@ -58,15 +58,15 @@ def save(directory: Path, attempt: int, step: int, state: dict[str, Any], keep: 
         old.unlink(missing_ok=True)
 
 
-def load_newest(directory: Path, device: torch.device) -> dict[str, Any] | None:
-    """Return the state in the newest whole file of `directory`, tensors on `device`; None if there
-    is none."""
+def load_newest(directory: Path) -> dict[str, Any] | None:
+    """Return the state in the newest whole file of `directory`, tensors on the CPU; None if there is
+    none."""
     for checkpoint in listed(directory):
         data = checkpoint.path.read_bytes()
         if sha256(data).hexdigest() != checkpoint.sha256:
             logger.warning("%s is broken; the one before it is used", checkpoint.path)
             continue
-        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return state
     return None
 

@@ -119,10 +119,14 @@ class AttemptStore:
             row.device, row.engine, row.step, row.steps = device, engine, step, steps
             row.training_at, row.training_step = datetime.now(UTC), step
 
-    def beat(self, claim: Claim, happenings: Sequence[Happening] = ()) -> Wish | None:
-        """Renew the lease and write down what happened; return what is asked of the attempt."""
+    def beat(
+        self, claim: Claim, happenings: Sequence[Happening] = (), engine: str | None = None
+    ) -> Wish | None:
+        """Renew the lease, write down what happened and the name of the `engine` that runs now, if
+        it is known; return what is asked of the attempt."""
         with self._database.write() as session:
             row = self._renewed(session, claim)
+            row.engine = engine or row.engine
             history.append(session, row.id, happenings)
             faults.reach("metrics half written")
             for happening in happenings:
@@ -160,7 +164,7 @@ class AttemptStore:
             self._end(session, row, _wish(row) or "release", row.wish or "released")
 
     def crashed(self, claim: Claim, error: JobError) -> None:
-        """Note that the attempt's trainer is gone without a word: do what was wished of the job,
+        """Note that the attempt's trainer is gone, or cannot go on: do what was wished of the job,
         else put it back into the queue, to be claimed after a while, or fail it with `error` if it
         was its last try."""
         # It may have been killed after it registered its model and before it told of it.

@@ -3,9 +3,9 @@
 import errno
 import traceback
 
-import torch
 from sqlalchemy.exc import OperationalError
 
+from ml import devices
 from ml.errors import DataUnavailable, Diverged, Invalid
 from service.schemas import JobError
 
@@ -45,7 +45,7 @@ def explain(error: BaseException) -> JobError:
             )
         case OperationalError() if "full" in str(error.orig) or "readonly" in str(error.orig):
             return JobError(kind="storage", message=f"the database cannot be written: {error.orig}")
-        case _ if _is_out_of_memory(error):
+        case _ if devices.is_out_of_memory(error):
             return JobError(
                 kind="out_of_memory",
                 message=f"out of memory; use a smaller batch_size, model or data set ({error})",
@@ -53,6 +53,16 @@ def explain(error: BaseException) -> JobError:
     return JobError(
         kind="internal",
         message=f"{type(error).__name__}: {error}",
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def device_lost(error: Exception, device: str) -> JobError:
+    """Return the error of an attempt whose trainer process cannot use `device` any more."""
+    return JobError(
+        kind="trainer_died",
+        message=f"the trainer process cannot use {device} any more since "
+        f"{type(error).__name__}: {error}",
         traceback="".join(traceback.format_exception(error)),
     )
 
@@ -67,11 +77,4 @@ def died(exit_code: int) -> JobError:
         )
     return JobError(
         kind="trainer_died", message=f"the trainer process ended with exit code {exit_code}"
-    )
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # The CPU allocator has no exception of its own.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )

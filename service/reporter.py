@@ -31,6 +31,8 @@ class Reporter:
         self._happenings: SimpleQueue[Happening] = SimpleQueue()
         self._over = threading.Event()
         self._writing = threading.Lock()
+        self.engine: str | None = None
+        """The name of the engine that runs the steps, once there is one."""
         self._wish: Wish | None = None
         self._error: Exception | None = None
         self._beaten = 0.0
@@ -56,7 +58,7 @@ class Reporter:
         with self._writing:
             happenings = list(_drain(self._happenings))
             if happenings or time.monotonic() - self._beaten >= BEAT_SECONDS:
-                self._wish = self._attempts.beat(self._claim, happenings)
+                self._wish = self._attempts.beat(self._claim, happenings, self.engine)
                 self._beaten = time.monotonic()
                 faults.reach("metrics flushed")
 

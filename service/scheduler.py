@@ -5,12 +5,14 @@ import logging
 import os
 import socket
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 
-import torch
 from sqlalchemy.exc import SQLAlchemyError
 
+from ml import devices
 from service.attempts import AttemptStore, Claim, LostClaim
+from service.device_warnings import DeviceWarnings
 from service.executors.local import TrainerDied, TrainerProcess
 from service.failures import LOST_SERVICE, UNHEARD_OF, died
 from service.schemas import JobError
@@ -22,6 +24,33 @@ POLL_SECONDS = 1.0
 WATCH_SECONDS = 0.5
 RESTART_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """The wait before a trainer is started again, by how many in a row ended without work done."""
+MAX_DEATHS_ON_GPU = 3
+"""Trainers in a row that end while starting on a GPU before their slot goes on without it."""
+
+
+@dataclass
+class Slot:
+    """A trainer's place in the pool, which the next one takes when it dies."""
+
+    number: int
+    device: str
+    """What `auto` means to its trainers."""
+    share: float
+    """Of the memory of `device`, if that is a GPU: several slots may have the same."""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    deaths_on_gpu: int = 0
+    """Trainers in a row that ended while starting on `device`, a GPU."""
+
+
+def slots(count: int) -> list[Slot]:
+    """Return `count` slots, spread evenly over the GPUs, or on the CPU if there is none."""
+    gpus = devices.gpu_count() if count else 0
+    if not gpus:
+        return [Slot(number, "cpu", 1.0) for number in range(count)]
+    return [
+        Slot(number, f"cuda:{number % gpus}", 1 / len(range(number % gpus, count, gpus)))
+        for number in range(count)
+    ]
 
 
 class Scheduler:
@@ -32,7 +61,8 @@ class Scheduler:
         self._settings = settings
         self._draining = False
         self._drained_by = 0.0
-        self._wakes = [asyncio.Event() for _ in range(settings.trainer_count)]
+        self._warnings = DeviceWarnings(settings.warnings_file)
+        self._slots = slots(settings.trainer_count)
         self._trainers: set[TrainerProcess] = set()
         self._busy: set[asyncio.Task[bool]] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -44,14 +74,15 @@ class Scheduler:
         taken = await asyncio.to_thread(self._attempts.take_away, LOST_SERVICE, even_leased=True)
         if taken:
             logger.info("took %d jobs from a service that is gone", taken)
-        self._tasks = [asyncio.create_task(self._keep(*slot)) for slot in enumerate(self._wakes)]
+        self._warnings.clear()
+        self._tasks = [asyncio.create_task(self._keep(slot)) for slot in self._slots]
         self._tasks.append(asyncio.create_task(self._watch_leases()))
 
     def nudge(self) -> None:
         """Tell free trainers, from any thread, that a job may be waiting; without it they look
         every second."""
-        for wake in self._wakes:
-            self._loop.call_soon_threadsafe(wake.set)
+        for slot in self._slots:
+            self._loop.call_soon_threadsafe(slot.wake.set)
 
     def drain(self) -> None:
         """Claim nothing any more, and ask every trainer to give its job back to the queue."""
@@ -71,6 +102,8 @@ class Scheduler:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Those that were being ended already, when their task was cancelled.
+        await asyncio.gather(*(trainer.stop() for trainer in self._trainers))
 
     async def _watch_leases(self) -> None:
         """Take jobs from attempts that are not heard of any more."""
@@ -82,30 +115,32 @@ class Scheduler:
             except SQLAlchemyError as error:
                 logger.error("expired leases could not be taken away: %s", error)
 
-    async def _keep(self, slot: int, wake: asyncio.Event) -> None:
+    async def _keep(self, slot: Slot) -> None:
         """Run trainers in `slot`, one after another dies."""
         idle_deaths = 0
         while not self._draining:
             await asyncio.sleep(RESTART_SECONDS[min(idle_deaths, len(RESTART_SECONDS) - 1)])
             try:
-                worked = await self._run_trainer(slot, wake)
+                worked = await self._run_trainer(slot)
             except Exception:
-                logger.exception("slot %d failed", slot)
+                logger.exception("slot %d failed", slot.number)
                 worked = False
             idle_deaths = 0 if worked else idle_deaths + 1
 
-    async def _run_trainer(self, slot: int, wake: asyncio.Event) -> bool:
-        """Run one trainer until it dies; return whether it did any work."""
+    async def _run_trainer(self, slot: Slot) -> bool:
+        """Run one trainer until it dies or leaves; return whether it did any work."""
         try:
-            trainer = await TrainerProcess.start(self._settings, _auto_device(slot))
+            trainer = await TrainerProcess.start(self._settings, slot.device, slot.share)
         except TrainerDied as death:
-            logger.error("trainer %d ended while starting: %s", slot, death)
+            logger.error("trainer %d ended while starting: %s", slot.number, death)
+            self._note_death(slot)
             return False
+        slot.deaths_on_gpu = 0
         self._trainers.add(trainer)
         worked = False
         try:
             while trainer.is_alive and not self._draining:
-                wake.clear()
+                slot.wake.clear()
                 work = asyncio.create_task(self._work(trainer))
                 self._busy.add(work)
                 work.add_done_callback(self._busy.discard)
@@ -113,13 +148,29 @@ class Scheduler:
                     worked = True
                     continue
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(wake.wait(), POLL_SECONDS)
+                    await asyncio.wait_for(slot.wake.wait(), POLL_SECONDS)
         except TrainerDied as death:
-            logger.error("trainer %d died: %s", slot, death)
+            logger.error("trainer %d died: %s", slot.number, death)
         finally:
-            self._trainers.discard(trainer)
             await trainer.stop()
+            self._trainers.discard(trainer)
         return worked
+
+    def _note_death(self, slot: Slot) -> None:
+        """Count a trainer that ended while it started; after some go on without the GPU."""
+        if slot.device == "cpu":
+            return
+        slot.deaths_on_gpu += 1
+        if slot.deaths_on_gpu < MAX_DEATHS_ON_GPU:
+            return
+        warning = (
+            f"{slot.device} cannot be used: {slot.deaths_on_gpu} trainers in a row ended while "
+            f"starting on it, see the log; trainer {slot.number} goes on with the CPU until the "
+            "service is started again"
+        )
+        slot.device, slot.share = "cpu", 1.0
+        logger.error("%s", warning)
+        self._warnings.add(warning)
 
     async def _work(self, trainer: TrainerProcess) -> bool:
         """Have the trainer do an attempt at the job that is next in line; return whether there was
@@ -174,8 +225,3 @@ class Scheduler:
                 trainer.kill()
                 return verdict
         return None
-
-
-def _auto_device(slot: int) -> str:
-    gpus = torch.cuda.device_count()
-    return f"cuda:{slot % gpus}" if gpus else "cpu"

@@ -1,8 +1,8 @@
 """A trainer process: warm, one attempt at a time.
 
 It reads one JSON line per attempt from its standard input and answers each with one on its
-standard output; when the input ends, so does it, whatever it is doing, so that no trainer outlives
-the service. All else it has to say goes into the job's row.
+standard output, which says whether it can do another. When the input ends, so does it, whatever it
+is doing, so that no trainer outlives the service. All else it has to say goes into the job's row.
 """
 
 import json
@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
@@ -23,26 +22,31 @@ from typing import Any, BinaryIO
 import torch
 from pydantic import BaseModel
 
-from ml import checkpoints, datasets, faults, keepsakes, training
+from ml import checkpoints, datasets, devices, faults, keepsakes, training
 from ml.artifacts import Manifest, save_model
 from ml.cross_validation import Course
 from ml.datasets.cache import DatasetCache
+from ml.engines.base import Engine
 from ml.engines.choose import choose
 from ml.specs import TrainingSpec
 from ml.training import Report, Run
 from service import logs
 from service.attempts import AttemptStore, Claim, LostClaim, Work
 from service.database import Database
-from service.failures import TimedOut, explain
+from service.failures import TimedOut, device_lost, explain
 from service.processes import die_with
 from service.reporter import LogHandler, Reporter
-from service.schemas import JobError, JobOptions
+from service.schemas import JobOptions
 from service.settings import MIB, Settings
 
 logger = logging.getLogger(__name__)
 
 DRAIN = "drain"
 """The line that asks a trainer to save its state and give its job back to the queue."""
+LAST = "last"
+"""The answer to an attempt after which the trainer ends, instead of `done`."""
+DEVICE_FAULTS = frozenset({"internal", "out_of_memory"})
+"""Kinds of errors that may come of a device rather than of the job."""
 
 
 class Interrupted(Exception):
@@ -59,9 +63,13 @@ class Attempt:
         self._bench = bench
         self._reporter = Reporter(attempts, claim)
         self._checkpoints = bench.settings.checkpoints_dir / claim.job_id
+        self._state: dict[str, Any] | None = None
+        """The checkpoint that the next run goes on from."""
+        self.device = bench.auto_device
+        """The device that it uses, or has used."""
 
-    def run(self) -> JobError | None:
-        """Do it, write into the job's row how it ended, and return what went wrong.
+    def run(self) -> None:
+        """Do it, and write into the job's row how it ended.
 
         Raises:
             LostClaim: the job was taken away meanwhile.
@@ -76,32 +84,34 @@ class Attempt:
             raise
         except Exception as error:
             logger.exception("attempt %d of %s failed", self._claim.attempt, self._claim.job_id)
-            explanation = explain(error)
-            self._attempts.fail(self._claim, explanation)
-            return explanation
+            self._fail(error)
         else:
             self._register(directory, manifest)
-        return None
+
+    def _fail(self, error: Exception) -> None:
+        """End the job, or have it tried again where the fault is this process's."""
+        explanation = explain(error)
+        if explanation.kind in DEVICE_FAULTS and not devices.is_sound(self.device):
+            lost = device_lost(error, str(self.device))
+            self._attempts.crashed(self._claim, lost)
+        else:
+            self._attempts.fail(self._claim, explanation)
 
     def _train(self, work: Work) -> tuple[Path, Manifest]:
         """Train to the end and save the model; return where, and what it is."""
-        spec = work.spec
-        device = torch.device(self._bench.auto_device if spec.device == "auto" else spec.device)
+        spec, bench = work.spec, self._bench
+        self.device = bench.device_for(spec.device)
+        devices.use(self.device, bench.share)
         pulse = Pulse(work.options)
-        state = checkpoints.load_newest(self._checkpoints, device)
-        course = Course.of(state)
+        self._state = checkpoints.load_newest(self._checkpoints)
+        course = Course.of(self._state)
         for fold in range(len(course.folds), spec.split.folds or 0):
-            run = self._prepare(spec, device, state, fold)
-            pulse.begin(run.progress.epoch)
-            for _ in training.fit(run, partial(self._between_steps, pulse=pulse, course=course)):
-                pass
-            course = course.after(run)
-            self._reporter.report(Report("fold", fold + 1, fold + 1, course.folds[-1]))
-            state = None
-        run = self._prepare(spec, device, state)
-        pulse.begin(run.progress.epoch)
+            course = self._train_fold(spec, pulse, course, fold)
+            # Else the run of this fold is in memory beside that of the next.
+            devices.release_memory(self.device)
+        run, engine = self._prepare(spec)
         data = run.data
-        for report in training.fit(run, partial(self._between_steps, pulse=pulse, course=course)):
+        for report in self._fit(run, engine, pulse, course):
             self._reporter.report(report)
         kept = keepsakes.keep(run)
         metrics = course.summary()
@@ -116,37 +126,53 @@ class Attempt:
             data.signature,
             metrics,
             data.fingerprint,
-            device,
+            self.device,
             beside=kept.files(),
         )
         faults.reach("artifact renamed")
         return directory, manifest
 
-    def _prepare(
-        self,
-        spec: TrainingSpec,
-        device: torch.device,
-        state: dict[str, Any] | None,
-        fold: int | None = None,
-    ) -> Run:
-        """Return the run that is next, where `state` says it is."""
+    def _train_fold(self, spec: TrainingSpec, pulse: "Pulse", course: Course, fold: int) -> Course:
+        run, engine = self._prepare(spec, fold)
+        for _ in self._fit(run, engine, pulse, course):
+            pass
+        course = course.after(run)
+        self._reporter.report(Report("fold", fold + 1, fold + 1, course.folds[-1]))
+        return course
+
+    def _fit(self, run: Run, engine: Engine, pulse: "Pulse", course: Course) -> Iterator[Report]:
+        def between_steps(run: Run) -> None:
+            # A graph that cannot be captured leaves the run with another engine.
+            self._reporter.engine = engine.name
+            self._between_steps(run, pulse, course)
+
+        pulse.begin(run.progress.epoch)
+        for report in training.fit(run, between_steps, engine):
+            self._reporter.engine = engine.name
+            yield report
+
+    def _prepare(self, spec: TrainingSpec, fold: int | None = None) -> tuple[Run, Engine]:
+        """Return the run that is next, where the checkpoint says it is, and what does its steps."""
         data = self._bench.datasets.load(spec.dataset, spec.split, fold)
         faults.reach("data loaded")
-        run = Run(training.build(spec, data), data, spec, device)
-        if state is not None:
-            run.load_state_dict(state)
+        run = Run(training.build(spec, data), data, spec, self.device)
+        if self._state is not None:
+            run.load_state_dict(self._state)
+            self._state = None
+        engine = choose(run, graphs=self._settings.cuda_graphs)
         step, steps = run.progress.step, spec.epochs * training.steps_per_epoch(spec, data)
         logger.info(
             "attempt %d trains on %s, on %d rows%s, from step %d of %d",
             self._claim.attempt,
-            device,
+            self.device,
             len(data.train),
             "" if fold is None else f" without fold {fold + 1} of {spec.split.folds}",
             step,
             steps,
         )
-        self._attempts.begin(self._claim, str(device), choose(run).name, step, steps)
-        return run
+        self._reporter.engine = engine.name
+        self._attempts.begin(self._claim, str(self.device), engine.name, step, steps)
+        return run, engine
 
     def _register(self, directory: Path, manifest: Manifest) -> None:
         try:
@@ -186,9 +212,21 @@ class Bench:
     """What a trainer process keeps from one attempt to the next."""
 
     settings: Settings
-    auto_device: str
+    auto_device: torch.device
+    share: float
+    """Of a GPU's memory that it may take."""
     datasets: DatasetCache
     draining: threading.Event
+
+    def device_for(self, name: str) -> torch.device:
+        """Return the device that a spec's `device` means here.
+
+        Raises:
+            Invalid: there is no such GPU.
+        """
+        if name == "auto" or name == self.auto_device.type:
+            return self.auto_device
+        return devices.resolve(name)
 
 
 class Pulse:
@@ -226,6 +264,7 @@ class Assignment(BaseModel):
     settings: Settings
     parent: int
     auto_device: str
+    share: float
     threads: int
 
 
@@ -240,32 +279,49 @@ def main(argument: str) -> None:
     claims: SimpleQueue[Claim] = SimpleQueue()
     bench = Bench(
         settings,
-        assignment.auto_device,
+        torch.device(assignment.auto_device),
+        assignment.share,
         DatasetCache(settings.datasets_dir, settings.dataset_cache_mb * MIB),
         draining=threading.Event(),
     )
     threading.Thread(target=_listen, args=(claims, bench.draining), daemon=True).start()
     torch.set_num_threads(assignment.threads)
-    _warm_up(torch.device(bench.auto_device))
+    _warm_up(bench)
     attempts = AttemptStore(Database(settings.sqlalchemy_url), settings)
     _reply(replies, "ready")
-    while True:
-        claim, error = claims.get(), None
-        try:
-            error = Attempt(claim, attempts, bench).run()
-        except LostClaim as lost:
-            logger.warning("%s", lost)
-        except Exception:
-            # Its row cannot be written, with a full disk say: the lease will tell.
-            logger.exception("attempt %d of %s could not be ended", claim.attempt, claim.job_id)
-        _reply(replies, "done")
-        if error and error.kind == "internal" and bench.auto_device != "cpu":
-            # Most errors of a GPU stay with the process that met them.
-            return
+    goes_on = True
+    while goes_on:
+        goes_on = _attempt(claims.get(), attempts, bench)
+        _reply(replies, "done" if goes_on else LAST)
 
 
-def _warm_up(device: torch.device) -> None:
+def _attempt(claim: Claim, attempts: AttemptStore, bench: Bench) -> bool:
+    """Do an attempt, and give back the memory it took; return whether this process can do
+    another: most errors of a GPU stay with the process that met them."""
+    device = _run(claim, attempts, bench)
+    if not devices.is_sound(device):
+        logger.error("%s cannot be used any more by this trainer, which ends", device)
+        return False
+    devices.release_memory(device)
+    return True
+
+
+def _run(claim: Claim, attempts: AttemptStore, bench: Bench) -> torch.device:
+    """Do an attempt, and return the device it used. Nothing refers to its run any more then."""
+    attempt = Attempt(claim, attempts, bench)
+    try:
+        attempt.run()
+    except LostClaim as lost:
+        logger.warning("%s", lost)
+    except Exception:
+        # Its row cannot be written, with a full disk say: the lease will tell.
+        logger.exception("attempt %d of %s could not be ended", claim.attempt, claim.job_id)
+    return attempt.device
+
+
+def _warm_up(bench: Bench) -> None:
     """Train and evaluate something small: what is done for the first time takes seconds."""
+    devices.use(bench.auto_device, bench.share)
     spec = TrainingSpec.model_validate(
         {
             "dataset": {
@@ -273,12 +329,13 @@ def _warm_up(device: torch.device) -> None:
                 "features": {"x": {"linspace": [0, 1]}},
                 "target": "x",
             },
-            "epochs": 1,
+            # On a GPU steps are captured after a while: that too is to be done once.
+            "epochs": 20 if bench.auto_device.type == "cuda" else 1,
         }
     )
     data = datasets.load(spec.dataset, spec.split, Path())
-    run = Run(training.build(spec, data), data, spec, device)
-    for _ in training.fit(run):
+    run = Run(training.build(spec, data), data, spec, bench.auto_device)
+    for _ in training.fit(run, engine=choose(run, graphs=bench.settings.cuda_graphs)):
         pass
     keepsakes.keep(run)
 

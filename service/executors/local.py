@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from service.attempts import Claim
 from service.settings import Settings
-from service.trainer import DRAIN, Assignment
+from service.trainer import DRAIN, LAST, Assignment
 
 
 class TrainerDied(Exception):
@@ -24,17 +24,23 @@ class TrainerProcess:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._is_leaving = False
 
     @classmethod
-    async def start(cls, settings: Settings, auto_device: str) -> "TrainerProcess":
-        """Start a trainer and wait until it is warm.
+    async def start(cls, settings: Settings, auto_device: str, share: float) -> "TrainerProcess":
+        """Start a trainer and wait until it is warm. If `auto_device` is a GPU, it may take `share`
+        (0 to 1] of its memory.
 
         Raises:
             TrainerDied: it ended before.
         """
         threads = settings.threads_per_trainer
         assignment = Assignment(
-            settings=settings, parent=os.getpid(), auto_device=auto_device, threads=threads
+            settings=settings,
+            parent=os.getpid(),
+            auto_device=auto_device,
+            share=share,
+            threads=threads,
         )
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -62,8 +68,8 @@ class TrainerProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it has not ended yet."""
-        return self._process.returncode is None
+        """Whether it can be given an attempt: it has not ended, and has not said that it will."""
+        return self._process.returncode is None and not self._is_leaving
 
     async def run(self, claim: Claim) -> None:
         """Run one attempt to its end, which the trainer writes into the job's row.
@@ -73,16 +79,17 @@ class TrainerProcess:
         """
         assert self._process.stdin
         self._process.stdin.write(json.dumps(asdict(claim)).encode() + b"\n")
-        await self._reply()
+        self._is_leaving = await self._reply() == LAST
 
     def drain(self) -> None:
         """Ask the trainer to save its state and give its job back to the queue."""
         assert self._process.stdin
-        self._process.stdin.write(f"{DRAIN}\n".encode())
+        if self.is_alive:
+            self._process.stdin.write(f"{DRAIN}\n".encode())
 
     def kill(self) -> None:
         """End the process at once; `run` then tells that it died."""
-        if self.is_alive:
+        if self._process.returncode is None:
             self._process.kill()
 
     async def stop(self) -> None:
@@ -90,7 +97,9 @@ class TrainerProcess:
         self.kill()
         await self._process.wait()
 
-    async def _reply(self) -> None:
+    async def _reply(self) -> str:
         assert self._process.stdout
-        if not await self._process.stdout.readline():
+        line = await self._process.stdout.readline()
+        if not line:
             raise TrainerDied(await self._process.wait())
+        return line.decode().strip()

@@ -81,7 +81,7 @@ def test_resumed_from_any_step_it_ends_the_same(
         before = killed_at(start(document), step, directory)
         torch.rand(5)
         resumed = start(document)
-        state = checkpoints.load_newest(directory, CPU)
+        state = checkpoints.load_newest(directory)
         assert state is not None
         resumed.load_state_dict(state)
         assert before + list(training.fit(resumed)) == expected
@@ -100,7 +100,7 @@ def test_resumed_from_any_step_it_leaves_the_same_keepsakes(tmp_path: Path, kept
         directory = tmp_path / str(step)
         killed_at(start(document), step, directory)
         resumed = start(document)
-        state = checkpoints.load_newest(directory, CPU)
+        state = checkpoints.load_newest(directory)
         assert state is not None
         resumed.load_state_dict(state)
         list(training.fit(resumed))
@@ -181,7 +181,7 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
         checkpoints.save(tmp_path, 1, step, {"step": step}, keep=2)
     checkpoints.save(tmp_path, 2, 1, {"step": "of the next attempt"}, keep=2)
     assert [(c.attempt, c.step) for c in checkpoints.listed(tmp_path)] == [(2, 1), (1, 3)]
-    assert checkpoints.load_newest(tmp_path, CPU) == {"step": "of the next attempt"}
+    assert checkpoints.load_newest(tmp_path) == {"step": "of the next attempt"}
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
@@ -193,9 +193,9 @@ def test_a_broken_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage:
     if damage == "flipped":
         data[len(data) // 2] ^= 1
     newest.write_bytes({"cut": data[:-7], "flipped": data, "emptied": b""}[damage])
-    assert checkpoints.load_newest(tmp_path, CPU) == {"step": 1}
+    assert checkpoints.load_newest(tmp_path) == {"step": 1}
     checkpoints.listed(tmp_path)[1].path.unlink()
-    assert checkpoints.load_newest(tmp_path, CPU) is None
+    assert checkpoints.load_newest(tmp_path) is None
 
 
 def test_a_checkpoint_is_never_code(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_checkpoint_is_never_code(tmp_path: Path) -> None:
 
     checkpoints.save(tmp_path, 1, 1, {"code": print}, keep=2)
     with pytest.raises(pickle.UnpicklingError, match=r"[Ww]eights"):
-        checkpoints.load_newest(tmp_path, CPU)
+        checkpoints.load_newest(tmp_path)
 
 
 def test_leftovers_are_not_checkpoints(tmp_path: Path) -> None:
