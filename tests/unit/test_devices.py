@@ -2,6 +2,9 @@
 
 import ctypes
 import errno
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ import torch
 
 from ml import devices
 from ml.errors import Invalid
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -193,3 +197,58 @@ def test_no_memory_is_told_where_nvml_fails(monkeypatch: pytest.MonkeyPatch, fai
     install_nvml(monkeypatch, FakeNvml(failing))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert devices.used_bytes() == {}
+
+
+GPU = torch.device("cuda", 0)
+POISON = """
+import torch
+from ml import devices
+gpu = torch.device("cuda", 0)
+devices.use(gpu)
+assert devices.is_sound(gpu)
+try:
+    torch.zeros(2, device=gpu)[torch.tensor([7], device=gpu)].sum().item()
+except RuntimeError:
+    print("sound" if devices.is_sound(gpu) else "unsound")
+"""
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_a_gpu_that_met_an_error_is_unsound() -> None:
+    # In a process of its own, which can use the GPU no more.
+    done = subprocess.run(
+        [sys.executable, "-c", POISON],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert done.stdout.strip() == "unsound"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_a_process_keeps_within_its_share_and_gives_back_what_is_dead() -> None:
+    devices.use(GPU, 0.25)
+    try:
+        free, total = torch.cuda.mem_get_info(GPU)
+        assert devices.free_bytes(GPU) <= total // 4
+        with pytest.raises(torch.OutOfMemoryError) as raised:
+            torch.empty(total // 2, dtype=torch.uint8, device=GPU)
+        assert devices.is_out_of_memory(raised.value)
+        assert devices.is_sound(GPU)
+        held = torch.empty(min(free, total) // 8, dtype=torch.uint8, device=GPU)
+        del held
+        devices.release_memory(GPU)
+        assert torch.cuda.memory_reserved(GPU) < total // 8
+    finally:
+        devices.use(GPU)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_nvml_and_cuda_tell_of_the_same_memory() -> None:
+    free, total = torch.cuda.mem_get_info(GPU)
+    # NVML counts in what the driver keeps for itself, about 1 GB of a large GPU.
+    assert devices.used_bytes()[0] == pytest.approx(total - free, abs=2 << 30)
