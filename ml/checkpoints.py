@@ -59,8 +59,8 @@ def save(directory: Path, attempt: int, step: int, state: dict[str, Any], keep: 
 
 
 def load_newest(directory: Path) -> dict[str, Any] | None:
-    """Return the state in the newest whole file of `directory`, tensors on the CPU; None if there is
-    none."""
+    """Return the state in the newest whole file of `directory`, its tensors on the CPU; None if
+    there is none."""
     for checkpoint in listed(directory):
         data = checkpoint.path.read_bytes()
         if sha256(data).hexdigest() != checkpoint.sha256:

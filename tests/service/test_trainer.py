@@ -88,7 +88,7 @@ def test_a_job_whose_device_goes_wrong_goes_on_elsewhere_from_its_checkpoint(
     trainer._attempt(claimed(attempts), attempts, bench)
     job_id = submitted(jobs, **SHORT, checkpoint_seconds=1e-9)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "fit", failing_at(30, ILLEGAL))
+        patch.setattr(training, "fit", failing_at(36, ILLEGAL))
         assert not trainer._attempt(claimed(attempts), attempts, bench)
     assert jobs.fetch(job_id).status == "queued"
     [attempt] = jobs.attempts(job_id)
@@ -105,7 +105,7 @@ def test_a_job_whose_device_goes_wrong_goes_on_elsewhere_from_its_checkpoint(
     trainer._attempt(claim, attempts, bench)
     with database.read() as session:
         began_at = session.scalar(select(JobRow.training_step).where(JobRow.id == job_id))
-    assert began_at == 30
+    assert began_at == 36
     versions = [registry.fetch("plane", version) for version in (1, 2)]
     assert [version.lineage.job_id for version in versions] == [undisturbed, job_id]
     assert versions[0].lineage.weights_sha256 == versions[1].lineage.weights_sha256
@@ -271,7 +271,7 @@ def test_a_failed_run_is_not_kept(
 ) -> None:
     runs: list[weakref.ref[Run]] = []
 
-    def fail(run: Run, between_steps: Callable[[Run], None]) -> Iterator[Report]:
+    def fail(run: Run, between_steps: Callable[[Run], None], engine: Engine) -> Iterator[Report]:
         runs.append(weakref.ref(run))
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -298,7 +298,7 @@ def test_a_checkpoint_is_read_into_the_machines_memory_and_let_go(
     job_id = submitted(jobs, **SHORT, checkpoint_seconds=1e-9, max_attempts=2)
     with monkeypatch.context() as patch:
         patch.setattr(devices, "is_sound", lambda device: False)
-        patch.setattr(training, "fit", failing_at(30, ILLEGAL))
+        patch.setattr(training, "fit", failing_at(36, ILLEGAL))
         trainer._attempt(claimed(attempts), attempts, bench)
     ready(database, job_id)
     load, fit = checkpoints.load_newest, training.fit
