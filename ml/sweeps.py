@@ -1,25 +1,35 @@
 """Many small models of one architecture trained at once: their weights stacked, their matrix
-products batched, each with its own seed, data order, dropout, learning rate and weight decay.
+products batched, each with its own seed, data order, dropout, optimizer settings and schedule.
 
-Each learns what it would learn in a run of its own, to float rounding.
+Each learns what it would learn in a run of its own, to float rounding. On a GPU dropout is the
+exception: it is drawn for all models at once, and a run of its own draws another sequence.
 """
 
+import copy
+import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call, vmap
+from torch.optim import SGD
 
-from ml import training
+from ml import devices, training
 from ml.datasets import Dataset
 from ml.dropout import factors
 from ml.errors import Invalid
+from ml.forward import plain
 from ml.losses import LOSSES
+from ml.models import CNNSpec, MLPSpec, ModelSpec
 from ml.schedules import Schedule
 from ml.specs import TrainingSpec
+from ml.stacked_updates import Clipping, RowUpdate, alike, stacked
+
+logger = logging.getLogger(__name__)
 
 OWN: dict[str, Any] = {
     "name": True,
@@ -32,6 +42,15 @@ OWN: dict[str, Any] = {
 }
 """What may differ from model to model."""
 UNSUPPORTED = ("patience", "keep_best", "detect_anomaly", "compile")
+FEWEST_REPLAYS = 20
+"""Steps that are worth capturing: a capture takes about as long as so many."""
+
+UNUSED = SGD([nn.Parameter(torch.empty(0))], lr=1.0)
+"""Schedules want an optimizer to set the rate of."""
+
+Step = Callable[[], None]
+Capture = Callable[[torch.device, Step], Step]
+"""Calls a step a few times, records it, and returns what replays it into the same memory."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +64,24 @@ class Member:
 
 
 def fit_together(
-    specs: Sequence[TrainingSpec], data: Dataset, device: torch.device
+    specs: Sequence[TrainingSpec],
+    data: Dataset,
+    device: torch.device,
+    capture: Capture | None = None,
 ) -> list[Member]:
     """Train one model for each of `specs` on `data`, and return them in order.
+
+    Steps are captured and replayed where `capture` is given, by default on a GPU.
 
     Raises:
         Invalid: the specs do not make models of one architecture, trained alike; `loc` begins with
             the number of the spec.
     """
     _check(specs)
-    sweep = _Sweep(specs, data, device)
-    losses = [sweep.epoch() for _ in range(specs[0].epochs)]
-    return [
-        Member(model, [epoch[number] for epoch in losses])
-        for number, model in enumerate(sweep.models())
-    ]
+    training._set_precision(specs[0])
+    sweep = _Sweep(specs, data, device, capture or _capture_on(device))
+    losses = torch.stack([sweep.epoch() for _ in range(specs[0].epochs)], 1).tolist()
+    return [Member(*member) for member in zip(sweep.models(), losses, strict=True)]
 
 
 class Mask(nn.Module):
@@ -77,145 +99,246 @@ class Mask(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Alike:
-    """The optimizer of the models that are stepped with the same figures, and its schedule."""
+class _Batch:
+    """A step on batches of one size, and the memory that it reads."""
 
-    optimizer: torch.optim.Optimizer
-    schedule: Schedule
+    index: Tensor
+    """The rows of each model, `(models, rows)`."""
+    figures: Tensor
+    """The figures of the update."""
+    step: Step
 
 
 class _Sweep:
-    def __init__(self, specs: Sequence[TrainingSpec], data: Dataset, device: torch.device) -> None:
+    def __init__(
+        self,
+        specs: Sequence[TrainingSpec],
+        data: Dataset,
+        device: torch.device,
+        capture: Capture | None,
+    ) -> None:
         self._specs = specs
         self._data = data
         self._device = device
+        self._capture = capture
         self._rows = data.train.to(device)
+        self._encode = plain(copy.deepcopy(data.preprocessing).to(device))
         self._orders = [Generator().manual_seed(spec.seed) for spec in specs]
-        self._randoms: list[Generator] = []
-        layers: list[list[nn.Module]] = []
-        self._dropouts: list[dict[int, float]] = []
+        starts, randoms = [], []
         for spec in specs:
-            network = training.build(spec, data)
+            parameters = training.build(spec, data).parameters()
+            starts.append(nn.utils.parameters_to_vector(parameters).detach())
             # A run of its own would go on drawing its dropout from here.
-            self._randoms.append(Generator())
-            self._randoms[-1].set_state(torch.get_rng_state())
-            without, dropouts = _apart(network)
-            layers.append(without)
-            self._dropouts.append(dropouts)
-        self._masked = sorted(set().union(*self._dropouts))
-        self._widths = [_width_after(layers[0], position) for position in self._masked]
-        models = [_with_masks(without, self._masked).to(device).train() for without in layers]
-        self._base = models[0]
-        self._parameters, self._buffers = stack_module_state(models)
-        self._views = [
-            [nn.Parameter(stack.detach()[number]) for stack in self._parameters.values()]
-            for number in range(len(specs))
-        ]
-        self._alike = list(self._groups())
-        self._forward = vmap(self._loss)
+            randoms.append(Generator().set_state(torch.get_rng_state()))
+        self._weights = torch.stack(starts).to(device)
+        self._gradients = torch.zeros_like(self._weights)
+        # A CPU is better served by what cannot be captured.
+        apart = device.type == "cpu" and capture is None
+        self._update = (RowUpdate if apart else stacked)(specs, self._weights, self._gradients)
+        self._clip = Clipping(specs, self._gradients)
+        self._dropout = Dropout(specs, device, randoms if apart else None)
+        self._network, self._masked = _template(specs[0].model, self._dropout.highest, data)
+        self._parameters = {
+            name: part.requires_grad_()
+            for name, part in zip(
+                dict(self._network.named_parameters()), self._parts(self._weights), strict=True
+            )
+        }
+        self._parts_of_gradients = self._parts(self._gradients)
+        self._schedules = [(_schedule(specs[same[0]], data), same) for same in alike(specs)]
+        self._sums = torch.zeros(len(specs), dtype=torch.float64, device=device)
+        self._batches: dict[int, _Batch] = {}
+        self._steps_done = 0
 
-    def epoch(self) -> list[float]:
-        """Train one epoch; return each model's mean loss over the rows."""
-        size = self._specs[0].batch_size
+    def epoch(self) -> Tensor:
+        """Train one epoch; return each model's mean loss over the rows, `(models,)` float64."""
         orders = torch.stack([torch.randperm(len(self._rows), generator=g) for g in self._orders])
-        sums = torch.zeros(len(self._specs), dtype=torch.float64, device=self._device)
-        for index in torch.split(orders.to(self._device), size, dim=1):
-            sums += self._step(index).double() * index.shape[1]
-        for alike in self._alike:
-            alike.schedule.after_epoch(math.nan, alike.optimizer)  # it is no plateau
-        return (sums / len(self._rows)).tolist()
+        batches = torch.split(orders.to(self._device), self._specs[0].batch_size, dim=1)
+        rates = torch.empty(len(batches), len(self._specs), dtype=torch.float64)
+        for schedule, same in self._schedules:
+            rates[:, same] = _rates(schedule, len(batches)).unsqueeze(1)
+        figures = self._update.figures(rates, self._steps_done).to(self._device)
+        self._sums.zero_()
+        for index, own in zip(batches, figures, strict=True):
+            self._batch(index, own).step()
+        self._steps_done += len(batches)
+        return self._sums / len(self._rows)
 
     def models(self) -> Iterator[nn.Module]:
         """Return the models as runs of their own would have made them, on the CPU."""
-        for spec, learned in zip(self._specs, self._views, strict=True):
+        for spec, *learned in zip(self._specs, *self._parts(self._weights.cpu()), strict=True):
             model = training.build(spec, self._data)
             with torch.no_grad():
                 for parameter, value in zip(model.parameters(), learned, strict=True):
                     parameter.copy_(value)
             yield model.eval()
 
-    def _step(self, index: Tensor) -> Tensor:
-        """Do one step of every model on its rows at `index` (models, batch); return the losses."""
-        self._draw_masks(index.shape[1])
-        batch = self._rows.at(index.flatten())
-        inputs, targets = (
-            rows.view(*index.shape, *rows.shape[1:]) for rows in (batch.inputs, batch.targets)
+    def _parts(self, rows: Tensor) -> list[Tensor]:
+        """Return views of `rows` `(models, numbers)`, one for each parameter of the network."""
+        shapes = [parameter.shape for parameter in self._network.parameters()]
+        parts = torch.split(rows, [shape.numel() for shape in shapes], dim=1)
+        return [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    def _batch(self, index: Tensor, figures: Tensor) -> _Batch:
+        """Return the batch of this size, with this content."""
+        if (rows := index.shape[1]) not in self._batches:
+            index, figures, masks = index.clone(), figures.clone(), self._dropout.masks(rows)
+            step = self._captured(rows, lambda: self._step(index, figures, masks))
+            return self._batches.setdefault(rows, _Batch(index, figures, step))
+        batch = self._batches[rows]
+        batch.index.copy_(index)
+        batch.figures.copy_(figures)
+        return batch
+
+    def _step(self, index: Tensor, figures: Tensor, masks: list[Tensor]) -> None:
+        """Do one step of every model on its rows at `index` (models, rows)."""
+        spec, rows = self._specs[0], self._rows.at(index.flatten())
+        inputs = self._encode(rows.inputs)
+        inputs = inputs.view(*index.shape, *inputs.shape[1:])
+        self._dropout.draw(masks)
+        loss_of: Callable[..., Tensor] = LOSSES[spec.loss]
+        with torch.autocast(
+            self._device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"
+        ):
+            outputs = vmap(self._forward)(
+                self._parameters, dict(zip(self._masked, masks, strict=True)), inputs
+            )
+            losses = loss_of(outputs.flatten(0, 1), rows.targets, reduction="none")
+        gradients = torch.autograd.grad(
+            losses, list(self._parameters.values()), torch.full_like(losses, 1 / index.shape[1])
         )
-        losses: Tensor = self._forward(self._parameters, self._buffers, inputs, targets)
-        gradients = [
-            # A fused optimizer walks through memory, whatever the strides are.
-            gradient.contiguous()
-            for gradient in torch.autograd.grad(losses.sum(), list(self._parameters.values()))
-        ]
-        for number, (spec, views) in enumerate(zip(self._specs, self._views, strict=True)):
-            for view, gradient in zip(views, gradients, strict=True):
-                view.grad = gradient[number]
-            if spec.clip_grad_norm is not None:
-                nn.utils.clip_grad_norm_(views, spec.clip_grad_norm)
-        for alike in self._alike:
-            alike.optimizer.step()
-            alike.schedule.after_step(alike.optimizer)
-        return losses.detach()
+        torch._foreach_copy_(self._parts_of_gradients, gradients)
+        self._clip()
+        self._update(figures)
+        self._sums += losses.detach().view(len(index), -1).sum(1)
 
-    def _loss(
-        self,
-        parameters: dict[str, Tensor],
-        buffers: dict[str, Tensor],
-        inputs: Tensor,
-        targets: Tensor,
+    def _forward(
+        self, parameters: dict[str, Tensor], masks: dict[str, Tensor], inputs: Tensor
     ) -> Tensor:
-        outputs = functional_call(self._base, (parameters, buffers), (inputs,))
-        return LOSSES[self._specs[0].loss](outputs, targets)
+        outputs: Tensor = functional_call(self._network, (parameters, masks), (inputs,))
+        return outputs
 
-    def _draw_masks(self, rows: int) -> None:
-        """Draw each model's dropout from its own generator, as a run of its own would."""
-        for position, width in zip(self._masked, self._widths, strict=True):
-            masks = torch.ones(len(self._specs), rows, width)
-            for mask, dropouts, random in zip(masks, self._dropouts, self._randoms, strict=True):
-                if p := dropouts.get(position):
-                    mask.copy_(factors(mask.shape, p, random))
-            self._buffers[f"mask_{position}.mask"] = masks.to(self._device)
+    def _captured(self, rows: int, step: Step) -> Step:
+        """Return what does `step`, on batches of so many rows, by replaying it where that pays."""
+        spec = self._specs[0]
+        count = spec.epochs * (len(self._rows) // rows if rows == spec.batch_size else 1)
+        if self._capture is None or count < FEWEST_REPLAYS:
+            return step
+        changed = [self._weights, self._sums, *self._update.state]
+        before = [tensor.clone() for tensor in changed]
+        try:
+            with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
+                return self._capture(self._device, step)
+        except Exception as error:
+            logger.warning(
+                "the sweep goes on without CUDA graphs, since a step could not be captured: %s: %s",
+                type(error).__name__,
+                error,
+            )
+            # The allocator of this process may take the capture for unfinished.
+            devices.distrust(self._device)
+            self._capture = None
+            return step
+        finally:
+            for tensor, value in zip(changed, before, strict=True):
+                tensor.copy_(value)
 
-    def _groups(self) -> Iterator[_Alike]:
-        steps = training.steps_per_epoch(self._specs[0], self._data)
-        alike: dict[tuple[str, str], list[int]] = {}
-        for number, spec in enumerate(self._specs):
-            key = spec.optimizer.model_dump_json(), spec.schedule.model_dump_json()
-            alike.setdefault(key, []).append(number)
-        for members in alike.values():
-            spec = self._specs[members[0]]
-            parameters = [view for number in members for view in self._views[number]]
-            optimizer = spec.optimizer.build(parameters, self._device)
-            schedule = spec.schedule.build(spec.optimizer.lr, spec.epochs, steps)
-            schedule.apply(optimizer)
-            yield _Alike(optimizer, schedule)
+
+class Dropout:
+    """The masks of all models, drawn anew at each step: with `generators` each model's by its own,
+    as in a run of its own; else those of a layer at once, on the device."""
+
+    def __init__(
+        self,
+        specs: Sequence[TrainingSpec],
+        device: torch.device,
+        generators: list[Generator] | None,
+    ) -> None:
+        self._device = device
+        self._generators = generators
+        layers = list(zip(*(_dropouts(spec.model) for spec in specs), strict=True))
+        self.highest = [max(layer) for layer in layers]
+        """The highest probability in each hidden layer; there is a mask where it is above 0."""
+        widths: list[int] = getattr(specs[0].model, "hidden", [])
+        self._widths = [width for width, p in zip(widths, self.highest, strict=True) if p]
+        self._dropped = [layer for layer in layers if any(layer)]
+        self._kept = [
+            1 - torch.tensor(layer, device=device).view(-1, 1, 1) for layer in self._dropped
+        ]
+
+    def masks(self, rows: int) -> list[Tensor]:
+        """Return memory for the masks, `(models, rows, width)` each."""
+        shapes = [
+            (len(kept), rows, width) for kept, width in zip(self._kept, self._widths, strict=True)
+        ]
+        return [torch.ones(shape, device=self._device) for shape in shapes]
+
+    def draw(self, masks: list[Tensor]) -> None:
+        """Fill `masks` with what the numbers of each layer are multiplied by."""
+        if self._generators is None:
+            for mask, kept in zip(masks, self._kept, strict=True):
+                mask.bernoulli_(kept).div_(kept)
+            return
+        for mask, dropped in zip(masks, self._dropped, strict=True):
+            for own, p, generator in zip(mask, dropped, self._generators, strict=True):
+                if p:
+                    own.copy_(factors(own.shape, p, generator))
 
 
-def _apart(model: nn.Module) -> tuple[list[nn.Module], dict[int, float]]:
-    """Return a model's layers without dropout, and after which of them it drops how much."""
-    layers: list[nn.Module] = [model.get_submodule("preprocessing")]
-    dropouts = {}
-    for layer in model.get_submodule("network").children():
+def _dropouts(model: ModelSpec) -> list[float]:
+    """Return the dropout probability of each hidden layer."""
+    if isinstance(model, MLPSpec):
+        return model.dropouts
+    return [model.dropout] * len(model.hidden) if isinstance(model, CNNSpec) else []
+
+
+def _template(
+    model: ModelSpec, dropouts: list[float], data: Dataset
+) -> tuple[nn.Module, list[str]]:
+    """Return the network that all models share, without weights, and the names of its masks, which
+    stand where `dropouts` has a probability above 0."""
+    if isinstance(model, MLPSpec):
+        model = model.model_copy(update={"dropout": dropouts})
+    elif isinstance(model, CNNSpec):
+        model = model.model_copy(update={"dropout": max(dropouts, default=0.0)})
+    with torch.device("meta"):
+        network = model.build(data.signature)
+    masks = []
+    for name, layer in network.named_children():
         if isinstance(layer, nn.Dropout):
-            dropouts[len(layers) - 1] = layer.p
-        else:
-            layers.append(layer)
-    return layers, dropouts
+            network.register_module(name, Mask())
+            masks.append(f"{name}.mask")
+        elif isinstance(layer, nn.Linear):
+            layer.forward = partial(_affine, layer)  # type: ignore[method-assign]
+    return network, masks
 
 
-def _with_masks(layers: list[nn.Module], positions: Sequence[int]) -> nn.Module:
-    model = nn.Sequential()
-    for position, layer in enumerate(layers):
-        model.add_module(f"layer_{position}", layer)
-        if position in positions:
-            model.add_module(f"mask_{position}", Mask())
-    return model
+def _affine(layer: nn.Linear, inputs: Tensor) -> Tensor:
+    # Many models' `addmm` is done as four operations, there and back, where these are two.
+    return inputs @ layer.weight.T + layer.bias
 
 
-def _width_after(layers: list[nn.Module], position: int) -> int:
-    """Return how many numbers a row has after the layer at `position`."""
-    affine = [layer for layer in layers[: position + 1] if isinstance(layer, nn.Linear)]
-    return affine[-1].out_features
+def _schedule(spec: TrainingSpec, data: Dataset) -> Schedule:
+    steps = training.steps_per_epoch(spec, data)
+    return spec.schedule.build(spec.optimizer.lr, spec.epochs, steps)
+
+
+def _rates(schedule: Schedule, steps: int) -> Tensor:
+    """Return the learning rates of the next epoch's steps, `(steps,)` float64."""
+    rates = []
+    for _ in range(steps):
+        rates.append(schedule.lr)
+        schedule.after_step(UNUSED)
+    schedule.after_epoch(math.nan, UNUSED)  # it is no plateau
+    return torch.tensor(rates, dtype=torch.float64)
+
+
+def _capture_on(device: torch.device) -> Capture | None:
+    if device.type != "cuda":
+        return None
+    from ml.engines.cuda_graph import capture  # type: ignore[attr-defined]
+
+    return capture  # type: ignore[no-any-return]
 
 
 def _check(specs: Sequence[TrainingSpec]) -> None:

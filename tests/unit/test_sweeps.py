@@ -12,9 +12,11 @@ from ml.datasets.splits import Rows
 from ml.datasets.vision import VisionSpec
 from ml.errors import Invalid
 from ml.specs import TrainingSpec
-from ml.sweeps import fit_together
+from ml.stacked_updates import Clipping
+from ml.sweeps import Capture, Dropout, Member, Step, fit_together
 from ml.training import Run
 from tests.conftest import PLANE
+from tests.unit.recorded_graph import RecordedGraph, capture
 
 CPU = torch.device("cpu")
 BASE: dict[str, Any] = PLANE | {
@@ -43,8 +45,10 @@ def data_of(spec: TrainingSpec) -> Dataset:
     return datasets.load(spec.dataset, spec.split, Path())
 
 
-def assert_as_apart(specs: list[TrainingSpec], data: Dataset) -> None:
-    for spec, member in zip(specs, fit_together(specs, data, CPU), strict=True):
+def assert_as_apart(
+    specs: list[TrainingSpec], data: Dataset, capture: Capture | None = None
+) -> None:
+    for spec, member in zip(specs, fit_together(specs, data, CPU, capture), strict=True):
         run = Run(training.build(spec, data), data, spec, CPU)
         reports = [r for r in training.fit(run) if r.level == "epoch"]
         torch.testing.assert_close(
@@ -58,16 +62,19 @@ def test_models_trained_together_are_those_trained_apart() -> None:
     assert_as_apart(specs, data_of(specs[0]))
 
 
-def test_convolutions_too() -> None:
+def images(rows: int) -> Dataset:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (100, 28, 28), dtype=torch.uint8, generator=generator)
-    rows = Rows(images, torch.randint(0, 10, (100,), generator=generator))
+    pixels = torch.randint(0, 256, (rows, 28, 28), dtype=torch.uint8, generator=generator)
+    train = Rows(pixels, torch.randint(0, 10, (rows,), generator=generator))
     source = VisionSpec(kind="mnist")
-    data = Dataset(source.signature(), source.fit(rows, {}).preprocessing, rows, None, None)
+    return Dataset(source.signature(), source.fit(train, {}).preprocessing, train, None, None)
+
+
+def test_convolutions_too() -> None:
     document = {"dataset": {"kind": "mnist"}, "epochs": 2, "batch_size": 32}
     cnn = {"kind": "cnn", "channels": [3, 4], "hidden": [16]}
     specs = [TrainingSpec.model_validate(document | {"model": cnn, "seed": s}) for s in range(3)]
-    assert_as_apart(specs, data)
+    assert_as_apart(specs, images(100))
 
 
 def test_a_member_that_diverges_leaves_the_others_alone() -> None:
@@ -97,3 +104,162 @@ def test_what_cannot_be_trained_together(change: dict[str, Any], loc: tuple[int,
     with pytest.raises(Invalid) as error:
         fit_together(specs, data_of(specs[0]), CPU)
     assert error.value.loc == loc
+
+
+# Enough epochs for both sizes of batches to be captured.
+CAPTURED_EPOCHS = 24
+RICH: list[dict[str, Any]] = [
+    {"epochs": CAPTURED_EPOCHS, "seed": seed}
+    | {"optimizer": {"kind": "adam", "lr": 0.01 * (1 + seed), "weight_decay": 0.01 * seed}}
+    | {"clip_grad_norm": 0.5, "schedule": {"kind": "one_cycle"}}
+    for seed in range(4)
+]
+
+
+def same_models(one: list[Member], other: list[Member]) -> bool:
+    return all(
+        a.losses == b.losses and all(map(torch.equal, a.model.parameters(), b.model.parameters()))
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def eager(device: torch.device, step: Step) -> Step:
+    return step
+
+
+def test_a_captured_sweep_learns_what_an_eager_one_learns() -> None:
+    specs = specs_of(*RICH)
+    data = data_of(specs[0])
+    calls = []
+
+    def counted(device: torch.device, step: Step) -> Step:
+        replay = capture(device, step)
+        calls.append(0)
+        size = len(calls) - 1
+
+        def again() -> None:
+            calls[size] += 1
+            replay()
+
+        return again
+
+    captured = fit_together(specs, data, CPU, counted)
+    assert same_models(captured, fit_together(specs, data, CPU, eager))
+    # 120 rows by 32 make three full batches and one of the rest.
+    assert calls == [3 * CAPTURED_EPOCHS, CAPTURED_EPOCHS]
+
+
+def test_few_steps_are_not_worth_a_capture() -> None:
+    def never(device: torch.device, step: Step) -> Step:
+        raise AssertionError
+
+    specs = specs_of({"epochs": 2})
+    assert len(fit_together(specs, data_of(specs[0]), CPU, never)) == 1
+
+
+def test_what_cannot_be_captured_is_done_eagerly(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(device: torch.device, step: Step) -> Step:
+        step()
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    specs = specs_of(*RICH)
+    data = data_of(specs[0])
+    assert same_models(
+        fit_together(specs, data, CPU, broken), fit_together(specs, data, CPU, eager)
+    )
+    [record] = caplog.records
+    assert "not permitted" in record.message
+
+
+def launches_of(count: int) -> int:
+    """Return the launches of a step of so many MLPs with two hidden layers, dropout, clipping, and
+    optimizers of their own."""
+    launches = set()
+
+    def counted(device: torch.device, step: Step) -> Step:
+        graph = RecordedGraph()
+        graph.record(step)
+        launches.add(graph.launches)
+        return step
+
+    document = {"dataset": {"kind": "mnist"}, "model": BASE["model"]}
+    specs = [
+        TrainingSpec.model_validate(document | RICH[i % 4] | {"seed": i}) for i in range(count)
+    ]
+    fit_together(specs, images(100), CPU, counted)
+    [same] = launches  # on batches of every size
+    return same
+
+
+def test_launches_do_not_grow_with_the_number_of_models() -> None:
+    assert launches_of(4) == launches_of(64) <= 60
+
+
+ADAM = {"kind": "adam", "lr": 0.01}
+OPTIMIZERS: dict[str, list[dict[str, Any]]] = {
+    "adam": [ADAM, ADAM | {"lr": 0.1, "beta1": 0.5, "eps": 1e-3}, ADAM | {"weight_decay": 0.1}],
+    "adamw": [{"kind": "adamw"}, {"kind": "adamw", "lr": 0.05, "weight_decay": 0.5}],
+    "sgd": [{"kind": "sgd"}, {"kind": "sgd", "lr": 0.1, "weight_decay": 0.1}],
+    "momentum": [
+        {"kind": "sgd"},
+        {"kind": "sgd", "momentum": 0.9},
+        {"kind": "sgd", "momentum": 0.8, "nesterov": True, "weight_decay": 0.1},
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_stacked_updates_are_those_of_torch(kind: str, schedule: str) -> None:
+    changes = {"model": {"kind": "mlp", "hidden": [8]}, "schedule": {"kind": schedule}}
+    specs = specs_of(*(changes | {"optimizer": optimizer} for optimizer in OPTIMIZERS[kind]))
+    specs += specs_of(
+        *(changes | {"optimizer": o, "clip_grad_norm": 0.1} for o in OPTIMIZERS[kind])
+    )
+    assert_as_apart(specs, data_of(specs[0]), eager)
+
+
+def test_a_model_without_a_limit_may_have_a_gradient_too_long_to_measure() -> None:
+    gradients = torch.full((2, 3), 1e30)
+    Clipping(specs_of({}, {"clip_grad_norm": 1.0}), gradients)()
+    assert gradients.tolist() == [[pytest.approx(1e30)] * 3, [0.0] * 3]
+
+
+def test_dropout_drawn_for_all_at_once_is_each_models_own() -> None:
+    specs = specs_of(
+        {"model": {"kind": "mlp", "hidden": [400, 300], "dropout": [0.5, 0.0]}},
+        {"model": {"kind": "mlp", "hidden": [400, 300], "dropout": [0.1, 0.0]}},
+        {"model": {"kind": "mlp", "hidden": [400, 300]}},
+    )
+    dropout = Dropout(specs, CPU, None)
+    torch.manual_seed(0)
+    [mask] = masks = dropout.masks(500)
+    dropout.draw(masks)
+    first = mask.clone()
+    dropout.draw(masks)
+    assert mask.shape == (3, 500, 400)
+    for own, before, p in zip(mask, first, [0.5, 0.1, 0.0], strict=True):
+        assert (own == 0).double().mean().item() == pytest.approx(p, abs=0.01)
+        assert own.max().item() == pytest.approx(1 / (1 - p))
+        assert torch.equal(own, before) == (p == 0)
+
+
+def test_bfloat16_is_other_arithmetic_and_learns_nearly_the_same() -> None:
+    plain, coarse = (
+        fit_together(specs, data_of(specs[0]), CPU)
+        for specs in (
+            specs_of(*({"precision": precision, "seed": seed} for seed in range(3)))
+            for precision in ("float32", "bfloat16")
+        )
+    )
+    for one, other in zip(plain, coarse, strict=True):
+        assert one.losses != other.losses
+        assert one.losses == pytest.approx(other.losses, rel=0.02)
+
+
+def test_tensorfloat_is_used_where_it_is_asked_for() -> None:
+    for precision in ("tf32", "float32"):
+        specs = specs_of({"precision": precision})
+        fit_together(specs, data_of(specs[0]), CPU)
+        assert torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
+        assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
