@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from ml.engines.fused_update import FusedUpdate
 from ml.optimizers import AdamSpec, AdamWSpec, SGDSpec
 from ml.specs import TrainingSpec
-from ml.updates import Direct
 
 
 class Update(Protocol):
@@ -122,8 +122,8 @@ class RowUpdate:
             row.grad = gradient
         self._groups = []
         for same in alike(specs):
-            optimizer = specs[same[0]].optimizer.build([rows[i] for i in same], weights.device)
-            self._groups.append((same[0], optimizer, Direct(optimizer)))
+            optimizer = specs[same[0]].optimizer.build([rows[i] for i in same])
+            self._groups.append((same[0], FusedUpdate(optimizer)))
 
     def figures(self, rates: Tensor, done: int) -> Tensor:
         """Return the rates."""
@@ -131,9 +131,8 @@ class RowUpdate:
 
     def __call__(self, figures: Tensor) -> None:
         """Do one step."""
-        for first, optimizer, update in self._groups:
-            optimizer.param_groups[0]["lr"] = figures[first].item()
-            update()
+        for first, update in self._groups:
+            update(figures[first].item())
 
 
 def alike(specs: Sequence[TrainingSpec]) -> list[list[int]]:

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
-from torch.optim import SGD
 
 from ml import devices, training
 from ml.datasets import Dataset
 from ml.dropout import factors
+from ml.engines.cuda_graph import CudaGraphs, Record
 from ml.errors import Invalid
 from ml.forward import plain
 from ml.losses import LOSSES
@@ -45,12 +45,7 @@ UNSUPPORTED = ("patience", "keep_best", "detect_anomaly", "compile")
 FEWEST_REPLAYS = 20
 """Steps that are worth capturing: a capture takes about as long as so many."""
 
-UNUSED = SGD([nn.Parameter(torch.empty(0))], lr=1.0)
-"""Schedules want an optimizer to set the rate of."""
-
 Step = Callable[[], None]
-Capture = Callable[[torch.device, Step], Step]
-"""Calls a step a few times, records it, and returns what replays it into the same memory."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +62,23 @@ def fit_together(
     specs: Sequence[TrainingSpec],
     data: Dataset,
     device: torch.device,
-    capture: Capture | None = None,
+    record: Record | None = None,
 ) -> list[Member]:
     """Train one model for each of `specs` on `data`, and return them in order.
 
-    Steps are captured and replayed where `capture` is given, by default on a GPU.
+    Steps are captured and replayed where `record` is given, by default on a GPU.
 
     Raises:
         Invalid: the specs do not make models of one architecture, trained alike; `loc` begins with
             the number of the spec.
     """
     _check(specs)
-    training._set_precision(specs[0])
-    sweep = _Sweep(specs, data, device, capture or _capture_on(device))
-    losses = torch.stack([sweep.epoch() for _ in range(specs[0].epochs)], 1).tolist()
+    training.set_precision(specs[0])
+    if record is None and device.type == "cuda":
+        record = CudaGraphs(device).record
+    with devices.current(device):
+        sweep = _Sweep(specs, data, device, record)
+        losses = torch.stack([sweep.epoch() for _ in range(specs[0].epochs)], 1).tolist()
     return [Member(*member) for member in zip(sweep.models(), losses, strict=True)]
 
 
@@ -115,12 +113,12 @@ class _Sweep:
         specs: Sequence[TrainingSpec],
         data: Dataset,
         device: torch.device,
-        capture: Capture | None,
+        record: Record | None,
     ) -> None:
         self._specs = specs
         self._data = data
         self._device = device
-        self._capture = capture
+        self._record = record
         self._rows = data.train.to(device)
         self._encode = plain(copy.deepcopy(data.preprocessing).to(device))
         self._orders = [Generator().manual_seed(spec.seed) for spec in specs]
@@ -133,7 +131,7 @@ class _Sweep:
         self._weights = torch.stack(starts).to(device)
         self._gradients = torch.zeros_like(self._weights)
         # A CPU is better served by what cannot be captured.
-        apart = device.type == "cpu" and capture is None
+        apart = device.type == "cpu" and record is None
         self._update = (RowUpdate if apart else stacked)(specs, self._weights, self._gradients)
         self._clip = Clipping(specs, self._gradients)
         self._dropout = Dropout(specs, device, randoms if apart else None)
@@ -222,14 +220,21 @@ class _Sweep:
         """Return what does `step`, on batches of so many rows, by replaying it where that pays."""
         spec = self._specs[0]
         count = spec.epochs * (len(self._rows) // rows if rows == spec.batch_size else 1)
-        if self._capture is None or count < FEWEST_REPLAYS:
+        if self._record is None or count < FEWEST_REPLAYS:
             return step
         changed = [self._weights, self._sums, *self._update.state]
         before = [tensor.clone() for tensor in changed]
+        random = devices.random_state(self._device)
+
+        def undo() -> None:
+            for tensor, value in zip(changed, before, strict=True):
+                tensor.copy_(value)
+            devices.set_random_state(self._device, random)
+
         try:
-            with torch.random.fork_rng([self._device] if self._device.type == "cuda" else []):
-                return self._capture(self._device, step)
+            return self._record(step, undo=undo)
         except Exception as error:
+            undo()
             logger.warning(
                 "the sweep goes on without CUDA graphs, since a step could not be captured: %s: %s",
                 type(error).__name__,
@@ -237,11 +242,8 @@ class _Sweep:
             )
             # The allocator of this process may take the capture for unfinished.
             devices.distrust(self._device)
-            self._capture = None
+            self._record = None
             return step
-        finally:
-            for tensor, value in zip(changed, before, strict=True):
-                tensor.copy_(value)
 
 
 class Dropout:
@@ -328,17 +330,9 @@ def _rates(schedule: Schedule, steps: int) -> Tensor:
     rates = []
     for _ in range(steps):
         rates.append(schedule.lr)
-        schedule.after_step(UNUSED)
-    schedule.after_epoch(math.nan, UNUSED)  # it is no plateau
+        schedule.after_step()
+    schedule.after_epoch(math.nan)  # it is no plateau
     return torch.tensor(rates, dtype=torch.float64)
-
-
-def _capture_on(device: torch.device) -> Capture | None:
-    if device.type != "cuda":
-        return None
-    from ml.engines.cuda_graph import capture  # type: ignore[attr-defined]
-
-    return capture  # type: ignore[no-any-return]
 
 
 def _check(specs: Sequence[TrainingSpec]) -> None:

@@ -14,7 +14,7 @@ from ml.losses import LOSSES
 from ml.run import Progress, Run, build, steps_per_epoch
 from ml.specs import TrainingSpec
 
-__all__ = ["Progress", "Report", "Run", "build", "fit", "steps_per_epoch"]
+__all__ = ["Progress", "Report", "Run", "build", "fit", "set_precision", "steps_per_epoch"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def fit(
     Raises:
         Diverged: the loss became NaN or infinite.
     """
-    _set_precision(run.spec)
+    set_precision(run.spec)
     engine = engine or choose(run)
     rows, batch_size = len(run.train), run.spec.batch_size
     if run.progress.step == 0:
@@ -70,7 +70,7 @@ def fit(
         run.model.load_state_dict(run.best_weights)
 
 
-def _set_precision(spec: TrainingSpec) -> None:
+def set_precision(spec: TrainingSpec) -> None:
     """Have this process's GPU compute in TensorFloat-32 only where the spec asks for it."""
     torch.backends.cuda.matmul.allow_tf32 = spec.precision == "tf32"
     torch.backends.cudnn.allow_tf32 = spec.precision == "tf32"

@@ -15,6 +15,11 @@ from torch.utils._pytree import tree_leaves
 
 from ml.engines.cuda_graph import WARM_UPS, Replay
 
+FREE = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_unsafe_view")
+"""Calls, beside views, that launch no kernel."""
+WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal")
+"""Calls for which the host waits for the device, which no graph holds."""
+
 
 class RecordedGraphs:
     """Records like `ml.engines.cuda_graph.CudaGraphs`."""
@@ -59,8 +64,8 @@ class _Tape(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is torch.ops.aten._local_scalar_dense.default:
-            raise RuntimeError("operation not permitted when stream is capturing: item()")
+        if func.overloadpacket.__name__ in WAITS:
+            raise RuntimeError(f"operation not permitted when stream is capturing: {func}")
         for storage in _storages((args, kwargs)):
             place = storage.data_ptr()
             if storage.nbytes() and place not in self._own and place not in self._before:
@@ -91,6 +96,14 @@ class _Tape(TorchDispatchMode):
             for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
                 if isinstance(old, Tensor) and not _same_memory(old, new):
                     old.copy_(new)
+
+
+def _kernels(func: Any, args: tuple[Any, ...]) -> int:
+    """Return how many kernels a GPU would launch, about: one for each tensor of a `_foreach`."""
+    name = func.overloadpacket.__name__
+    if func.is_view or name in FREE:
+        return 0
+    return len(args[0]) if name.startswith("_foreach") else 1
 
 
 def _storages(tree: Any) -> list[UntypedStorage]:

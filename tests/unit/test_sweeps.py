@@ -10,13 +10,14 @@ from ml import datasets, training
 from ml.datasets import Dataset
 from ml.datasets.splits import Rows
 from ml.datasets.vision import VisionSpec
+from ml.engines.cuda_graph import Record
 from ml.errors import Invalid
 from ml.specs import TrainingSpec
 from ml.stacked_updates import Clipping
-from ml.sweeps import Capture, Dropout, Member, Step, fit_together
+from ml.sweeps import Dropout, Member, Step, fit_together
 from ml.training import Run
 from tests.conftest import PLANE
-from tests.unit.recorded_graph import RecordedGraph, capture
+from tests.unit.recorded_graphs import RecordedGraphs
 
 CPU = torch.device("cpu")
 BASE: dict[str, Any] = PLANE | {
@@ -45,10 +46,8 @@ def data_of(spec: TrainingSpec) -> Dataset:
     return datasets.load(spec.dataset, spec.split, Path())
 
 
-def assert_as_apart(
-    specs: list[TrainingSpec], data: Dataset, capture: Capture | None = None
-) -> None:
-    for spec, member in zip(specs, fit_together(specs, data, CPU, capture), strict=True):
+def assert_as_apart(specs: list[TrainingSpec], data: Dataset, record: Record | None = None) -> None:
+    for spec, member in zip(specs, fit_together(specs, data, CPU, record), strict=True):
         run = Run(training.build(spec, data), data, spec, CPU)
         reports = [r for r in training.fit(run) if r.level == "epoch"]
         torch.testing.assert_close(
@@ -123,17 +122,18 @@ def same_models(one: list[Member], other: list[Member]) -> bool:
     )
 
 
-def eager(device: torch.device, step: Step) -> Step:
-    return step
+def eager(body: Step, warm_up: Step | None = None, undo: Step = lambda: None) -> Step:
+    return body
 
 
 def test_a_captured_sweep_learns_what_an_eager_one_learns() -> None:
     specs = specs_of(*RICH)
     data = data_of(specs[0])
-    calls = []
+    calls: list[int] = []
+    graphs = RecordedGraphs()
 
-    def counted(device: torch.device, step: Step) -> Step:
-        replay = capture(device, step)
+    def counted(body: Step, warm_up: Step | None = None, undo: Step = lambda: None) -> Step:
+        replay = graphs.record(body, warm_up, undo)
         calls.append(0)
         size = len(calls) - 1
 
@@ -150,7 +150,7 @@ def test_a_captured_sweep_learns_what_an_eager_one_learns() -> None:
 
 
 def test_few_steps_are_not_worth_a_capture() -> None:
-    def never(device: torch.device, step: Step) -> Step:
+    def never(body: Step, warm_up: Step | None = None, undo: Step = lambda: None) -> Step:
         raise AssertionError
 
     specs = specs_of({"epochs": 2})
@@ -158,8 +158,8 @@ def test_few_steps_are_not_worth_a_capture() -> None:
 
 
 def test_what_cannot_be_captured_is_done_eagerly(caplog: pytest.LogCaptureFixture) -> None:
-    def broken(device: torch.device, step: Step) -> Step:
-        step()
+    def broken(body: Step, warm_up: Step | None = None, undo: Step = lambda: None) -> Step:
+        body()
         raise RuntimeError("operation not permitted when stream is capturing")
 
     specs = specs_of(*RICH)
@@ -174,20 +174,13 @@ def test_what_cannot_be_captured_is_done_eagerly(caplog: pytest.LogCaptureFixtur
 def launches_of(count: int) -> int:
     """Return the launches of a step of so many MLPs with two hidden layers, dropout, clipping, and
     optimizers of their own."""
-    launches = set()
-
-    def counted(device: torch.device, step: Step) -> Step:
-        graph = RecordedGraph()
-        graph.record(step)
-        launches.add(graph.launches)
-        return step
-
+    graphs = RecordedGraphs()
     document = {"dataset": {"kind": "mnist"}, "model": BASE["model"]}
     specs = [
         TrainingSpec.model_validate(document | RICH[i % 4] | {"seed": i}) for i in range(count)
     ]
-    fit_together(specs, images(100), CPU, counted)
-    [same] = launches  # on batches of every size
+    fit_together(specs, images(100), CPU, graphs.record)
+    [same] = set(graphs.kernels)  # on batches of every size
     return same
 
 
