@@ -2,9 +2,9 @@
 
 All train the MNIST network (784-512-256-10, dropout, Adam, batches of 64) on images of the real
 shape, in one process, in turn, on one core or on OMP_NUM_THREADS of them. Printed are medians and
-ratios; `--json FILE` keeps them.
+ratios; `--json FILE` keeps them. On a GPU all compute in float32, none in TF32.
 
-    python -m benchmarks.training [--device cuda] [--rounds 7] [--steps 150] [--json FILE]
+    python -m benchmarks.training [--device cuda] [--rounds 7] [--steps N] [--json FILE]
 
 What is not installed is left out: scikit-learn, JAX with optax, Lightning, Keras (`pip install
 epochd[bench]`). No service is needed.
@@ -18,7 +18,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ os.environ.setdefault(
     f"intra_op_parallelism_threads={os.environ['OMP_NUM_THREADS']}",
 )
 os.environ.setdefault("KERAS_BACKEND", "torch")
+# JAX would take three quarters of a GPU's memory at once.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import numpy as np
 import torch
@@ -48,9 +49,17 @@ BATCH = 64
 MEAN, STD = 0.1307, 0.3081
 SHAPES = ((784, 512), (512, 256), (256, 10))
 DOCUMENT: dict[str, Any] = {"dataset": {"kind": "mnist"}, "epochs": 1, "report_every": 100}
+STEPS = {"cpu": 150, "cuda": 2000}
+"""Steps of an epoch; on a GPU so many that its clocks have risen."""
+UNROLLED = 8
+"""Steps in one CUDA graph of the floor."""
 
 Contender = Callable[[], object]
 """Trains one epoch of its images."""
+
+
+class LeftOut(Exception):
+    """What is installed cannot use the device."""
 
 
 def network() -> nn.Sequential:
@@ -80,7 +89,9 @@ class Digits(datasets.MNIST):
         return self.held
 
 
-def tutorial(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
+def tutorial(
+    images: Tensor, labels: Tensor, device: torch.device, batch_size: int = BATCH
+) -> Contender:
     model = network().to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     loss_of = nn.CrossEntropyLoss()
@@ -89,7 +100,7 @@ def tutorial(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
     def epoch() -> float:
         model.train()
         running = 0.0
-        for batch, target in DataLoader(data, batch_size=BATCH, shuffle=True):
+        for batch, target in DataLoader(data, batch_size=batch_size, shuffle=True):
             batch, target = batch.to(device), target.to(device)
             optimizer.zero_grad()
             loss = loss_of(model(batch), target)
@@ -101,7 +112,9 @@ def tutorial(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
     return epoch
 
 
-def plain(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
+def plain(
+    images: Tensor, labels: Tensor, device: torch.device, batch_size: int = BATCH
+) -> Contender:
     """A good plain loop: data on the device once, a fused optimizer."""
     model = network().to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
@@ -110,7 +123,7 @@ def plain(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
     def epoch() -> float:
         model.train()
         total = torch.zeros((), device=device)
-        for index in torch.randperm(len(images), device=device).split(BATCH):
+        for index in torch.randperm(len(images), device=device).split(batch_size):
             inputs = (images[index].float() / 255 - MEAN) / STD
             loss = functional.cross_entropy(model(inputs), labels[index])
             optimizer.zero_grad()
@@ -122,10 +135,16 @@ def plain(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
     return epoch
 
 
+def dataset(images: Tensor, labels: Tensor) -> Data:
+    """Return images of MNIST's shape, bytes, as a data set of epochd to train on."""
+    signature = TrainingSpec.model_validate(DOCUMENT).dataset.signature()
+    normalisation = Standardize(torch.tensor(MEAN), torch.tensor(STD), unit=255.0)
+    return Data(signature, normalisation, Rows(images, labels), None, None)
+
+
 def ours(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
     spec = TrainingSpec.model_validate(DOCUMENT | {"epochs": 1_000_000})
-    normalisation = Standardize(torch.tensor(MEAN), torch.tensor(STD), unit=255.0)
-    data = Data(spec.dataset.signature(), normalisation, Rows(images, labels), None, None)
+    data = dataset(images, labels)
     run = training.Run(training.build(spec, data), data, spec, device)
     reports = training.fit(run)
 
@@ -144,16 +163,40 @@ def floor(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
     w = [torch.randn(b, a, device=device) for a, b in SHAPES]
     dw = [torch.empty_like(weight) for weight in w]
 
+    def products() -> None:
+        for layer in (0, 1, 2):
+            torch.mm(x[layer], w[layer].t(), out=x[layer + 1])
+        for layer in (2, 1, 0):
+            torch.mm(g[layer + 1].t(), x[layer], out=dw[layer])
+            if layer:
+                torch.mm(g[layer + 1], w[layer], out=g[layer])
+
+    steps = -(-len(images) // BATCH)
+    if device.type == "cuda":
+        return captured(products, steps, device)
+
     def epoch() -> None:
-        for _ in range(-(-len(images) // BATCH)):
-            for layer in (0, 1, 2):
-                torch.mm(x[layer], w[layer].t(), out=x[layer + 1])
-            for layer in (2, 1, 0):
-                torch.mm(g[layer + 1].t(), x[layer], out=dw[layer])
-                if layer:
-                    torch.mm(g[layer + 1], w[layer], out=g[layer])
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        for _ in range(steps):
+            products()
+
+    return epoch
+
+
+def captured(step: Callable[[], None], steps: int, device: torch.device) -> Contender:
+    """Return what does at least `steps` steps on a GPU without the host's launching each kernel."""
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        step()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream):
+        for _ in range(UNROLLED):
+            step()
+
+    def epoch() -> None:
+        for _ in range(-(-steps // UNROLLED)):
+            graph.replay()
 
     return epoch
 
@@ -173,8 +216,13 @@ def jax_optax(images: Tensor, labels: Tensor, device: torch.device) -> Contender
     import jax.numpy as jnp
     import optax
 
-    with suppress(RuntimeError):
-        jax.config.update("jax_platforms", "cpu" if device.type == "cpu" else "cuda")
+    jax.config.update("jax_platforms", device.type)
+    # On a GPU it would compute in TF32.
+    jax.config.update("jax_default_matmul_precision", "highest")
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        raise LeftOut(f"JAX has no {device.type}: {error}") from error
     key = jax.random.key(0)
     weights = [
         (jax.random.normal(key, shape) * shape[0] ** -0.5, jnp.zeros(shape[1])) for shape in SHAPES
@@ -251,18 +299,25 @@ def lightning(images: Tensor, labels: Tensor, device: torch.device) -> Contender
 def keras(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
     import keras as k
 
-    model = k.Sequential(
-        [
-            k.layers.Dense(512, activation="relu"),
-            k.layers.Dropout(0.2),
-            k.layers.Dense(256, activation="relu"),
-            k.layers.Dense(10),
-        ]
-    )
-    loss = k.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=k.optimizers.Adam(0.001), loss=loss)
     inputs = ((images.flatten(1).float() / 255 - MEAN) / STD).numpy()
-    return lambda: model.fit(inputs, labels.numpy(), batch_size=BATCH, verbose=0)
+    # It would use a GPU where there is one, whatever was asked for.
+    with k.device(str(device)):
+        model = k.Sequential(
+            [
+                k.layers.Dense(512, activation="relu"),
+                k.layers.Dropout(0.2),
+                k.layers.Dense(256, activation="relu"),
+                k.layers.Dense(10),
+            ]
+        )
+        loss = k.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer=k.optimizers.Adam(0.001), loss=loss)
+
+    def epoch() -> None:
+        with k.device(str(device)):
+            model.fit(inputs, labels.numpy(), batch_size=BATCH, verbose=0)
+
+    return epoch
 
 
 CONTENDERS: dict[str, Callable[[Tensor, Tensor, torch.device], Contender]] = {
@@ -282,18 +337,31 @@ def ready(images: Tensor, labels: Tensor, device: torch.device) -> Iterator[tupl
     for name, make in CONTENDERS.items():
         try:
             contender = make(images, labels, device)
-        except ImportError as error:
+        except (ImportError, LeftOut) as error:
             print(f"{name}: left out, {error}", file=sys.stderr)
             continue
         contender()
         yield name, contender
 
 
+def seconds_of(contender: Contender, device: torch.device) -> float:
+    """Return how long an epoch takes, until the device has done it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    contender()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument(
+        "--steps", type=int, help=", ".join(f"{STEPS[kind]} on {kind}" for kind in STEPS)
+    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -302,22 +370,21 @@ def main() -> None:
         # Not all can be told how many threads to use.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     device = torch.device(options.device)
-    images = torch.randint(0, 256, (options.steps * BATCH, 28, 28), dtype=torch.uint8)
+    steps = options.steps or STEPS[device.type]
+    images = torch.randint(0, 256, (steps * BATCH, 28, 28), dtype=torch.uint8)
     labels = torch.randint(0, 10, (len(images),))
     contenders = dict(ready(images, labels, device))
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(options.rounds):
         for name, contender in contenders.items():
-            start = time.perf_counter()
-            contender()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(seconds_of(contender, device))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     base, us = medians["the matrix products alone"], medians["epochd, fit"]
     print(f"{'':28}{'µs a step':>10}{'of floor':>10}{'of epochd':>11}   fastest, slowest")
     for name, median in medians.items():
-        low, high = (f"{1e6 * f(seconds[name]) / options.steps:,.0f}" for f in (min, max))
+        low, high = (f"{1e6 * f(seconds[name]) / steps:,.0f}" for f in (min, max))
         print(
-            f"{name:28}{1e6 * median / options.steps:10,.0f}{median / base:10.2f}"
+            f"{name:28}{1e6 * median / steps:10,.0f}{median / base:10.2f}"
             f"{median / us:11.2f}   {low}, {high}"
         )
     if options.json:
@@ -325,7 +392,7 @@ def main() -> None:
             "device": str(device),
             "threads": THREADS,
             "torch": torch.__version__,
-            "steps": options.steps,
+            "steps": steps,
             "seconds": seconds,
         }
         options.json.write_text(json.dumps(record, indent=2))

@@ -1,0 +1,121 @@
+"""The tests marked `gpu`, each in a process of its own: an assertion that fails on the device
+spoils all that its process does afterwards."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.session import Failed, LeftOut, Session
+
+REPOSITORY = Path(__file__).parents[2]
+TESTS = REPOSITORY / "tests"
+CORE = TESTS / "unit" / "test_gpu.py"
+LIMIT = 90.0
+"""Seconds that one test may take at most."""
+SHORTEST = 8.0
+"""Seconds under which no test is started."""
+AT_ONCE = 6
+"""Tests that run side by side at most; they measure nothing that this would disturb."""
+TAIL = 3000
+# A warning of another version of a library is no failure here.
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-o", "filterwarnings=default")
+OUTCOMES = {0: "passed", 1: "failed"}
+
+
+def core(session: Session) -> None:
+    """Run the tests of the engines."""
+    measure(session, [CORE])
+
+
+def others(session: Session) -> None:
+    """Run the rest."""
+    measure(session, [file for file in marked(TESTS) if file != CORE])
+
+
+def marked(directory: Path) -> list[Path]:
+    """Return the files that have a test marked `gpu`."""
+    files = sorted(directory.rglob("test_*.py"))
+    return [file for file in files if "pytest.mark.gpu" in file.read_text()]
+
+
+def measure(session: Session, files: Sequence[Path]) -> None:
+    """Run the marked tests of some files."""
+    if importlib.util.find_spec("pytest") is None:
+        raise LeftOut("pytest missing")
+    tests, broken = collect(files)
+    session.record("broken_files", broken)
+    if session.device.type != "cuda":
+        session.record("waiting", tests)
+        raise LeftOut(f"{len(tests)} tests need a GPU")
+    outcomes = run(tests, session)
+    counts = {
+        status: sum(outcome["status"] == status for outcome in outcomes.values())
+        for status in ("passed", "skipped", "failed", "not run")
+    }
+    session.record("failed", counts["failed"] + len(broken))
+    print("  " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    if session.results["failed"]:
+        raise Failed(f"{session.results['failed']} of {len(tests)} tests failed")
+
+
+def collect(files: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """Return the marked tests of some files, and what kept pytest from reading others."""
+    if not files:
+        return [], []
+    command = [*PYTEST, "--collect-only", "--continue-on-collection-errors", "-m", "gpu"]
+    found = subprocess.run(
+        [*command, *map(str, files)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    lines = found.stdout.splitlines()
+    tests = [line for line in lines if re.match(r"\S+\.py::", line)]
+    broken = [line for line in lines if line.startswith("ERROR")]
+    if not tests and not broken and found.returncode not in (0, 5):
+        broken = [(found.stdout + found.stderr)[-TAIL:]]
+    return tests, broken
+
+
+def run(tests: Sequence[str], session: Session) -> dict[str, dict[str, Any]]:
+    """Run each test in a process of its own, several side by side; return how each ended."""
+    outcomes: dict[str, dict[str, Any]] = {}
+
+    def one(test: str) -> None:
+        limit = min(LIMIT, session.left() - 5)
+        outcome = run_one(test, limit) if limit > SHORTEST else {"status": "not run"}
+        outcomes[test] = outcome
+        print(f"  {outcome['status']:8}{outcome.get('seconds', 0):6.1f} s  {test}", flush=True)
+        session.record("outcomes", dict(outcomes))
+
+    with ThreadPoolExecutor(min(AT_ONCE, max(1, (os.cpu_count() or 1) // 2))) as pool:
+        list(pool.map(one, tests))
+    return outcomes
+
+
+def run_one(test: str, limit: float) -> dict[str, Any]:
+    """Run one test; return its status, how long it took, and the end of what it said if it did not
+    pass."""
+    started = time.monotonic()
+    # Into a file: a process that the test left behind would hold a pipe open.
+    with tempfile.TemporaryFile("w+") as said:
+        command = [*PYTEST, "-rs", "-p", "no:cacheprovider", "--tb=short", test]
+        try:
+            code = subprocess.run(
+                command, cwd=REPOSITORY, stdout=said, stderr=said, timeout=limit, check=False
+            ).returncode
+            status = OUTCOMES.get(code, "failed")
+        except subprocess.TimeoutExpired:
+            code, status = None, "failed"
+            said.write(f"\ncut at its limit of {limit:.0f} s")
+        said.seek(0)
+        output = said.read()
+    if status == "passed" and not re.search(r"\d+ passed", output):
+        status = "skipped"
+    outcome = {"status": status, "seconds": time.monotonic() - started}
+    return outcome if status == "passed" else outcome | {"exit": code, "output": output[-TAIL:]}

@@ -1,0 +1,109 @@
+"""Training under measurement: the data, runs whose engine is chosen here, and a clock that waits
+for the GPU."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from benchmarks.training import dataset
+from ml import training
+from ml.datasets import Dataset
+from ml.specs import TrainingSpec
+from ml.training import Report, Run
+
+try:
+    from ml.engines import choose
+except ImportError:
+    choose = None
+
+PRECISIONS = ("float32", "tf32", "bfloat16")
+WARM_STEPS = 500
+"""Steps before a timing: the first 200 may run eagerly, then graphs are captured, and a GPU takes
+some tenths of a second to raise its clocks."""
+
+Hook = Callable[[Run], None]
+
+
+def digits(rows: int) -> Dataset:
+    """Return random images of MNIST's shape to train on."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (rows, 28, 28), dtype=torch.uint8, generator=random)
+    return dataset(images, torch.randint(0, 10, (rows,), generator=random))
+
+
+def spec(**changes: Any) -> TrainingSpec:
+    """Return the tutorial's job, without an end unless `epochs` is given."""
+    document = {"dataset": {"kind": "mnist"}, "epochs": 1_000_000, "report_every": 100}
+    return TrainingSpec.model_validate(document | changes)
+
+
+class Fit:
+    """A run under way: `fit` with the engine that the device suggests, or an eager one."""
+
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        data: Dataset,
+        device: torch.device,
+        graphs: bool = True,
+        between_steps: Hook = lambda run: None,
+    ) -> None:
+        self.run = Run(training.build(spec, data), data, spec, device)
+        self._reports, self._engine = _fit(self.run, between_steps, graphs)
+
+    @property
+    def engine(self) -> str:
+        """Return the name of the engine, which changes where a capture fails."""
+        return self._engine()
+
+    def epochs(self, count: int) -> None:
+        """Train `count` more epochs; their losses are known at the end."""
+        for _ in range(count):
+            while next(self._reports).level != "epoch":
+                pass
+
+    def finish(self) -> None:
+        """Train to the end."""
+        for _ in self._reports:
+            pass
+
+
+def _fit(run: Run, hook: Hook, graphs: bool) -> tuple[Iterator[Report], Callable[[], str]]:
+    """Return the reports of a fit, and what tells the name of its engine."""
+    if choose is not None:
+        engine = choose(run, graphs=graphs)
+        return training.fit(run, hook, engine=engine), lambda: engine.name
+    return _fit_by_stepper(run, hook, graphs)
+
+
+def _fit_by_stepper(
+    run: Run, hook: Hook, graphs: bool
+) -> tuple[Iterator[Report], Callable[[], str]]:
+    from ml.stepping import Plain, Resident
+
+    if not graphs:
+        run.stepper = Plain(run, Resident(run.train, run.spec.batch_size))
+    return training.fit(run, hook), lambda: run.stepper.engine
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the GPU has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return how long `work` takes, until the GPU has done it."""
+    synchronize(device)
+    start = time.perf_counter()
+    work()
+    synchronize(device)
+    return time.perf_counter() - start
+
+
+def epochs_of(steps: int, steps_per_epoch: int) -> int:
+    """Return how many whole epochs do at least `steps` steps."""
+    return math.ceil(steps / steps_per_epoch)

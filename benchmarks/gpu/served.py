@@ -1,0 +1,139 @@
+"""A job through the service: from the POST to its first step, and its epochs beside those of `fit`
+in a script."""
+
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.gpu.session import LeftOut, Session
+
+if TYPE_CHECKING:
+    from tests.system.server import Server
+
+NEEDED = ("fastapi", "sqlalchemy", "alembic", "uvicorn", "httptools", "typer", "httpx", "orjson")
+NEEDED += ("altair", "pydantic_settings", "multipart", "prometheus_client", "ulid")
+SERVE = "from service.cli import app; app()"
+EPOCHS_BEFORE = 2
+"""Epochs that are not compared: in them engines warm up."""
+SCRIPT = """
+import json, sys, time
+from pathlib import Path
+import torch
+from ml import datasets, training
+from ml.specs import TrainingSpec
+spec = TrainingSpec.model_validate_json(sys.argv[1])
+data = datasets.load(spec.dataset, spec.split, Path())
+run = training.Run(training.build(spec, data), data, spec, torch.device(spec.device))
+print(json.dumps([time.time() for report in training.fit(run) if report.level == "epoch"]))
+"""
+
+
+def measure(session: Session) -> None:
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise LeftOut(f"{', '.join(missing)} missing")
+    job = spec(session)
+    with (
+        tempfile.TemporaryDirectory(prefix="gpu-service-") as directory,
+        serving(Path(directory)) as server,
+    ):
+        server.run(job | {"epochs": 1})
+        print("  the service and its trainer are warm", flush=True)
+        waits = [first_step(server, job) for _ in range(session.pick(8, 1))]
+        session.record("first_step_s", waits)
+        print(
+            f"  from the POST to the first step {1000 * statistics.median(waits):.0f} ms, "
+            f"at worst {1000 * max(waits):.0f} ms"
+        )
+        served = epochs_by_job(server, job)
+        session.record("epochs_served_s", served)
+    scripted = epochs_by_script(job)
+    session.record("epochs_scripted_s", scripted)
+    ratio = statistics.median(served) / statistics.median(scripted)
+    session.record("ratio", ratio)
+    print(
+        f"  an epoch as a job {1000 * statistics.median(served):.1f} ms, by fit "
+        f"{1000 * statistics.median(scripted):.1f} ms: {ratio:.3f} times"
+    )
+
+
+def spec(session: Session) -> dict[str, Any]:
+    """Return a job of MNIST's size whose rows are drawn, not downloaded."""
+    features = {f"x{number}": {"normal": [0, 1]} for number in range(16)}
+    size = session.pick(75_000, 1000)
+    return {
+        "dataset": {"kind": "synthetic", "features": features, "target": "x0*x1", "size": size},
+        "model": {"kind": "mlp", "hidden": [512, 256], "dropout": [0.2, 0.0]},
+        "loss": "mse",
+        "batch_size": 64,
+        "epochs": session.pick(12, 4),
+        "device": str(session.device),
+    }
+
+
+def first_step(server: "Server", job: dict[str, Any]) -> float:
+    """Return the seconds from a POST to the metrics of the job's first step."""
+    sent = time.time()
+    job_id = server.submit(job | {"report_every": 1, "epochs": 1000})
+    event = server.until(job_id, lambda event: event["kind"] == "step")
+    server.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    server.wait(job_id)
+    return moment(event) - sent
+
+
+def epochs_by_job(server: "Server", job: dict[str, Any]) -> list[float]:
+    """Return the seconds of each epoch of a job."""
+    job_id = server.run(job)["id"]
+    return gaps([moment(e) for e in server.events(job_id) if e["kind"] == "epoch"])
+
+
+def epochs_by_script(job: dict[str, Any]) -> list[float]:
+    """Return the seconds of each epoch of a run without a service."""
+    command = [sys.executable, "-c", SCRIPT, json.dumps(job)]
+    return gaps(json.loads(subprocess.check_output(command)))
+
+
+def gaps(ends: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in pairwise(ends)][EPOCHS_BEFORE - 1 :]
+
+
+def moment(event: dict[str, Any]) -> float:
+    return datetime.fromisoformat(event["created_at"]).timestamp()
+
+
+@contextmanager
+def serving(data_dir: Path) -> Iterator["Server"]:
+    """Run the service from this checkout, which need not be installed, on a free port."""
+    from tests.system.server import Log, Server
+
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, "serve"],
+        env=os.environ
+        | {"EPOCHD_DATA_DIR": str(data_dir), "EPOCHD_PORT": "0", "EPOCHD_TRAINERS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout
+    log = Log(process.stdout)
+    try:
+        server = Server(process, log.wait_for(r"running on (http://\S+)")[1], log)
+        with server.client:
+            yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait()
