@@ -25,8 +25,10 @@ SHORTEST = 8.0
 AT_ONCE = 6
 """Tests that run side by side at most; they measure nothing that this would disturb."""
 TAIL = 3000
-# A warning of another version of a library is no failure here.
+# Neither warnings of other versions of libraries nor plugins that a machine happens to have are of
+# interest here.
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-o", "filterwarnings=default")
+ENVIRONMENT = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 OUTCOMES = {0: "passed", 1: "failed"}
 
 
@@ -72,7 +74,12 @@ def collect(files: Sequence[Path]) -> tuple[list[str], list[str]]:
         return [], []
     command = [*PYTEST, "--collect-only", "--continue-on-collection-errors", "-m", "gpu"]
     found = subprocess.run(
-        [*command, *map(str, files)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [*command, *map(str, files)],
+        cwd=REPOSITORY,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     lines = found.stdout.splitlines()
     tests = [line for line in lines if re.match(r"\S+\.py::", line)]
@@ -107,7 +114,13 @@ def run_one(test: str, limit: float) -> dict[str, Any]:
         command = [*PYTEST, "-rs", "-p", "no:cacheprovider", "--tb=short", test]
         try:
             code = subprocess.run(
-                command, cwd=REPOSITORY, stdout=said, stderr=said, timeout=limit, check=False
+                command,
+                cwd=REPOSITORY,
+                env=ENVIRONMENT,
+                stdout=said,
+                stderr=said,
+                timeout=limit,
+                check=False,
             ).returncode
             status = OUTCOMES.get(code, "failed")
         except subprocess.TimeoutExpired:

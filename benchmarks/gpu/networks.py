@@ -15,7 +15,7 @@ WARM_STEPS = 300
 
 
 def measure(session: Session) -> None:
-    steps_per_epoch = session.pick(100, 2)
+    steps_per_epoch = session.pick(100, 1)
     data = digits(steps_per_epoch * BATCH)
     for name, (model, steps) in NETWORKS.items():
         for precision in PRECISIONS:

@@ -33,7 +33,7 @@ def measure(session: Session) -> None:
 
 def profiled(session: Session, batch: int, precision: str) -> None:
     device = session.device
-    steps = session.pick(512 if batch == 64 else 128, 4)
+    steps = session.pick(512 if batch == 64 else 128, 2)
     fit = Fit(spec(batch_size=batch, precision=precision), digits(steps * batch), device)
     fit.epochs(epochs_of(session.pick(WARM_STEPS, 1), steps))
     unprofiled = seconds(lambda: fit.epochs(1), device)

@@ -111,9 +111,10 @@ def _process(
 
     def forward() -> None:
         assert process.stdout
-        for line in process.stdout:
-            tail.append(line.rstrip())
-            print(f"   {line}", end="", flush=True)
+        with process.stdout:
+            for line in process.stdout:
+                tail.append(line.rstrip())
+                print(f"   {line}", end="", flush=True)
 
     reader = threading.Thread(target=forward, daemon=True)
     reader.start()

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ class Session:
     out: Path
     deadline: float
     results: dict[str, Any] = field(default_factory=dict)
+    _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def pick(self, full: Value, quick: Value) -> Value:
         """Return the size to work with."""
@@ -42,8 +44,9 @@ class Session:
 
     def record(self, name: str, value: Any) -> None:
         """Keep a result, should the part be cut after it."""
-        self.results[name] = value
-        write(self.out, {"machine": machine(self.device), "results": self.results})
+        with self._writing:
+            self.results[name] = value
+            write(self.out, {"machine": machine(self.device), "results": self.results})
 
     def end(self, status: str, error: str | None = None) -> None:
         """Write how the part ended."""

@@ -22,6 +22,11 @@ JOB: dict[str, Any] = PLANE | {
     "optimizer": {"kind": "adam", "lr": 0.005},
     "epochs": 20,
 }
+# 500 steps an epoch: an engine looks at what is asked of it within it.
+LONG: dict[str, Any] = JOB | {
+    "dataset": JOB["dataset"] | {"size": 20_000},
+    "epochs": 2,
+}
 CAPTURED_FROM = 200
 """No graph is replayed before this step."""
 

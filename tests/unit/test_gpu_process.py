@@ -96,8 +96,6 @@ def test_20_jobs_leave_no_memory_taken() -> None:
         levels.append(level(CUDA))
     assert levels[-1]["allocated"] - levels[2]["allocated"] < 1
     assert levels[-1]["reserved"] - levels[2]["reserved"] < 64
-    # A neighbour on the GPU may take some too; graphs and streams that stay take much more.
-    assert levels[-1]["used"] - levels[2]["used"] < 2048
 
 
 def test_the_state_of_a_run_with_long_steps_is_soon_in_hand() -> None:

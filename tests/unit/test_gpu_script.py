@@ -1,0 +1,229 @@
+"""The script that measures on a GPU: its budget, its verdicts, and what becomes of parts that fail.
+None of it needs a GPU."""
+
+import json
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.gpu import checks, runner
+from benchmarks.gpu.goals import GOALS, verdicts
+from benchmarks.gpu.jobs import in_hand
+from benchmarks.gpu.plan import PLAN, Part
+from benchmarks.gpu.profiling import Kernel, busy, summarise
+from benchmarks.gpu.session import Session
+from benchmarks.gpu.wheels import installed
+from tests.conftest import REPOSITORY
+
+PARTS = """
+import os, subprocess, sys, time
+from benchmarks.gpu.session import LeftOut
+
+def good(session):
+    session.record("size", session.pick(100, 1))
+
+def failing(session):
+    session.record("before", 1)
+    raise ValueError("it broke here")
+
+def dying(session):
+    session.record("before", 1)
+    print("the device said no", flush=True)
+    os._exit(7)
+
+def unable(session):
+    raise LeftOut("there is no compiler")
+
+def endless(session):
+    session.record("before", 1)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    session.record("child", child.pid)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> runner.Settings:
+    (tmp_path / "some_parts.py").write_text(PARTS)
+    return runner.Settings(
+        "cpu", True, time.monotonic() + 60, tmp_path / "gpu.json", [REPOSITORY, tmp_path]
+    )
+
+
+def part(name: str, limit: float = 30) -> Part:
+    return Part(name, name, f"some_parts:{name}", limit)
+
+
+def test_a_part_that_fails_is_told_and_stops_no_other(
+    settings: runner.Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plan = [part(name) for name in ("failing", "dying", "unable", "good")]
+    assert not runner.run(plan, settings)
+    record = json.loads(settings.json.read_text())
+    failing, dying, unable, good = record["parts"].values()
+    assert failing["status"] == dying["status"] == "failed"
+    assert failing["error"].endswith("ValueError: it broke here\n")
+    assert failing["results"] == dying["results"] == {"before": 1}
+    assert dying["error"] == "died with exit code 7\nthe device said no"
+    assert (unable["status"], unable["error"]) == ("left out", "there is no compiler")
+    assert (good["status"], good["results"]) == ("ran", {"size": 1})
+    assert record["machine"]["torch"] == torch.__version__
+    said = capfd.readouterr().out
+    assert "ValueError: it broke here" in said
+    assert "times as fast as the tutorial's script" in said
+
+
+def test_a_part_left_out_is_no_failure(settings: runner.Settings) -> None:
+    assert runner.run([part("unable")], settings)
+
+
+def test_a_part_is_cut_at_its_limit_with_all_that_it_started(settings: runner.Settings) -> None:
+    outcome = runner.run_part(part("endless"), 5.0, settings)
+    assert outcome["status"] == "failed"
+    assert outcome["error"] == "cut at its limit of 5 s"
+    assert outcome["results"]["before"] == 1
+    assert outcome["seconds"] < 12
+    state = Path(f"/proc/{outcome['results']['child']}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"
+
+
+def test_parts_for_which_no_time_is_left_are_not_run(
+    settings: runner.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float] = []
+
+    def run_part(part: Part, limit: float, settings: runner.Settings) -> dict[str, Any]:
+        limits.append(limit)
+        clock[0] += limit
+        return {"status": "ran", "seconds": limit, "results": {}, "machine": {}}
+
+    clock = [settings.deadline - 60]
+    monkeypatch.setattr(runner, "run_part", run_part)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    plan = [part("first", 35), part("second", 35), part("third", 35)]
+    assert runner.run(plan, settings)
+    assert limits == [35, 25]
+    third = json.loads(settings.json.read_text())["parts"]["third"]
+    assert third == {"status": "not run", "error": "no time left"}
+
+
+def test_every_goal_is_of_a_part_and_is_judged() -> None:
+    assert {goal.part for goal in GOALS} <= {part.name for part in PLAN}
+    results = {
+        "steps": {"times_the_script": 120.0, "64": {"captured float32": {"us": 61.0}}},
+        "tests": {"failed": 0},
+    }
+    judged = {goal["goal"]: goal["verdict"] for goal in verdicts(results)}
+    assert judged["times as fast as the tutorial's script, captured"] == "met"
+    assert judged["µs a step, batch 64, float32"] == "missed"
+    assert judged["µs a step, batch 64, tf32"] == "not run"
+    assert judged["tests of the engines that failed"] == "met"
+
+
+def test_a_profile_is_summed_over_its_steps() -> None:
+    ran = [
+        Kernel("gemm", 0.0, 4.0),
+        Kernel("gemm", 10.0, 14.0),
+        Kernel("void multi_tensor_apply_kernel<FusedAdam>", 14.0, 17.0),
+        # On another stream, beside the one before.
+        Kernel("copy", 15.0, 19.0),
+    ]
+    assert busy(ran) == 13.0
+    found = summarise(ran, steps=2)
+    assert (found["kernels"], found["us"], found["us_idle"]) == (2.0, 9.5, 3.0)
+    assert (found["us_optimizer"], found["optimizer_kernels"]) == (1.5, 0.5)
+    assert found["top"][0] == {"name": "gemm", "us": 4.0, "kernels": 1.0}
+    with pytest.raises(RuntimeError, match="nothing"):
+        summarise([], steps=2)
+
+
+TESTS = """
+import os, time
+import pytest
+
+pytestmark = pytest.mark.gpu
+
+def test_good(): pass
+def test_bad(): assert 1 == 2
+def test_skipped(): pytest.skip("there is no second GPU")
+def test_dying(): os._exit(9)
+def test_endless(): time.sleep(60)
+"""
+
+
+def test_each_test_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "test_things.py"
+    file.write_text(TESTS)
+    (tmp_path / "test_broken.py").write_text("import nothing_of_this_name\npytest.mark.gpu")
+    (tmp_path / "test_other.py").write_text("def test_other(): pass")
+    files = checks.marked(tmp_path)
+    assert [path.name for path in files] == ["test_broken.py", "test_things.py"]
+    tests, broken = checks.collect(files)
+    assert [test.partition("::")[2] for test in tests] == [
+        "test_good",
+        "test_bad",
+        "test_skipped",
+        "test_dying",
+        "test_endless",
+    ]
+    assert len(broken) == 1
+    assert "test_broken.py" in broken[0]
+    at = str(file) + "::"
+    assert checks.run_one(at + "test_good", 30)["status"] == "passed"
+    bad = checks.run_one(at + "test_bad", 30)
+    assert bad["status"] == "failed"
+    assert "assert 1 == 2" in bad["output"]
+    skipped = checks.run_one(at + "test_skipped", 30)
+    assert skipped["status"] == "skipped"
+    assert "there is no second GPU" in skipped["output"]
+    dying = checks.run_one(at + "test_dying", 30)
+    assert (dying["status"], dying["exit"]) == ("failed", 9)
+    endless = checks.run_one(at + "test_endless", 3)
+    assert endless["status"] == "failed"
+    assert "cut at its limit of 3 s" in endless["output"]
+
+
+def test_no_test_starts_without_time_for_it(tmp_path: Path) -> None:
+    session = Session(torch.device("cpu"), True, tmp_path / "out.json", time.monotonic() + 6)
+    assert checks.run(["a.py::test_a"], session) == {"a.py::test_a": {"status": "not run"}}
+
+
+def test_wheels_are_installed_beside_the_environment(tmp_path: Path) -> None:
+    with installed(tmp_path) as nothing:
+        assert nothing == []
+    with zipfile.ZipFile(tmp_path / "carried_along-1.0-py3-none-any.whl", "w") as wheel:
+        information = "carried_along-1.0.dist-info"
+        wheel.writestr("carried_along.py", "WORTH = 3\n")
+        wheel.writestr(
+            f"{information}/METADATA", "Metadata-Version: 2.1\nName: carried-along\nVersion: 1.0\n"
+        )
+        wheel.writestr(
+            f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{information}/RECORD", "carried_along.py,,\n")
+    with installed(tmp_path) as [site]:
+        assert (site / "carried_along.py").read_text() == "WORTH = 3\n"
+    assert not site.exists()
+    assert str(site) not in sys.path
+
+
+def test_wheels_that_are_broken_stop_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken-1.0-py3-none-any.whl").write_bytes(b"no archive")
+    with installed(tmp_path) as site:
+        assert len(site) == 1
+    assert "were not installed" in capfd.readouterr().out
+
+
+def test_a_state_in_hand_is_a_copy() -> None:
+    state = {"model": {"weight": torch.ones(2)}, "curves": [torch.zeros(1)], "epoch": 3}
+    copy = in_hand(state)
+    state["model"]["weight"].zero_()  # type: ignore[index]
+    assert copy["model"]["weight"].tolist() == [1.0, 1.0]
+    assert copy["epoch"] == 3
