@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCHES := training sweeps service
 
-.PHONY: serve test check format soak bench clean
+.PHONY: serve test check format soak bench gpu gpu-wheels clean
 
 serve: $(READY)
 	$(BIN)/epochd serve
@@ -35,6 +35,17 @@ bench: $(READY)
 		echo "== $$what"; $(BIN)/python -m benchmarks.$$what --json benchmarks/results/$$what.json || exit 1; \
 	done
 	echo "== serving"; $(BIN)/python -m benchmarks.serving --rivals --json benchmarks/results/serving.json
+
+# Eight minutes at most. A machine that lacks packages needs only `python3 -m benchmarks.gpu` and wheels/.
+gpu: $(READY)
+	$(BIN)/python -m benchmarks.gpu
+
+# What a machine with Python 3.12 and PyTorch may lack, for it to be carried there.
+gpu-wheels: $(READY)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --dest wheels --no-deps --only-binary=:all: \
+		--python-version 3.12 --implementation cp --abi cp312 --abi abi3 --abi none \
+		--platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+		--platform any --constraint constraints.txt --requirement benchmarks/gpu/wheels.txt
 
 clean:
 	rm -rf $(VENV) benchmarks/results/environments .mypy_cache .ruff_cache .pytest_cache
