@@ -216,11 +216,10 @@ def jax_optax(images: Tensor, labels: Tensor, device: torch.device) -> Contender
     import jax.numpy as jnp
     import optax
 
-    jax.config.update("jax_platforms", device.type)
     # On a GPU it would compute in TF32.
     jax.config.update("jax_default_matmul_precision", "highest")
     try:
-        jax.devices()
+        jax.config.update("jax_default_device", jax.devices(device.type)[device.index or 0])
     except RuntimeError as error:
         raise LeftOut(f"JAX has no {device.type}: {error}") from error
     key = jax.random.key(0)

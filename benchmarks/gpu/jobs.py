@@ -2,6 +2,8 @@
 
 import threading
 import time
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ JOBS = 20
 SHAPES = ([512, 256], [1024], [300, 200, 100])
 """Hidden layers of the jobs, in turn; from the third job on nothing is new."""
 LARGE = {"kind": "mlp", "hidden": [2048] * 4}
+SMALL = {"kind": "mlp", "hidden": [64]}
 TRIAL_BATCH = 8192
 BATCH_UNIT = 1024
 STEP_SECONDS = 0.1
@@ -64,19 +67,17 @@ def level(device: torch.device) -> dict[str, float]:
 
 def pause(session: Session) -> None:
     """Ask a run with long steps for its state again and again; measure until it is in hand."""
-    batch = session.pick(_batch(session.device) if not session.quick else 0, 256)
-    model = session.pick(LARGE, {"kind": "mlp", "hidden": [64]})
+    model = session.pick(LARGE, SMALL)
+    batch = BATCH_UNIT if session.quick else batch_of_long_steps(session.device)
     asker = Asker(session.pick(PAUSE_STEPS, 20), session.pick(PAUSE_SECONDS, 3.0))
     job = spec(model=model, batch_size=batch, optimizer={"kind": "sgd", "lr": 1e-4})
     fit = Fit(job, digits(4 * batch), session.device, between_steps=asker)
     asker.ask_every(session.pick(0.9, 0.02))
     start = time.perf_counter()
-    try:
+    with suppress(Stopped):
         fit.finish()
-    except Stopped:
-        took = time.perf_counter() - start
-    finally:
-        asker.stop()
+    took = time.perf_counter() - start
+    asker.stop()
     found = {
         "batch": batch,
         "step_s": took / fit.run.progress.step,
@@ -93,11 +94,13 @@ def pause(session: Session) -> None:
     )
 
 
-def _batch(device: torch.device) -> int:
+def batch_of_long_steps(device: torch.device) -> int:
     """Return the size of batch at which a step of the large model takes about STEP_SECONDS."""
     fit = Fit(spec(model=LARGE, batch_size=TRIAL_BATCH), digits(4 * TRIAL_BATCH), device, False)
     fit.epochs(1)
-    step = seconds(lambda: fit.epochs(1), device) / 4
+    step = seconds(partial(fit.epochs, 1), device) / 4
+    del fit
+    devices.release_memory(device)
     units = round(TRIAL_BATCH * STEP_SECONDS / step / BATCH_UNIT)
     return BATCH_UNIT * min(128, max(1, units))
 
