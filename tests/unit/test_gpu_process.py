@@ -74,7 +74,7 @@ def test_a_small_job_runs_after_one_that_was_out_of_memory() -> None:
     before = torch.cuda.memory_allocated(CUDA)
     total = torch.cuda.get_device_properties(CUDA).total_memory
     devices.use(CUDA, min(1.0, 2 * 2**30 / total))
-    large = JOB | {"model": {"kind": "mlp", "hidden": [12_000] * 4}}
+    large = JOB | {"model": {"kind": "mlp", "hidden": [8_000] * 4}}
     with pytest.raises((RuntimeError, MemoryError)) as caught:
         train(large)
     assert devices.is_out_of_memory(caught.value)
