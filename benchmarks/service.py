@@ -31,11 +31,11 @@ import json, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from ml import datasets, training
+from ml import datasets, devices, training
 from ml.specs import TrainingSpec
 spec = TrainingSpec.model_validate_json(sys.argv[1])
 data = datasets.load(spec.dataset, spec.split, Path(sys.argv[2]))
-run = training.Run(training.build(spec, data), data, spec, training.resolve_device(spec.device))
+run = training.Run(training.build(spec, data), data, spec, devices.resolve(spec.device))
 print(json.dumps([time.time() for report in training.fit(run) if report.level == "epoch"]))
 """
 

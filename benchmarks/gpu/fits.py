@@ -3,7 +3,7 @@ for the GPU."""
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,13 +11,9 @@ import torch
 from benchmarks.training import dataset
 from ml import training
 from ml.datasets import Dataset
+from ml.engines.choose import choose
 from ml.specs import TrainingSpec
-from ml.training import Report, Run
-
-try:
-    from ml.engines import choose
-except ImportError:
-    choose = None
+from ml.training import Run
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 WARM_STEPS = 500
@@ -52,12 +48,13 @@ class Fit:
         between_steps: Hook = lambda run: None,
     ) -> None:
         self.run = Run(training.build(spec, data), data, spec, device)
-        self._reports, self._engine = _fit(self.run, between_steps, graphs)
+        self._engine = choose(self.run, graphs=graphs)
+        self._reports = training.fit(self.run, between_steps, self._engine)
 
     @property
     def engine(self) -> str:
         """Return the name of the engine, which changes where a capture fails."""
-        return self._engine()
+        return self._engine.name
 
     def epochs(self, count: int) -> None:
         """Train `count` more epochs; their losses are known at the end."""
@@ -69,24 +66,6 @@ class Fit:
         """Train to the end."""
         for _ in self._reports:
             pass
-
-
-def _fit(run: Run, hook: Hook, graphs: bool) -> tuple[Iterator[Report], Callable[[], str]]:
-    """Return the reports of a fit, and what tells the name of its engine."""
-    if choose is not None:
-        engine = choose(run, graphs=graphs)
-        return training.fit(run, hook, engine=engine), lambda: engine.name
-    return _fit_by_stepper(run, hook, graphs)
-
-
-def _fit_by_stepper(
-    run: Run, hook: Hook, graphs: bool
-) -> tuple[Iterator[Report], Callable[[], str]]:
-    from ml.stepping import Plain, Resident
-
-    if not graphs:
-        run.stepper = Plain(run, Resident(run.train, run.spec.batch_size))
-    return training.fit(run, hook), lambda: run.stepper.engine
 
 
 def synchronize(device: torch.device) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ml import datasets, training
 from ml.datasets import Dataset
+from ml.engines.choose import choose
 from ml.specs import TrainingSpec
 from ml.training import Report, Run
 from tests.conftest import PLANE
@@ -59,8 +60,6 @@ def start(document: dict[str, Any], device: torch.device = CUDA, placement: Any 
 
 
 def finish(run: Run, graphs: bool = True, between_steps: Any = lambda run: None) -> Trained:
-    from ml.engines import choose
-
     engine = choose(run, graphs=graphs)
     reports = list(training.fit(run, between_steps, engine=engine))
     return Trained(run, reports, engine.name)
