@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
@@ -44,8 +45,10 @@ def attempts(database: Database, settings: Settings) -> AttemptStore:
 def run(client: TestClient, attempts: AttemptStore, settings: Settings, spec: object) -> str:
     """Submit a job, and do it here and now; return its id."""
     job_id: str = client.post("/jobs", json=spec).json()["id"]
-    bench = Bench(settings, "cpu", DatasetCache(settings.datasets_dir, 0), threading.Event())
-    assert Attempt(claimed(attempts), attempts, bench).run() is None
+    cache = DatasetCache(settings.datasets_dir, 0)
+    bench = Bench(settings, torch.device("cpu"), 1.0, cache, threading.Event())
+    Attempt(claimed(attempts), attempts, bench).run()
+    assert client.get(f"/jobs/{job_id}").json()["status"] == "succeeded"
     return job_id
 
 
