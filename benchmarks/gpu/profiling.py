@@ -15,6 +15,8 @@ from benchmarks.gpu.session import Session
 
 CASES = ((64, "float32"), (64, "tf32"), (4096, "bfloat16"))
 OPTIMIZER = re.compile("adam|multi_tensor_apply", re.IGNORECASE)
+WAITS = re.compile("Sync$|Stream Wait Event")
+"""What the profiler lists among a GPU's work though nothing is done in it."""
 TOP = 15
 NAME_LENGTH = 110
 
@@ -65,6 +67,7 @@ def kernels(profiler: profile, device: torch.device) -> list[Kernel]:
         Kernel(event.name, event.time_range.start, event.time_range.end)
         for event in profiler.events() or ()
         if event.device_type == wanted
+        and not WAITS.search(event.name)
         # Regions named by a program are laid over the kernels that they launched.
         and not getattr(event, "is_user_annotation", False)
         and (on_gpu or event.cpu_parent is None)

@@ -6,16 +6,18 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch.autograd import DeviceType
 
 from benchmarks.gpu import checks, runner
 from benchmarks.gpu.goals import GOALS, verdicts
 from benchmarks.gpu.jobs import in_hand
 from benchmarks.gpu.plan import PLAN, Part
-from benchmarks.gpu.profiling import Kernel, busy, summarise
+from benchmarks.gpu.profiling import Kernel, busy, kernels, summarise
 from benchmarks.gpu.session import Session
 from benchmarks.gpu.wheels import installed
 from tests.conftest import REPOSITORY
@@ -140,6 +142,30 @@ def test_a_profile_is_summed_over_its_steps() -> None:
     assert found["top"][0] == {"name": "gemm", "us": 4.0, "kernels": 1.0}
     with pytest.raises(RuntimeError, match="nothing"):
         summarise([], steps=2)
+
+
+def event(name: str, device: DeviceType, is_user_annotation: bool = False) -> SimpleNamespace:
+    return SimpleNamespace(
+        name=name,
+        device_type=device,
+        is_user_annotation=is_user_annotation,
+        cpu_parent=None,
+        time_range=SimpleNamespace(start=1.0, end=3.0),
+    )
+
+
+def test_of_a_gpus_events_only_work_counts() -> None:
+    events = [
+        event("gemm", DeviceType.CUDA),
+        event("Memcpy HtoD", DeviceType.CUDA),
+        event("Context Sync", DeviceType.CUDA),
+        event("Stream Wait Event", DeviceType.CUDA),
+        event("Optimizer.step#Adam.step", DeviceType.CUDA, is_user_annotation=True),
+        event("cudaGraphLaunch", DeviceType.CPU),
+    ]
+    profiler = SimpleNamespace(events=lambda: events)
+    found = kernels(profiler, torch.device("cuda"))
+    assert found == [Kernel("gemm", 1.0, 3.0), Kernel("Memcpy HtoD", 1.0, 3.0)]
 
 
 TESTS = """
