@@ -18,7 +18,7 @@ from benchmarks.gpu.goals import GOALS, verdicts
 from benchmarks.gpu.jobs import in_hand
 from benchmarks.gpu.plan import PLAN, Part
 from benchmarks.gpu.profiling import Kernel, busy, kernels, summarise
-from benchmarks.gpu.session import Session
+from benchmarks.gpu.session import Failed, Session
 from benchmarks.gpu.wheels import installed
 from tests.conftest import REPOSITORY
 
@@ -212,6 +212,21 @@ def test_each_test_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     endless = checks.run_one(at + "test_endless", 3)
     assert endless["status"] == "failed"
     assert "cut at its limit of 3 s" in endless["output"]
+
+
+def test_a_failed_test_fails_its_part(tmp_path: Path) -> None:
+    file = tmp_path / "test_things.py"
+    file.write_text(TESTS.partition("def test_dying")[0])
+    session = Session(torch.device("cuda"), False, tmp_path / "out.json", time.monotonic() + 90)
+    with pytest.raises(Failed, match="1 of 3 tests failed"):
+        checks.measure(session, [file])
+    found = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert found["failed"] == 1
+    assert sorted(outcome["status"] for outcome in found["outcomes"].values()) == [
+        "failed",
+        "passed",
+        "skipped",
+    ]
 
 
 def test_no_test_starts_without_time_for_it(tmp_path: Path) -> None:
