@@ -214,7 +214,9 @@ def test_each_test_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert "cut at its limit of 3 s" in endless["output"]
 
 
-def test_a_failed_test_fails_its_part(tmp_path: Path) -> None:
+def test_a_failed_test_fails_its_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "REPOSITORY", tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = gpu")
     file = tmp_path / "test_things.py"
     file.write_text(TESTS.partition("def test_dying")[0])
     session = Session(torch.device("cuda"), False, tmp_path / "out.json", time.monotonic() + 90)
