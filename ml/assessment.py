@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.datasets import Dataset, Rows
-from ml.evaluation import BATCH_SIZE, value_metrics
+from ml.evaluation import batchwise, device_of, value_metrics
 from ml.losses import Loss
 from ml.scores import (
     MAX_CONFUSED,
@@ -83,20 +83,21 @@ def assess(
 ) -> Assessment:
     """Return how good `model` is on `rows`, which are called `split`.
 
-    Memory is bounded by a few numbers a row and one batch's answers. `between_batches` is called
-    before each batch; what it raises ends the assessment.
+    The rows may lie elsewhere than the model: each batch is moved when it is due. Memory is
+    bounded by a few numbers a row and one batch's answers. `between_batches` is called before each
+    batch; what it raises ends the assessment.
     """
     model.eval()
-    device = next(model.parameters(), rows.inputs).device
-    lost, kept = 0.0, []
-    batches = (torch.split(tensor, BATCH_SIZE) for tensor in (rows.inputs, rows.targets))
-    for inputs, targets in zip(*batches, strict=True):
+    device = device_of(model, rows.inputs)
+
+    def judge(inputs: Tensor, targets: Tensor) -> tuple[float, Choices | Estimates]:
         between_batches()
-        answers, targets = model(inputs.to(device)), targets.to(device)
-        lost += loss(answers, targets).item() * len(targets)
-        kept.append(_keep(answers, targets, signature))
+        answers, targets = model(inputs.to(device)).float(), targets.to(device)
+        return loss(answers, targets).item() * len(targets), _keep(answers, targets, signature)
+
+    losses, kept = zip(*batchwise(judge, rows.inputs, rows.targets, device=device), strict=True)
     columns = [torch.cat(column).cpu() for column in zip(*kept, strict=True)]
-    mean = _finite(lost / len(rows))
+    mean = _finite(sum(losses) / len(rows))
     output = signature.output
     if isinstance(output, Classes):
         choices = Choices(*columns)
@@ -109,7 +110,7 @@ def _keep(answers: Tensor, targets: Tensor, signature: Signature) -> Choices | E
     output = signature.output
     if isinstance(output, Value):
         return Estimates(to_units(targets, output), to_units(answers, output))
-    shares = answers.float().log_softmax(1)
+    shares = answers.log_softmax(1)
     confidence, predicted = shares.max(1)
     right = shares.gather(1, targets[:, None])
     # Of classes held equally likely the first goes first, as it does in `predicted`.

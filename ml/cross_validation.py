@@ -28,8 +28,7 @@ class Course:
     def after(self, run: Run) -> "Course":
         """Return it with the fold that `run` was trained without."""
         assert run.data.test is not None
-        rows = run.data.test.to(run.device)
-        figures = evaluate(run.model, rows, run.signature, LOSSES[run.spec.loss])
+        figures = evaluate(run.model, run.data.test, run.signature, LOSSES[run.spec.loss])
         return Course([*self.folds, figures], self.steps + run.progress.step)
 
     def summary(self) -> Figures:

@@ -3,34 +3,88 @@
 `ml.assessment` has all that is measured at a run's end.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ml import devices
 from ml.datasets import Rows
 from ml.losses import Loss
 from ml.signature import Classes, Signature, Value
 from ml.units import to_units
 
-BATCH_SIZE = 4096
+BATCH_ROWS = 4096
+BATCH_VALUES = BATCH_ROWS * 784
+"""Bounds on the rows of a batch, and on the numbers in them."""
+
+Result = TypeVar("Result")
 
 
 @torch.inference_mode()
 def outputs(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the model's outputs `(rows, size)` for `inputs`, computed in large batches."""
+    """Return the model's outputs `(rows, size)` for `inputs`, on the model's device, as float32,
+    computed in large batches.
+
+    The inputs may lie elsewhere: each batch is moved when it is due.
+    """
     if model.training:  # to ask costs less than to set it on every layer
         model.eval()
-    device = next(model.parameters(), inputs).device
-    return in_batches(lambda batch: model(batch.to(device)), inputs)
+    device = device_of(model, inputs)
+    return in_batches(lambda batch: model(batch.to(device)).float(), inputs, device)
 
 
-def in_batches(forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+def in_batches(
+    forward: Callable[[Tensor], Tensor], inputs: Tensor, device: torch.device | None = None
+) -> Tensor:
     """Return what `forward` makes of `inputs`, in large batches."""
-    if len(inputs) <= BATCH_SIZE:
+    if len(inputs) == 1:  # of a request, mostly, and there is nothing to halve
         return forward(inputs)
-    return torch.cat([forward(batch) for batch in torch.split(inputs, BATCH_SIZE)])
+    parts = batchwise(forward, inputs, device=device)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def batchwise(
+    compute: Callable[..., Result], *columns: Tensor, device: torch.device | None = None
+) -> list[Result]:
+    """Return what `compute` makes of each batch of `columns`, tensors of as many rows, of which the
+    first is taken to be the largest.
+
+    Where memory, of `device` or of the machine, is not enough for a batch, it is halved.
+
+    Raises:
+        RuntimeError: it is not enough for one row.
+    """
+    rows, results, start = len(columns[0]), [], 0
+    size = batch_rows(columns[0])
+    while start < max(rows, 1):
+        # A batch of all rows is no view, since to make one takes as long as a small layer.
+        batch = columns if size >= rows else [column[start : start + size] for column in columns]
+        try:
+            results.append(compute(*batch))
+        except (RuntimeError, MemoryError) as error:
+            size = min(size, rows - start) // 2
+            if not size or not devices.is_out_of_memory(error):
+                raise
+        else:
+            start += size
+            continue
+        # Only now is the error gone, and with it what was computed of the batch.
+        devices.release_memory(device or columns[0].device)
+    return results
+
+
+def batch_rows(inputs: Tensor) -> int:
+    """Return how many rows of `inputs` make a batch."""
+    return max(1, min(BATCH_ROWS, BATCH_VALUES // max(1, math.prod(inputs.shape[1:]))))
+
+
+def device_of(model: nn.Module, inputs: Tensor) -> torch.device:
+    """Return where `model` lies; one without parameters is wherever its inputs are."""
+    return next(model.parameters(), inputs).device
 
 
 def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> dict[str, float]:

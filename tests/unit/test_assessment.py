@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from torch import Tensor, nn
 
-from ml.assessment import BATCH_SIZE, Choices, Estimates, assess
+from ml.assessment import Choices, Estimates, assess
 from ml.datasets import Rows
-from ml.evaluation import evaluate
+from ml.evaluation import BATCH_ROWS, evaluate
 from ml.losses import LOSSES
 from ml.scores import Classification, Evaluation, Regression
 from ml.signature import Classes, Features, Signature, Value
@@ -73,7 +73,7 @@ def check_against_sklearn(logits: Tensor, targets: Tensor) -> None:
 def test_a_classification_is_measured_as_scikit_learn_does() -> None:
     random = torch.Generator().manual_seed(0)
     # More than a batch, so that what is kept of each is put together.
-    targets = torch.randint(0, 7, (BATCH_SIZE + 500,), generator=random)
+    targets = torch.randint(0, 7, (BATCH_ROWS + 500,), generator=random)
     logits = torch.randn(len(targets), 7, generator=random)
     logits[torch.arange(len(targets)), targets] += 1.5
     check_against_sklearn(logits, targets)
