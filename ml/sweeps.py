@@ -98,13 +98,14 @@ class Mask(nn.Module):
 
 @dataclass(frozen=True)
 class _Batch:
-    """A step on batches of one size, and the memory that it reads."""
+    """What a step on batches of one size reads and writes, in the same memory each time."""
 
     index: Tensor
     """The rows of each model, `(models, rows)`."""
     figures: Tensor
     """The figures of the update."""
-    step: Step
+    masks: list[Tensor]
+    """The masks of each layer with dropout, `(models, rows, width)`."""
 
 
 class _Sweep:
@@ -146,6 +147,7 @@ class _Sweep:
         self._schedules = [(_schedule(specs[same[0]], data), same) for same in alike(specs)]
         self._sums = torch.zeros(len(specs), dtype=torch.float64, device=device)
         self._batches: dict[int, _Batch] = {}
+        self._replays: dict[int, Step | None] = {}
         self._steps_done = 0
 
     def epoch(self) -> Tensor:
@@ -158,7 +160,7 @@ class _Sweep:
         figures = self._update.figures(rates, self._steps_done).to(self._device)
         self._sums.zero_()
         for index, own in zip(batches, figures, strict=True):
-            self._batch(index, own).step()
+            self._advance(index, own)
         self._steps_done += len(batches)
         return self._sums / len(self._rows)
 
@@ -177,37 +179,40 @@ class _Sweep:
         parts = torch.split(rows, [shape.numel() for shape in shapes], dim=1)
         return [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
-    def _batch(self, index: Tensor, figures: Tensor) -> _Batch:
-        """Return the batch of this size, with this content."""
+    def _advance(self, index: Tensor, figures: Tensor) -> None:
+        """Do one step of every model on its rows at `index` (models, rows)."""
         if (rows := index.shape[1]) not in self._batches:
-            index, figures, masks = index.clone(), figures.clone(), self._dropout.masks(rows)
-            step = self._captured(rows, lambda: self._step(index, figures, masks))
-            return self._batches.setdefault(rows, _Batch(index, figures, step))
+            memory = torch.empty_like(index), torch.empty_like(figures)
+            self._batches[rows] = _Batch(*memory, self._dropout.masks(rows))
         batch = self._batches[rows]
         batch.index.copy_(index)
         batch.figures.copy_(figures)
-        return batch
+        if rows not in self._replays:
+            self._replays[rows] = self._captured(batch)
+        if replay := self._replays[rows]:
+            replay()
+        else:
+            self._step(batch)
 
-    def _step(self, index: Tensor, figures: Tensor, masks: list[Tensor]) -> None:
-        """Do one step of every model on its rows at `index` (models, rows)."""
-        spec, rows = self._specs[0], self._rows.at(index.flatten())
+    def _step(self, batch: _Batch) -> None:
+        spec, index = self._specs[0], batch.index
+        rows = self._rows.at(index.flatten())
         inputs = self._encode(rows.inputs)
         inputs = inputs.view(*index.shape, *inputs.shape[1:])
-        self._dropout.draw(masks)
+        self._dropout.draw(batch.masks)
+        masks = dict(zip(self._masked, batch.masks, strict=True))
         loss_of: Callable[..., Tensor] = LOSSES[spec.loss]
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"
         ):
-            outputs = vmap(self._forward)(
-                self._parameters, dict(zip(self._masked, masks, strict=True)), inputs
-            )
+            outputs = vmap(self._forward)(self._parameters, masks, inputs)
             losses = loss_of(outputs.flatten(0, 1), rows.targets, reduction="none")
         gradients = torch.autograd.grad(
             losses, list(self._parameters.values()), torch.full_like(losses, 1 / index.shape[1])
         )
         torch._foreach_copy_(self._parts_of_gradients, gradients)
         self._clip()
-        self._update(figures)
+        self._update(batch.figures)
         self._sums += losses.detach().view(len(index), -1).sum(1)
 
     def _forward(
@@ -216,12 +221,12 @@ class _Sweep:
         outputs: Tensor = functional_call(self._network, (parameters, masks), (inputs,))
         return outputs
 
-    def _captured(self, rows: int, step: Step) -> Step:
-        """Return what does `step`, on batches of so many rows, by replaying it where that pays."""
-        spec = self._specs[0]
+    def _captured(self, batch: _Batch) -> Step | None:
+        """Return what replays the step on `batch`, unless that does not pay or cannot be done."""
+        spec, rows = self._specs[0], batch.index.shape[1]
         count = spec.epochs * (len(self._rows) // rows if rows == spec.batch_size else 1)
         if self._record is None or count < FEWEST_REPLAYS:
-            return step
+            return None
         changed = [self._weights, self._sums, *self._update.state]
         before = [tensor.clone() for tensor in changed]
         random = devices.random_state(self._device)
@@ -232,7 +237,7 @@ class _Sweep:
             devices.set_random_state(self._device, random)
 
         try:
-            return self._record(step, undo=undo)
+            return self._record(lambda: self._step(batch), undo=undo)
         except Exception as error:
             undo()
             logger.warning(
@@ -243,7 +248,7 @@ class _Sweep:
             # The allocator of this process may take the capture for unfinished.
             devices.distrust(self._device)
             self._record = None
-            return step
+            return None
 
 
 class Dropout:

@@ -1,12 +1,14 @@
 """Models trained together are the models trained apart."""
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from ml import datasets, training
+from ml import datasets, sweeps, training
 from ml.datasets import Dataset
 from ml.datasets.splits import Rows
 from ml.datasets.vision import VisionSpec
@@ -147,6 +149,41 @@ def test_a_captured_sweep_learns_what_an_eager_one_learns() -> None:
     assert same_models(captured, fit_together(specs, data, CPU, eager))
     # 120 rows by 32 make three full batches and one of the rest.
     assert calls == [3 * CAPTURED_EPOCHS, CAPTURED_EPOCHS]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_a_gpu_replays_what_it_would_do() -> None:
+    specs, cuda = specs_of(*RICH), torch.device("cuda", 0)
+    data = data_of(specs[0])
+    for one, other in zip(
+        fit_together(specs, data, cuda), fit_together(specs, data, cuda, eager), strict=True
+    ):
+        assert one.losses == pytest.approx(other.losses, rel=1e-4)
+        torch.testing.assert_close(
+            dict(one.model.state_dict()), dict(other.model.state_dict()), rtol=1e-3, atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("capture", [None, capture])
+def test_nothing_waits_for_the_collector(
+    monkeypatch: pytest.MonkeyPatch, capture: Capture | None
+) -> None:
+    seen: list[weakref.ref[Any]] = []
+
+    class Watched(sweeps._Sweep):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            seen.append(weakref.ref(self))
+
+    monkeypatch.setattr(sweeps, "_Sweep", Watched)
+    specs = specs_of(*RICH)
+    gc.disable()
+    try:
+        fit_together(specs, data_of(specs[0]), CPU, capture)
+        assert [sweep() for sweep in seen] == [None]
+    finally:
+        gc.enable()
 
 
 def test_few_steps_are_not_worth_a_capture() -> None:
