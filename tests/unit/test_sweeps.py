@@ -165,9 +165,9 @@ def test_a_gpu_replays_what_it_would_do() -> None:
         )
 
 
-@pytest.mark.parametrize("capture", [None, capture])
+@pytest.mark.parametrize("record", [None, RecordedGraphs().record], ids=["eager", "recorded"])
 def test_nothing_waits_for_the_collector(
-    monkeypatch: pytest.MonkeyPatch, capture: Capture | None
+    monkeypatch: pytest.MonkeyPatch, record: Record | None
 ) -> None:
     seen: list[weakref.ref[Any]] = []
 
@@ -180,7 +180,7 @@ def test_nothing_waits_for_the_collector(
     specs = specs_of(*RICH)
     gc.disable()
     try:
-        fit_together(specs, data_of(specs[0]), CPU, capture)
+        fit_together(specs, data_of(specs[0]), CPU, record)
         assert [sweep() for sweep in seen] == [None]
     finally:
         gc.enable()
