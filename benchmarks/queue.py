@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from service.attempts import AttemptStore
-from service.database import Database
-from service.jobs import JobStore
+from service.jobs.attempts import AttemptStore
+from service.jobs.store import JobStore
 from service.schemas import JobRequest
 from service.settings import Settings
+from service.storage.database import Database
 
 LENGTHS = (100, 10_000)
 ROUNDS = 7

@@ -31,7 +31,7 @@ import httpx
 import torch
 
 from benchmarks.rivals import BARE, INSTALLABLE, JSON, PIXELS, TUTORIAL, Rival, Unusable, running
-from ml.inference import Model
+from ml.inference.model import Model
 from tests.system.server import Server, serving
 
 # Few come first: BentoML learns from many to wait for more, and then lets few wait too.

@@ -18,11 +18,12 @@ from typing import Any
 
 import torch
 
-from ml import devices, training
+from ml import devices
 from ml.datasets import Dataset, Rows
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
-from ml.sweeps import fit_together
+from ml.training import loop
+from ml.training.sweeps import fit_together
 
 MODELS = (1, 8, 64)
 STEPS = {"cpu": 100, "cuda": 4000}
@@ -42,7 +43,7 @@ def specs(count: int) -> list[TrainingSpec]:
 
 def alone(data: Dataset, device: torch.device) -> None:
     [spec] = specs(1)
-    for _ in training.fit(training.Run(training.build(spec, data), data, spec, device)):
+    for _ in loop.fit(loop.Run(loop.build(spec, data), data, spec, device)):
         pass
 
 

@@ -38,11 +38,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import datasets, transforms
 
-from ml import training
 from ml.datasets import Dataset as Data
 from ml.datasets import Rows
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
+from ml.training import loop
 
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 BATCH = 64
@@ -145,8 +145,8 @@ def dataset(images: Tensor, labels: Tensor) -> Data:
 def ours(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
     spec = TrainingSpec.model_validate(DOCUMENT | {"epochs": 1_000_000})
     data = dataset(images, labels)
-    run = training.Run(training.build(spec, data), data, spec, device)
-    reports = training.fit(run)
+    run = loop.Run(loop.build(spec, data), data, spec, device)
+    reports = loop.fit(run)
 
     def epoch() -> None:
         while next(reports).level != "epoch":

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from service.tables import Table
+from service.storage.tables import Table
 
 context.configure(
     connection=context.config.attributes["connection"],

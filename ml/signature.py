@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 from pydantic import Field
 from torch import Tensor
 
-from ml.decoding import PictureForm
-from ml.images import ImageForm
+from ml.images.decode import PictureForm
+from ml.images.ink import ImageForm
 from ml.strict import Frozen
 
 Number = TypeVar("Number", Tensor, float)

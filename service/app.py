@@ -9,25 +9,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml import __version__
 from service import errors
-from service.access import Access
 from service.background import Background
-from service.body_limit import BodyLimit
-from service.catalog import Catalog
-from service.charts import Charts
-from service.database import Database
-from service.datasets import DatasetStore
-from service.dependencies import Parts
-from service.evaluations import Evaluator
-from service.express import Express
-from service.expressions import Expressions
-from service.feeds import Feeds
-from service.jobs import JobStore
-from service.loading import Loading
-from service.predictions import Predictions
-from service.predictor import Predictor
-from service.registry import ModelRegistry
-from service.retention import Retention
-from service.revision import Revision
+from service.charts.job_charts import Charts
+from service.datasets.memory import Loading
+from service.datasets.store import DatasetStore
+from service.datasets.uploads import Uploading
+from service.expressions.evaluator import Expressions
+from service.http.access_log import Access
+from service.http.body_limit import BodyLimit
+from service.jobs.event_stream import Feeds
+from service.jobs.store import JobStore
+from service.metrics import Telemetry
+from service.models.evaluation import Evaluator
+from service.models.name_index import Catalog
+from service.models.registry import ModelRegistry
+from service.models.revision import Revision
+from service.predictions.endpoint import Predictions
+from service.predictions.model_cache import Predictor
 from service.routes import (
     charts,
     datasets,
@@ -37,12 +35,14 @@ from service.routes import (
     jobs,
     metrics,
     models,
+    open_inference,
     predict,
-    v2,
 )
+from service.routes.dependencies import Parts
+from service.server.fast_path.express import Express
 from service.settings import Settings
-from service.telemetry import Telemetry
-from service.uploading import Uploading
+from service.storage.cleanup import Retention
+from service.storage.database import Database
 
 FORM_BYTES = 64 * 1024
 
@@ -117,7 +117,7 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         datasets,
         models,
         predict,
-        v2,
+        open_inference,
         expressions,
         charts,
         evaluation,

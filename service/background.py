@@ -2,11 +2,11 @@
 
 import asyncio
 
-from service.attempts import AttemptStore
-from service.database import Database
-from service.retention import Retention
-from service.scheduler import Scheduler
+from service.jobs.attempts import AttemptStore
 from service.settings import Settings
+from service.storage.cleanup import Retention
+from service.storage.database import Database
+from service.training.scheduler import Scheduler
 
 
 class Background:

@@ -8,11 +8,12 @@ import typer
 from pydantic import ValidationError
 
 from ml import __version__
-from service import logs, web_workers
+from service import logs
 from service.app import create_app
-from service.data_dir import DataDirError, check_writable, exclusive
-from service.server import Server
+from service.server import web_workers
+from service.server.uvicorn_server import Server
 from service.settings import Settings
+from service.storage.data_dir import DataDirError, check_writable, exclusive
 
 app = typer.Typer(help="Train and serve PyTorch models over HTTP.", no_args_is_help=True)
 

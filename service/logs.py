@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from service.access import REQUEST_ID
+from service.http.access_log import REQUEST_ID
 from service.settings import LogFormat
 
 
@@ -44,7 +44,7 @@ def configuration(form: LogFormat) -> dict[str, object]:
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form}},
         "root": {"level": "INFO", "handlers": ["stderr"]},
-        # Every request is told of by `service.access`.
+        # Every request is told of by `service.http.access_log`.
         "loggers": {"uvicorn.access": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
     }
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from ml.artifacts import LinearFormula, Parameter
-from ml.inference import Prediction
-from ml.inputs import PixelRange
+from ml.inference.model import Prediction
+from ml.inputs.rows import PixelRange
 from ml.specs import TrainingSpec
 from ml.strict import Strict
-from service.states import Status, Wish
+from service.jobs.states import Status, Wish
 
 Item = TypeVar("Item")
 

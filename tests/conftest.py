@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ml.datasets import idx
+from ml.datasets import mnist_files
 from ml.errors import DataUnavailable
 
 REPOSITORY = Path(__file__).parent.parent
@@ -57,7 +57,7 @@ def mnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shutil.copyfileobj(packed, plain)
         break
     try:
-        idx.fetch(idx.FAMILIES["mnist"], root)
+        mnist_files.fetch(mnist_files.FAMILIES["mnist"], root)
     except DataUnavailable as error:
         pytest.skip(f"REAL MNIST IS NOT TESTED: {error}")
     return root

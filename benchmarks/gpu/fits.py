@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from benchmarks.training import dataset
-from ml import training
 from ml.datasets import Dataset
-from ml.engines.choose import choose
 from ml.specs import TrainingSpec
-from ml.training import Run
+from ml.training import loop
+from ml.training.engines.choose import choose
+from ml.training.loop import Run
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 WARM_STEPS = 500
@@ -47,9 +47,9 @@ class Fit:
         graphs: bool = True,
         between_steps: Hook = lambda run: None,
     ) -> None:
-        self.run = Run(training.build(spec, data), data, spec, device)
+        self.run = Run(loop.build(spec, data), data, spec, device)
         self._engine = choose(self.run, graphs=graphs)
-        self._reports = training.fit(self.run, between_steps, self._engine)
+        self._reports = loop.fit(self.run, between_steps, self._engine)
 
     @property
     def engine(self) -> str:

@@ -4,7 +4,7 @@ import statistics
 
 from benchmarks.gpu.fits import WARM_STEPS, Fit, digits, epochs_of, seconds, spec
 from benchmarks.gpu.session import Session
-from ml.sweeps import fit_together
+from ml.training.sweeps import fit_together
 
 MODELS = 64
 BATCH = 64

@@ -2,7 +2,7 @@
 
 import altair as alt
 
-from ml.charts.material import Material
+from ml.charts.chart_data import Material
 from ml.charts.theme import BLACK, BLUE, GREY, SQUARE, VERMILLION, Picture, table, title
 
 MAX_CLASSES = 25

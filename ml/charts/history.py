@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 
-from ml.charts.material import Material
+from ml.charts.chart_data import Material
 from ml.charts.theme import (
     BLUE,
     GREY,

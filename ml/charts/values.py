@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from ml.charts.material import Material
+from ml.charts.chart_data import Material
 from ml.charts.theme import (
     BLACK,
     BLUE,
@@ -21,8 +21,8 @@ from ml.charts.theme import (
     title,
     whole,
 )
-from ml.keepsakes import FeatureSample, Number
 from ml.signature import Classes, Signature
+from ml.training.summary import FeatureSample, Number
 
 PANELS = 3
 """Side by side."""

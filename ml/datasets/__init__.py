@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ml.datasets import splits
+from ml.datasets.mnist import VisionSpec
 from ml.datasets.splits import (
     Dataset,
     Extent,
@@ -25,7 +26,6 @@ from ml.datasets.splits import (
 )
 from ml.datasets.synthetic import SyntheticSpec
 from ml.datasets.uploads import UploadSpec
-from ml.datasets.vision import VisionSpec
 from ml.errors import Invalid
 from ml.signature import Classes, Signature, Value
 from ml.units import from_units

@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
 from ml.errors import Invalid
-from ml.expressions import Expression, check_name
+from ml.expressions.formula import Expression, check_name
 from ml.preprocessing import Standardize
 from ml.signature import Features, Signature, Value
 from ml.strict import Strict

@@ -8,11 +8,11 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from ml.datasets import roles, tabular
-from ml.datasets.pictures import ImageView
-from ml.datasets.roles import FeatureKind, Task
+from ml.datasets import column_types, uploaded_table
+from ml.datasets.column_types import FeatureKind, Task
 from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
-from ml.datasets.tabular import PARTS, TableView
+from ml.datasets.uploaded_images import ImageView
+from ml.datasets.uploaded_table import PARTS, TableView
 from ml.errors import DataUnavailable, Invalid
 from ml.ingest.schema import MAX_COLUMNS, Categorical, Column, ImageSchema, Schema, TableSchema
 from ml.signature import Signature
@@ -116,7 +116,7 @@ class UploadSpec(Strict):
         if target is None:
             raise Invalid(f"is not told; name one of {_listed(upload.columns())}")
         column = _column(upload, target)
-        roles.check_target(column, upload.schema.rows)
+        column_types.check_target(column, upload.schema.rows)
         return column.name
 
     @field_validator("task")
@@ -127,7 +127,7 @@ class UploadSpec(Strict):
             raise Invalid("images are classified, by their folders")
         if upload is None or target is None:
             return task
-        return roles.task_of(_column(upload, target), task)
+        return column_types.task_of(_column(upload, target), task)
 
     @field_validator("split_by")
     @classmethod
@@ -153,7 +153,7 @@ class UploadSpec(Strict):
             for role in ("target", "split_by"):
                 if name == info.data.get(role):
                     raise Invalid(f"names {name!r}, which is {role}")
-        return {n: roles.kind_of(_column(upload, n), kind) for n, kind in features.items()}
+        return {n: column_types.kind_of(_column(upload, n), kind) for n, kind in features.items()}
 
     @field_validator("resolved")
     @classmethod
@@ -170,7 +170,7 @@ class UploadSpec(Strict):
             images = ImageView.of(upload.schema)
             return Resolved(name=upload.name, content=upload.content, view=images)
         try:
-            view = tabular.view(
+            view = uploaded_table.view(
                 upload.schema,
                 upload.directory,
                 *(asked[field] for field in ("target", "task", "features", "split_by")),

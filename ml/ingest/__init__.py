@@ -10,9 +10,9 @@ from zipfile import is_zipfile
 
 from ml.errors import Invalid
 from ml.ingest import csv_file, image_zip, npz_file, parquet_file
-from ml.ingest.archives import check_archive, refusing_broken
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
+from ml.ingest.zip_safety import check_archive, refusing_broken
 
 __all__ = ["Options", "Schema", "ingest"]
 

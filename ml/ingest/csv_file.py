@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ml.errors import Invalid
-from ml.ingest.columns import (
+from ml.ingest.options import ColumnKind, Options
+from ml.ingest.schema import TABLE, TableSchema
+from ml.ingest.table_writer import (
     NUMBER,
     TableWriter,
     check_names,
@@ -21,8 +23,6 @@ from ml.ingest.columns import (
     shown,
     trimmed,
 )
-from ml.ingest.options import ColumnKind, Options
-from ml.ingest.schema import TABLE, TableSchema
 
 MIB = 1024 * 1024
 BLOCK_BYTES = 4 * MIB

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from zipfile import ZipFile, ZipInfo
 
-from ml.decoding import Picture, decode_picture
 from ml.errors import Invalid
-from ml.ingest.archives import refusing_broken
+from ml.images.decode import Picture, decode_picture
+from ml.ingest.image_writer import ImageWriter, Planes
 from ml.ingest.options import Options
-from ml.ingest.pictures import ImageWriter, Planes
 from ml.ingest.schema import ImageSchema
+from ml.ingest.zip_safety import refusing_broken
 
 MAX_MEMBERS = 1_000_000
 MAX_FILE_BYTES = 50 * 1024 * 1024

@@ -14,18 +14,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ml.errors import Invalid
-from ml.ingest.archives import refusing_broken
-from ml.ingest.columns import (
-    TableWriter,
-    check_names,
-    check_size,
-    check_types,
-    trimmed,
-    typed,
-)
+from ml.ingest.image_writer import ImageWriter, Planes
 from ml.ingest.options import ColumnKind, Options
-from ml.ingest.pictures import ImageWriter, Planes
 from ml.ingest.schema import MAX_COLUMNS, MAX_VALUES, TABLE, Schema, TableSchema
+from ml.ingest.table_writer import TableWriter, check_names, check_size, check_types, trimmed, typed
+from ml.ingest.zip_safety import refusing_broken
 
 BATCH_ROWS = 65_536
 FIRST_ROW = 1

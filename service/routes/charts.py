@@ -6,9 +6,9 @@ from typing import Literal
 import orjson
 from fastapi import APIRouter, Response
 
-from service.charts import Charts, ChartSummary
-from service.dependencies import Service
+from service.charts.job_charts import Charts, ChartSummary
 from service.errors import NotFound, Overloaded, problems
+from service.routes.dependencies import Service
 from service.schemas import Page
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])

@@ -15,8 +15,8 @@ from ml.datasets.uploads import Upload, UploadSpec
 from ml.errors import DataUnavailable, Invalid
 from ml.ingest.preview import preview
 from ml.signature import Classes, Features
-from service.admission import validated
-from service.dataset_schemas import (
+from service.datasets.memory import check_size
+from service.datasets.schemas import (
     Batch,
     Batches,
     Dataset,
@@ -25,9 +25,9 @@ from service.dataset_schemas import (
     TensorPeek,
     UploadQuery,
 )
-from service.dependencies import Service
 from service.errors import Conflict, NotFound, Overloaded, Unavailable, Unprocessable, problems
-from service.loading import check_size
+from service.jobs.limits import validated
+from service.routes.dependencies import Service
 from service.schemas import Page
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])

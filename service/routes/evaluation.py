@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 from pydantic import SkipValidation
 
-from ml.scores import Evaluation
-from service.admission import validated
-from service.dependencies import Service
+from ml.evaluation.schemas import Evaluation
 from service.errors import DeadlineExceeded, NotFound, Overloaded, problems
-from service.evaluations import EvaluationRequest, as_trained
+from service.jobs.limits import validated
+from service.models.evaluation import EvaluationRequest, as_trained
+from service.routes.dependencies import Service
 from service.routes.models import Version
 
 router = APIRouter(prefix="/models", tags=["models"])

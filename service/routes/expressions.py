@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
-from service.dependencies import Service
 from service.errors import Overloaded, problems
-from service.expressions import ExpressionRequest, ExpressionResponse
+from service.expressions.evaluator import ExpressionRequest, ExpressionResponse
+from service.routes.dependencies import Service
 
 router = APIRouter(prefix="/expressions", tags=["expressions"])
 

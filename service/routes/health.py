@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter
 
-from service.data_dir import DataDirError, check_writable
-from service.dependencies import Service
-from service.device_warnings import DeviceWarnings
 from service.errors import Unavailable, problems
+from service.routes.dependencies import Service
 from service.schemas import Health, Readiness
+from service.storage.data_dir import DataDirError, check_writable
+from service.training.device_warnings import DeviceWarnings
 
 router = APIRouter(prefix="/health", tags=["health"])
 

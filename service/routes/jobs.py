@@ -7,11 +7,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import Field, SkipValidation
 
-from service.admission import admit, validated
-from service.dependencies import Service
 from service.errors import Conflict, NotFound, problems
+from service.jobs.limits import admit, validated
+from service.jobs.states import Status
+from service.routes.dependencies import Service
 from service.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord, Page
-from service.states import Status
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 

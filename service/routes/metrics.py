@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Response
 
 from ml import devices
-from service.dependencies import Parts, Service
-from service.telemetry import CONTENT_TYPE, Gauged
+from service.metrics import CONTENT_TYPE, Gauged
+from service.routes.dependencies import Parts, Service
 
 router = APIRouter(tags=["metrics"])
 

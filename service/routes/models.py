@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Path, Response
 
-from service.dependencies import Service
 from service.errors import Conflict, NotFound, PreconditionFailed, problems
-from service.registry import Preconditions
+from service.models.registry import Preconditions
+from service.routes.dependencies import Service
 from service.schemas import AliasRequest, ModelAlias, ModelSummary, ModelVersion, Page
 
 router = APIRouter(prefix="/models", tags=["models"])

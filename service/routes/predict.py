@@ -1,10 +1,10 @@
-"""Predictions, as OpenAPI describes them. `service.predictions` answers before the routes."""
+"""Predictions, as OpenAPI describes them. `service.predictions.endpoint` answers before the
+routes."""
 
 from typing import Any, get_args
 
 from fastapi import APIRouter
 
-from service.address import RawType
 from service.errors import (
     DeadlineExceeded,
     NotFound,
@@ -15,8 +15,9 @@ from service.errors import (
     UnsupportedMediaType,
     problems,
 )
-from service.payloads import NDJSON
-from service.predictions import PATH
+from service.predictions.endpoint import PATH
+from service.predictions.payloads import NDJSON
+from service.predictions.query import RawType
 from service.schemas import PredictRequest, PredictResponse
 
 router = APIRouter(tags=["predict"])
@@ -99,4 +100,4 @@ async def predict() -> PredictResponse:
     """Rows, arrays or images in, one prediction each out. The body may be newline-delimited JSON
     of any length; then every line is a row, and every line of the answer a prediction or an
     `error`."""
-    raise NotImplementedError("answered by service.predictions")
+    raise NotImplementedError("answered by service.predictions.endpoint")

@@ -7,17 +7,18 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from ml import datasets, training
+from ml import datasets
 from ml.artifacts import Manifest, save_model
 from ml.specs import TrainingSpec
+from ml.training import loop
 from service.app import create_app
-from service.attempts import AttemptStore, Claim
-from service.database import Database
-from service.jobs import JobStore
-from service.registry import ModelRegistry
-from service.revision import Revision
+from service.jobs.attempts import AttemptStore, Claim
+from service.jobs.store import JobStore
+from service.models.registry import ModelRegistry
+from service.models.revision import Revision
 from service.schemas import JobRequest
 from service.settings import Settings
+from service.storage.database import Database
 from tests.conftest import LINE
 
 
@@ -60,7 +61,7 @@ def registry(database: Database, settings: Settings) -> ModelRegistry:
 def manifest(tmp_path: Path) -> Manifest:
     spec = TrainingSpec.model_validate(LINE)
     data = datasets.load(spec.dataset, spec.split, tmp_path)
-    model = training.build(spec, data)
+    model = loop.build(spec, data)
     cpu = torch.device("cpu")
     return save_model(
         tmp_path / "model", model, spec, data.signature, {"test_r2": 0.9}, "0" * 64, cpu

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ml.datasets import idx
+from ml.datasets import mnist_files
 from tests.conftest import PLANE
 from tests.system.server import Server, serving
 
@@ -44,4 +44,4 @@ def plane(server: Server) -> str:
 @pytest.fixture(scope="session")
 def pictures(mnist_root: Path) -> NDArray[np.uint8]:
     """The first test images."""
-    return idx.fetch(idx.FAMILIES["mnist"], mnist_root).test_images[:20].numpy()
+    return mnist_files.fetch(mnist_files.FAMILIES["mnist"], mnist_root).test_images[:20].numpy()

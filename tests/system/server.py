@@ -121,7 +121,11 @@ class Server:
     def trainers(self) -> list[int]:
         """Return the process ids of the trainers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [int(pid) for pid in children.split() if b"service.trainer" in _command(int(pid))]
+        return [
+            int(pid)
+            for pid in children.split()
+            if b"service.training.trainer" in _command(int(pid))
+        ]
 
 
 def _command(pid: int) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ml.datasets import idx
+from ml.datasets import mnist_files
 from tests.conftest import LINE, PLANE
 from tests.system.server import Server
 from tests.system.test_training import MNIST_TWO_EPOCHS
@@ -19,7 +19,7 @@ COUNT = 200
 @pytest.fixture(scope="module")
 def digits(mnist_root: Any) -> tuple[np.ndarray, list[int]]:
     """The first test images and their labels."""
-    raw = idx.fetch(idx.FAMILIES["mnist"], mnist_root)
+    raw = mnist_files.fetch(mnist_files.FAMILIES["mnist"], mnist_root)
     return raw.test_images[:COUNT].numpy(), raw.test_labels[:COUNT].tolist()
 
 

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.access import ACCEPTED_ID
+from service.http.access_log import ACCEPTED_ID
 from tests.conftest import LINE
 from tests.system.server import Server, launch, serving
 
@@ -235,7 +235,9 @@ def test_several_web_processes_are_one_service(tmp_path: Path) -> None:
         def workers() -> set[int]:
             pids = map(int, children.read_text().split())
             commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
-            return {pid for pid, command in commands.items() if b"service.web_workers" in command}
+            return {
+                pid for pid, command in commands.items() if b"service.server.web_workers" in command
+            }
 
         for _ in range(2):
             server.run(LINE | {"epochs": 1})

@@ -1,0 +1,154 @@
+"""Pictures of a job: one Vega-Lite specification each, whatever it is rendered as.
+
+A new chart is a function from `Material` to a picture, and a line in `CHARTS`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ml.charts import classes, history, values
+from ml.charts.chart_data import Material, Point
+from ml.charts.theme import CONFIG, Picture
+from ml.evaluation.schemas import MAX_CONFUSED
+from ml.signature import Classes, Features, Images, Signature
+from ml.training.fit_curves import has_curve
+
+__all__ = ["CHARTS", "Chart", "Material", "Point", "charts_of"]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What must have happened before a chart can be drawn."""
+
+    when: str
+    """In words: "it can be drawn ..."."""
+    are_met: Callable[[Material], bool]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One kind of picture."""
+
+    title: str
+    description: str
+    suits: Callable[[Signature], bool]
+    """Whether jobs of such data have it."""
+    needs: Needs
+    draw: Callable[[Material], Picture]
+
+    def specification(self, material: Material) -> dict[str, Any]:
+        """Return the Vega-Lite specification, its data inside."""
+        specification: dict[str, Any] = self.draw(material).to_dict(validate=False)
+        return specification | {"config": CONFIG | specification.get("config", {})}
+
+
+def charts_of(signature: Signature) -> dict[str, Chart]:
+    """Return the charts of a job of such data, by name."""
+    return {name: chart for name, chart in CHARTS.items() if chart.suits(signature)}
+
+
+def _any(signature: Signature) -> bool:
+    return True
+
+
+def _answers_values(signature: Signature) -> bool:
+    return not isinstance(signature.output, Classes)
+
+
+def _answers_classes(signature: Signature) -> bool:
+    return isinstance(signature.output, Classes)
+
+
+def _answers_a_few_classes(signature: Signature) -> bool:
+    return isinstance(signature.output, Classes) and signature.output.size <= MAX_CONFUSED
+
+
+def _takes_features(signature: Signature) -> bool:
+    return isinstance(signature.inputs, Features) and bool(signature.inputs.numbers)
+
+
+def _tells_images_apart(signature: Signature) -> bool:
+    return isinstance(signature.inputs, Images) and _answers_classes(signature)
+
+
+LOSS = Needs("once its first loss is reported", lambda m: bool(m.epochs or m.steps))
+EPOCH = Needs("once its first epoch is done", lambda m: bool(m.epochs))
+ACCURACY = Needs(
+    "at its end; with a validation split, once its first epoch is done",
+    lambda m: m.kept is not None or bool(m.series("validation_accuracy")),
+)
+END = Needs("at its end, when it has succeeded", lambda m: m.kept is not None)
+
+CHARTS: Mapping[str, Chart] = {
+    "features": Chart(
+        "Each feature against the target",
+        "A sample of the training rows, a panel for each feature.",
+        _takes_features,
+        END,
+        values.features,
+    ),
+    "loss": Chart(
+        "Loss by epoch",
+        "Of the training rows and, where there is one, the validation split.",
+        _any,
+        LOSS,
+        history.loss,
+    ),
+    "accuracy": Chart(
+        "Accuracy by epoch",
+        "Of the validation split, and at the end of the test split.",
+        _answers_classes,
+        ACCURACY,
+        history.accuracy,
+    ),
+    "learning_rate": Chart(
+        "Learning rate by epoch",
+        "Of each epoch's last step.",
+        _any,
+        EPOCH,
+        history.learning_rate,
+    ),
+    "predictions": Chart(
+        "Predicted against actual",
+        "A sample of the test rows, and the diagonal on which both are equal.",
+        _answers_values,
+        END,
+        values.predictions,
+    ),
+    "residuals": Chart(
+        "Residuals",
+        "How often the answers to the test rows are off by how much.",
+        _answers_values,
+        END,
+        values.residuals,
+    ),
+    "fit": Chart(
+        "The fit as it was learned",
+        "The curve of a regression of one feature, over the data, after some epochs.",
+        has_curve,
+        END,
+        values.fit,
+    ),
+    "confusion": Chart(
+        "Confusion matrix",
+        "How often test rows of each class were taken for which.",
+        _answers_a_few_classes,
+        END,
+        classes.confusion,
+    ),
+    "calibration": Chart(
+        "Calibration",
+        "How often answers are right that are so sure.",
+        _answers_classes,
+        END,
+        classes.calibration,
+    ),
+    "misclassified": Chart(
+        "Misclassified images",
+        "Test images that were taken for another class, the surest mistakes first.",
+        _tells_images_apart,
+        END,
+        classes.misclassified,
+    ),
+}

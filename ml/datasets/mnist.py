@@ -1,0 +1,61 @@
+"""MNIST and its kin: 60,000 training and 10,000 test images of 28x28 grey pixels."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ml.datasets import mnist_files
+from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
+from ml.images.ink import ImageForm
+from ml.preprocessing import Standardize
+from ml.signature import Classes, Images, Signature
+from ml.strict import Strict
+
+# How each set's images were made from scans or photos, so that new ones can be made the same way:
+# MNIST: http://yann.lecun.com/exdb/mnist, "fit in a 20x20 pixel box ... centered by mass in 28x28";
+# Fashion-MNIST: Xiao et al. 2017, section 2, the longest edge resized to 28; KMNIST: Clanuwat et
+# al. 2018, whole characters scaled to 28x28.
+FORMS = {
+    "mnist": ImageForm(height=28, width=28, box=20, center="mass"),
+    "fashion_mnist": ImageForm(height=28, width=28, box=28, center="box"),
+    "kmnist": ImageForm(height=28, width=28, box=28, center="box"),
+}
+
+
+class VisionSpec(Strict):
+    """One of the MNIST family, with its own test split."""
+
+    kind: Literal["mnist", "fashion_mnist", "kmnist"]
+
+    def signature(self) -> Signature:
+        """Return what a model of this data takes and answers."""
+        classes = list(mnist_files.FAMILIES[self.kind].classes)
+        return Signature(inputs=Images(form=FORMS[self.kind]), output=Classes(names=classes))
+
+    def extent(self) -> Extent:
+        """Return how many rows it has."""
+        return Extent(60_000, own_test=True, own=10_000)
+
+    def load(self, root: Path) -> Table:
+        """Read the files below `root`, fetching them first where they are missing.
+
+        Raises:
+            DataUnavailable: no source of the files answered.
+        """
+        raw = mnist_files.fetch(mnist_files.FAMILIES[self.kind], root)
+        return Table(
+            rows=Rows(raw.train_images, raw.train_labels),
+            test=Rows(raw.test_images, raw.test_labels),
+        )
+
+    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
+        """Return the family's published normalisation; `train` is not needed."""
+        family = mnist_files.FAMILIES[self.kind]
+        layer = Standardize(torch.tensor(family.mean), torch.tensor(family.std), unit=255.0)
+        return Fitted(self.signature(), layer)
+
+    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+        """Return the inputs, which have no codes."""
+        return inputs

@@ -1,0 +1,260 @@
+"""Uploaded tables: which columns a model learns from, and how they become tensors."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from ml.datasets.column_types import FeatureKind, Task, width_of
+from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
+from ml.errors import Invalid
+from ml.ingest.schema import TABLE, TableSchema, Text
+from ml.inputs.rows import FLOAT32_MAX
+from ml.inputs.table_rows import text_of
+from ml.preprocessing import Encode
+from ml.signature import UNKNOWN, Classes, Encoding, Features, Signature, Value
+from ml.strict import Strict
+
+Part = Literal["train", "validation", "test"]
+
+MAX_WIDTH = 100_000
+"""Numbers that one row may become."""
+MAX_SHOWN = 10
+PARTS: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+}
+"""What a column that divides the rows may say."""
+
+
+class TableView(Strict):
+    """What a job makes of a table."""
+
+    kind: Literal["table"] = "table"
+    target: str
+    task: Task
+    classes: list[str]
+    """Names of the classes; none for a regression."""
+    features: dict[str, FeatureKind]
+    categories: dict[str, int] = Field(default={})
+    """How many values each categorical feature has."""
+    width: int
+    """The most numbers that one row becomes: see `ml.signature.Encoding`."""
+    split_by: str | None
+    rows: dict[Part, int]
+    """With a value of the target: in each part where a column tells, else all as `train`."""
+
+    def signature(self) -> Signature:
+        """Return what a model takes and answers, as far as it is known without the rows."""
+        kinds = self.features
+        encoding = Encoding(
+            booleans=[name for name, kind in kinds.items() if kind == "boolean"],
+            categories={name: [""] * count for name, count in self.categories.items()},
+            width=self.width,
+        )
+        return Signature(
+            inputs=Features(names=list(self.features), encoding=encoding), output=self._output()
+        )
+
+    def extent(self) -> Extent:
+        """Return how many rows there are."""
+        train = self.rows["train"]
+        own = sum(self.rows.values()) - train
+        return Extent(train, "test" in self.rows, "validation" in self.rows, own)
+
+    def load(self, directory: Path) -> Table:
+        """Read the rows that have a value of the target.
+
+        Raises:
+            Invalid: a number is too large to compute with.
+        """
+        columns = {*self.features, self.target, *([self.split_by] if self.split_by else [])}
+        table = pq.read_table(directory / TABLE, columns=list(columns))
+        table = table.filter(pc.is_valid(table[self.target]))
+        vocabulary: Vocabulary = {}
+        inputs = torch.empty((table.num_rows, len(self.features)), dtype=torch.float64)
+        for index, (name, kind) in enumerate(self.features.items()):
+            column = table[name].combine_chunks()
+            if kind == "categorical":
+                column, vocabulary[name] = _coded(column)
+            inputs[:, index] = torch.from_numpy(_numbers(name, column))
+        rows = Rows(inputs, self._targets(table[self.target].combine_chunks()))
+        if self.split_by is None:
+            return Table(rows, vocabulary=vocabulary)
+        marks = [PARTS[mark] for mark in table[self.split_by].to_pylist()]
+        parts = {part: _where(marks, part) for part in self.rows}
+        return Table(
+            rows.at(parts["train"]),
+            rows.at(parts["validation"]) if "validation" in parts else None,
+            rows.at(parts["test"]) if "test" in parts else None,
+            vocabulary,
+        )
+
+    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
+        """Return the encoding of the features, and the scale of a target that is a value."""
+        numbered = list(enumerate(self.features))
+        seen = {
+            name: _different(train.inputs[:, index])
+            for index, name in numbered
+            if name in vocabulary
+        }
+        categories = {name: [vocabulary[name][i] for i in codes] for name, codes in seen.items()}
+        gaps = [name for index, name in numbered if train.inputs[:, index].isnan().any()]
+        encoding = Encoding(
+            booleans=[name for name, kind in self.features.items() if kind == "boolean"],
+            categories=categories,
+            gaps=gaps,
+            width=len(self.features) - len(seen) + sum(map(len, seen.values())) + len(gaps),
+        )
+        output = self._output()
+        if isinstance(output, Value):
+            std, mean = torch.std_mean(train.targets, correction=0)
+            output = Value(name=self.target, offset=mean.item(), scale=std.item() or 1.0)
+        features = Features(names=list(self.features), encoding=encoding)
+        signature = Signature(inputs=features, output=output)
+        return Fitted(signature, Encode.fit(features, train.inputs))
+
+    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+        """Return loaded inputs with the codes of categories that a signature has."""
+        assert isinstance(signature.inputs, Features)
+        encoding = signature.inputs.encoding or Encoding(width=0)
+        coded = inputs.clone()
+        for index, name in enumerate(self.features):
+            if name in vocabulary:
+                codes = _recoding(vocabulary[name], encoding.categories.get(name, []))
+                known = ~coded[:, index].isnan()
+                coded[known, index] = codes[coded[known, index].long()]
+        return coded
+
+    def _output(self) -> Value | Classes:
+        if self.task == "regression":
+            return Value(name=self.target)
+        return Classes(names=self.classes)
+
+    def _targets(self, column: Any) -> Tensor:
+        """Return float64 values `(rows, 1)`, or int64 class indices `(rows,)`."""
+        if self.task == "regression":
+            return torch.from_numpy(_numbers(self.target, column)).unsqueeze(1)
+        indices = pc.index_in(_texts(column), value_set=pa.array(self.classes))
+        return torch.from_numpy(indices.to_numpy(zero_copy_only=False).astype(np.int64))
+
+
+def view(
+    schema: TableSchema,
+    directory: Path,
+    target: str,
+    task: Task,
+    features: Mapping[str, FeatureKind] | None,
+    split_by: str | None,
+) -> TableView:
+    """Return what a job makes of the table in `directory`.
+
+    Raises:
+        Invalid: there is nothing to learn from, or too much; or the parts are not told; `loc` is
+            within an upload's spec.
+    """
+    columns = {column.name: column for column in schema.columns}
+    features = features or {
+        name: column.kind
+        for name, column in columns.items()
+        if name not in (target, split_by) and not isinstance(column, Text)
+    }
+    if not features:
+        raise Invalid("leaves no column to learn from", ("features",))
+    width = sum(
+        width_of(columns[name], kind) + bool(columns[name].missing)
+        for name, kind in features.items()
+    )
+    if width > MAX_WIDTH:
+        raise Invalid(
+            f"become {width:,} numbers a row, over the limit of {MAX_WIDTH:,}; leave out columns "
+            "of many categories",
+            ("features",),
+        )
+    asked = [target, split_by] if split_by else [target]
+    table = pq.read_table(directory / TABLE, columns=asked)
+    table = table.filter(pc.is_valid(table[target]))
+    return TableView(
+        target=target,
+        task=task,
+        classes=_classes(table[target].combine_chunks()) if task == "classification" else [],
+        features=dict(features),
+        categories={
+            name: width_of(columns[name], kind)
+            for name, kind in features.items()
+            if kind == "categorical"
+        },
+        width=width,
+        split_by=split_by,
+        rows=_part_sizes(table[split_by]) if split_by else {"train": table.num_rows},
+    )
+
+
+def _part_sizes(column: Any) -> dict[Part, int]:
+    told = {one["values"]: one["counts"] for one in pc.value_counts(column).to_pylist()}
+    if wrong := [value for value in told if value not in PARTS]:
+        shown = ", ".join(
+            "nothing" if value is None else repr(value) for value in wrong[:MAX_SHOWN]
+        )
+        raise Invalid(f"says {shown} in some rows; it may say {', '.join(PARTS)}", ("split_by",))
+    sizes: dict[Part, int] = {}
+    for value, count in told.items():
+        sizes[PARTS[value]] = sizes.get(PARTS[value], 0) + count
+    if "train" not in sizes:
+        raise Invalid("has no row that says train", ("split_by",))
+    return sizes
+
+
+def _where(marks: list[Part], wanted: Part) -> Tensor:
+    return torch.tensor([i for i, mark in enumerate(marks) if mark == wanted], dtype=torch.int64)
+
+
+def _classes(column: Any) -> list[str]:
+    """Return the different values, in order: numbers by size, texts by code point."""
+    return [str(text) for text in _texts(pc.unique(column).sort()).to_pylist()]
+
+
+def _coded(column: Any) -> tuple[Any, list[str]]:
+    """Return a column's values as indices of its different values, and these."""
+    values = _classes(column.drop_null())
+    return pc.index_in(_texts(column), value_set=pa.array(values, pa.string())), values
+
+
+def _texts(column: Any) -> Any:
+    """Return values as a user would write them: 3 for 3.0, true for True."""
+    if pa.types.is_string(column.type):
+        return column
+    return pa.array([None if v is None else text_of(v) for v in column.to_pylist()], pa.string())
+
+
+def _numbers(name: str, column: Any) -> NDArray[np.float64]:
+    """Return values as an array, NaN where there is none."""
+    numbers = np.array(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False))
+    if (too_large := np.abs(numbers) > FLOAT32_MAX).any():
+        largest = numbers[np.argmax(too_large)]
+        raise Invalid(f"the column {name!r} has {largest:g}, too large a number to compute with")
+    return numbers
+
+
+def _different(codes: Tensor) -> list[int]:
+    known = codes[~codes.isnan()].numpy()
+    return [int(code) for code in np.unique(known)]
+
+
+def _recoding(own: list[str], wanted: list[str]) -> Tensor:
+    """Return what each code, which stands for one of `own`, is as an index of `wanted`."""
+    places = {value: place for place, value in enumerate(wanted)}
+    indices = [places.get(value, UNKNOWN) for value in own]
+    return torch.tensor(indices, dtype=torch.float64)

@@ -1,0 +1,223 @@
+"""All that is measured of a trained model on some rows: `assess` goes through them once, keeps a
+few numbers of each row, however many classes there are, and makes every figure from those."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ml.datasets import Dataset, Rows
+from ml.evaluation.metrics import batchwise, device_of, value_metrics
+from ml.evaluation.schemas import (
+    MAX_CONFUSED,
+    Bin,
+    Calibration,
+    Classification,
+    ClassScores,
+    Histogram,
+    Regression,
+    Residuals,
+    Scores,
+    Split,
+)
+from ml.losses import Loss
+from ml.signature import Classes, Signature, Value
+from ml.units import to_units
+
+TOP = (2, 3, 5)
+BINS = 15
+"""Of a calibration."""
+MAX_BARS = 30
+"""Of a histogram: of fewer rows the square root."""
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Choices(NamedTuple):
+    """What is kept of a classifier's answers, a number for each row."""
+
+    actual: Tensor
+    predicted: Tensor
+    confidence: Tensor
+    """The predicted class's probability."""
+    rank: Tensor
+    """How many classes were held likelier than the right one."""
+    surprise: Tensor
+    """Minus the logarithm of the right one's probability."""
+
+
+class Estimates(NamedTuple):
+    """What is kept of a regression's answers, a number for each row, in the target's units."""
+
+    actual: Tensor
+    predicted: Tensor
+
+
+class Assessment(NamedTuple):
+    """An evaluation, and the answers it was made from."""
+
+    evaluation: Classification | Regression
+    answers: Choices | Estimates
+
+
+def judged_on(data: Dataset) -> tuple[Split, Rows]:
+    """Return the rows that tell how good a model of `data` is: those of the test split, else of
+    the validation split, else all that it was trained on."""
+    if data.test is not None:
+        return "test", data.test
+    if data.validation is not None:
+        return "validation", data.validation
+    return "train", data.train
+
+
+@torch.inference_mode()
+def assess(
+    model: nn.Module,
+    rows: Rows,
+    signature: Signature,
+    loss: Loss,
+    split: Split,
+    between_batches: Callable[[], None] = lambda: None,
+) -> Assessment:
+    """Return how good `model` is on `rows`, which are called `split`.
+
+    The rows may lie elsewhere than the model: each batch is moved when it is due. Memory is
+    bounded by a few numbers a row and one batch's answers. `between_batches` is called before each
+    batch; what it raises ends the assessment.
+    """
+    model.eval()
+    device = device_of(model, rows.inputs)
+
+    def judge(inputs: Tensor, targets: Tensor) -> tuple[float, Choices | Estimates]:
+        between_batches()
+        answers, targets = model(inputs.to(device)).float(), targets.to(device)
+        return loss(answers, targets).item() * len(targets), _keep(answers, targets, signature)
+
+    losses, kept = zip(*batchwise(judge, rows.inputs, rows.targets, device=device), strict=True)
+    columns = [torch.cat(column).cpu() for column in zip(*kept, strict=True)]
+    mean = _finite(sum(losses) / len(rows))
+    output = signature.output
+    if isinstance(output, Classes):
+        choices = Choices(*columns)
+        return Assessment(_classification(choices, output.names, split, mean), choices)
+    estimates = Estimates(*columns)
+    return Assessment(_regression(estimates, split, mean), estimates)
+
+
+def _keep(answers: Tensor, targets: Tensor, signature: Signature) -> Choices | Estimates:
+    output = signature.output
+    if isinstance(output, Value):
+        return Estimates(to_units(targets, output), to_units(answers, output))
+    shares = answers.log_softmax(1)
+    confidence, predicted = shares.max(1)
+    right = shares.gather(1, targets[:, None])
+    # Of classes held equally likely the first goes first, as it does in `predicted`.
+    before = torch.arange(output.size, device=targets.device) < targets[:, None]
+    rank = ((shares > right) | ((shares == right) & before)).sum(1)
+    return Choices(targets, predicted, confidence.exp(), rank, -right.squeeze(1))
+
+
+def _classification(
+    choices: Choices, names: list[str], split: Split, loss: float | None
+) -> Classification:
+    from torchmetrics.functional.classification import (
+        multiclass_confusion_matrix,
+        multiclass_stat_scores,
+    )
+
+    actual, predicted, size = choices.actual, choices.predicted, len(names)
+    stats = multiclass_stat_scores(predicted, actual, size, average=None)
+    hits, false_alarms, _, misses, support = stats.double().unbind(1)
+    precision = hits / (hits + false_alarms)
+    recall = hits / support
+    f1 = 2 * hits / (2 * hits + false_alarms + misses)
+    scores = torch.stack([precision, recall, f1], 1)
+    occurring = (~f1.isnan()).double()
+    confusion = None
+    if size <= MAX_CONFUSED:
+        confusion = multiclass_confusion_matrix(predicted, actual, size).tolist()
+    return Classification(
+        split=split,
+        rows=len(actual),
+        loss=loss,
+        accuracy=_share(choices.predicted == actual),
+        top_k={k: _share(choices.rank < k) for k in TOP if k < size},
+        log_loss=_finite(choices.surprise.double().mean().item()),
+        macro=_scores(_average(scores, occurring)),
+        weighted=_scores(_average(scores, support)),
+        classes=[
+            ClassScores(name=name, support=int(count), **_scores(row).model_dump())
+            for name, count, row in zip(names, support.tolist(), scores, strict=True)
+        ],
+        confusion=confusion,
+        calibration=_calibration(choices.confidence.double(), predicted == actual),
+    )
+
+
+def _average(scores: Tensor, weights: Tensor) -> Tensor:
+    return (scores.nan_to_num(0.0) * weights[:, None]).sum(0) / weights.sum()
+
+
+def _scores(row: Tensor) -> Scores:
+    precision, recall, f1 = map(_finite, row.tolist())
+    return Scores(precision=precision, recall=recall, f1=f1)
+
+
+def _calibration(confidence: Tensor, right: Tensor) -> Calibration:
+    # A bin takes its upper edge; nothing is less sure than 0.
+    inner_edges = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)[1:-1]
+    which = torch.bucketize(confidence, inner_edges)
+    counts = which.bincount(minlength=BINS).double()
+    mean = which.bincount(confidence, BINS) / counts
+    accuracy = which.bincount(right.double(), BINS) / counts
+    gaps = (counts / len(confidence) * (mean - accuracy).abs())[counts > 0]
+    return Calibration(
+        error=_finite(gaps.sum().item()),
+        bins=[
+            Bin(count=int(n), confidence=_finite(c), accuracy=_finite(a))
+            for n, c, a in zip(counts.tolist(), mean.tolist(), accuracy.tolist(), strict=True)
+        ],
+    )
+
+
+def _regression(estimates: Estimates, split: Split, loss: float | None) -> Regression:
+    actual, predicted = estimates
+    residuals = actual - predicted
+    metrics = {name: metric(predicted, actual).item() for name, metric in value_metrics().items()}
+    with np.errstate(invalid="ignore"):
+        quantiles = np.quantile(residuals.numpy(), QUANTILES).tolist()
+    return Regression(
+        split=split,
+        rows=len(actual),
+        loss=loss,
+        max_error=_finite(residuals.abs().max().item()),
+        residuals=Residuals(
+            mean=_finite(residuals.mean().item()),
+            std=_finite(residuals.std(correction=0).item()),
+            quantiles=dict(zip(QUANTILES, map(_finite, quantiles), strict=True)),
+            histogram=_histogram(residuals),
+        ),
+        **{name: _finite(figure) for name, figure in metrics.items()},
+    )
+
+
+def _histogram(values: Tensor) -> Histogram | None:
+    low, high = values.min().item(), values.max().item()
+    if not math.isfinite(high - low):
+        return None
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    bars = min(MAX_BARS, math.ceil(math.sqrt(len(values))))
+    edges = np.linspace(low, high, bars + 1)
+    counts, _ = np.histogram(values.numpy(), edges)
+    return Histogram(edges=edges.tolist(), counts=counts.tolist())
+
+
+def _share(hits: Tensor) -> float:
+    return hits.double().mean().item()
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

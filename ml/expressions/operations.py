@@ -1,0 +1,300 @@
+"""Everything that an expression can do: tables of PyTorch's operations, under PyTorch's names.
+
+A new one is a row: what runs, what it takes, and the shape that its result has.
+"""
+
+import ast
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ml.expressions import formula, shape_rules, shapes
+from ml.expressions.arguments import (
+    DIM,
+    DIMS,
+    DTYPE,
+    INPUT,
+    KEEPDIM,
+    LEFT,
+    OTHER,
+    RIGHT,
+    SIZE,
+    Parameter,
+    dtype,
+    number,
+    tensors,
+    whole,
+    whole_or_tensor,
+)
+from ml.expressions.shapes import Shape
+from ml.expressions.values import Value, as_tensor, dtype_name
+
+MULTIPLICATIONS_PER_WORK = 64
+SLOW = 8
+"""How much longer than another elementwise operation a power or a remainder may take."""
+
+
+class Operation(NamedTuple):
+    """What runs, what it takes, and the shape of the result, from the same arguments.
+
+    `weight` is what an element costs, `multiplications` what comes on top in a matrix product. A
+    view costs nothing to take, only to differentiate. One that is random takes a `generator` too.
+    """
+
+    run: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+    shape: Callable[..., Shape]
+    weight: int = 1
+    multiplications: Callable[..., int] = lambda *_: 0
+    is_view: bool = False
+    is_random: bool = False
+
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether it is one of Python's operators, which compute with plain numbers too."""
+        return self.parameters[0] is LEFT
+
+    def work(self, arguments: list[Any], shape: Shape) -> int:
+        """Return what it costs to make a result of `shape` from `arguments`, or go back."""
+        elements = shapes.volume(shape) + sum(map(_elements, arguments))
+        return self.weight * elements + (
+            self.multiplications(*arguments) // MULTIPLICATIONS_PER_WORK
+        )
+
+
+class Operator(NamedTuple):
+    """How an operator is written, and what it does."""
+
+    symbol: str
+    operation: Operation
+
+
+def _elements(argument: object) -> int:
+    match argument:
+        case Tensor():
+            return argument.numel()
+        case list():
+            return sum(map(_elements, argument))
+    return 0
+
+
+def _elementwise(run: Callable[..., Any], *parameters: Parameter, weight: int = 1) -> Operation:
+    return Operation(run, parameters or (INPUT,), shape_rules.broadcast, weight)
+
+
+def _between(run: Callable[..., Any], weight: int = 1) -> Operation:
+    return _elementwise(run, LEFT, RIGHT, weight=weight)
+
+
+def _of_size(run: Callable[..., Any], is_random: bool = False) -> Operation:
+    def made(size: Shape, dtype: torch.dtype | None, **generator: Any) -> Tensor:
+        return run(size, dtype=dtype, **generator)  # type: ignore[no-any-return]
+
+    return Operation(made, (SIZE, DTYPE), lambda size, _: tuple(size), is_random=is_random)
+
+
+def _reducing(run: Callable[..., Any], shape: Callable[..., Shape], dim: Parameter) -> Operation:
+    return Operation(run, (INPUT, dim, KEEPDIM), shape)
+
+
+def _view(run: Callable[..., Any], shape: Callable[..., Shape], *extra: Parameter) -> Operation:
+    return Operation(run, (INPUT, *extra), shape, is_view=True)
+
+
+def _cast(dtype: torch.dtype) -> Operation:
+    return _elementwise(lambda value: value.to(dtype))
+
+
+_MATMUL = Operation(
+    torch.matmul,
+    (INPUT, OTHER),
+    shape_rules.product,
+    multiplications=lambda one, other: shapes.multiplications(
+        shape_rules.size(one), shape_rules.size(other)
+    ),
+)
+_ONE_DIM = DIM.or_none()
+_EXTREME = Parameter("dim", whole_or_tensor).or_none()
+_PERMUTED = Parameter("dims", SIZE.convert, many=True)
+_START, _END = Parameter("start", number), Parameter("end", number)
+
+BINARY: dict[type[ast.operator], Operator] = {
+    ast.Add: Operator("+", _between(operator.add)),
+    ast.Sub: Operator("-", _between(operator.sub)),
+    ast.Mult: Operator("*", _between(operator.mul)),
+    ast.Div: Operator("/", _between(operator.truediv)),
+    ast.FloorDiv: Operator("//", _between(operator.floordiv, SLOW)),
+    ast.Mod: Operator("%", _between(operator.mod, SLOW)),
+    ast.Pow: Operator("**", _between(operator.pow, SLOW)),
+    ast.MatMult: Operator("@", _MATMUL),
+    ast.BitAnd: Operator("&", _elementwise(torch.bitwise_and, INPUT, OTHER)),
+    ast.BitOr: Operator("|", _elementwise(torch.bitwise_or, INPUT, OTHER)),
+    ast.BitXor: Operator("^", _elementwise(torch.bitwise_xor, INPUT, OTHER)),
+}
+UNARY: dict[type[ast.unaryop], Operator] = {
+    ast.UAdd: Operator("+", _elementwise(operator.pos, LEFT)),
+    ast.USub: Operator("-", _elementwise(operator.neg, LEFT)),
+    ast.Invert: Operator("~", _elementwise(torch.bitwise_not)),
+}
+COMPARISONS: dict[type[ast.cmpop], Operator] = {
+    ast.Lt: Operator("<", _between(operator.lt)),
+    ast.LtE: Operator("<=", _between(operator.le)),
+    ast.Gt: Operator(">", _between(operator.gt)),
+    ast.GtE: Operator(">=", _between(operator.ge)),
+    ast.Eq: Operator("==", _between(operator.eq)),
+    ast.NotEq: Operator("!=", _between(operator.ne)),
+}
+FUNCTIONS: dict[str, Operation] = {
+    **{
+        name: _elementwise(function.operation, *(INPUT, OTHER)[: function.arity])
+        for name, function in formula.FUNCTIONS.items()
+    },
+    **{
+        name: _elementwise(BINARY[kind].operation.run, INPUT, RIGHT, weight=weight)
+        for name, kind, weight in (
+            ("add", ast.Add, 1),
+            ("sub", ast.Sub, 1),
+            ("mul", ast.Mult, 1),
+            ("div", ast.Div, 1),
+            ("pow", ast.Pow, SLOW),
+        )
+    },
+    "tensor": Operation(shape_rules.copied, (INPUT, DTYPE), shape_rules.same),
+    "zeros": _of_size(torch.zeros),
+    "ones": _of_size(torch.ones),
+    "rand": _of_size(torch.rand, is_random=True),
+    "randn": _of_size(torch.randn, is_random=True),
+    "randint": Operation(
+        torch.randint,
+        (Parameter("low", whole), Parameter("high", whole), Parameter("size", SIZE.convert)),
+        lambda low, high, size: tuple(size),
+        is_random=True,
+    ),
+    "zeros_like": _elementwise(torch.zeros_like),
+    "ones_like": _elementwise(torch.ones_like),
+    "full": Operation(
+        lambda size, value, dtype: torch.full(size, value, dtype=dtype),
+        (Parameter("size", SIZE.convert), Parameter("fill_value", number), DTYPE),
+        lambda size, *_: tuple(size),
+    ),
+    "eye": Operation(
+        lambda n, m: torch.eye(n, n if m is None else m),
+        (Parameter("n", whole), Parameter("m", whole).or_none()),
+        lambda n, m: (n, n if m is None else m),
+    ),
+    "arange": Operation(
+        lambda start, end, step, dtype: torch.arange(
+            *shape_rules.bounds(start, end, step), dtype=dtype
+        ),
+        (_START, _END.or_none(), Parameter("step", number, default=1), DTYPE),
+        lambda start, end, step, _: shapes.spaced(*shape_rules.bounds(start, end, step)),
+    ),
+    "linspace": Operation(
+        lambda start, end, steps, dtype: torch.linspace(start, end, steps, dtype=dtype),
+        (_START, _END, Parameter("steps", whole), DTYPE),
+        lambda start, end, steps, _: (steps,),
+    ),
+    "dot": Operation(torch.dot, (INPUT, OTHER), shape_rules.dot),
+    "matmul": _MATMUL,
+    "sum": _reducing(torch.sum, shape_rules.reduced, DIMS),
+    "mean": _reducing(torch.mean, shape_rules.mean, DIMS),
+    "std": _reducing(
+        lambda value, dim, keepdim: torch.std(value, dim, keepdim=keepdim),
+        shape_rules.deviation,
+        DIMS,
+    ),
+    "var": _reducing(
+        lambda value, dim, keepdim: torch.var(value, dim, keepdim=keepdim),
+        shape_rules.deviation,
+        DIMS,
+    ),
+    "max": _reducing(shape_rules.largest, shape_rules.extreme, _EXTREME),
+    "min": _reducing(shape_rules.smallest, shape_rules.extreme, _EXTREME),
+    "argmax": _reducing(torch.argmax, shape_rules.extreme, _ONE_DIM),
+    "argmin": _reducing(torch.argmin, shape_rules.extreme, _ONE_DIM),
+    "prod": Operation(
+        lambda value, dim: torch.prod(value) if dim is None else torch.prod(value, dim),
+        (INPUT, _ONE_DIM),
+        shape_rules.reduced,
+    ),
+    "all": _reducing(torch.all, shape_rules.reduced, DIMS),
+    "any": _reducing(torch.any, shape_rules.reduced, DIMS),
+    "norm": Operation(torch.linalg.vector_norm, (INPUT,), shape_rules.mean),
+    "cumsum": Operation(torch.cumsum, (INPUT, DIM), shape_rules.along),
+    "softmax": Operation(torch.softmax, (INPUT, DIM), shape_rules.normalized),
+    "log_softmax": Operation(torch.log_softmax, (INPUT, DIM), shape_rules.normalized),
+    "where": Operation(
+        torch.where, (Parameter("condition", as_tensor), LEFT, RIGHT), shape_rules.chosen
+    ),
+    "clamp": Operation(
+        torch.clamp,
+        (INPUT, Parameter("min", number).or_none(), Parameter("max", number).or_none()),
+        shape_rules.same,
+    ),
+    "cat": Operation(
+        torch.cat,
+        (Parameter("tensors", tensors), DIM._replace(default=0)),
+        lambda tensors, dim: shapes.joined(list(map(shape_rules.size, tensors)), dim),
+    ),
+    "stack": Operation(
+        torch.stack,
+        (Parameter("tensors", tensors), DIM._replace(default=0)),
+        lambda tensors, dim: shapes.stacked(list(map(shape_rules.size, tensors)), dim),
+    ),
+    "flip": Operation(
+        torch.flip,
+        (INPUT, _PERMUTED),
+        lambda value, dims: shapes.places(dims, value.dim()) and shape_rules.size(value),
+    ),
+    "clone": _elementwise(torch.clone),
+    "contiguous": _elementwise(Tensor.contiguous),
+    "detach": _view(Tensor.detach, shape_rules.same),
+    "view": _view(
+        shape_rules.viewed,
+        lambda value, size: shapes.arranged(shape_rules.size(value), size, "viewed"),
+        SIZE,
+    ),
+    "reshape": Operation(
+        torch.reshape,
+        (INPUT, SIZE),
+        lambda value, size: shapes.arranged(shape_rules.size(value), size, "reshaped"),
+    ),
+    "flatten": Operation(torch.flatten, (INPUT,), lambda value: (value.numel(),)),
+    "t": _view(torch.t, shape_rules.turned),
+    "transpose": _view(
+        torch.transpose, shape_rules.swapped, Parameter("dim0", whole), Parameter("dim1", whole)
+    ),
+    "permute": _view(torch.permute, shape_rules.permuted, _PERMUTED),
+    "squeeze": _view(
+        lambda value, dim: value.squeeze() if dim is None else value.squeeze(dim),
+        shape_rules.squeezed,
+        _ONE_DIM,
+    ),
+    "unsqueeze": _view(torch.unsqueeze, shape_rules.widened, DIM),
+    "to": Operation(
+        lambda value, dtype: value.to(dtype), (INPUT, Parameter("dtype", dtype)), shape_rules.same
+    ),
+    "float": _cast(torch.float32),
+    "double": _cast(torch.float64),
+    "long": _cast(torch.int64),
+    "int": _cast(torch.int32),
+    "bool": _cast(torch.bool),
+    "item": _view(Tensor.item, shape_rules.only),
+    "numel": _view(Tensor.numel, shape_rules.same),
+    "dim": _view(Tensor.dim, shape_rules.same),
+}
+METHODS = frozenset(
+    name for name, operation in FUNCTIONS.items() if operation.parameters[0] is INPUT
+)
+PROPERTIES: dict[str, Callable[[Tensor], Value]] = {
+    "shape": lambda value: list(value.shape),
+    "ndim": Tensor.dim,
+    "dtype": lambda value: value.dtype,
+}
+DTYPES = {
+    dtype_name(dtype): dtype
+    for dtype in (torch.bool, torch.int32, torch.int64, torch.float32, torch.float64)
+}

@@ -1,0 +1,290 @@
+"""From a picture that a user sends to one array in the form of the training images."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from torch.nn.functional import max_pool2d
+
+from ml.errors import Invalid
+from ml.images.decode import Grey, Mask, decode
+
+Relief = NDArray[np.float32]
+"""How far each pixel stands out from the ground: 0 is ground, 1 is full ink."""
+T = TypeVar("T", bound=np.generic)
+
+_WORKING_SIDE: Final = 200
+"""Pixels; ink is sought on copies whose longest side is at most this, which bounds the cost."""
+
+_FAINTEST_INK: Final = 0.08
+"""Ink must stand out from the ground by this share of the ground's brightness ..."""
+
+_NOISE_MARGIN: Final = 5.0
+"""... and by this many standard deviations of the ground's noise."""
+
+_SPECK_SHARE: Final = 0.05
+"""A patch with less than this share of the largest one's pixels is a speck ..."""
+
+_SPECK_PIXELS: Final = 3
+"""... and so is a patch of no more than this many pixels of the reduced copy."""
+
+_VISIBLE: Final = 0.15
+"""The ink's bounding box ends where the ink gets fainter than this."""
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """How the images of a training set were made: light ink on dark ground, as in MNIST.
+
+    `height` and `width` are those of the canvas, `box` is the longest side of the ink on it, all
+    in pixels; `center` is the point of the ink that lies at the centre of the canvas: its centre
+    of mass or that of its bounding box.
+
+    Raises:
+        Invalid: `box` is less than 1 or does not fit on the canvas; `loc` is `("box",)`.
+    """
+
+    height: int = 28
+    width: int = 28
+    box: int = 20
+    center: Literal["mass", "box"] = "mass"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.box <= min(self.height, self.width):
+            raise Invalid(f"must be from 1 to {min(self.height, self.width)}", ("box",))
+
+    def apply(self, grey: Grey) -> Grey:
+        """Bring a uint8 image (any height, any width) into this form, uint8 (height, width).
+
+        Ink darker than its ground is turned round. An image of the right size is otherwise left
+        as it is; of any other the ink is found, scaled and placed.
+
+        Raises:
+            Invalid: the image is blank.
+        """
+        light = _light_on_dark(grey)
+        if light.shape == (self.height, self.width):
+            return light
+        return self._placed(self._scaled(_ink(light)))
+
+    def read(self, file: bytes, *, max_pixels: int) -> Grey:
+        """Return the image in a PNG or JPEG file in this form.
+
+        Raises:
+            Invalid: as `decode` and `apply`.
+        """
+        return self.apply(decode(file, max_pixels=max_pixels))
+
+    def _scaled(self, ink: Relief) -> Relief:
+        scale = self.box / max(ink.shape)
+        height, width = (max(1, round(side * scale)) for side in ink.shape)
+        image = Image.fromarray(ink).resize((width, height), Image.Resampling.BICUBIC)
+        scaled = np.asarray(image).clip(0)
+        # Thin strokes fade when scaled down; those of the training images reach full ink.
+        return np.asarray(scaled / scaled.max(), np.float32)
+
+    def _placed(self, ink: Relief) -> Grey:
+        canvas = np.zeros((self.height, self.width), np.uint8)
+        window = tuple(
+            slice(start, start + length)
+            for start, length in zip(self._corner(ink), ink.shape, strict=True)
+        )
+        canvas[window] = np.rint(ink * 255)
+        return canvas
+
+    def _corner(self, ink: Relief) -> list[int]:
+        """Return the row and column of the canvas at which the first pixel of `ink` lies."""
+        middle = _center_of_mass(ink) if self.center == "mass" else _center_of_box(ink)
+        return [
+            min(max(round(canvas / 2 - point), 0), canvas - length)
+            for canvas, length, point in zip(
+                (self.height, self.width), ink.shape, middle, strict=True
+            )
+        ]
+
+
+def _center_of_mass(ink: Relief) -> list[float]:
+    """Return (row, column); as in MNIST, a pixel's mass lies in its upper left corner."""
+    return [
+        float(np.average(np.arange(length), weights=ink.sum(axis=1 - axis)))
+        for axis, length in enumerate(ink.shape)
+    ]
+
+
+def _center_of_box(ink: Relief) -> list[float]:
+    return [length / 2 for length in ink.shape]
+
+
+def _light_on_dark(grey: Grey) -> Grey:
+    """Return `grey`, turned round if its ink is darker than its ground, which is at the border."""
+    if grey.min() == grey.max():
+        raise _blank()
+    small = _reduced(grey)
+    departure = _unspotted(small) - _plane_through_border(small)
+    return 255 - grey if -departure.min() > departure.max() else grey
+
+
+def _unspotted(grey: Grey) -> Grey:
+    """Blur a little, so that a hot or dead pixel weighs less than a stroke."""
+    return np.asarray(Image.fromarray(grey).filter(ImageFilter.BoxBlur(1)))
+
+
+def _blank() -> Invalid:
+    return Invalid("the image is blank: nothing stands out from the background")
+
+
+def _border(image: NDArray[np.generic]) -> Mask:
+    border = np.ones(image.shape, np.bool_)
+    border[1:-1, 1:-1] = False
+    return border
+
+
+def _reduction(shape: tuple[int, ...]) -> int:
+    """Return the whole number by which a side is divided for the longest to be a working side."""
+    return -(-max(shape) // _WORKING_SIDE)
+
+
+def _reduced(grey: Grey) -> Grey:
+    return np.asarray(Image.fromarray(grey).reduce(_reduction(grey.shape)))
+
+
+def _ink(light: Grey) -> Relief:
+    """Return the ink of a light-on-dark image, cropped to its bounding box."""
+    # Ink that is small in a large picture would be coarse on the reduced copy.
+    closeup = _reduced(light[_surroundings(light)])
+    ink = _relief_of_ink(closeup)
+    return ink[_bounding_box(ink)]
+
+
+def _surroundings(light: Grey) -> tuple[slice, ...]:
+    """Return the part of the image that holds its ink and half the ink's size around it."""
+    factor = _reduction(light.shape)
+    found = _bounding_box(_relief_of_ink(_reduced(light)))
+    margin = max(span.stop - span.start for span in found) // 2 + 1
+    return tuple(
+        slice(max(span.start - margin, 0) * factor, (span.stop + margin) * factor) for span in found
+    )
+
+
+def _bounding_box(ink: Relief) -> tuple[slice, ...]:
+    visible = np.nonzero(ink > _VISIBLE)
+    return tuple(slice(int(where.min()), int(where.max()) + 1) for where in visible)
+
+
+def _relief_of_ink(light: Grey) -> Relief:
+    """Return the ink with soft edges on a ground of 0, without shadows, noise and specks."""
+    relief = _flattened(light)
+    ground, noise = _level_and_noise(relief)
+    faintest = ground + max(_NOISE_MARGIN * noise, _FAINTEST_INK)
+    strokes = _without_specks(relief > max(_otsu(relief), faintest))
+    if not strokes.any():
+        raise _blank()
+    floor, top = ground + 2 * noise, float(np.percentile(relief[strokes], 80))
+    stretched = ((relief - floor) / (top - floor)).clip(0, 1)
+    return np.where(_dilated(strokes, _edge_width(strokes)), stretched, 0).astype(np.float32)
+
+
+def _edge_width(strokes: Mask) -> int:
+    """Return the side of the square that grows `strokes` by as much as their soft edges take."""
+    extent = max(np.ptp(where) for where in np.nonzero(strokes)) + 1
+    return 2 * max(1, round(extent / 10)) + 1
+
+
+def _flattened(light: Grey) -> Relief:
+    """Return by what share the ink of a light-on-dark image departs from the ground around it."""
+    # Light falls on paper as a factor, so it is divided out, and the paper is the light part.
+    paper = 255.0 - light.astype(np.float32)
+    even = paper / _plane_through_border(paper).clip(1)
+    wide = min(light.shape) // 4 * 2 + 1
+    ground = _eroded(_dilated(even, wide), wide)
+    return np.asarray(1 - even / ground.clip(1e-3), np.float32)
+
+
+def _plane_through_border(image: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return the plane (rows, columns) nearest to the border's pixels, ink on them disregarded.
+
+    A morphological closing alone takes a slope at the darker edge of the picture for ink.
+    """
+    rows, columns = np.indices(image.shape, np.float32) / max(image.shape)
+    terms = np.stack([np.ones_like(rows), rows, columns], axis=-1)
+    border = _border(image)
+    points, values = terms[border], image[border].astype(np.float32)
+    kept = np.ones(values.shape, np.bool_)
+    for _ in range(4):
+        plane = np.linalg.lstsq(points[kept], values[kept])[0]
+        distance = np.abs(points @ plane - values)
+        kept = distance <= 2 * np.median(distance) + 1
+    return np.asarray(terms @ plane, np.float32)
+
+
+def _level_and_noise(relief: Relief) -> tuple[float, float]:
+    """Return median and standard deviation of the ground, which is most of the picture."""
+    level = np.median(relief)
+    # Half of a normal distribution lies within 0.6745 standard deviations.
+    return float(level), float(np.median(np.abs(relief - level)) / 0.6745)
+
+
+def _otsu(relief: Relief) -> float:
+    """Return the threshold that leaves the least variance within the two parts it makes.
+
+    The lowest and the highest bin hold a pixel each, so neither part is empty.
+    """
+    if np.ptp(relief) == 0:
+        return float(relief[0, 0])
+    counts, edges = np.histogram(relief, bins=256)
+    centers = (edges[:-1] + edges[1:]) / 2
+    below, total = counts.cumsum()[:-1], counts.sum()
+    sum_below, sum_total = (counts * centers).cumsum()[:-1], (counts * centers).sum()
+    between = (sum_total * below - total * sum_below) ** 2 / (below * (total - below))
+    return float(edges[1 + between.argmax()])
+
+
+def _without_specks(mask: Mask) -> Mask:
+    labels = _patches(mask)
+    areas = np.bincount(labels.ravel(), minlength=mask.size + 1)
+    areas[0] = 0
+    large = areas > max(_SPECK_PIXELS, _SPECK_SHARE * areas.max())
+    return np.asarray(large[labels])
+
+
+def _patches(mask: Mask) -> NDArray[np.int64]:
+    """Number the connected patches of `mask`, diagonals included; all else is 0.
+
+    A patch is numbered by the last of its pixels, counted from 1.
+    """
+    parents = np.arange(mask.size + 1)
+    labels = np.where(mask, parents[1:].reshape(mask.shape), 0)
+    while True:
+        neighbours = np.where(mask, _dilated(labels, 3), 0)
+        if np.array_equal(neighbours, labels):
+            return labels
+        # Whole patches merge, not pixel by pixel: the number of rounds grows with the logarithm
+        # of a patch's length.
+        np.maximum.at(parents, labels.ravel(), neighbours.ravel())
+        parents = _roots(parents)
+        labels = parents[labels]
+
+
+def _roots(parents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Follow each node's parent, then the parent's, to the node that is its own parent."""
+    while True:
+        grandparents = parents[parents]
+        if np.array_equal(grandparents, parents):
+            return parents
+        parents = grandparents
+
+
+def _dilated(image: NDArray[T], side: int) -> NDArray[T]:
+    """Return the maximum over the square of odd `side` around each pixel."""
+    # float32 holds the labels of patches exactly, as they are far below 2**24.
+    tensor = torch.from_numpy(image.astype(np.float32))[None, None]
+    down = max_pool2d(tensor, (side, 1), stride=1, padding=(side // 2, 0))
+    across = max_pool2d(down, (1, side), stride=1, padding=(0, side // 2))
+    return across[0, 0].numpy().astype(image.dtype)
+
+
+def _eroded(image: Relief, side: int) -> Relief:
+    return -_dilated(-image, side)

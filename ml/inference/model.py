@@ -1,0 +1,221 @@
+"""A trained model answering: raw inputs in, predictions out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from typing_extensions import TypedDict
+
+from ml.artifacts import Manifest, load_manifest, load_model
+from ml.errors import Invalid
+from ml.evaluation.metrics import in_batches
+from ml.images.decode import PictureForm
+from ml.images.ink import ImageForm
+from ml.inference.forward import Forward, plain
+from ml.inputs.rows import FLOAT32_MAX, Array, PixelRange, feature_rows, in_pixel_range, pixel_rows
+from ml.inputs.table_rows import TableReader
+from ml.signature import Classes, Features, Value
+
+Inputs = Array
+Numbers = NDArray[np.float32] | NDArray[np.float64]
+
+
+class ValuePrediction(TypedDict):
+    """The answer of a regression, in the units of the target."""
+
+    value: float
+
+
+ClassPrediction = TypedDict(
+    "ClassPrediction", {"class": int, "label": str, "probabilities": list[float]}
+)
+"""The answer of a classification: the likeliest class's index and name, and every class's share."""
+
+Prediction = ValuePrediction | ClassPrediction
+
+
+@dataclass(slots=True)
+class Answers:
+    """A model's answers to some rows: the value, or the probability of each class."""
+
+    values: Numbers
+    """`(rows, size)`; float64 where they are in other units than the network's."""
+    lists: list[list[float]]
+    """The same, for JSON: made once for a batch, however many requests it answers."""
+    likeliest: list[int]
+    """The index of the greatest value of each row."""
+
+    @classmethod
+    def of(cls, values: Numbers) -> "Answers":
+        """Return the answers that `values` (rows, size) are."""
+        return cls(values, values.tolist(), values.argmax(1).tolist())
+
+    def __len__(self) -> int:
+        return len(self.lists)
+
+    def __getitem__(self, rows: slice) -> "Answers":
+        """The answers to some of the rows."""
+        return Answers(self.values[rows], self.lists[rows], self.likeliest[rows])
+
+    def are_finite(self) -> bool:
+        """Return whether every one is."""
+        return bool(np.isfinite(self.values).all())
+
+    def check(self) -> None:
+        """Do nothing where all are finite.
+
+        Raises:
+            Invalid: the answer to a row is not; `loc` is the row.
+        """
+        finite = np.isfinite(self.values).all(axis=1)
+        if not finite.all():
+            raise Invalid(
+                "is too far from what the model was trained on: its answer is not finite",
+                (int(np.argmin(finite)),),
+            )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model. Safe to use from several threads: nothing in it changes."""
+
+    manifest: Manifest
+    network: nn.Module
+
+    @classmethod
+    def load(cls, directory: Path) -> "Model":
+        """Load the artifact in `directory` onto the CPU."""
+        manifest = load_manifest(directory)
+        return cls(manifest, load_model(directory, manifest))
+
+    def rows(self, rows: Sequence[object], pixels: PixelRange | None = None) -> Inputs:
+        """Return raw `rows`, as JSON has them, as the array that `answer` takes.
+
+        Raises:
+            Invalid: see `ml.inputs.rows`; `loc` is within `rows`.
+        """
+        inputs = self.manifest.signature.inputs
+        if self._table is not None:
+            return self._table.rows(rows)
+        if inputs.kind == "features":
+            return feature_rows(inputs, rows)
+        return pixel_rows(inputs, rows, pixels)
+
+    @property
+    def categorical(self) -> Features | None:
+        """What it takes, where that is categories among others."""
+        inputs = self.manifest.signature.inputs
+        if inputs.kind == "features" and inputs.encoding and inputs.encoding.categories:
+            return inputs
+        return None
+
+    @cached_property
+    def _table(self) -> TableReader | None:
+        inputs = self.manifest.signature.inputs
+        return TableReader(inputs) if inputs.kind == "features" and inputs.encoding else None
+
+    def images(self, files: Sequence[bytes], max_pixels: int) -> Inputs:
+        """Return PNG or JPEG `files`, each brought into the form of the training images, as the
+        array that `answer` takes.
+
+        Raises:
+            Invalid: the model takes no images, or a file is none; `loc` is within `files`.
+        """
+        inputs = self.manifest.signature.inputs
+        if inputs.kind == "features":
+            raise Invalid(f"this model takes the features {', '.join(inputs.names)}, not images")
+        if not files:
+            raise Invalid("is empty; give at least one image")
+        return np.stack([_image(file, inputs.form, max_pixels, i) for i, file in enumerate(files)])
+
+    def array(self, array: NDArray[Any], pixels: PixelRange | None = None) -> Inputs:
+        """Return an array of rows, images flattened or not, as the array that `answer` takes.
+
+        Raises:
+            Invalid: it has another shape, holds no numbers, or some are out of range.
+        """
+        inputs, shape = self.manifest.signature.inputs, self._shape
+        encoding = inputs.encoding if inputs.kind == "features" else None
+        if encoding and encoding.categories:
+            named = ", ".join(list(encoding.categories)[:20])
+            raise Invalid(
+                f"holds numbers alone, and the model takes categories ({named}): send rows as JSON"
+            )
+        if array.dtype.kind not in "buif":
+            raise Invalid(f"holds {array.dtype}, not numbers")
+        if array.shape[1:] not in (shape, (self.row_size,)) or not len(array):
+            wanted = "x".join(map(str, ("rows", *shape)))
+            given = "x".join(map(str, array.shape)) or "a single number"
+            raise Invalid(f"has the shape {given}; must be {wanted}, one row at least")
+        rows = array.reshape(-1, *shape)
+        if rows.dtype != np.uint8:
+            with np.errstate(over="ignore", invalid="ignore"):
+                rows = np.ascontiguousarray(rows, np.float64 if encoding else np.float32)
+            # In a table's rows NaN says that there is no value.
+            usable = ~(np.abs(rows) > FLOAT32_MAX) if encoding else np.isfinite(rows)
+            if not usable.all():
+                bad = ~usable.reshape(len(rows), -1).all(1)
+                raise Invalid("has a number that is not finite", (int(np.argmax(bad)),))
+        if inputs.kind == "features":
+            return rows if rows.dtype.kind == "f" else rows.astype(np.float32)
+        return in_pixel_range(rows, pixels)
+
+    @torch.inference_mode()
+    def answer(self, inputs: Inputs) -> Answers:
+        """Return the answers to `inputs` `(rows, *shape)`."""
+        values, output = in_batches(self._forward, torch.from_numpy(inputs)), self._output
+        if output.kind == "classes":
+            values = values.softmax(dim=1)
+        elif output.is_scaled:
+            values = output.in_units(values.double())
+        return Answers.of(values.numpy())
+
+    def predictions(self, answers: Answers) -> list[Prediction]:
+        """Return one prediction for each answer."""
+        output = self._output
+        if output.kind != "classes":
+            return [{"value": value} for [value] in answers.lists]
+        names = output.names
+        return [
+            {"class": index, "label": names[index], "probabilities": shares}
+            for index, shares in zip(answers.likeliest, answers.lists, strict=True)
+        ]
+
+    @cached_property
+    def row_size(self) -> int:
+        """Numbers of one row, flattened."""
+        return prod(self._shape)
+
+    @cached_property
+    def _forward(self) -> Forward:
+        return plain(self.network)
+
+    # Of every request these are asked several times.
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
+        return self.manifest.signature.inputs.shape
+
+    @cached_property
+    def _output(self) -> Value | Classes:
+        return self.manifest.signature.output
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that its weights take."""
+        return sum(tensor.nbytes for tensor in self.network.state_dict().values())
+
+
+def _image(
+    file: bytes, form: ImageForm | PictureForm, max_pixels: int, index: int
+) -> NDArray[np.uint8]:
+    try:
+        return form.read(file, max_pixels=max_pixels)
+    except Invalid as error:
+        raise error.at(index) from None

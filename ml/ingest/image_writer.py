@@ -1,0 +1,77 @@
+"""Images of one size, written one after the other."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.errors import Invalid
+from ml.images.decode import Picture, PictureForm
+from ml.ingest.schema import (
+    IMAGES,
+    LABELS,
+    MAX_CATEGORIES,
+    MAX_VALUES,
+    ImageClass,
+    ImageSchema,
+)
+
+Planes = Literal[1, 3]
+
+
+class ImageWriter:
+    """Brings images to one form, and writes them and their classes.
+
+    Raises:
+        Invalid: they are too many, or in too few or too many classes.
+    """
+
+    def __init__(
+        self, into: Path, rows: int, size: list[int], planes: Planes, classes: list[str]
+    ) -> None:
+        if rows * size[0] * size[1] > MAX_VALUES:
+            raise Invalid(
+                f"{rows:,} images of {size[0]}x{size[1]} have over {MAX_VALUES:,} pixels, the most "
+                "that are allowed; say a smaller image_size"
+            )
+        if len(classes) < 2:
+            raise Invalid(f"has images of one class, {classes[0]!r}: there is nothing to learn")
+        if len(classes) > MAX_CATEGORIES:
+            raise Invalid(f"has {len(classes):,} classes; at most {MAX_CATEGORIES:,} are allowed")
+        self._form = PictureForm(height=size[0], width=size[1], planes=planes)
+        self._codes = {name: code for code, name in enumerate(classes)}
+        self._labels: list[int] = []
+        self._path = into / LABELS
+        shape = (rows, *size) if planes == 1 else (rows, planes, *size)
+        self._images: NDArray[Any] = np.lib.format.open_memmap(into / IMAGES, "w+", np.uint8, shape)
+        # A disk that is full says so here; to write into the map would kill the process.
+        with (into / IMAGES).open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+
+    def add(self, picture: Picture, label: str) -> None:
+        """Write one more."""
+        self._images[len(self._labels)] = self._form.apply(picture)
+        self._labels.append(self._codes[label])
+
+    def __enter__(self) -> "ImageWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._images
+
+    def schema(self) -> ImageSchema:
+        """Write the labels, and return what was written."""
+        np.save(self._path, np.array(self._labels, np.int64))
+        counts = np.bincount(self._labels, minlength=len(self._codes)).tolist()
+        return ImageSchema(
+            rows=len(self._labels),
+            height=self._form.height,
+            width=self._form.width,
+            planes=self._form.planes,
+            classes=[
+                ImageClass(name=name, count=count)
+                for name, count in zip(self._codes, counts, strict=True)
+            ],
+        )

@@ -1,0 +1,287 @@
+"""Steps captured in CUDA graphs and replayed, several in one launch.
+
+For small networks a GPU waits for the host, which launches some forty kernels a step; a graph
+launches them all at once. Batches arrive in fixed memory, learning rates and losses lie on the
+device, and an update is withheld there from the step whose loss went bad, so that nothing needs to
+be looked at or copied between two launches.
+"""
+
+import gc
+import logging
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ml import devices
+from ml.datasets import Rows
+from ml.errors import Diverged
+from ml.training.batches import Batches
+from ml.training.engines.base import Engine, Passes
+from ml.training.engines.eager import EagerEngine
+from ml.training.run import Run
+
+logger = logging.getLogger(__name__)
+
+STEPS_PER_CALL = 8
+"""Steps in one launch of a graph."""
+BYTES_PER_CALL = 256 << 20
+"""Bound on the encoded rows of one launch."""
+LONGEST_STRIDE = 128
+LONGEST_SECONDS = 0.25
+"""Bounds on the steps between two looks at what is asked of the job."""
+EAGER_STEPS = 200
+"""Steps done before anything is captured: a capture takes as long as some hundred of them."""
+SLOW_STEP_SECONDS = 0.02
+"""A step that takes so long hides the host's work; there is nothing for a graph to save."""
+WARM_UPS = 3
+
+Replay = Callable[[], None]
+
+
+class Record(Protocol):
+    """Records what `body` does on a device, without doing it."""
+
+    def __call__(
+        self,
+        body: Callable[[], None],
+        warm_up: Callable[[], None] | None = None,
+        undo: Callable[[], None] = lambda: None,
+    ) -> Replay:
+        """Return what does it again, into the same memory.
+
+        `warm_up`, by default `body` itself, is done a few times before, and `undo` once after.
+        """
+
+
+class CudaGraphs:
+    """Records CUDA graphs of one run, which share their memory: no two replay at once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def record(
+        self,
+        body: Callable[[], None],
+        warm_up: Callable[[], None] | None = None,
+        undo: Callable[[], None] = lambda: None,
+    ) -> Replay:
+        """Return the replay of a graph of `body`; see `Record`."""
+        graph = torch.cuda.CUDAGraph()
+        with devices.current(self._device):
+            before = torch.cuda.current_stream()
+            stream = devices.side_stream(self._device, "capture")
+            stream.wait_stream(before)
+            with torch.cuda.stream(stream), _without_collection():
+                for _ in range(WARM_UPS):
+                    (warm_up or body)()
+                undo()
+                torch.cuda.synchronize()
+                graph.capture_begin(pool=self._pool)
+                try:
+                    body()
+                except BaseException:
+                    # A capture that broke off must be ended, which tells once more that it broke.
+                    with suppress(RuntimeError):
+                        graph.capture_end()
+                    raise
+                graph.capture_end()
+            before.wait_stream(stream)
+        replay: Replay = graph.replay
+        return replay
+
+
+class CudaGraphEngine(Engine):
+    """Does some steps eagerly, then captures steps and replays them.
+
+    Where a capture fails, for whatever reason, the run goes on eagerly from where it was.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        batches: Batches,
+        passes: Passes,
+        record: Record | None = None,
+        eager_steps: int = EAGER_STEPS,
+    ) -> None:
+        """At least one of `eager_steps` is done, in which the optimizer makes its state."""
+        self._run = run
+        self._batches = batches
+        self._passes = passes
+        self._eager = EagerEngine(run, batches, passes)
+        self._eager_steps: float = max(1, eager_steps)
+        """Infinite where nothing will be captured."""
+        self._steps_done = 0
+        self._eager_seconds = 0.0
+        self._record = record or CudaGraphs(run.device).record
+        self._replays: dict[tuple[int, int], Replay] = {}
+        self._steps_per_call = steps_per_call(run)
+        self._longest_stride = self._steps_per_call
+        self._order: Tensor
+        # What a graph reads and writes. A GPU's kernels take rates in float32, a CPU's as they are.
+        on_gpu = run.device.type == "cuda"
+        steps = (self._steps_per_call,)
+        self._rates = torch.zeros(steps, device=run.device, dtype=None if on_gpu else torch.double)
+        self._rates_there: list[float] = []
+        self._losses = torch.zeros(steps, device=run.device)
+        self._went_bad = torch.zeros((), device=run.device)
+        self._one = torch.ones((), device=run.device)
+
+    @property
+    def stride(self) -> int:  # type: ignore[override]
+        """How many steps it is worth doing at a time."""
+        return self._eager.stride if self._is_eager else self._longest_stride
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """As a job shows it: the eager engine's, and `+graph` unless it gave up on graphs."""
+        return self._eager.name + ("+graph" if math.isfinite(self._eager_steps) else "")
+
+    def begin(self, order: Tensor, batch: int) -> None:
+        """Take the training rows in `order`."""
+        self._order = order
+        self._batches.begin(order, batch)
+
+    def advance(self, count: int) -> Iterator[float]:
+        """Do the next steps, at most `count`."""
+        with devices.current(self._run.device):
+            done = 0 if self._is_eager else (yield from self._advance_by_graph(count))
+            if not done:
+                yield from self._advance_eagerly(min(count, self._eager.stride))
+
+    @property
+    def _is_eager(self) -> bool:
+        return self._steps_done < self._eager_steps
+
+    def _advance_eagerly(self, count: int) -> Iterator[float]:
+        start = time.perf_counter()
+        yield from self._eager.advance(count)
+        self._eager_seconds += time.perf_counter() - start
+        self._steps_done += count
+        if not self._is_eager and self._eager_seconds > SLOW_STEP_SECONDS * self._steps_done:
+            self._eager_steps = math.inf
+
+    def _advance_by_graph(self, count: int) -> Generator[float, None, int]:
+        """Do the next steps up to the first that cannot be captured; return how many were done."""
+        run, first = self._run, self._run.progress.batch
+        start, graphs, done = time.perf_counter(), len(self._replays), 0
+        losses = self._losses.new_empty(count)
+        while done < count:
+            call = steps, _ = self._next_call(count - done)
+            if call not in self._replays and not self._capture(*call):
+                break
+            self._batches.take(steps)
+            self._set_rates(run.count_steps(steps))
+            self._replays[call]()
+            losses[done : done + steps].copy_(self._losses[:steps])
+            done += steps
+        for number, loss in enumerate(losses[:done].tolist()):  # waits for the device
+            if not math.isfinite(loss):
+                raise self._diagnosis(losses[number], first + number)
+            yield loss
+        if done and graphs == len(self._replays):
+            seconds = (time.perf_counter() - start) / done
+            self._longest_stride = max(1, min(LONGEST_STRIDE, int(LONGEST_SECONDS / seconds)))
+        return done
+
+    def _next_call(self, count: int) -> tuple[int, int]:
+        """Return how many steps to launch next, at most `count`, and how many rows they take."""
+        left = len(self._run.train) - self._run.progress.batch * self._batches.batch_size
+        rows = self._steps_per_call * self._batches.batch_size
+        if count >= self._steps_per_call and left >= rows:
+            return self._steps_per_call, rows
+        return 1, min(self._batches.batch_size, left)
+
+    def _set_rates(self, rates: list[float]) -> None:
+        if rates != self._rates_there[: len(rates)]:
+            # From page-locked memory, or the copy would wait for all that was launched before.
+            on_host = torch.tensor(rates, dtype=self._rates.dtype, pin_memory=self._rates.is_cuda)
+            self._rates[: len(rates)].copy_(on_host, non_blocking=True)
+            self._rates_there = rates
+
+    def _capture(self, steps: int, rows: int) -> bool:
+        """Capture so many steps on so many rows; return whether that went well."""
+        one = self._batches.memory(min(rows, self._batches.batch_size))
+        all_of_them = self._batches.memory(rows)
+        undo = self._withhold_updates()
+        try:
+            self._replays[steps, rows] = self._record(
+                lambda: self._steps(all_of_them), lambda: self._steps(one), undo
+            )
+        except Exception as error:
+            undo()
+            logger.warning(
+                "the run goes on without CUDA graphs, since steps could not be captured: %s: %s",
+                type(error).__name__,
+                error,
+            )
+            # The allocator of this process may take the capture for unfinished.
+            devices.distrust(self._run.device)
+            self._eager_steps = math.inf
+            self._replays.clear()
+            return False
+        return True
+
+    def _withhold_updates(self) -> Callable[[], None]:
+        """Have steps change no weights from now on; return what undoes all that they change."""
+        run, went_bad = self._run, self._went_bad
+        counts = [state["step"] for state in run.optimizer.state.values() if "step" in state]
+        kept = [(tensor, tensor.clone()) for tensor in (went_bad, *run.model.buffers(), *counts)]
+        random = devices.random_state(run.device)
+        went_bad.fill_(1.0)
+
+        def undo() -> None:
+            for tensor, value in kept:
+                tensor.copy_(value)
+            devices.set_random_state(run.device, random)
+
+        return undo
+
+    def _steps(self, rows: Rows) -> None:
+        """Do the steps on `rows`, as a graph holds them."""
+        passes = self._passes
+        for number, batch in enumerate(passes.prepare(rows)):
+            loss = passes.forward(batch)
+            with passes.aside:
+                kept = self._losses[number]
+                kept.copy_(loss.detach())
+                # Turns to 1 where the loss is not finite, and stays so.
+                torch._amp_foreach_non_finite_check_and_unscale_([kept], self._went_bad, self._one)
+            passes.backward()
+            passes.aside.join()
+            passes.update(self._rates[number], self._went_bad)
+
+    def _diagnosis(self, loss: Tensor, batch: int) -> Diverged:
+        """Return the error for batch number `batch`, whose `loss` was not finite. No weight has
+        changed since."""
+        run, size = self._run, self._batches.batch_size
+        # Of the gradients of the step before nothing is left.
+        run.optimizer.zero_grad()
+        index = self._order[batch * size : (batch + 1) * size]
+        rows = run.train.at(index.to(run.train.inputs.device))
+        step = run.progress.step - run.progress.batch + batch + 1
+        return run.diagnose(loss, rows.inputs.to(run.device), step)
+
+
+def steps_per_call(run: Run) -> int:
+    """Return how many steps of a run to launch at once."""
+    width = max(run.signature.inputs.width, run.train.inputs[:1].numel())
+    row_bytes = width * torch.float32.itemsize
+    return max(1, min(STEPS_PER_CALL, BYTES_PER_CALL // (run.spec.batch_size * row_bytes)))
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep the collector from freeing a dead graph in the middle of a capture, which breaks it."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

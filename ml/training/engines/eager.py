@@ -1,0 +1,44 @@
+"""One step after the other, each checked."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ml.training.batches import Batches
+from ml.training.engines.base import Engine, Passes
+from ml.training.run import Run
+
+
+class EagerEngine(Engine):
+    """Does each step as it comes: forward, check the loss, backward, update."""
+
+    def __init__(self, run: Run, batches: Batches, passes: Passes) -> None:
+        self._run = run
+        self._batches = batches
+        self._passes = passes
+        self.stride = passes.ahead
+        self.name = batches.placement + passes.suffix
+
+    def begin(self, order: Tensor, batch: int) -> None:
+        """Take the training rows in `order`."""
+        self._batches.begin(order, batch)
+
+    def advance(self, count: int) -> Iterator[float]:
+        """Do the next `count` steps."""
+        run, passes = self._run, self._passes
+        rows = self._batches.take(count)
+        for number, batch in enumerate(passes.prepare(rows)):
+            with torch.autograd.set_detect_anomaly(run.spec.detect_anomaly):
+                loss = passes.forward(batch)
+                passes.aside.join()
+                value = loss.item()
+                if not math.isfinite(value):
+                    raw = torch.split(rows.inputs, run.spec.batch_size)[number]
+                    raise run.diagnose(loss, raw, run.progress.step + 1)
+                passes.backward()
+                passes.aside.join()
+                passes.update(run.schedule.lr)
+                run.count_steps(1)
+            yield value

@@ -1,0 +1,310 @@
+"""Backpropagation by hand through a chain of layers, into memory that is used again at each step.
+
+For small batches autograd's own account of what it does takes a good part of the time. So does the
+beginning of each operation: what depends on no weights is therefore done for several steps at once.
+The numbers are those of autograd, to the bit: each step calls the functions that autograd calls.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ml.datasets import Rows
+from ml.dropout import Dropout, Dropped, factors_ahead
+from ml.losses import LOSSES, LossName
+from ml.preprocessing import Encode, Standardize
+from ml.training.engines.base import Aside, Batch, Passes, StreamAside
+from ml.training.run import Run
+
+aten = torch.ops.aten
+BackwardFunction = Callable[[Tensor, Tensor, Tensor], Any]
+"""From the gradient of the outputs, the inputs and the outputs to the gradient of the inputs."""
+
+STEPS_AHEAD = 8
+BYTES_AHEAD = 4 << 20
+"""Bound on what is made for several steps at once. More would not stay in a CPU's cache."""
+PRODUCTS_AHEAD = 1 << 30
+"""Bound on the multiplications of their forward passes: some tenths of a second, in which nobody
+looks at what is asked of the job. Where a step takes long there is little to gain."""
+
+BACKWARD_FUNCTIONS: dict[type[nn.Module], BackwardFunction] = {
+    nn.LeakyReLU: lambda gradient, x, y: aten.leaky_relu_backward(gradient, x, 0.01, False),
+    nn.GELU: lambda gradient, x, y: aten.gelu_backward(gradient, x),
+    nn.SiLU: lambda gradient, x, y: aten.silu_backward(gradient, x),
+    nn.ELU: lambda gradient, x, y: aten.elu_backward(gradient, 1, 1, 1, False, x),
+    nn.Tanh: lambda gradient, x, y: aten.tanh_backward(gradient, y),
+    nn.Sigmoid: lambda gradient, x, y: aten.sigmoid_backward(gradient, y),
+}
+
+
+class LossLayer(ABC):
+    """The loss of a step's outputs and its gradient, of which the loss may be found aside."""
+
+    def aims(self, targets: Tensor, rows: int) -> Iterator[Tensor]:
+        """Yield for each batch of `rows` of the targets what the gradient needs of them."""
+        yield from torch.split(targets, rows)
+
+    @abstractmethod
+    def __call__(self, outputs: Tensor, batch: Batch, aim: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss `()` and the gradient of the outputs."""
+
+
+class ValueLoss(LossLayer):
+    """A mean over the errors of a regression."""
+
+    def __init__(self, name: LossName, aside: Aside) -> None:
+        self._loss = LOSSES[name]
+        self._gradient = VALUE_GRADIENTS[name]
+        self._aside = aside
+
+    def __call__(self, outputs: Tensor, batch: Batch, aim: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss and the gradient."""
+        with self._aside:
+            loss = self._loss(outputs, batch.targets)
+        error = outputs - aim
+        return loss, self._gradient(error).mul_(1 / error.numel())
+
+
+VALUE_GRADIENTS: dict[LossName, Callable[[Tensor], Tensor]] = {
+    "mse": lambda error: error.mul_(2),
+    "mae": lambda error: error.sign_(),
+    "huber": lambda error: error.clamp_(-1, 1),
+}
+"""From the errors of a batch to the gradient of the sum of their losses; in place."""
+
+
+class CrossEntropy(LossLayer):
+    """The mean of minus the logarithm of the right classes' probabilities."""
+
+    def __init__(self, classes: int, aside: Aside) -> None:
+        self._classes = classes
+        self._aside = aside
+        # Kept as long as the run, since a graph reads them.
+        self._right_classes: dict[int, Tensor] = {}
+
+    def aims(self, targets: Tensor, rows: int) -> Iterator[Tensor]:
+        """Yield the gradient of the loss with respect to the logarithms of the probabilities."""
+        if rows not in self._right_classes:
+            right = torch.eye(self._classes, device=targets.device)
+            self._right_classes[rows] = right.div_(-rows)
+        yield from torch.split(self._right_classes[rows].index_select(0, targets), rows)
+
+    def __call__(self, outputs: Tensor, batch: Batch, aim: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss and the gradient."""
+        # Kept, since its memory must not be used again before what is done aside has read it.
+        self._logs = logs = torch.log_softmax(outputs, 1)
+        with self._aside:
+            loss = functional.nll_loss(logs, batch.targets)
+        return loss, aten._log_softmax_backward_data(aim, logs, 1, logs.dtype)
+
+
+class ManualLayer(ABC):
+    """A layer that remembers what it needs to go back."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs `(batch, ...)`, good until the next call."""
+
+    @abstractmethod
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of the inputs; write those of the parameters into `.grad`."""
+
+
+class Affine(ManualLayer):
+    """`y = W x + b`, or `max(W x + b, 0)`."""
+
+    def __init__(self, layer: nn.Linear, batch_size: int, is_first: bool, aside: Aside) -> None:
+        self._weight, self._bias = layer.weight.detach(), layer.bias.detach()
+        layer.weight.grad, layer.bias.grad = map(torch.zeros_like, (self._weight, self._bias))
+        self._weight_gradient, self._bias_gradient = layer.weight.grad, layer.bias.grad
+        self._outputs = self._weight.new_empty(batch_size, layer.out_features)
+        self._gradient = self._weight.new_empty(batch_size, layer.in_features)
+        self._is_first = is_first
+        self._aside = aside
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs."""
+        self._inputs = inputs
+        outputs = self._outputs[: len(inputs)]
+        return torch.addmm(self._bias, inputs, self._weight.t(), out=outputs)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of the inputs."""
+        self._received = gradient  # kept until what is done aside has read it
+        with self._aside:
+            torch.mm(gradient.t(), self._inputs, out=self._weight_gradient)
+            torch.sum(gradient, 0, out=self._bias_gradient)
+        if self._is_first:
+            return gradient  # nobody asks for that of the data
+        return torch.mm(gradient, self._weight, out=self._gradient[: len(gradient)])
+
+
+class AffineReLU(Affine):
+    """`max(W x + b, 0)`, which a GPU computes in one kernel."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs."""
+        self._inputs = inputs
+        outputs = self._outputs[: len(inputs)]
+        aten._addmm_activation.out(self._bias, inputs, self._weight.t(), out=outputs)
+        return outputs
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of the inputs."""
+        outputs = self._outputs[: len(gradient)]
+        aten.threshold_backward.grad_input(gradient, outputs, 0, grad_input=gradient)
+        return super().backward(gradient)
+
+
+class Activation(ManualLayer):
+    """A function of each number."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._layer = layer
+        self._backward = BACKWARD_FUNCTIONS[type(layer)]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs."""
+        self._inputs = inputs
+        outputs: Tensor = self._layer(inputs)
+        self._outputs = outputs
+        return outputs
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of the inputs."""
+        answer: Tensor = self._backward(gradient, self._inputs, self._outputs)
+        return answer
+
+
+class Drop(ManualLayer):
+    """Dropout on a CPU, with the factors of some steps to come."""
+
+    def __init__(self, p: float, batch_size: int, width: int) -> None:
+        self._p = p
+        self._width = width
+        self._outputs = torch.empty(batch_size, width)
+        self._ahead: Iterator[Tensor]
+
+    def at(self, rows: int) -> Dropped:
+        """Return what is dropped of a batch of so many rows."""
+        return Dropped(torch.Size((rows, self._width)), self._p)
+
+    def take(self, factors: Tensor) -> None:
+        """Use `factors` (steps, batch, width) from now on."""
+        self._ahead = iter(factors)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return what is left."""
+        self._factors = next(self._ahead)
+        return torch.mul(inputs, self._factors, out=self._outputs[: len(inputs)])
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of what was left, in place."""
+        return gradient.mul_(self._factors)
+
+
+class DeviceDrop(ManualLayer):
+    """Dropout on a GPU, in one kernel that draws as it multiplies."""
+
+    def __init__(self, p: float) -> None:
+        self._p = p
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return what is left."""
+        outputs, self._mask = torch.native_dropout(inputs, self._p, train=True)
+        return outputs
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of what was left, in place."""
+        aten.native_dropout_backward.out(gradient, self._mask, 1 / (1 - self._p), out=gradient)
+        return gradient
+
+
+class ManualNetwork(Passes):
+    """Both passes through a network of known layers, behind what encodes its inputs."""
+
+    suffix = "+by-hand"
+
+    def __init__(
+        self, run: Run, layers: list[ManualLayer], loss: LossLayer, width: int, aside: Aside
+    ) -> None:
+        """`width` is that of an encoded row."""
+        super().__init__(run, aside)
+        self._layers = layers
+        self._loss_layer = loss
+        self._drops = [layer for layer in layers if isinstance(layer, Drop)]
+        batch = min(run.spec.batch_size, len(run.train))
+        made = batch * width + sum(drop.at(batch).shape.numel() for drop in self._drops)
+        products = batch * sum(parameter.numel() for parameter in run.model.parameters())
+        limits = BYTES_AHEAD // (made * torch.float32.itemsize), PRODUCTS_AHEAD // products
+        self.ahead = max(1, min(STEPS_AHEAD, *limits))
+
+    def prepare(self, rows: Rows) -> Iterator[Batch]:
+        """Yield the batches of some steps."""
+        size = self.run.spec.batch_size
+        whole = len(rows) // size * size
+        encoded = self.run.encode(rows.inputs).flatten(1)
+        for start, end, batch in ((0, whole, size), (whole, len(rows), len(rows) - whole)):
+            if start == end:
+                continue
+            self._draw(batch, (end - start) // batch)
+            targets = rows.targets[start:end]
+            self._aims = self._loss_layer.aims(targets, batch)
+            inputs = torch.split(encoded[start:end], batch)
+            yield from map(Batch, inputs, torch.split(targets, batch))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss."""
+        outputs = batch.inputs
+        for layer in self._layers:
+            outputs = layer.forward(outputs)
+        loss, self._gradient = self._loss_layer(outputs, batch, next(self._aims))
+        return loss
+
+    def backward(self) -> None:
+        """Write the gradient into every `.grad`."""
+        gradient = self._gradient
+        for layer in reversed(self._layers):
+            gradient = layer.backward(gradient)
+
+    def _draw(self, rows: int, steps: int) -> None:
+        factors = factors_ahead([drop.at(rows) for drop in self._drops], steps)
+        for drop, own in zip(self._drops, factors, strict=True):
+            drop.take(own)
+
+
+def by_hand(run: Run) -> ManualNetwork | None:
+    """Return both passes through the layers of a run's model, which share its parameters; None if
+    some layer is not of a kind that is known here."""
+    preprocessing, network = (run.model.get_submodule(n) for n in ("preprocessing", "network"))
+    if not isinstance(preprocessing, Standardize | Encode | nn.Identity):
+        return None
+    if not isinstance(network, nn.Sequential) or not isinstance(network[0], nn.Flatten):
+        return None
+    on_gpu = run.device.type == "cuda"
+    aside = StreamAside(run.device) if on_gpu else Aside()
+    batch = min(run.spec.batch_size, len(run.train))
+    layers: list[ManualLayer] = []
+    width = 0
+    following = [*network[2:], None]
+    for layer, after in zip(network[1:], following, strict=True):
+        match layer:
+            case nn.Linear():
+                width = layer.out_features
+                kind = AffineReLU if type(after) is nn.ReLU else Affine
+                layers.append(kind(layer, batch, is_first=not layers, aside=aside))
+            case nn.ReLU() if layers and type(layers[-1]) is AffineReLU:
+                pass  # the layer before has done it
+            case Dropout() if layers:
+                layers.append(DeviceDrop(layer.p) if on_gpu else Drop(layer.p, batch, width))
+            case _ if layers and type(layer) in BACKWARD_FUNCTIONS:
+                layers.append(Activation(layer))
+            case _:
+                return None
+    name = run.spec.loss
+    loss = CrossEntropy(width, aside) if name == "cross_entropy" else ValueLoss(name, aside)
+    return ManualNetwork(run, layers, loss, run.signature.inputs.width, aside)

@@ -1,0 +1,113 @@
+"""The training loop, which can stop between any two steps and go on elsewhere to the same end."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from ml.evaluation.metrics import evaluate
+from ml.losses import LOSSES
+from ml.specs import TrainingSpec
+from ml.training.engines.base import Engine
+from ml.training.engines.choose import choose
+from ml.training.run import Progress, Run, build, steps_per_epoch
+
+__all__ = ["Progress", "Report", "Run", "build", "fit", "set_precision", "steps_per_epoch"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Figures measured on the way.
+
+    At level `step`: `loss`, the mean over the steps since the report before. At level `epoch`:
+    `train_loss`, the mean over the epoch's rows, `lr`, the learning rate of its last step, and the
+    validation split's figures. At level `fold`, whose number stands for epoch and step: the figures
+    of a cross-validation's fold.
+    """
+
+    level: Literal["step", "epoch", "fold"]
+    epoch: int
+    step: int
+    values: dict[str, float]
+
+
+def fit(
+    run: Run,
+    between_steps: Callable[[Run], None] = lambda run: None,
+    engine: Engine | None = None,
+) -> Iterator[Report]:
+    """Train `run.model` in place, yielding reports as they fall due.
+
+    `between_steps` is called before every step, or where an engine does many at once before each of
+    these, when `run.state_dict()` is whole; what it raises ends the training.
+
+    Raises:
+        Diverged: the loss became NaN or infinite.
+    """
+    set_precision(run.spec)
+    engine = engine or choose(run)
+    rows, batch_size = len(run.train), run.spec.batch_size
+    if run.progress.step == 0:
+        run.snapshots.note(run.model, epoch=0)
+    while run.progress.epoch <= run.spec.epochs and not _is_patience_over(run):
+        run.model.train()
+        engine.begin(run.epoch_order(), run.progress.batch)
+        while (left := math.ceil(rows / batch_size) - run.progress.batch) > 0:
+            between_steps(run)
+            step, row = run.progress.step, run.progress.batch * batch_size
+            for loss in engine.advance(min(engine.stride, left)):
+                size = min(batch_size, rows - row)
+                step, row = step + 1, row + size
+                run.progress.epoch_loss += loss * size
+                run.progress.recent_loss += loss
+                run.progress.recent_steps += 1
+                if step % run.spec.report_every == 0:
+                    yield _step_report(run, step)
+        yield _end_epoch(run)
+    if run.best_weights is not None:
+        run.model.load_state_dict(run.best_weights)
+
+
+def set_precision(spec: TrainingSpec) -> None:
+    """Have this process's GPU compute in TensorFloat-32 only where the spec asks for it."""
+    torch.backends.cuda.matmul.allow_tf32 = spec.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = spec.precision == "tf32"
+
+
+def _step_report(run: Run, step: int) -> Report:
+    progress = run.progress
+    loss = progress.recent_loss / progress.recent_steps
+    progress.recent_loss, progress.recent_steps = 0.0, 0
+    return Report("step", progress.epoch, step, {"loss": loss})
+
+
+def _end_epoch(run: Run) -> Report:
+    """Measure the epoch, remember its weights if they are the best so far, and turn to the next."""
+    progress = run.progress
+    values = {
+        "train_loss": progress.epoch_loss / len(run.train),
+        "lr": progress.lr,
+    }
+    if run.validation is not None:
+        with run.autocast():
+            loss_of = LOSSES[run.spec.loss]
+            figures = evaluate(run.model, run.validation, run.signature, loss_of)
+        values |= {f"validation_{name}": figure for name, figure in figures.items()}
+    # A loss that is not finite is left out of the figures.
+    watched = values.get("train_loss" if run.validation is None else "validation_loss", math.inf)
+    if watched < progress.best_loss - run.spec.min_delta:
+        progress.best_loss, progress.best_epoch = watched, progress.epoch
+        if run.spec.keep_best:
+            state = run.model.state_dict()
+            run.best_weights = {name: tensor.clone() for name, tensor in state.items()}
+    run.snapshots.note(run.model, progress.epoch)
+    run.end_epoch(watched)
+    return Report("epoch", progress.epoch, progress.step, values)
+
+
+def _is_patience_over(run: Run) -> bool:
+    patience, progress = run.spec.patience, run.progress
+    finished = progress.epoch - 1
+    return patience is not None and finished - progress.best_epoch > patience

@@ -1,0 +1,166 @@
+"""Optimizers' updates of many models at once: each row of a tensor is a model's weights, its
+gradient or its state, and each model has a learning rate and other figures of its own.
+
+`StackedAdam` and `StackedSGD` take as many operations for many models as for one, and can be
+captured. `RowUpdate` calls torch's fused kernels, which a CPU does sooner.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ml.optimizers import AdamSpec, AdamWSpec, SGDSpec
+from ml.specs import TrainingSpec
+from ml.training.engines.fused_update import FusedUpdate
+
+
+class Update(Protocol):
+    """Changes the weights of models `(models, numbers)` in place, along gradients of that shape,
+    which it may overwrite."""
+
+    state: list[Tensor]
+    """What the next steps depend on, but for their figures."""
+
+    def figures(self, rates: Tensor, done: int) -> Tensor:
+        """Return the figures of the steps that follow the first `done`, `(steps, ...)`, on the CPU.
+
+        `rates` are the learning rates of each step and model, `(steps, models)` float64.
+        """
+
+    def __call__(self, figures: Tensor) -> None:
+        """Do one step with its figures, which lie on the device of the weights."""
+
+
+class StackedAdam:
+    """Adam, or AdamW."""
+
+    def __init__(self, specs: Sequence[AdamSpec], weights: Tensor, gradients: Tensor) -> None:
+        self._specs, self._weights, self._gradients = specs, weights, gradients
+        self._mean, self._square = self.state = [torch.zeros_like(weights) for _ in range(2)]
+        self._gain1 = _column([1 - spec.beta1 for spec in specs], weights)
+        self._beta2 = _column([spec.beta2 for spec in specs], weights)
+        self._gain2 = _column([1 - spec.beta2 for spec in specs], weights)
+        self._decay = _column([spec.weight_decay for spec in specs], weights)
+        self._has_decay = any(spec.weight_decay for spec in specs)
+        self._is_decoupled = isinstance(specs[0], AdamWSpec)
+
+    def figures(self, rates: Tensor, done: int) -> Tensor:
+        """Return step size, epsilon and the share of the weights that decay leaves, `(steps, 3,
+        models, 1)`."""
+        columns = [[spec.beta1, spec.beta2, spec.eps, spec.weight_decay] for spec in self._specs]
+        beta1, beta2, eps, decay = torch.tensor(columns, dtype=torch.float64).unbind(1)
+        step = torch.arange(done + 1, done + 1 + len(rates), dtype=torch.float64).unsqueeze(1)
+        # sqrt(square) / root + eps is (sqrt(square) + eps * root) / root.
+        root = (1 - beta2**step).sqrt()
+        size = -rates * root / (1 - beta1**step)
+        return torch.stack([size, eps * root, 1 - rates * decay], 1).unsqueeze(3).float()
+
+    def __call__(self, figures: Tensor) -> None:
+        """Do one step."""
+        size, eps, left = figures
+        if self._has_decay and self._is_decoupled:
+            self._weights.mul_(left)
+        elif self._has_decay:
+            self._gradients.addcmul_(self._weights, self._decay)
+        self._mean.lerp_(self._gradients, self._gain1)
+        self._square.mul_(self._beta2).addcmul_(self._gradients * self._gain2, self._gradients)
+        self._weights.addcdiv_(self._mean * size, self._square.sqrt().add_(eps))
+
+
+class StackedSGD:
+    """Stochastic gradient descent, with momentum if any model has it."""
+
+    def __init__(self, specs: Sequence[SGDSpec], weights: Tensor, gradients: Tensor) -> None:
+        self._weights, self._gradients = weights, gradients
+        self.state = [torch.zeros_like(weights)] if any(spec.momentum for spec in specs) else []
+        self._momentum = _column([spec.momentum for spec in specs], weights)
+        # A step goes along so much of the gradient and so much of the buffer.
+        of_both = [(1.0, spec.momentum) if spec.nesterov else (0.0, 1.0) for spec in specs]
+        self._of_gradient, self._of_buffer = (
+            _column(list(shares), weights) for shares in zip(*of_both, strict=True)
+        )
+        self._decay = _column([spec.weight_decay for spec in specs], weights)
+        self._has_decay = any(spec.weight_decay for spec in specs)
+
+    def figures(self, rates: Tensor, done: int) -> Tensor:
+        """Return the step size, `(steps, 1, models, 1)`."""
+        return -rates[:, None, :, None].float()
+
+    def __call__(self, figures: Tensor) -> None:
+        """Do one step."""
+        [size] = figures
+        if self._has_decay:
+            self._gradients.addcmul_(self._weights, self._decay)
+        for buffer in self.state:
+            buffer.mul_(self._momentum).add_(self._gradients)
+            self._gradients.mul_(self._of_gradient).addcmul_(buffer, self._of_buffer)
+        self._weights.addcmul_(self._gradients, size)
+
+
+STACKED: dict[str, Callable[[Any, Tensor, Tensor], Update]] = {
+    "adam": StackedAdam,
+    "adamw": StackedAdam,
+    "sgd": StackedSGD,
+}
+
+
+def stacked(specs: Sequence[TrainingSpec], weights: Tensor, gradients: Tensor) -> Update:
+    """Return the update of models whose optimizers are of one kind."""
+    optimizers = [spec.optimizer for spec in specs]
+    return STACKED[optimizers[0].kind](optimizers, weights, gradients)
+
+
+class RowUpdate:
+    """Any optimizer, by its fused kernel, called once for all models with the same figures."""
+
+    def __init__(self, specs: Sequence[TrainingSpec], weights: Tensor, gradients: Tensor) -> None:
+        self.state: list[Tensor] = []  # it is never captured
+        rows = [nn.Parameter(row) for row in weights]
+        for row, gradient in zip(rows, gradients, strict=True):
+            row.grad = gradient
+        self._groups = []
+        for same in alike(specs):
+            optimizer = specs[same[0]].optimizer.build([rows[i] for i in same])
+            self._groups.append((same[0], FusedUpdate(optimizer)))
+
+    def figures(self, rates: Tensor, done: int) -> Tensor:
+        """Return the rates."""
+        return rates
+
+    def __call__(self, figures: Tensor) -> None:
+        """Do one step."""
+        for first, update in self._groups:
+            update(figures[first].item())
+
+
+def alike(specs: Sequence[TrainingSpec]) -> list[list[int]]:
+    """Return the numbers of the specs, those with the same optimizer and schedule together."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for number, spec in enumerate(specs):
+        key = spec.optimizer.model_dump_json(), spec.schedule.model_dump_json()
+        groups.setdefault(key, []).append(number)
+    return list(groups.values())
+
+
+class Clipping:
+    """Shortens the gradients `(models, numbers)` to the longest that each model's spec allows."""
+
+    def __init__(self, specs: Sequence[TrainingSpec], gradients: Tensor) -> None:
+        limits = [spec.clip_grad_norm for spec in specs]
+        self._gradients = gradients
+        self._has_limit = any(limits)
+        self._limits = _column([limit or torch.inf for limit in limits], gradients)
+        self._one = gradients.new_ones(())
+
+    def __call__(self) -> None:
+        """Scale them in place."""
+        if self._has_limit:
+            norms = torch.linalg.vector_norm(self._gradients, dim=1, keepdim=True)
+            # fmin takes infinity over infinity, where there is no limit, for no reason to scale.
+            self._gradients.mul_(torch.fmin(self._limits / (norms + 1e-6), self._one))
+
+
+def _column(figures: list[float], like: Tensor) -> Tensor:
+    return torch.tensor(figures, device=like.device).unsqueeze(1)

@@ -1,0 +1,233 @@
+"""What is kept of a run beside its model: how good it is, and a sample of rows and answers, bounded
+whatever the data, that its charts are drawn from. The same run leaves the same keepsakes."""
+
+import base64
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from pydantic import BaseModel, TypeAdapter
+from torch import Tensor
+
+from ml.datasets import Rows
+from ml.evaluation.evaluate import Assessment, Choices, Estimates, assess, judged_on
+from ml.evaluation.schemas import Classification, Evaluation, Regression
+from ml.losses import LOSSES
+from ml.signature import Classes, Features, Images, Signature, Value
+from ml.strict import Frozen
+from ml.training.fit_curves import curve
+from ml.training.loop import Run
+from ml.units import to_units
+
+EVALUATION = "evaluation.json"
+SAMPLE = "sample.json"
+
+MAX_ASSESSED = 100_000
+"""Training rows, where there are no others to assess a model on."""
+MAX_FEATURES = 12
+MAX_FEATURE_ROWS = 1000
+MAX_PAIRS = 2000
+MAX_MISTAKES = 25
+LONGEST_EDGE = 96
+"""Of a kept image, in pixels: small ones are enlarged up to it, so that they are not blurred."""
+
+Number = float | None
+"""Null where a number is not finite."""
+
+
+class FeatureSample(Frozen):
+    """Some training rows: a column for each of the first features that are numbers, and the
+    targets, in their units or as indices of classes."""
+
+    columns: dict[str, list[Number]]
+    targets: list[float]
+    features: int
+    """How many there are, of which `columns` has the first."""
+
+
+class Pairs(Frozen):
+    """Predicted and actual values of some of the assessed rows, in the target's units."""
+
+    predicted: list[Number]
+    actual: list[float]
+
+
+class Mistake(Frozen):
+    """An image that was taken for another class."""
+
+    png: str
+    """Base64."""
+    actual: str
+    predicted: str
+    probability: Number
+
+
+class Curve(Frozen):
+    """The answers of a regression of one feature after some epochs."""
+
+    epoch: int
+    values: list[Number]
+
+
+class Fit(Frozen):
+    """How a regression of one feature came to its curve."""
+
+    grid: list[float]
+    curves: list[Curve]
+
+
+class Sample(Frozen):
+    """What charts are drawn from; null where the run has no such chart."""
+
+    features: FeatureSample | None
+    pairs: Pairs | None
+    mistakes: list[Mistake] | None
+    fit: Fit | None
+
+
+_EVALUATION: TypeAdapter[Classification | Regression] = TypeAdapter(Evaluation)
+
+
+@dataclass(frozen=True)
+class Keepsakes:
+    """What is kept of one run."""
+
+    evaluation: Classification | Regression
+    sample: Sample
+
+    def files(self) -> dict[str, bytes]:
+        """Return them as files by name, for `ml.artifacts.save_model`."""
+        kept: dict[str, BaseModel] = {EVALUATION: self.evaluation, SAMPLE: self.sample}
+        return {name: value.model_dump_json().encode() for name, value in kept.items()}
+
+    @classmethod
+    def load(cls, directory: Path) -> "Keepsakes":
+        """Return those that lie beside the model in `directory`.
+
+        Raises:
+            FileNotFoundError: an earlier version saved the model, without any.
+        """
+        return cls(
+            evaluation=_EVALUATION.validate_json((directory / EVALUATION).read_bytes()),
+            sample=Sample.model_validate_json((directory / SAMPLE).read_bytes()),
+        )
+
+
+def keep(run: Run) -> Keepsakes:
+    """Assess a run's model as it is now, and return what to keep of the run."""
+    split, rows = judged_on(run.data)
+    if split == "train":
+        rows = _some(rows, MAX_ASSESSED)
+    signature = run.signature
+    assessment = assess(run.model, rows, signature, LOSSES[run.spec.loss], split)
+    sample = Sample(
+        features=_features(run.data.train, signature),
+        pairs=_pairs(assessment),
+        mistakes=_mistakes(assessment, rows, signature),
+        fit=_fit(run),
+    )
+    return Keepsakes(assessment.evaluation, sample)
+
+
+def spaced(total: int, most: int) -> Tensor:
+    """Return up to `most` indices below `total`, evenly spaced, the first and the last among
+    them."""
+    if total <= most:
+        return torch.arange(total)
+    return torch.linspace(0, total - 1, most, dtype=torch.float64).round().long()
+
+
+def _some(rows: Rows, most: int) -> Rows:
+    return rows if len(rows) <= most else rows.at(spaced(len(rows), most))
+
+
+def _features(train: Rows, signature: Signature) -> FeatureSample | None:
+    inputs, output = signature.inputs, signature.output
+    if not isinstance(inputs, Features):
+        return None
+    some = _some(train, MAX_FEATURE_ROWS)
+    targets = to_units(some.targets, output) if isinstance(output, Value) else some.targets.double()
+    numbers = inputs.numbers
+    if not numbers:
+        return None
+    return FeatureSample(
+        columns={
+            name: _numbers(some.inputs[:, inputs.names.index(name)])
+            for name in numbers[:MAX_FEATURES]
+        },
+        targets=targets.tolist(),
+        features=len(numbers),
+    )
+
+
+def _pairs(assessment: Assessment) -> Pairs | None:
+    estimates = assessment.answers
+    if not isinstance(estimates, Estimates):
+        return None
+    some = spaced(len(estimates.actual), MAX_PAIRS)
+    return Pairs(
+        predicted=_numbers(estimates.predicted[some]), actual=estimates.actual[some].tolist()
+    )
+
+
+def _mistakes(assessment: Assessment, rows: Rows, signature: Signature) -> list[Mistake] | None:
+    choices, output = assessment.answers, signature.output
+    if not (
+        isinstance(choices, Choices)
+        and isinstance(output, Classes)
+        and isinstance(signature.inputs, Images)
+    ):
+        return None
+    wrong = (choices.predicted != choices.actual).nonzero().squeeze(1)
+    surest = choices.confidence[wrong].sort(descending=True, stable=True).indices
+    return [
+        Mistake(
+            png=png(rows.inputs[row]),
+            actual=output.names[int(choices.actual[row])],
+            predicted=output.names[int(choices.predicted[row])],
+            probability=_number(choices.confidence[row].item()),
+        )
+        for row in wrong[surest][:MAX_MISTAKES].tolist()
+    ]
+
+
+def png(image: Tensor) -> str:
+    """Return an image `(height, width)` or `(planes, height, width)`, with pixels from 0 to 255, as
+    a PNG file."""
+    pixels = image.cpu().clamp(0, 255).byte()
+    if pixels.dim() == 3:
+        pixels = pixels.permute(1, 2, 0).squeeze(2)  # of one plane nothing but the plane is left
+    picture = Image.fromarray(pixels.numpy())
+    if (times := LONGEST_EDGE // max(picture.size)) > 1:
+        picture = picture.resize(
+            (picture.width * times, picture.height * times), Image.Resampling.NEAREST
+        )
+    picture.thumbnail((LONGEST_EDGE, LONGEST_EDGE))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _fit(run: Run) -> Fit | None:
+    grid, output = run.snapshots.grid, run.signature.output
+    if grid is None or not isinstance(output, Value):
+        return None
+    curves = run.snapshots.curves | {run.kept_epoch: curve(run.model, grid)}
+    return Fit(
+        grid=grid.squeeze(1).tolist(),
+        curves=[
+            Curve(epoch=epoch, values=_numbers(to_units(values.cpu(), output)))
+            for epoch, values in sorted(curves.items())
+        ],
+    )
+
+
+def _numbers(values: Tensor) -> list[Number]:
+    return [_number(value) for value in values.tolist()]
+
+
+def _number(value: float) -> Number:
+    return value if math.isfinite(value) else None

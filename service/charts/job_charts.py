@@ -1,0 +1,112 @@
+"""Charts of jobs: what they are drawn from, found; which there are; and each in the form wanted."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ml.charts.kinds import Chart, Material, Point, charts_of
+from ml.charts.render import PictureFormat
+from ml.training.summary import Keepsakes
+from service.charts.renderer import Renderer
+from service.errors import NotFound
+from service.jobs.store import JobStore
+from service.models.registry import ModelRegistry
+from service.schemas import Body, Job
+
+MAX_POINTS = 2000
+"""Of one curve: longer histories are thinned."""
+
+
+class ChartSummary(Body):
+    """One chart of a job."""
+
+    name: str = Field(description="For the path: `/jobs/{id}/charts/{name}.svg`.")
+    title: str
+    description: str
+    ready: bool = Field(description="Whether it can be drawn by now.")
+
+
+class Charts:
+    """The charts of all jobs."""
+
+    def __init__(self, jobs: JobStore, registry: ModelRegistry) -> None:
+        self._jobs = jobs
+        self._registry = registry
+        self._renderer = Renderer()
+
+    def listed(self, job_id: str) -> list[ChartSummary]:
+        """Return the charts that the job has or will have.
+
+        Raises:
+            NotFound: there is no such job; as every method below.
+        """
+        material = self._material(self._jobs.fetch(job_id))
+        return [
+            ChartSummary(
+                name=name,
+                title=chart.title,
+                description=chart.description,
+                ready=chart.needs.are_met(material),
+            )
+            for name, chart in charts_of(material.signature).items()
+        ]
+
+    def specification(self, job_id: str, name: str) -> dict[str, Any]:
+        """Return a chart as Vega-Lite, its data inside.
+
+        Raises:
+            NotFound: the job has no such chart, or not yet.
+        """
+        job = self._jobs.fetch(job_id)
+        charts = charts_of(job.spec.dataset.signature())
+        if name not in charts:
+            raise NotFound(f"job {job.id} has no chart {name!r}; it has {', '.join(charts)}")
+        material = self._material(job)
+        if not charts[name].needs.are_met(material):
+            raise NotFound(_not_ready(job, name, charts[name]))
+        return charts[name].specification(material)
+
+    def picture(self, job_id: str, name: str, form: PictureFormat) -> bytes:
+        """Return a chart as a picture.
+
+        Raises:
+            NotFound: see `specification`.
+            Unavailable: it cannot be drawn at present.
+        """
+        return self._renderer.draw(self.specification(job_id, name), form)
+
+    def close(self) -> None:
+        """Draw no more."""
+        self._renderer.close()
+
+    def _material(self, job: Job) -> Material:
+        return Material(
+            spec=job.spec,
+            epochs=self._points(job, "epoch"),
+            steps=self._points(job, "step"),
+            kept=self._kept(job),
+        )
+
+    def _points(self, job: Job, level: Literal["epoch", "step"]) -> list[Point]:
+        steps_per_epoch = (job.progress.steps or 1) / job.progress.epochs
+        return [
+            Point(record.step / steps_per_epoch, record.values)
+            for record in self._jobs.course(job.id, level, MAX_POINTS)
+        ]
+
+    def _kept(self, job: Job) -> Keepsakes | None:
+        if job.model is None:
+            return None
+        try:
+            return Keepsakes.load(self._registry.directory(job.model.name, job.model.version))
+        except (NotFound, FileNotFoundError):
+            return None
+
+
+def _not_ready(job: Job, name: str, chart: Chart) -> str:
+    if job.status == "succeeded":
+        return (
+            f"the chart {name!r} of job {job.id} is drawn from what lies beside its model, which "
+            "was deleted, or made by a version of this service that kept nothing for charts"
+        )
+    return f"the chart {name!r} of job {job.id} can be drawn {chart.needs.when}; it is {job.status}"

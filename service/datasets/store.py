@@ -1,0 +1,230 @@
+"""Uploaded data sets, as rows: the only room that speaks to their table."""
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from ulid import ULID
+
+from ml.datasets.uploads import Upload
+from ml.errors import Invalid
+from ml.files import sync
+from ml.ingest.options import Options
+from ml.ingest.schema import Schema
+from service.datasets.schemas import Dataset, DatasetSummary
+from service.errors import Conflict, NotFound
+from service.jobs.states import ENDED
+from service.schemas import Page
+from service.settings import Settings
+from service.storage.database import Database
+from service.storage.tables import DatasetRow, JobRow, ModelVersionRow
+
+SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
+SUMMARIZED = ("id", "name", "target", "sha256", "bytes", "created_at")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A file that was read and has no row yet."""
+
+    name: str
+    target: str | None
+    sha256: str
+    """Of the file."""
+    bytes: int
+    options: Options
+    schema: Schema
+    directory: Path
+    """Of the rows read from it, on the disk on which they are to stay."""
+
+    @property
+    def content(self) -> str:
+        """See `DatasetRow.content`."""
+        return content_of(self.sha256, self.options)
+
+
+@dataclass(frozen=True)
+class Added:
+    """The data set of an upload, and whether it is a new one."""
+
+    dataset: Dataset
+    new: bool
+
+
+class DatasetStore:
+    """Uploaded data sets."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._directory = settings.uploads_dir
+        self._incoming = settings.incoming_dir
+
+    def known(self, name: str, target: str | None, content: str) -> Dataset | None:
+        """Return the data set of this name, target and content, if there is one."""
+        with self._database.read() as session:
+            row = _twin(session, name, target, content)
+            there = row is not None and (self._directory / content).exists()
+            return _dataset(row) if row and there else None
+
+    def add(self, arrival: Arrival) -> Added:
+        """Keep what was read, once however often it comes."""
+        with self._database.write() as session:
+            row = _twin(session, arrival.name, arrival.target, arrival.content)
+            new = row is None
+            if row is None:
+                row = _row_of(arrival)
+                session.add(row)
+                session.flush()
+            place = self._directory / arrival.content
+            if not place.exists():
+                arrival.directory.rename(place)
+                sync(self._directory)
+            return Added(_dataset(row), new)
+
+    def fetch(self, dataset_id: str) -> Dataset:
+        """Return a data set.
+
+        Raises:
+            NotFound: there is none of this id; as every method below.
+        """
+        with self._database.read() as session:
+            return _dataset(_row(session, dataset_id))
+
+    def page(self, limit: int, after: str | None) -> Page[DatasetSummary]:
+        """Return up to `limit` data sets, the newest first, from the one that follows `after`."""
+        with self._database.read() as session:
+            # Without their columns, which may have thousands of values each.
+            query = select(
+                *(getattr(DatasetRow, name) for name in SUMMARIZED),
+                DatasetRow.schema["kind"].as_string().label("kind"),
+                DatasetRow.schema["rows"].as_integer().label("rows"),
+            )
+            query = query.order_by(DatasetRow.seq.desc()).limit(limit + 1)
+            if after:
+                query = query.where(DatasetRow.seq < _row(session, after).seq)
+            found = [DatasetSummary(**row) for row in session.execute(query).mappings()]
+        more = len(found) > limit
+        return Page(data=found[:limit], next=found[limit - 1].id if more else None)
+
+    def find(self, dataset_id: str) -> Upload:
+        """Return a data set as `ml` knows it.
+
+        Raises:
+            Invalid: there is none of this id.
+        """
+        with self._database.read() as session:
+            row = session.scalar(select(DatasetRow).where(DatasetRow.id == dataset_id))
+        if row is None:
+            raise Invalid(f"there is no data set {dataset_id!r}; upload it with POST /datasets")
+        return Upload(
+            id=row.id,
+            name=row.name,
+            content=row.content,
+            schema=SCHEMA.validate_python(row.schema),
+            target=row.target,
+            directory=self._directory / row.content,
+        )
+
+    def delete(self, dataset_id: str, force: bool) -> None:
+        """Delete a data set, and its rows if no other shares them.
+
+        Raises:
+            Conflict: a job or a model needs it, and it is not `force`.
+        """
+        with self._database.write() as session:
+            row = _row(session, dataset_id)
+            if not force:
+                _refuse_if_needed(session, dataset_id)
+            session.delete(row)
+        # Only now that it is certain. Were this process killed from here on, the next one would
+        # clear what no row speaks of.
+        self._forget(row.content)
+
+    def _forget(self, content: str) -> None:
+        """Remove rows that no data set has any more."""
+        place, trash = self._directory / content, self._incoming / str(ULID())
+        with self._database.write() as session:  # so that nobody adds it meanwhile
+            shared = select(DatasetRow.id).where(DatasetRow.content == content).limit(1)
+            if session.scalar(shared) is None and place.exists():
+                place.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
+
+
+def content_of(file_sha256: str, options: Options) -> str:
+    """Return what a file's rows are known by: see `DatasetRow.content`."""
+    return sha256(f"{file_sha256} {options.model_dump_json()}".encode()).hexdigest()
+
+
+def _row_of(arrival: Arrival) -> DatasetRow:
+    return DatasetRow(
+        id=f"ds_{ULID()}",
+        name=arrival.name,
+        target=arrival.target,
+        sha256=arrival.sha256,
+        content=arrival.content,
+        bytes=arrival.bytes,
+        options=arrival.options.model_dump(mode="json"),
+        schema=arrival.schema.model_dump(mode="json"),
+        created_at=datetime.now(UTC),
+    )
+
+
+def _row(session: Session, dataset_id: str) -> DatasetRow:
+    row = session.scalar(select(DatasetRow).where(DatasetRow.id == dataset_id))
+    if row is None:
+        raise NotFound(f"there is no data set {dataset_id!r}")
+    return row
+
+
+def _twin(session: Session, name: str, target: str | None, content: str) -> DatasetRow | None:
+    return session.scalar(
+        select(DatasetRow).where(
+            DatasetRow.content == content,
+            DatasetRow.name == name,
+            DatasetRow.target.is_(None) if target is None else DatasetRow.target == target,
+        )
+    )
+
+
+def _refuse_if_needed(session: Session, dataset_id: str) -> None:
+    job = session.scalar(
+        select(JobRow.id)
+        .where(
+            JobRow.status.not_in(ENDED),
+            JobRow.spec["dataset"]["id"].as_string() == dataset_id,
+        )
+        .limit(1)
+    )
+    if job is not None:
+        raise Conflict(f"the job {job} learns from it; cancel that first, or say force=true")
+    model = session.scalar(
+        select(ModelVersionRow)
+        .where(
+            ModelVersionRow.deleted_at.is_(None),
+            ModelVersionRow.manifest["spec"]["dataset"]["id"].as_string() == dataset_id,
+        )
+        .limit(1)
+    )
+    if model is not None:
+        raise Conflict(
+            f"version {model.version} of the model {model.name!r} was made from it; delete that "
+            "first, or say force=true"
+        )
+
+
+def _dataset(row: DatasetRow) -> Dataset:
+    return Dataset(
+        id=row.id,
+        name=row.name,
+        target=row.target,
+        sha256=row.sha256,
+        bytes=row.bytes,
+        options=Options.model_validate(row.options),
+        contents=SCHEMA.validate_python(row.schema),
+        created_at=row.created_at,
+    )

@@ -1,0 +1,187 @@
+"""An upload's way from the network to a directory of rows."""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
+from ulid import ULID
+
+from ml.datasets.column_types import check_target
+from ml.errors import Invalid
+from ml.files import sync
+from ml.ingest.options import Options
+from ml.ingest.schema import Schema, TableSchema
+from service.datasets.store import SCHEMA, Added, Arrival, DatasetStore, content_of
+from service.errors import BadRequest, Unavailable, Unprocessable
+from service.http.body_limit import too_large
+from service.settings import MIB, Settings
+
+FORM = "multipart/form-data"
+MAX_READERS = 2
+"""Uploads that are read at once; others wait."""
+DEFAULT_NAME = "dataset"
+
+
+@dataclass(frozen=True)
+class Received:
+    """A file that came whole."""
+
+    path: Path
+    filename: str | None
+    sha256: str
+    bytes: int
+
+
+class Uploading:
+    """Takes uploads: receives them, has them read by a process of their own, and keeps them."""
+
+    def __init__(self, store: DatasetStore, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._readers = asyncio.Semaphore(MAX_READERS)
+
+    async def take(
+        self, request: Request, name: str | None, target: str | None, options: Options
+    ) -> Added:
+        """Receive the file in a request, and return the data set that it is. Whatever goes wrong,
+        nothing of it stays.
+
+        Raises:
+            BadRequest: it broke off, or there is none.
+            TooLarge: it is over the limit.
+            Unprocessable: it cannot be read; the message says where and why.
+            Unavailable: it cannot be stored here.
+        """
+        place = self._settings.incoming_dir / str(ULID())
+        try:
+            await asyncio.to_thread(place.mkdir, parents=True)
+            received = await self._receive(request, place / "file")
+            name = name or _name_of(received.filename)
+            content = content_of(received.sha256, options)
+            known = await asyncio.to_thread(self._store.known, name, target, content)
+            if known is not None:
+                return Added(known, new=False)
+            async with self._readers:
+                schema = await self._read(received.path, place / "rows", options)
+            _check_target(target, schema)
+            arrival = Arrival(
+                name, target, received.sha256, received.bytes, options, schema, place / "rows"
+            )
+            return await asyncio.to_thread(self._store.add, arrival)
+        except ClientDisconnect:
+            raise BadRequest("the upload broke off") from None
+        except OSError as error:
+            raise Unavailable(f"the upload cannot be stored here: {error.strerror}") from error
+        finally:
+            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+
+    async def _receive(self, request: Request, path: Path) -> Received:
+        if not request.headers.get("content-type", "").startswith(FORM):
+            return await self._write(None, request.stream(), path)
+        async with request.form(max_files=1, max_fields=10) as form:
+            files = [value for value in form.values() if isinstance(value, UploadFile)]
+            if not files:
+                raise BadRequest("the form has no file; send one, as in curl -F file=@table.csv")
+            return await self._write(files[0].filename, _spooled(files[0]), path)
+
+    async def _write(
+        self, filename: str | None, chunks: AsyncIterator[bytes], path: Path
+    ) -> Received:
+        digest, size = sha256(), 0
+        with path.open("wb") as file:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > self._settings.max_upload_bytes:
+                    raise too_large(self._settings.max_upload_bytes)
+                digest.update(chunk)
+                await asyncio.to_thread(file.write, chunk)
+        return Received(path, filename, digest.hexdigest(), size)
+
+    async def _read(self, file: Path, rows: Path, options: Options) -> Schema:
+        """Have a file read into the directory `rows`, by a process that may be killed."""
+        rows.mkdir()
+        task = {
+            "source": str(file),
+            "into": str(rows),
+            "options": options.model_dump(mode="json"),
+            "max_memory_bytes": self._settings.ingest_mb * MIB,
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "service.datasets.ingest_process", str(os.getpid())),
+            stdin=PIPE,
+            stdout=PIPE,
+        )
+        try:
+            told, _ = await asyncio.wait_for(
+                process.communicate(json.dumps(task).encode()), self._settings.ingest_seconds
+            )
+        except TimeoutError:
+            seconds = self._settings.ingest_seconds
+            raise _unreadable(
+                Invalid(f"takes over {seconds:g} seconds to read (EPOCHD_INGEST_SECONDS)")
+            ) from None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if not told:
+            raise _unreadable(
+                Invalid(f"could not be read: its reader ended with code {process.returncode}")
+            )
+        answer = json.loads(told)
+        if "storage" in answer:
+            raise Unavailable(f"the upload cannot be stored here: {answer['storage']}")
+        if "invalid" in answer:
+            raise _unreadable(Invalid(answer["invalid"]["msg"]))
+        await asyncio.to_thread(_put_on_disk, rows)
+        return SCHEMA.validate_python(answer["schema"])
+
+
+async def _spooled(file: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await file.read(MIB):
+        yield chunk
+
+
+def _unreadable(error: Invalid) -> Unprocessable:
+    return Unprocessable.at(error, "body")
+
+
+def _check_target(target: str | None, schema: Schema) -> None:
+    """Raise `Unprocessable` for a target that no job could learn."""
+    if target is None:
+        return
+    columns = schema.columns if isinstance(schema, TableSchema) else []
+    try:
+        for column in columns:
+            if column.name == target:
+                check_target(column, schema.rows)
+                return
+        names = ", ".join(column.name for column in columns[:20])
+        there = f"there are {names}" if names else "images have none"
+        raise Invalid(f"there is no column {target!r}; {there}")
+    except Invalid as error:
+        raise Unprocessable.at(error, "query", "target") from None
+
+
+def _name_of(filename: str | None) -> str:
+    """Return what a data set may be called that came in a file of this name."""
+    stem = Path(filename or "").name.split(".")[0]
+    usable = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "-" for c in stem)
+    return usable.strip("-_")[:64] or DEFAULT_NAME
+
+
+def _put_on_disk(directory: Path) -> None:
+    for path in directory.iterdir():
+        sync(path)
+    sync(directory)

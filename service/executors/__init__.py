@@ -1,1 +1,0 @@
-"""Where an attempt at a job runs."""

@@ -1,0 +1,247 @@
+"""Attempts at jobs: what trainers and the scheduler ask of the job and attempt tables.
+
+An attempt holds its job by a lease, which every word of it renews. Whoever finds a lease expired
+takes the job away; every write of an attempt is conditional on the job still being its own, so
+that one which was taken for dead can change nothing when it wakes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from ml import faults
+from ml.artifacts import Manifest
+from ml.specs import TrainingSpec
+from service.jobs import events
+from service.jobs.events import Happening
+from service.jobs.failures import STUCK, TimedOut, explain
+from service.jobs.states import Verb, Wish
+from service.jobs.transitions import end_attempt, move
+from service.models import registry
+from service.models.revision import Revision
+from service.schemas import JobError, JobOptions, ModelRef
+from service.settings import Settings
+from service.storage.database import Database
+from service.storage.tables import AttemptRow, JobRow
+
+MAX_RETRY_SECONDS = 60.0
+
+
+class LostClaim(Exception):
+    """The job is not this attempt's any more."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One attempt at one job: what a trainer is handed, and must name in all it writes."""
+
+    job_id: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an attempt is to do."""
+
+    spec: TrainingSpec
+    options: JobOptions
+
+
+class AttemptStore:
+    """The job's row as those see it who work on it."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._lease = timedelta(seconds=settings.lease_seconds)
+        self._retry_seconds = settings.retry_seconds
+        self._revision = Revision(settings.revision_file)
+
+    def claim(self, trainer: str) -> Claim | None:
+        """Take the queued job that is first in line and due, for a new attempt by `trainer`."""
+        now = datetime.now(UTC)
+        with self._database.write() as session:
+            first = session.execute(
+                select(JobRow.id, JobRow.attempt)
+                .where(
+                    JobRow.status == "queued",
+                    or_(JobRow.not_before.is_(None), JobRow.not_before <= now),
+                )
+                .order_by(JobRow.rank, JobRow.seq)
+                .limit(1)
+                .with_for_update(skip_locked=True)
+            ).one_or_none()
+            if first is None:
+                return None
+            claim = Claim(first.id, first.attempt + 1)
+            move(
+                session,
+                claim.job_id,
+                "claim",
+                ["queued"],
+                told={"attempt": claim.attempt},
+                attempt=claim.attempt,
+                not_before=None,
+                started_at=now,
+                training_at=None,
+                error=None,
+                lease_expires_at=now + self._lease,
+            )
+            session.add(
+                AttemptRow(
+                    job_id=claim.job_id,
+                    attempt=claim.attempt,
+                    trainer=trainer,
+                    started_at=now,
+                    heartbeat_at=now,
+                )
+            )
+            return claim
+
+    def work(self, claim: Claim) -> Work:
+        """Return what the attempt is to do.
+
+        Raises:
+            LostClaim: as every method below that takes a claim.
+        """
+        with self._database.read() as session:
+            row = _mine(session, claim)
+            return Work(
+                TrainingSpec.model_validate(row.spec), JobOptions.model_validate(row.options)
+            )
+
+    def begin(self, claim: Claim, device: str, engine: str, step: int, steps: int) -> None:
+        """Note that the data is loaded and training goes on from `step` of `steps`."""
+        with self._database.write() as session:
+            row = self._renewed(session, claim)
+            row.device, row.engine, row.step, row.steps = device, engine, step, steps
+            row.training_at, row.training_step = datetime.now(UTC), step
+
+    def beat(
+        self, claim: Claim, happenings: Sequence[Happening] = (), engine: str | None = None
+    ) -> Wish | None:
+        """Renew the lease, write down what happened and the name of the `engine` that runs now, if
+        it is known; return what is asked of the attempt."""
+        with self._database.write() as session:
+            row = self._renewed(session, claim)
+            row.engine = engine or row.engine
+            events.append(session, row.id, happenings)
+            faults.reach("metrics half written")
+            for happening in happenings:
+                if happening.kind in ("step", "epoch") and happening.step is not None:
+                    row.step = happening.step
+                    row.metrics = row.metrics | happening.data
+                if happening.kind == "epoch" and happening.epoch is not None:
+                    row.epoch = happening.epoch
+            return _wish(row)
+
+    def succeed(self, claim: Claim, manifest: Manifest, directory: str) -> ModelRef:
+        """End the job well and register its model, in one transaction."""
+        with self._database.write() as session:
+            row = _mine(session, claim)
+            version = registry.add_version(session, row.name, row.id, directory, manifest)
+            row.model_version = version
+            row.metrics = row.metrics | manifest.metrics
+            ref = ModelRef(name=row.name, version=version)
+            self._end(session, row, "succeed", "succeeded", model=ref.model_dump())
+        self._revision.change()
+        return ref
+
+    def fail(self, claim: Claim, error: JobError) -> None:
+        """End the job with what went wrong, never to be tried again unasked."""
+        with self._database.write() as session:
+            row = _mine(session, claim)
+            row.error = error.model_dump()
+            self._end(session, row, "fail", error.kind, error=row.error)
+
+    def release(self, claim: Claim) -> None:
+        """Give the job back between two steps: do what was wished of it, or put it back into the
+        queue."""
+        with self._database.write() as session:
+            row = _mine(session, claim)
+            self._end(session, row, _wish(row) or "release", row.wish or "released")
+
+    def crashed(self, claim: Claim, error: JobError) -> None:
+        """Note that the attempt's trainer is gone, or cannot go on: do what was wished of the job,
+        else put it back into the queue, to be claimed after a while, or fail it with `error` if it
+        was its last try."""
+        # It may have been killed after it registered its model and before it told of it.
+        self._revision.change()
+        with self._database.write() as session:
+            self._crash(session, _mine(session, claim), error)
+
+    def overdue(self, claim: Claim, patience: timedelta) -> JobError | None:
+        """Return what to say of the attempt if for longer than `patience` it has not done what was
+        wished of it, or has not ended by itself at its time limit; else None."""
+        late = datetime.now(UTC) - patience
+        with self._database.read() as session:
+            row = _mine(session, claim)
+        limit = JobOptions.model_validate(row.options).timeout_seconds
+        assert row.started_at is not None
+        if row.wish_at is not None and row.wish_at < late:
+            return STUCK
+        if limit is not None and row.started_at + timedelta(seconds=limit) < late:
+            return explain(TimedOut(limit))
+        return None
+
+    def take_away(self, error: JobError, even_leased: bool = False) -> int:
+        """Treat every attempt whose lease has expired as crashed; return how many there were.
+
+        `even_leased` is for a service that starts, when the trainers of the one before are gone.
+        """
+        query = select(JobRow).where(JobRow.status == "running")
+        if not even_leased:
+            query = query.where(JobRow.lease_expires_at < datetime.now(UTC))
+        with self._database.write() as session:
+            rows = session.scalars(query).all()
+            for row in rows:
+                self._crash(session, row, error)
+            return len(rows)
+
+    def _crash(self, session: Session, row: JobRow, error: JobError) -> None:
+        options = JobOptions.model_validate(row.options)
+        row.crashes += 1
+        if wish := _wish(row):
+            self._end(session, row, wish, error.kind)
+        elif error.kind == "timeout" or row.crashes >= options.max_attempts:
+            row.error = error.model_dump()
+            self._end(session, row, "fail", error.kind, error=row.error)
+        else:
+            self._end(session, row, "release", error.kind, message=error.message)
+            wait = min(self._retry_seconds * 2.0 ** min(row.crashes - 1, 16), MAX_RETRY_SECONDS)
+            row.not_before = datetime.now(UTC) + timedelta(seconds=wait)
+
+    def _renewed(self, session: Session, claim: Claim) -> JobRow:
+        row, now = _mine(session, claim), datetime.now(UTC)
+        row.lease_expires_at = now + self._lease
+        session.execute(
+            update(AttemptRow)
+            .where(AttemptRow.job_id == claim.job_id, AttemptRow.attempt == claim.attempt)
+            .values(heartbeat_at=now)
+        )
+        return row
+
+    def _end(self, session: Session, row: JobRow, verb: Verb, outcome: str, **told: Any) -> None:
+        if not end_attempt(session, row.id, row.attempt, verb, outcome, told):
+            raise LostClaim(f"attempt {row.attempt} of {row.id} is over")
+
+
+def _wish(row: JobRow) -> Wish | None:
+    return cast("Wish | None", row.wish)
+
+
+def _mine(session: Session, claim: Claim) -> JobRow:
+    """Return the claim's row, which in a writing session no other can change meanwhile."""
+    row = session.scalar(
+        select(JobRow)
+        .where(
+            JobRow.id == claim.job_id, JobRow.status == "running", JobRow.attempt == claim.attempt
+        )
+        .with_for_update()
+    )
+    if row is None:
+        raise LostClaim(f"attempt {claim.attempt} of {claim.job_id} is over")
+    return row

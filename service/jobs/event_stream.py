@@ -1,0 +1,133 @@
+"""Jobs watched live: one reader of the database a job, however many watch."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.errors import NotFound
+from service.jobs.store import JobStore, Passage
+from service.schemas import Event
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.25
+KEEP_ALIVE_SECONDS = 15.0
+PAGE = 500
+MEMORY = 2000
+"""Events a feed remembers; a watcher who needs older ones reads them for itself."""
+
+
+class Feeds:
+    """The feeds of the jobs that are being watched."""
+
+    def __init__(self, jobs: JobStore) -> None:
+        self._jobs = jobs
+        self._feeds: dict[str, _Feed] = {}
+        self._closed = False
+
+    async def watch(self, job_id: str, last: int) -> AsyncIterator[bytes]:
+        """Yield server-sent events: all that happened to the job after event `last`, and all that
+        happens until it ends or the service stops."""
+        with self._joined(job_id, last) as feed:
+            while not self._closed:
+                waiting, over = feed.changed, feed.over
+                events = feed.since(last)
+                if events is None:
+                    page = await asyncio.to_thread(self._jobs.events, job_id, last, PAGE)
+                    events = [(event.id, _encoded(event)) for event in page.events]
+                    if not events:  # those it asks for have been forgotten
+                        last = feed.floor
+                        continue
+                if events:
+                    yield b"".join(text for _, text in events)
+                    last = events[-1][0]
+                elif over:
+                    return
+                else:
+                    try:
+                        await asyncio.wait_for(waiting.wait(), KEEP_ALIVE_SECONDS)
+                    except TimeoutError:
+                        yield KEEPALIVE_COMMENT
+
+    def close(self) -> None:
+        """End every stream."""
+        self._closed = True
+        for feed in self._feeds.values():
+            feed.wake()
+
+    @contextmanager
+    def _joined(self, job_id: str, last: int) -> Iterator["_Feed"]:
+        feed = self._feeds.get(job_id)
+        if feed is None or feed.over:
+            feed = self._feeds[job_id] = _Feed(self._jobs, job_id, last)
+        feed.watchers += 1
+        try:
+            yield feed
+        finally:
+            feed.watchers -= 1
+            if not feed.watchers:
+                feed.stop()
+                if self._feeds.get(job_id) is feed:
+                    del self._feeds[job_id]
+
+
+class _Feed:
+    """What happens to one job, read once for all who watch it."""
+
+    def __init__(self, jobs: JobStore, job_id: str, start: int) -> None:
+        self.watchers = 0
+        self.over = False
+        self.changed = asyncio.Event()
+        self.floor = start
+        """It remembers the events after this one."""
+        self._jobs = jobs
+        self._job_id = job_id
+        self._memory: deque[tuple[int, bytes]] = deque()
+        self._task = asyncio.create_task(self._read())
+
+    def since(self, last: int) -> list[tuple[int, bytes]] | None:
+        """Return the events after `last` that are known; None if some are not remembered."""
+        if last < self.floor:
+            return None
+        fresh = list(takewhile(lambda event: event[0] > last, reversed(self._memory)))
+        return fresh[::-1]
+
+    def wake(self) -> None:
+        """Have all watchers look."""
+        waiting, self.changed = self.changed, asyncio.Event()
+        waiting.set()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._task.cancel()
+
+    async def _read(self) -> None:
+        position = self.floor
+        while not self.over:
+            try:
+                page = await asyncio.to_thread(self._jobs.events, self._job_id, position, PAGE)
+            except NotFound:
+                page = Passage([], over=True)
+            except SQLAlchemyError as error:
+                logger.error("the events of %s cannot be read: %s", self._job_id, error)
+                page = Passage([], over=False)
+            self.over = page.over
+            if page.events:
+                position = page.events[-1].id
+                self._memory.extend((event.id, _encoded(event)) for event in page.events)
+                while len(self._memory) > MEMORY:
+                    self.floor = self._memory.popleft()[0]
+            if page.events or page.over:
+                self.wake()
+            if len(page.events) < PAGE:
+                await asyncio.sleep(POLL_SECONDS)
+
+
+def _encoded(event: Event) -> bytes:
+    return format_sse_event(data_str=event.model_dump_json(), event=event.kind, id=str(event.id))

@@ -1,0 +1,299 @@
+"""Jobs as those see them who submit and watch them: what the routes ask of the job table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Literal, get_args
+
+from sqlalchemy import delete, func, literal, or_, select, update
+from sqlalchemy.orm import Session
+from ulid import ULID
+
+from ml.specs import TrainingSpec
+from service.errors import Conflict, NotFound
+from service.jobs import events as history
+from service.jobs.events import METRICS, Happening, Kind
+from service.jobs.states import EDGES, ENDED, Status, Verb, Wish
+from service.jobs.transitions import move
+from service.schemas import (
+    Attempt,
+    Event,
+    Job,
+    JobError,
+    JobOptions,
+    JobRequest,
+    LogRecord,
+    MetricRecord,
+    ModelRef,
+    Page,
+    Progress,
+)
+from service.storage.database import Database
+from service.storage.tables import AttemptRow, JobRow
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job of a request, and whether an earlier request with the same key made it."""
+
+    job: Job
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Some of a job's events, and whether they end its history as it stands."""
+
+    events: list[Event]
+    over: bool
+
+
+class JobStore:
+    """Jobs, and what happened to them, as rows."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def counts(self) -> dict[str, float]:
+        """Return how many jobs are in each status."""
+        query = select(JobRow.status, func.count()).group_by(JobRow.status)
+        with self._database.read() as session:
+            return dict.fromkeys(get_args(Status), 0.0) | {
+                status: float(count) for status, count in session.execute(query)
+            }
+
+    def steps_per_second(self) -> float:
+        """Return the pace of all running jobs together."""
+        with self._database.read() as session:
+            rows = session.scalars(select(JobRow).where(JobRow.status == "running"))
+            return sum(_steps_per_second(row) or 0.0 for row in rows)
+
+    def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Submitted:
+        """Queue a job; it exists once this returns. With a key that was used before, return the
+        job that was made then.
+
+        Raises:
+            Conflict: the key was used before for another request.
+        """
+        document = request.model_dump_json()
+        spec = TrainingSpec.model_validate_json(
+            request.model_dump_json(include=set(TrainingSpec.model_fields))
+        )
+        options = JobOptions.model_validate(
+            request.model_dump(include=set(JobOptions.model_fields))
+        )
+        row = JobRow(
+            id=f"job_{ULID()}",
+            name=spec.name,
+            spec=spec.model_dump(mode="json"),
+            options=options.model_dump(mode="json"),
+            rank=-options.priority,
+            idempotency_key=idempotency_key,
+            request_sha256=sha256(document.encode()).hexdigest(),
+            status="queued",
+            not_before=options.not_before,
+            created_at=datetime.now(UTC),
+        )
+        with self._database.write() as session:
+            if idempotency_key is not None:
+                earlier = session.scalar(
+                    select(JobRow).where(JobRow.idempotency_key == idempotency_key)
+                )
+                if earlier is not None:
+                    if earlier.request_sha256 != row.request_sha256:
+                        raise Conflict(
+                            f"the Idempotency-Key {idempotency_key!r} was used before, for another "
+                            f"request (job {earlier.id}); use a new key for a new request"
+                        )
+                    return Submitted(_job(earlier), replayed=True)
+            session.add(row)
+            session.flush()
+            history.append(session, row.id, [Happening("status", {"status": "queued"})])
+        return Submitted(_job(row), replayed=False)
+
+    def fetch(self, job_id: str) -> Job:
+        """Return the job.
+
+        Raises:
+            NotFound: there is none of this id; as every method below.
+        """
+        with self._database.read() as session:
+            return _job(_row(session, job_id))
+
+    def page(
+        self, status: Status | None, name: str | None, limit: int, after: str | None
+    ) -> Page[Job]:
+        """Return up to `limit` jobs, the newest first, from the one that follows job `after`."""
+        with self._database.read() as session:
+            query = select(JobRow).order_by(JobRow.seq.desc()).limit(limit + 1)
+            if status:
+                query = query.where(JobRow.status == status)
+            if name:
+                query = query.where(JobRow.name == name)
+            if after:
+                query = query.where(JobRow.seq < _row(session, after).seq)
+            jobs = [_job(row) for row in session.scalars(query)]
+        more = len(jobs) > limit
+        return Page(data=jobs[:limit], next=jobs[limit - 1].id if more else None)
+
+    def attempts(self, job_id: str) -> list[Attempt]:
+        """Return the job's attempts, the first first."""
+        with self._database.read() as session:
+            _row(session, job_id)
+            rows = session.scalars(
+                select(AttemptRow).where(AttemptRow.job_id == job_id).order_by(AttemptRow.attempt)
+            )
+            return [Attempt.model_validate(row, from_attributes=True) for row in rows]
+
+    def events(self, job_id: str, after: int, limit: int) -> Passage:
+        """Return up to `limit` events of the job, the oldest first, with ids above `after`."""
+        with self._database.read() as session:
+            status = _row(session, job_id).status
+            events = history.read(session, job_id, after, limit)
+        return Passage(events, over=status in ENDED and len(events) < limit)
+
+    def metrics(self, job_id: str, level: str | None, limit: int, after: int) -> Page[MetricRecord]:
+        """Return up to `limit` reports of the job, the oldest first, with ids above `after`."""
+        kinds = tuple(kind for kind in METRICS if level in (kind, None))
+        events, following = self._history(job_id, limit, after, kinds)
+        return Page(data=[MetricRecord.of(event) for event in events], next=following)
+
+    def course(self, job_id: str, level: Literal["epoch", "step"], most: int) -> list[MetricRecord]:
+        """Return up to `most` of the job's reports at a level, evenly spaced over its history, the
+        first and the last among them."""
+        with self._database.read() as session:
+            _row(session, job_id)
+            events = history.thinned(session, job_id, level, most)
+        return [MetricRecord.of(event) for event in events]
+
+    def logs(self, job_id: str, limit: int, after: int) -> Page[LogRecord]:
+        """Return up to `limit` lines of the job's log, the oldest first, with ids above `after`."""
+        events, following = self._history(job_id, limit, after, ("log",))
+        return Page(data=[LogRecord.of(event) for event in events], next=following)
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a waiting job at once; ask a running one to stop between two steps.
+
+        Raises:
+            Conflict: its status does not allow it; as the three methods below.
+        """
+        return self._do(job_id, "cancel", wish="cancel")
+
+    def pause(self, job_id: str) -> Job:
+        """Take a waiting job out of the line; ask a running one to save its state and stop."""
+        return self._do(job_id, "pause", wish="pause")
+
+    def resume(self, job_id: str) -> Job:
+        """Put a paused job back into the queue."""
+        return self._do(job_id, "resume")
+
+    def retry(self, job_id: str) -> Job:
+        """Put a failed or cancelled job back into the queue, where it left off, its crashes
+        forgiven."""
+        return self._do(job_id, "retry", crashes=0, not_before=None)
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job that does not run, with all that happened to it, but not its model.
+
+        Raises:
+            Conflict: it runs.
+        """
+        with self._database.write() as session:
+            deleted = session.scalar(
+                delete(JobRow)
+                .where(JobRow.id == job_id, JobRow.status != "running")
+                .returning(JobRow.id)
+            )
+            if deleted is None:
+                _row(session, job_id)
+                raise Conflict(f"job {job_id} is running; cancel it first")
+
+    def _history(
+        self, job_id: str, limit: int, after: int, kinds: Sequence[Kind]
+    ) -> tuple[list[Event], str | None]:
+        """Return a page of the job's events of some kinds, and where the next page begins."""
+        with self._database.read() as session:
+            _row(session, job_id)
+            events = history.read(session, job_id, after, limit + 1, kinds)
+        page = events[:limit]
+        return page, str(page[-1].id) if len(events) > limit else None
+
+    def _do(self, job_id: str, verb: Verb, wish: Wish | None = None, **values: Any) -> Job:
+        sources = [status for status in EDGES[verb] if status != "running"]
+        with self._database.write() as session:
+            if not move(session, job_id, verb, sources, **values) and not (
+                wish and _wish(session, job_id, wish)
+            ):
+                row = _row(session, job_id)
+                asked = " and being cancelled" if row.wish == "cancel" else ""
+                raise Conflict(
+                    f"job {job_id} is {row.status}{asked}; one can {verb} only a job that is "
+                    f"{' or '.join(EDGES[verb])}"
+                )
+            session.expire_all()
+            return _job(_row(session, job_id))
+
+
+def _wish(session: Session, job_id: str, wish: Wish) -> bool:
+    """Ask `wish` of a running job. The time it has for it starts with the first asking, and a
+    cancellation is not taken back."""
+    asked = session.execute(
+        update(JobRow)
+        .where(
+            JobRow.id == job_id,
+            JobRow.status == "running",
+            or_(JobRow.wish.is_(None), JobRow.wish != "cancel", literal(wish) == "cancel"),
+        )
+        .values(wish=wish, wish_at=func.coalesce(JobRow.wish_at, datetime.now(UTC)))
+        .returning(JobRow.id)
+    )
+    return asked.one_or_none() is not None
+
+
+def _steps_per_second(row: JobRow) -> float | None:
+    done = row.step - row.training_step
+    if row.status != "running" or not (done > 0 and row.training_at):
+        return None
+    return done / (datetime.now(UTC) - row.training_at).total_seconds()
+
+
+def _row(session: Session, job_id: str) -> JobRow:
+    row = session.scalar(select(JobRow).where(JobRow.id == job_id))
+    if row is None:
+        raise NotFound(f"there is no job {job_id!r}")
+    return row
+
+
+def _job(row: JobRow) -> Job:
+    spec = TrainingSpec.model_validate(row.spec)
+    return Job(
+        id=row.id,
+        name=row.name,
+        status=row.status,
+        wish=row.wish,
+        attempt=row.attempt,
+        device=row.device,
+        engine=row.engine,
+        progress=Progress(
+            epoch=row.epoch,
+            epochs=spec.epochs,
+            step=row.step,
+            steps=row.steps,
+            eta_seconds=_eta(row),
+        ),
+        metrics=row.metrics,
+        error=JobError.model_validate(row.error) if row.error else None,
+        model=ModelRef(name=row.name, version=row.model_version) if row.model_version else None,
+        spec=spec,
+        options=JobOptions.model_validate(row.options),
+        not_before=row.not_before,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+
+
+def _eta(row: JobRow) -> float | None:
+    pace = _steps_per_second(row)
+    return round((row.steps - row.step) / pace, 1) if pace and row.steps else None

@@ -1,0 +1,72 @@
+"""The one place where a job's status changes."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from service.jobs import events
+from service.jobs.events import Happening
+from service.jobs.states import EDGES, ENDED, Status, Verb
+from service.storage.tables import AttemptRow, JobRow
+
+
+def move(
+    session: Session,
+    job_id: str,
+    verb: Verb,
+    sources: Sequence[Status],
+    told: dict[str, Any] | None = None,
+    **values: Any,
+) -> bool:
+    """Take a job that is in one of `sources` along `verb`'s edge, setting `values`; tell whoever
+    watches, with what is `told`; return whether it was there to be taken."""
+    return any(_move(session, job_id, verb, source, None, told, values) for source in sources)
+
+
+def end_attempt(
+    session: Session, job_id: str, attempt: int, verb: Verb, outcome: str, told: dict[str, Any]
+) -> bool:
+    """Take a running job along `verb`'s edge if it is still this attempt's; return whether it
+    was."""
+    now = datetime.now(UTC)
+    told = {"attempt": attempt} | told
+    if not _move(session, job_id, verb, "running", attempt, told, {"lease_expires_at": None}):
+        return False
+    session.execute(
+        update(AttemptRow)
+        .where(AttemptRow.job_id == job_id, AttemptRow.attempt == attempt)
+        .values(ended_at=now, outcome=outcome)
+    )
+    return True
+
+
+def _move(
+    session: Session,
+    job_id: str,
+    verb: Verb,
+    source: Status,
+    attempt: int | None,
+    told: dict[str, Any] | None,
+    values: dict[str, Any],
+) -> bool:
+    target = EDGES[verb][source]
+    now = datetime.now(UTC)
+    statement = update(JobRow).where(JobRow.id == job_id, JobRow.status == source)
+    if attempt is not None:
+        statement = statement.where(JobRow.attempt == attempt)
+    moved = session.execute(
+        statement.values(
+            status=target,
+            wish=None,
+            wish_at=None,
+            finished_at=now if target in ENDED else None,
+            **values,
+        ).returning(JobRow.id)
+    ).one_or_none()
+    if moved is not None:
+        data = {"status": target} | (told or {})
+        events.append(session, job_id, [Happening("status", data, at=now)])
+    return moved is not None

@@ -1,0 +1,198 @@
+"""What is counted and timed, for Prometheus. Names follow its conventions, and Triton's terms."""
+
+import collections
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from service.predictions.batching import MAX_ROWS, Batch
+from service.schemas import ModelRef
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 16384)
+OF_MODEL = ("model", "version")
+INFERENCE = "epochd_inference"
+BY_SIZE = f"{INFERENCE}_batch_duration_seconds"
+"""Only told in the statistics of `/v2`: Prometheus would get hundreds of series a model."""
+
+
+class Durations(Histogram):
+    """A histogram that takes many at once: its locks cost more than the counting."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """Observe each of them."""
+        if len(amounts) == 1:
+            self.observe(amounts[0])
+            return
+        counts = collections.Counter(bisect_left(self._upper_bounds, amount) for amount in amounts)
+        self._sum.inc(sum(amounts))
+        for index, count in counts.items():
+            self._buckets[index].inc(count)
+
+
+@dataclass(frozen=True)
+class ModelTelemetry:
+    """The meters of one version of a model."""
+
+    queue: Durations
+    compute: Histogram
+    batch: Histogram
+    of_size: Callable[[int], Summary]
+    """For a batch of a size; kept out of what Prometheus is shown."""
+    last: Gauge
+
+    def note(self, batch: Batch) -> None:
+        """Count a batch that ran."""
+        self.queue.observe_all(batch.waited)
+        self.compute.observe(batch.seconds)
+        self.batch.observe(batch.rows)
+        self.of_size(batch_size(batch.rows)).observe(batch.seconds)
+        self.last.set_to_current_time()
+
+
+def batch_size(rows: int) -> int:
+    """Return the size under which a batch is counted: its rows, or for a single request with more
+    than are ever put together the next power of two, so that there are not too many sizes."""
+    return rows if rows <= MAX_ROWS else 1 << (rows - 1).bit_length()
+
+
+@dataclass(frozen=True)
+class Gauged:
+    """A figure that is looked up when it is asked for."""
+
+    name: str
+    help: str
+    label: str | None
+    values: Callable[[], dict[str, float]]
+    """By label; without one the only value is that of the empty text."""
+
+
+class Telemetry:
+    """The meters of this process; with several web processes, the sums over all of them."""
+
+    def __init__(self) -> None:
+        own = self._own = CollectorRegistry()
+        self.requests = Durations(
+            "epochd_http_request_duration_seconds",
+            "From the request's first byte to the answer's last.",
+            ("method", "route", "status"),
+            buckets=SECONDS,
+            registry=own,
+        )
+        self._queue = Durations(
+            "epochd_inference_queue_duration_seconds",
+            "What a request waited for its batch to begin.",
+            OF_MODEL,
+            buckets=SECONDS,
+            registry=own,
+        )
+        self._compute = Histogram(
+            "epochd_inference_compute_duration_seconds",
+            "What a batch took.",
+            OF_MODEL,
+            buckets=SECONDS,
+            registry=own,
+        )
+        self._batch = Histogram(
+            "epochd_inference_batch_rows", "Rows of a batch.", OF_MODEL, buckets=ROWS, registry=own
+        )
+        self._by_size = Summary(
+            BY_SIZE, "What batches of a size took.", (*OF_MODEL, "size"), registry=own
+        )
+        self._last = Gauge(
+            "epochd_inference_last_timestamp_seconds",
+            "When the last batch ended.",
+            OF_MODEL,
+            registry=own,
+            multiprocess_mode="max",
+        )
+        self._failures = Counter(
+            "epochd_inference_failures_total",
+            "Requests that a model did not answer.",
+            OF_MODEL,
+            registry=own,
+        )
+        self._loaded = Gauge(
+            "epochd_models_loaded",
+            "Models in memory.",
+            registry=own,
+            multiprocess_mode="livesum",
+        )
+        self._loaded_bytes = Gauge(
+            "epochd_models_loaded_bytes",
+            "Memory of the weights of loaded models.",
+            registry=own,
+            multiprocess_mode="livesum",
+        )
+
+    def of(self, ref: ModelRef) -> ModelTelemetry:
+        """Return the meters of a version."""
+        labels = ref.name, str(ref.version)
+        return ModelTelemetry(
+            self._queue.labels(*labels),
+            self._compute.labels(*labels),
+            self._batch.labels(*labels),
+            cache(partial(self._by_size.labels, *labels)),
+            self._last.labels(*labels),
+        )
+
+    def failed(self, ref: ModelRef) -> None:
+        """Count a request that the version did not answer."""
+        self._failures.labels(ref.name, str(ref.version)).inc()
+
+    def models(self, count: int, nbytes: int) -> None:
+        """Note what is loaded."""
+        self._loaded.set(count)
+        self._loaded_bytes.set(nbytes)
+
+    def registry(self) -> CollectorRegistry:
+        """Return what to read the sums from."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return self._own
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return registry
+
+    def text(self, gauges: Iterable[Gauged]) -> bytes:
+        """Return everything in Prometheus' text format, with figures that are looked up now."""
+        shown = CollectorRegistry()
+        shown.register(_Shown(self.registry()))
+        shown.register(_LookedUp(gauges))
+        return generate_latest(shown)
+
+
+class _Shown(Collector):
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        return (metric for metric in self._registry.collect() if metric.name != BY_SIZE)
+
+
+class _LookedUp(Collector):
+    def __init__(self, gauges: Iterable[Gauged]) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterable[Metric]:
+        for gauge in self._gauges:
+            family = GaugeMetricFamily(
+                gauge.name, gauge.help, labels=[gauge.label] if gauge.label else []
+            )
+            for label, value in gauge.values().items():
+                family.add_metric([label] if gauge.label else [], value)
+            yield family

@@ -1,0 +1,169 @@
+"""Registered models measured on data sets, in the web process and within bounds."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from ml import datasets
+from ml.datasets import Dataset, DatasetSpec, Rows, SplitSpec
+from ml.datasets.uploaded_table import TableView
+from ml.datasets.uploads import UploadSpec
+from ml.errors import DataUnavailable, Invalid
+from ml.evaluation import compatibility
+from ml.evaluation.evaluate import assess, judged_on
+from ml.evaluation.schemas import Classification, Regression, Split
+from ml.inference.model import Model
+from ml.losses import LOSSES
+from ml.strict import Strict
+from ml.training.summary import Keepsakes
+from service.datasets.memory import Loading, check_size
+from service.errors import DeadlineExceeded, NotFound, Unavailable, Unprocessable
+from service.models.registry import ModelRegistry
+from service.settings import Settings
+
+SECONDS = 120.0
+"""The longest that one may take, its data loaded."""
+
+
+class EvaluationRequest(Strict):
+    """What to measure a model on. By default what it was measured on when it was trained."""
+
+    dataset: DatasetSpec | None = Field(
+        default=None,
+        description="Any data set of the same inputs and output; by default the model's own.",
+    )
+    division: SplitSpec | None = Field(
+        default=None,
+        description="How its rows are divided; by default as for the training, or with another "
+        "data set as a job of it would.",
+    )
+    split: Split | None = Field(
+        default=None,
+        description="Which rows; by default `test` where there are such, else `validation`, else "
+        "`train`.",
+    )
+
+
+def as_trained(document: object, trained: DatasetSpec) -> object:
+    """Return a request's body in which an uploaded table is taken as a model's own was, where it
+    does not say otherwise."""
+    match document:
+        case {"dataset": {"kind": "upload"} as dataset, **rest} if isinstance(trained, UploadSpec):
+            view = trained.known.view
+            if isinstance(view, TableView):
+                asked = {"target": view.target, "task": view.task, "features": view.features}
+                return rest | {"dataset": asked | dataset}
+    return document
+
+
+class Evaluator:
+    """Measures models. Safe to use from several threads."""
+
+    def __init__(self, registry: ModelRegistry, settings: Settings, loading: Loading) -> None:
+        self._registry = registry
+        self._datasets_dir = settings.datasets_dir
+        self._loading = loading
+
+    def kept(self, name: str, version: int) -> Classification | Regression:
+        """Return the evaluation that was made when the model was trained.
+
+        Raises:
+            NotFound: there is no such version, or an earlier version of the service made it.
+        """
+        try:
+            return Keepsakes.load(self._registry.directory(name, version)).evaluation
+        except FileNotFoundError:
+            message = f"version {version} of model {name!r} has no evaluation kept; ask for one"
+            raise NotFound(message) from None
+
+    def evaluate(
+        self, name: str, version: int, request: EvaluationRequest
+    ) -> Classification | Regression:
+        """Return how good the model is on the rows that `request` means.
+
+        Raises:
+            NotFound: there is no such version.
+            Unprocessable: the data set does not fit the model, is too large or has no such rows.
+            Unavailable: no source of the data answered.
+            Overloaded: see `Loading.place`.
+            DeadlineExceeded: it took too long.
+        """
+        directory = self._registry.directory(name, version)
+        with self._loading.place():
+            # Each thread has a number of its own, and the cores belong to the trainers.
+            torch.set_num_threads(1)
+            return self._evaluate(_load(directory, name, version), request)
+
+    def _evaluate(self, model: Model, request: EvaluationRequest) -> Classification | Regression:
+        trained = model.manifest.spec
+        with _telling("dataset"):
+            dataset = request.dataset or trained.dataset
+            compatibility.check(dataset.signature(), model.manifest.signature)
+            check_size(dataset)
+        own = dataset == trained.dataset
+        division = request.division or (trained.split if own else SplitSpec())
+        with _telling("division"):
+            datasets.check_split(dataset, division)
+        with _telling():
+            data = datasets.load(
+                dataset, division, self._datasets_dir, signature=model.manifest.signature
+            )
+        with _telling("split"):
+            split, rows = _chosen(data, request.split)
+        return assess(
+            model.network,
+            rows,
+            model.manifest.signature,
+            LOSSES[trained.loss],
+            split,
+            _deadline(),
+        ).evaluation
+
+
+def _load(directory: Path, name: str, version: int) -> Model:
+    try:
+        return Model.load(directory)
+    except FileNotFoundError:
+        # It was deleted since it was looked up.
+        raise NotFound(f"version {version} of model {name!r} is gone") from None
+
+
+@contextmanager
+def _telling(*place: str) -> Iterator[None]:
+    """Have what `ml` finds wrong told at its place in the request."""
+    try:
+        yield
+    except Invalid as error:
+        raise Unprocessable.at(error, "body", *place) from None
+    except DataUnavailable as error:
+        raise Unavailable(str(error)) from error
+
+
+def _chosen(data: Dataset, split: Split | None) -> tuple[Split, Rows]:
+    if split is None:
+        return judged_on(data)
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    if split == "all":
+        there = [rows for rows in parts.values() if rows is not None]
+        inputs = torch.cat([rows.inputs for rows in there])
+        return split, Rows(inputs, torch.cat([rows.targets for rows in there]))
+    rows = parts[split]
+    if rows is None:
+        there_are = ", ".join(name for name, part in parts.items() if part is not None)
+        raise Invalid(f"so divided the data set has no {split} rows; it has {there_are}, all")
+    return split, rows
+
+
+def _deadline() -> Callable[[], None]:
+    """Return what raises once the time is over."""
+    end = time.monotonic() + SECONDS
+
+    def check() -> None:
+        if time.monotonic() > end:
+            raise DeadlineExceeded(f"it took longer than {SECONDS:g} seconds; use fewer rows")
+
+    return check

@@ -1,0 +1,298 @@
+"""The model registry: names, versions, aliases, and where their artifacts lie."""
+
+import secrets
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from ml.artifacts import Manifest
+from service.errors import Conflict, NotFound, PreconditionFailed
+from service.models.revision import Revision
+from service.schemas import Lineage, ModelAlias, ModelSummary, ModelVersion
+from service.storage.database import Database
+from service.storage.tables import ModelAliasRow, ModelVersionRow, UnloadedModelRow
+
+# What a manifest tells of where its model comes from.
+LINEAGE = set(Lineage.model_fields) - {"job_id"}
+DEFAULT = "default"
+"""The alias that a bare name means where it is set."""
+
+
+@dataclass(frozen=True)
+class Preconditions:
+    """What a request demands of an alias's present state: `If-Match`, `If-None-Match`."""
+
+    match: str | None = None
+    none_match: str | None = None
+
+
+@dataclass
+class Entry:
+    """All that bears one name."""
+
+    directories: dict[int, str] = field(default_factory=dict)
+    """Of each version's artifact, below the models directory; the newest version is the last."""
+    aliases: dict[str, int] = field(default_factory=dict)
+    unloaded: bool = False
+
+
+class ModelRegistry:
+    """Trained models, as rows."""
+
+    def __init__(self, database: Database, models_dir: Path, revision: Revision) -> None:
+        self._database = database
+        self._models_dir = models_dir
+        self._revision = revision
+
+    def snapshot(self) -> dict[str, Entry]:
+        """Return what every name, version and alias stands for."""
+        versions = select(ModelVersionRow.name, ModelVersionRow.version, ModelVersionRow.directory)
+        aliases = select(ModelAliasRow.name, ModelAliasRow.alias, ModelAliasRow.version)
+        entries: dict[str, Entry] = {}
+        with self._database.read() as session:
+            unloaded = set(session.scalars(select(UnloadedModelRow.name)))
+            for name, version, directory in session.execute(
+                versions.where(ModelVersionRow.deleted_at.is_(None)).order_by(
+                    ModelVersionRow.name, ModelVersionRow.version
+                )
+            ):
+                entry = entries.setdefault(name, Entry(unloaded=name in unloaded))
+                entry.directories[version] = directory
+            for name, alias, version in session.execute(aliases.order_by(ModelAliasRow.alias)):
+                entries[name].aliases[alias] = version
+        return entries
+
+    def names(self) -> list[ModelSummary]:
+        """Return every model with its versions, by name."""
+        return [
+            ModelSummary(
+                name=name,
+                latest=max(entry.directories),
+                versions=list(entry.directories),
+                aliases=entry.aliases,
+                unloaded=entry.unloaded,
+            )
+            for name, entry in self.snapshot().items()
+        ]
+
+    def fetch(self, name: str, version: int | None = None) -> ModelVersion:
+        """Return a version of a model; by default the one that the bare name means.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._database.read() as session:
+            if version is None and (alias := session.get(ModelAliasRow, (name, DEFAULT))):
+                version = alias.version
+            row = _row(session, name, version)
+            query = select(ModelAliasRow.alias).where(
+                ModelAliasRow.name == name, ModelAliasRow.version == row.version
+            )
+            return _model_version(row, list(session.scalars(query.order_by(ModelAliasRow.alias))))
+
+    def directory(self, name: str, version: int) -> Path:
+        """Return where a version's artifact lies.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+        with self._database.read() as session:
+            return self._models_dir / _row(session, name, version).directory
+
+    def delete(self, name: str, version: int) -> None:
+        """Delete a version and its files. Requests that are under way with it are not disturbed.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: an alias stands for it.
+        """
+        with self._database.write() as session:
+            row = _row(session, name, version)
+            query = select(ModelAliasRow.alias).where(
+                ModelAliasRow.name == name, ModelAliasRow.version == version
+            )
+            if alias := session.scalar(query.limit(1)):
+                raise Conflict(
+                    f"the alias {alias!r} stands for version {version} of {name!r}; move it to "
+                    "another version or delete it first"
+                )
+            row.deleted_at = datetime.now(UTC)
+            directory = row.directory
+            others = select(ModelVersionRow.id).where(
+                ModelVersionRow.name == name, ModelVersionRow.deleted_at.is_(None)
+            )
+            if session.scalar(others.limit(1)) is None:
+                # Whoever gives the name to another model knows nothing of this one.
+                session.execute(delete(UnloadedModelRow).where(UnloadedModelRow.name == name))
+        self._revision.change()
+        # Were this process killed here, the next one would find files that no row speaks of.
+        shutil.rmtree(self._models_dir / directory, ignore_errors=True)
+
+    def unload(self, name: str) -> None:
+        """Have no version of a model answer, nor those to come, until it is loaded.
+
+        Raises:
+            NotFound: there is no such model.
+        """
+        with self._database.write() as session:
+            _row(session, name, None)
+            session.merge(UnloadedModelRow(name=name, unloaded_at=datetime.now(UTC)))
+        self._revision.change()
+
+    def load(self, name: str) -> None:
+        """Have the versions of a model answer again."""
+        with self._database.write() as session:
+            session.execute(delete(UnloadedModelRow).where(UnloadedModelRow.name == name))
+        self._revision.change()
+
+    def aliases(self, name: str) -> list[ModelAlias]:
+        """Return a model's aliases, by name.
+
+        Raises:
+            NotFound: there is no such model.
+        """
+        with self._database.read() as session:
+            _row(session, name, None)
+            query = select(ModelAliasRow).where(ModelAliasRow.name == name)
+            return [_alias(row) for row in session.scalars(query.order_by(ModelAliasRow.alias))]
+
+    def alias(self, name: str, alias: str) -> ModelAlias:
+        """Return an alias.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._database.read() as session:
+            return _alias(_alias_row(session, name, alias))
+
+    def set_alias(
+        self, name: str, alias: str, version: int, preconditions: Preconditions
+    ) -> ModelAlias:
+        """Have an alias stand for a version from now on.
+
+        Raises:
+            NotFound: there is no such version.
+            PreconditionFailed: the alias is not in the state that was demanded.
+        """
+        with self._database.write() as session:
+            _row(session, name, version)
+            row = session.get(ModelAliasRow, (name, alias))
+            _check(row, preconditions)
+            if row is None:
+                row = ModelAliasRow(name=name, alias=alias)
+                session.add(row)
+            row.version, row.etag, row.updated_at = version, _etag(), datetime.now(UTC)
+            answer = _alias(row)
+        self._revision.change()
+        return answer
+
+    def delete_alias(self, name: str, alias: str, preconditions: Preconditions) -> None:
+        """Delete an alias; the version it stands for stays.
+
+        Raises:
+            NotFound: there is none.
+            PreconditionFailed: it is not in the state that was demanded.
+        """
+        with self._database.write() as session:
+            row = _alias_row(session, name, alias)
+            _check(row, preconditions)
+            session.delete(row)
+        self._revision.change()
+
+
+def add_version(
+    session: Session, name: str, job_id: str, directory: str, manifest: Manifest
+) -> int:
+    """Add the next version of `name` within the caller's transaction; return its number."""
+    newest = session.scalar(
+        select(func.max(ModelVersionRow.version)).where(ModelVersionRow.name == name)
+    )
+    version = (newest or 0) + 1
+    session.add(
+        ModelVersionRow(
+            name=name,
+            version=version,
+            job_id=job_id,
+            directory=directory,
+            manifest=manifest.model_dump(mode="json"),
+            created_at=datetime.now(UTC),
+        )
+    )
+    return version
+
+
+def _row(session: Session, name: str, version: int | None) -> ModelVersionRow:
+    of_name = select(ModelVersionRow).where(
+        ModelVersionRow.name == name, ModelVersionRow.deleted_at.is_(None)
+    )
+    query = of_name if version is None else of_name.where(ModelVersionRow.version == version)
+    row = session.scalar(query.order_by(ModelVersionRow.version.desc()).limit(1))
+    if row is not None:
+        return row
+    if version is not None and session.scalar(of_name.limit(1)):
+        raise NotFound(f"model {name!r} has no version {version}")
+    raise NotFound(f"there is no model {name!r}")
+
+
+def _alias_row(session: Session, name: str, alias: str) -> ModelAliasRow:
+    row = session.get(ModelAliasRow, (name, alias))
+    if row is None:
+        _row(session, name, None)
+        raise NotFound(f"model {name!r} has no alias {alias!r}")
+    return row
+
+
+def _check(row: ModelAliasRow | None, wanted: Preconditions) -> None:
+    """See RFC 9110, sections 13.1.1 and 13.1.2."""
+    etag = f'"{row.etag}"' if row else None
+    if wanted.match is not None and not _among(etag, wanted.match):
+        raise PreconditionFailed(
+            f"the alias {'is at ' + etag if etag else 'does not exist'}; If-Match demands "
+            f"{wanted.match}"
+        )
+    if wanted.none_match is not None and _among(etag, wanted.none_match):
+        raise PreconditionFailed(
+            f"the alias is at {etag}; If-None-Match demands that it is not at {wanted.none_match}"
+        )
+
+
+def _among(etag: str | None, listed: str) -> bool:
+    if etag is None:
+        return False
+    return listed.strip() == "*" or etag in (one.strip() for one in listed.split(","))
+
+
+def _etag() -> str:
+    return secrets.token_hex(8)
+
+
+def _alias(row: ModelAliasRow) -> ModelAlias:
+    return ModelAlias(
+        name=row.name,
+        alias=row.alias,
+        version=row.version,
+        updated_at=row.updated_at,
+        etag=f'"{row.etag}"',
+    )
+
+
+def _model_version(row: ModelVersionRow, aliases: list[str]) -> ModelVersion:
+    manifest = Manifest.model_validate(row.manifest)
+    return ModelVersion(
+        name=row.name,
+        version=row.version,
+        aliases=aliases,
+        created_at=row.created_at,
+        structure=manifest.structure,
+        parameters=manifest.parameters,
+        parameter_count=manifest.parameter_count,
+        linear=manifest.linear,
+        inputs=manifest.signature.inputs.model_dump(mode="json"),
+        output=manifest.signature.output.model_dump(mode="json"),
+        metrics=manifest.metrics,
+        lineage=Lineage(job_id=row.job_id, **manifest.model_dump(include=LINEAGE)),
+    )

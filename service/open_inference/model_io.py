@@ -1,0 +1,114 @@
+"""What a model takes and answers, as tensors of the Open Inference Protocol v2."""
+
+import numpy as np
+
+from ml.errors import Invalid
+from ml.inference.model import Answers, Inputs, Model
+from ml.inputs.rows import PIXEL_MAXIMA
+from ml.signature import Classes, Encoding, Features
+from service.open_inference.wire import InferRequest, Output, Tensor
+
+INPUT = "inputs"
+
+Described = list[tuple[str, str, list[int]]]
+"""Name, datatype and shape without the rows."""
+
+
+def described(model: Model) -> tuple[Described, Described]:
+    """Return what a model takes and answers."""
+    signature = model.manifest.signature
+    datatype = "UINT8" if signature.inputs.kind == "images" else _number(signature.inputs)
+    inputs: Described = [(INPUT, datatype, list(signature.inputs.shape))]
+    if (features := model.categorical) is not None:
+        inputs = [(name, _datatype(features, name), [1]) for name in features.names]
+    if not isinstance(signature.output, Classes):
+        return inputs, [("value", "FP64" if signature.output.is_scaled else "FP32", [1])]
+    return inputs, [
+        ("probabilities", "FP32", [signature.output.size]),
+        ("class", "INT64", []),
+        ("label", "BYTES", []),
+    ]
+
+
+def inputs_of(model: Model, tensors: dict[str, Tensor], asked: InferRequest) -> Inputs:
+    """Return the one array that the inputs are: `inputs`, or a column for each feature; a model
+    with categories takes columns alone."""
+    signature = model.manifest.signature
+    pixels = asked.parameters.get("pixels")
+    if pixels is not None and pixels not in list(PIXEL_MAXIMA):  # it may be of any type
+        raise Invalid(f"the parameter pixels must be {' or '.join(PIXEL_MAXIMA)}")
+    texts = [name for name, tensor in tensors.items() if tensor.dtype == object]
+    if texts and model.categorical is None:
+        raise Invalid(f"the input {texts[0]!r} is of texts; the model takes numbers")
+    if tensors.keys() == {INPUT}:
+        return model.array(tensors[INPUT], pixels)
+    names = signature.inputs.names if signature.inputs.kind == "features" else []
+    if tensors.keys() != set(names):
+        columns = f", or one input for each of {', '.join(names)}" if names else ""
+        given = ", ".join(map(repr, tensors))
+        raise Invalid(f"the model takes the input {INPUT!r}{columns}; given were {given}")
+    flat = {tensors[name].size for name in names}
+    if len(flat) != 1:
+        raise Invalid("the inputs have different numbers of rows")
+    columns_of = [tensors[name].ravel() for name in names]
+    if model.categorical is not None:
+        values = [[_value(value) for value in column.tolist()] for column in columns_of]
+        return model.rows([list(row) for row in zip(*values, strict=True)])
+    return model.array(np.stack(columns_of, axis=1))
+
+
+def _value(value: object) -> object:
+    """Return a value as JSON has it. The protocol has no null: NaN and the empty text stand for
+    it."""
+    return None if value != value or value == "" else value
+
+
+def _datatype(features: Features, name: str) -> str:
+    encoding = features.encoding or Encoding(width=0)
+    kinds = {"BOOL": encoding.booleans, "BYTES": encoding.categories}
+    return next((kind for kind, names in kinds.items() if name in names), _number(features))
+
+
+def _number(features: Features) -> str:
+    return "FP64" if features.encoding else "FP32"
+
+
+def outputs_of(model: Model, answers: Answers, asked: InferRequest) -> list[Output]:
+    """Return the outputs that were asked for, all of them by default."""
+    rows, output = len(answers), model.manifest.signature.output
+    values: dict[str, Tensor | list[str]] = {}
+    if isinstance(output, Classes):
+        values["probabilities"] = answers.values
+        values["class"] = np.array(answers.likeliest, np.int64)
+        values["label"] = [output.names[index] for index in answers.likeliest]
+    else:
+        values["value"] = answers.values
+    if asked.outputs is None:
+        binary = asked.wants_binary(None)
+        return [Output(name, v, _shape(v), binary) for name, v in values.items()]
+    outputs = []
+    for wanted in asked.outputs:
+        if wanted.name not in values:
+            raise Invalid(f"there is no output {wanted.name!r}; the model has {', '.join(values)}")
+        binary, value = asked.wants_binary(wanted), values[wanted.name]
+        count = wanted.parameters.get("classification")
+        if count is None:
+            outputs.append(Output(wanted.name, value, _shape(value), binary))
+            continue
+        if not isinstance(output, Classes) or wanted.name != "probabilities":
+            raise Invalid(f"the output {wanted.name!r} has no classes to list")
+        if not isinstance(count, int) or not count >= 1:
+            raise Invalid("the parameter classification must be a positive integer")
+        count = min(count, output.size)
+        order = np.argsort(-answers.values, axis=1, kind="stable")[:, :count]
+        texts = [
+            f"{answers.lists[row][index]:f}:{index}:{output.names[index]}"
+            for row, indices in enumerate(order.tolist())
+            for index in indices
+        ]
+        outputs.append(Output(wanted.name, texts, (rows, count), binary))
+    return outputs
+
+
+def _shape(values: Tensor | list[str]) -> list[int]:
+    return [len(values)] if isinstance(values, list) else list(values.shape)

@@ -1,0 +1,81 @@
+"""`POST /predict`: the one route that has to be fast, and so reads its request itself."""
+
+from asyncio import to_thread
+
+import orjson
+from fastapi import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ml.errors import Invalid
+from ml.inference.model import Answers
+from service.errors import ClientGone, Unprocessable, refusal
+from service.predictions.model_cache import Loaded, Predictor
+from service.predictions.ndjson import predict_lines
+from service.predictions.payloads import NDJSON, media_type, read_payload
+from service.settings import Settings
+
+PATH = "/predict"
+MANY_ROWS = 512
+"""So many predictions are written in a thread."""
+
+
+class Predictions:
+    """ASGI application that answers `POST /predict` and passes on everything else.
+
+    It stands before the framework: the way through that costs more than a small model's answer.
+    """
+
+    def __init__(self, app: ASGIApp, predictor: Predictor, settings: Settings) -> None:
+        self._app = app
+        self._predictor = predictor
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass on."""
+        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        try:
+            content_type = media_type(scope)
+            if content_type == NDJSON:
+                request = Request(scope, receive)
+                response = await predict_lines(request, self._predictor, self._settings)
+                await response(scope, receive, send)
+                return
+            body = await self._answer(content_type, scope, receive)
+        except ClientGone:
+            return
+        except Exception as error:
+            response = await refusal(Request(scope), error)
+            await response(scope, receive, send)
+            return
+        length = b"%d" % len(body)
+        headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, content_type: str, scope: Scope, receive: Receive) -> bytes:
+        payload = await read_payload(content_type, scope, receive, self._settings.max_body_bytes)
+        loaded = await self._predictor.find(payload.model)
+        try:
+            if payload.is_light:
+                inputs = payload.inputs(loaded.model, self._settings)
+            else:
+                inputs = await to_thread(payload.inputs, loaded.model, self._settings)
+            answers = await self._predictor.answer(loaded, inputs, receive)
+        except Invalid as error:
+            raise Unprocessable.at(Invalid(error.msg), *payload.place(error.loc)) from None
+        if len(answers) < MANY_ROWS:
+            return encoded(loaded, answers)
+        return await to_thread(encoded, loaded, answers)
+
+
+def encoded(loaded: Loaded, answers: Answers) -> bytes:
+    """Return a `PredictResponse`."""
+    return orjson.dumps(
+        {
+            "model": loaded.ref.name,
+            "version": loaded.ref.version,
+            "predictions": loaded.model.predictions(answers),
+        }
+    )

@@ -1,0 +1,183 @@
+"""Loaded models, and their answers."""
+
+import asyncio
+import logging
+import os
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from starlette.types import Receive
+
+from ml.errors import Invalid
+from ml.inference.model import Answers, Inputs, Model
+from service.errors import ClientGone, DeadlineExceeded, NotFound, Problem
+from service.metrics import Telemetry
+from service.models.name_index import Catalog, Located
+from service.predictions.batching import Batcher, Pace
+from service.schemas import ModelRef
+from service.settings import MIB, Settings
+
+WARM_ROWS = 32
+SHORTEST_SECONDS = 1e-6
+SLOW_SECONDS = 0.02
+"""For a row of a model with which many are not tried when it is loaded."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, and the queue before it."""
+
+    ref: ModelRef
+    model: Model
+    batcher: Batcher
+
+
+class Predictor:
+    """Finds the model that a request means, and keeps the ones used last in memory. It belongs to
+    one event loop."""
+
+    def __init__(self, catalog: Catalog, settings: Settings, telemetry: Telemetry) -> None:
+        self.catalog = catalog
+        catalog.refreshed = self._let_go
+        self._models_dir = settings.models_dir
+        self._max_bytes = settings.model_cache_mb * MIB
+        self._max_waiting_rows = settings.max_waiting_rows
+        self._seconds = settings.predict_seconds
+        self._telemetry = telemetry
+        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Loaded]] = {}
+        self._executor = ThreadPoolExecutor(
+            len(os.sched_getaffinity(0)),
+            thread_name_prefix="inference",
+            # Each thread has a number of its own.
+            initializer=partial(torch.set_num_threads, 1),
+        )
+
+    async def find(self, reference: str) -> Loaded:
+        """Return the model that `reference` means, loaded.
+
+        Raises:
+            Unprocessable, NotFound, Unloaded: see `Catalog.resolve`.
+        """
+        located = await self.catalog.resolve(reference)
+        loaded = self._at_hand(located)
+        if loaded is not None:
+            return loaded
+        # However many requests wait for a model, it is loaded once.
+        loading = self._loading.get(located.directory)
+        if loading is None:
+            loading = asyncio.create_task(self._load(located.ref, located.directory))
+            self._loading[located.directory] = loading
+        try:
+            # Who goes away does not take it from the others.
+            return await asyncio.shield(loading)
+        except FileNotFoundError:
+            # It was deleted since it was resolved.
+            raise NotFound(
+                f"version {located.ref.version} of model {located.ref.name!r} is gone"
+            ) from None
+
+    def at_hand(self, reference: str) -> Loaded | None:
+        """Return the model that `reference` means where nothing needs to be looked up or loaded."""
+        located = self.catalog.known(reference)
+        return None if located is None else self._at_hand(located)
+
+    async def answer(
+        self, loaded: Loaded, inputs: Inputs, receive: Receive, seconds: float | None = None
+    ) -> Answers:
+        """Return the model's answers to `inputs`, together with whatever else it is asked.
+        `receive` is the rest of the request, of which nothing is left to come but its end.
+
+        Raises:
+            Invalid: the answer to a row is not finite; `loc` is the row.
+            Overloaded: too much waits for the model.
+            DeadlineExceeded: it took longer than `seconds`.
+            ClientGone: nobody waits for the answers any more.
+        """
+        seconds = min(seconds or self._seconds, self._seconds)
+        try:
+            answers = loaded.batcher.submit(inputs, seconds)
+            if loaded.batcher.is_quick():
+                return await answers
+            return await _in_time(answers, receive, seconds)
+        except (Invalid, Problem):
+            self._telemetry.failed(loaded.ref)
+            raise
+
+    def close(self) -> None:
+        """Run no more batches."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _at_hand(self, located: Located) -> Loaded | None:
+        loaded = self._loaded.get(located.directory)
+        if loaded is not None:
+            self._loaded.move_to_end(located.directory)
+        return loaded
+
+    async def _load(self, ref: ModelRef, directory: str) -> Loaded:
+        try:
+            model, pace = await asyncio.get_running_loop().run_in_executor(
+                self._executor, _load_and_warm, self._models_dir / directory
+            )
+        finally:
+            del self._loading[directory]
+        note = self._telemetry.of(ref).note
+        batcher = Batcher(model, self._executor, self._max_waiting_rows, pace, note)
+        loaded = self._loaded[directory] = Loaded(ref, model, batcher)
+        self._let_go()
+        return loaded
+
+    def _let_go(self) -> None:
+        """Keep in memory what is served, and of that what there is room for. Requests under way
+        with another keep it."""
+        for directory in [d for d in self._loaded if not self.catalog.serves(d)]:
+            del self._loaded[directory]
+        while self._bytes() > self._max_bytes and len(self._loaded) > 1:
+            gone, _ = self._loaded.popitem(last=False)
+            logger.info("let go of the model in %s to make room", gone)
+        self._telemetry.models(len(self._loaded), self._bytes())
+
+    def _bytes(self) -> int:
+        return sum(loaded.model.nbytes for loaded in self._loaded.values())
+
+
+async def _in_time(answers: "asyncio.Future[Answers]", receive: Receive, seconds: float) -> Answers:
+    gone = asyncio.ensure_future(receive())
+    try:
+        either: set[asyncio.Future[Any]] = {answers, gone}
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if answers.done():
+            return answers.result()
+        if gone.done():
+            raise ClientGone
+        raise DeadlineExceeded(f"there was no answer within {seconds:g} seconds")
+    finally:
+        answers.cancel()
+        gone.cancel()
+
+
+def _load_and_warm(directory: Path) -> tuple[Model, Pace]:
+    model = Model.load(directory)
+    shape = model.manifest.signature.inputs.shape
+
+    def seconds(rows: int) -> float:
+        inputs = np.zeros((rows, *shape), np.float32)
+        model.answer(inputs)  # what is done for the first time takes longer
+        start = time.thread_time()
+        model.answer(inputs)
+        return time.thread_time() - start
+
+    one = max(seconds(1), SHORTEST_SECONDS)
+    if one > SLOW_SECONDS:
+        return model, Pace(0.0, one)
+    row = max(0.0, seconds(WARM_ROWS) - one) / (WARM_ROWS - 1)
+    return model, Pace(one, row)

@@ -1,0 +1,121 @@
+"""Predictions for any number of rows: newline-delimited JSON in and out, bounded in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from itertools import islice
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+import orjson
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+
+from ml.errors import Invalid, Loc
+from service.errors import DeadlineExceeded, Overloaded
+from service.http.body_limit import too_large
+from service.predictions.model_cache import Loaded, Predictor
+from service.predictions.payloads import NDJSON
+from service.predictions.query import address_of
+from service.settings import Settings
+
+IN_MEMORY = 1024 * 1024
+"""Bytes of a body that are kept in memory; the rest goes to a temporary file."""
+CHUNK_LINES = 256
+RETRY_SECONDS = 0.05
+"""The wait for room in the queue of a model that is asked too much."""
+
+
+async def predict_lines(request: Request, predictor: Predictor, settings: Settings) -> Response:
+    """Return an answer that has a line for every line of the request: a prediction, or an `error`.
+
+    It begins when the last line has come: a client that writes all before it reads, as most do,
+    would wait for ever otherwise.
+
+    Raises:
+        TooLarge: the body is over the limit.
+    """
+    address = address_of(request.scope)
+    loaded, pixels = await predictor.find(address.model), address.pixels
+    file: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115, closed by `answers`
+    try:
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > settings.max_stream_bytes:
+                raise too_large(settings.max_stream_bytes)
+            if size <= IN_MEMORY:
+                file.write(chunk)
+            else:
+                await asyncio.to_thread(file.write, chunk)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+
+    async def answers() -> AsyncIterator[bytes]:
+        with file:
+            before = 0
+            while lines := await asyncio.to_thread(_lines, file, settings.max_body_bytes):
+                yield await _Chunk(loaded, before, lines).answered(predictor, request, pixels)
+                before += len(lines)
+
+    return StreamingResponse(answers(), media_type=NDJSON)
+
+
+def _lines(file: IO[bytes], longest: int) -> list[bytes]:
+    """Return the next lines; one that is too long is cut, and so no JSON any more."""
+    lines = []
+    for _ in range(CHUNK_LINES):
+        line = file.readline(longest)
+        if not line:
+            break
+        lines.append(line)
+    return lines
+
+
+class _Chunk:
+    """Some lines, the good ones of which are answered together."""
+
+    def __init__(self, loaded: Loaded, before: int, lines: Sequence[bytes]) -> None:
+        self._loaded = loaded
+        self._before = before
+        self._results: list[Any] = [None] * len(lines)
+        self._rows: dict[int, object] = {}
+        for number, line in enumerate(lines):
+            try:
+                self._rows[number] = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                self._blame(number, (), f"is not JSON: {error}")
+
+    async def answered(self, predictor: Predictor, request: Request, pixels: Any) -> bytes:
+        """Return a line for each line."""
+        while self._rows:
+            rows = list(self._rows.values())
+            try:
+                inputs = await asyncio.to_thread(self._loaded.model.rows, rows, pixels)
+                answers = await predictor.answer(self._loaded, inputs, request.receive)
+            except Overloaded:
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            except DeadlineExceeded as error:
+                # The answer has begun, so that its status cannot tell any more.
+                for number in self._rows:
+                    self._blame(number, (), error.detail)
+                break
+            except Invalid as error:
+                # Without the row that is to blame, the others may be right.
+                index, *rest = error.loc
+                assert isinstance(index, int)
+                number = next(islice(self._rows, index, None))
+                del self._rows[number]
+                self._blame(number, tuple(rest), error.msg)
+                continue
+            predictions = self._loaded.model.predictions(answers)
+            for number, prediction in zip(self._rows, predictions, strict=True):
+                self._results[number] = prediction
+            break
+        return b"".join(orjson.dumps(result) + b"\n" for result in self._results)
+
+    def _blame(self, number: int, loc: Loc, message: str) -> None:
+        error = {"line": self._before + number + 1, "loc": list(loc), "msg": message}
+        self._results[number] = {"error": error}

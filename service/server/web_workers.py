@@ -1,0 +1,125 @@
+"""Several web processes on one socket, over one scheduler, which runs here.
+
+A web process tells the scheduler of a new job by a signal. What changes in the model registry all
+see by its mark, see `service.models.revision`; what each counts is summed by files in a directory
+that they share.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+
+from prometheus_client.multiprocess import mark_process_dead
+from pydantic import BaseModel
+
+from service import logs
+from service.app import create_web_app
+from service.background import Background
+from service.processes import die_with
+from service.server.uvicorn_server import Server
+from service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+NUDGE = signal.SIGUSR1
+RESTART_SECONDS = 1.0
+
+
+class Assignment(BaseModel):
+    """What a web process is told when it starts."""
+
+    settings: Settings
+    parent: int
+    socket: int
+
+
+def serve(settings: Settings) -> None:
+    """Run the service until it is asked to stop."""
+    asyncio.run(_Supervisor(settings).run())
+
+
+class _Supervisor:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._background = Background(settings)
+        self._metrics = tempfile.mkdtemp(prefix="epochd-metrics-")
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        listening = socket.create_server(
+            (self._settings.host, self._settings.port), backlog=2048, reuse_port=False
+        )
+        try:
+            await self._background.start()
+            # Not before: a signal that is not listened for ends the process.
+            loop.add_signal_handler(NUDGE, self._background.nudge)
+            slots = [
+                asyncio.create_task(self._keep(listening))
+                for _ in range(self._settings.web_workers)
+            ]
+            host, port = listening.getsockname()[:2]
+            logger.info("%d web processes running on http://%s:%d", len(slots), host, port)
+            await self._stopping.wait()
+            self._background.drain()
+            await asyncio.gather(*slots)
+            await self._background.stop()
+        finally:
+            listening.close()
+            shutil.rmtree(self._metrics, ignore_errors=True)
+
+    async def _keep(self, listening: socket.socket) -> None:
+        """Run web processes, one after another dies, until the service is to stop."""
+        while not self._stopping.is_set():
+            process = await self._start(listening)
+            ended = asyncio.create_task(process.wait())
+            stopping = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                process.terminate()
+                try:
+                    await asyncio.wait_for(ended, self._settings.grace_seconds)
+                except TimeoutError:
+                    process.kill()
+            stopping.cancel()
+            mark_process_dead(process.pid, self._metrics)  # type: ignore[no-untyped-call]
+            if not self._stopping.is_set():
+                logger.error("web process %d ended by itself; another follows", process.pid)
+                await asyncio.sleep(RESTART_SECONDS)
+
+    async def _start(self, listening: socket.socket) -> asyncio.subprocess.Process:
+        assignment = Assignment(
+            settings=self._settings, parent=os.getpid(), socket=listening.fileno()
+        )
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "service.server.web_workers",
+            assignment.model_dump_json(),
+            pass_fds=[listening.fileno()],
+            env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": self._metrics},
+            # Its own group: a Ctrl-C in the terminal reaches the service, which stops it in turn.
+            start_new_session=True,
+        )
+
+
+def main(argument: str) -> None:
+    """Be a web process."""
+    assignment = Assignment.model_validate_json(argument)
+    die_with(assignment.parent)
+    settings = assignment.settings
+    logs.configure(settings.log_format)
+    app = create_web_app(settings, lambda: os.kill(assignment.parent, NUDGE))
+    server = Server(app, settings, drain=lambda: None)
+    server.run(sockets=[socket.socket(fileno=assignment.socket)])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,84 @@
+"""What need not be kept for ever: old checkpoints, old step metrics, files without a row."""
+
+import asyncio
+import logging
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.jobs.states import ENDED
+from service.settings import Settings
+from service.storage.database import Database
+from service.storage.tables import DatasetRow, EventRow, JobRow, ModelVersionRow
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 3600.0
+
+
+class Retention:
+    """Deletes what is past its time."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._models = settings.models_dir
+        self._checkpoints = settings.checkpoints_dir
+        self._incoming = settings.incoming_dir
+        self._keep = timedelta(days=settings.keep_days)
+
+    def forget(self, job_id: str) -> None:
+        """Delete a job's checkpoints."""
+        shutil.rmtree(self._checkpoints / job_id, ignore_errors=True)
+
+    def remove_orphans(self) -> None:
+        """Delete the files that no row speaks of: an attempt was killed while it wrote them, or
+        before it could say so. Only for a service that starts, when no attempt runs."""
+        with self._database.read() as session:
+            jobs = set(session.scalars(select(JobRow.id)))
+            models = set(
+                session.scalars(
+                    select(ModelVersionRow.directory).where(ModelVersionRow.deleted_at.is_(None))
+                )
+            )
+        self._remove_unknown(self._checkpoints, jobs)
+        self._remove_unknown(self._models, models)
+
+    def remove_unread(self) -> None:
+        """Delete what was being uploaded or deleted when the service ended, and the rows of data
+        sets that no row of the database speaks of. Only for a service that starts."""
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        self._incoming.mkdir(parents=True)
+        with self._database.read() as session:
+            contents = set(session.scalars(select(DatasetRow.content)))
+        self._remove_unknown(self._incoming.parent, contents | {self._incoming.name})
+
+    def sweep(self) -> None:
+        """Delete checkpoints and step metrics of jobs that ended too long ago."""
+        ended = select(JobRow.id).where(
+            JobRow.status.in_(ENDED), JobRow.finished_at < datetime.now(UTC) - self._keep
+        )
+        with self._database.write() as session:
+            session.execute(
+                delete(EventRow).where(EventRow.job_id.in_(ended), EventRow.kind == "step")
+            )
+            jobs = session.scalars(ended).all()
+        for job_id in jobs:
+            self.forget(job_id)
+
+    def _remove_unknown(self, directory: Path, known: set[str]) -> None:
+        for path in directory.iterdir():
+            if path.is_dir() and path.name not in known:
+                logger.info("removing %s, which no row speaks of", path)
+                shutil.rmtree(path, ignore_errors=True)
+
+    async def run(self) -> None:
+        """Sweep now and then, for ever."""
+        while True:
+            try:
+                await asyncio.to_thread(self.sweep)
+            except SQLAlchemyError as error:
+                logger.error("old metrics could not be deleted: %s", error)
+            await asyncio.sleep(SWEEP_SECONDS)

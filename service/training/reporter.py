@@ -1,0 +1,101 @@
+"""What an attempt has to say while it trains, said off the training path."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from queue import Empty, SimpleQueue
+
+from ml import faults
+from ml.training.loop import Report
+from service.jobs.attempts import AttemptStore, Claim
+from service.jobs.events import Happening
+from service.jobs.states import Wish
+
+FLUSH_SECONDS = 0.25
+BEAT_SECONDS = 1.0
+MAX_LOG_CHARACTERS = 4000
+
+
+class Reporter:
+    """Writes reports and log lines into the job's row, several in one transaction, and beats for
+    the lease; with every beat it hears what is wished of the attempt.
+
+    While it is entered a thread of its own does that. What goes wrong there is raised by `wish`
+    and `flush`, and where it is left.
+    """
+
+    def __init__(self, attempts: AttemptStore, claim: Claim) -> None:
+        self._attempts = attempts
+        self._claim = claim
+        self._happenings: SimpleQueue[Happening] = SimpleQueue()
+        self._over = threading.Event()
+        self._writing = threading.Lock()
+        self.engine: str | None = None
+        """The name of the engine that runs the steps, once there is one."""
+        self._wish: Wish | None = None
+        self._error: Exception | None = None
+        self._beaten = 0.0
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+
+    def report(self, report: Report) -> None:
+        """Have `report` written soon."""
+        self._happenings.put(Happening.of_report(report))
+
+    def log(self, level: str, message: str) -> None:
+        """Have a line written soon."""
+        data = {"level": level, "message": message[:MAX_LOG_CHARACTERS]}
+        self._happenings.put(Happening("log", data))
+
+    def wish(self) -> Wish | None:
+        """Return what is wished of the attempt, as of the last beat."""
+        if self._error:
+            raise self._error
+        return self._wish
+
+    def flush(self) -> None:
+        """Write all that was reported, now."""
+        with self._writing:
+            happenings = list(_drain(self._happenings))
+            if happenings or time.monotonic() - self._beaten >= BEAT_SECONDS:
+                self._wish = self._attempts.beat(self._claim, happenings, self.engine)
+                self._beaten = time.monotonic()
+                faults.reach("metrics flushed")
+
+    def __enter__(self) -> "Reporter":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        if self._error:
+            raise self._error
+        self.flush()
+
+    def _run(self) -> None:
+        try:
+            while not self._over.wait(FLUSH_SECONDS):
+                self.flush()
+        except Exception as error:
+            self._error = error
+
+
+class LogHandler(logging.Handler):
+    """Sends what is logged during an attempt to its reporter."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(logging.INFO)
+        self._reporter = reporter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Report the line."""
+        self._reporter.log(record.levelname.lower(), record.getMessage())
+
+
+def _drain(queue: "SimpleQueue[Happening]") -> Iterator[Happening]:
+    while True:
+        try:
+            yield queue.get_nowait()
+        except Empty:
+            return

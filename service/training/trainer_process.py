@@ -1,0 +1,105 @@
+"""Trainers as warm child processes of this one."""
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict
+
+from service.jobs.attempts import Claim
+from service.settings import Settings
+from service.training.trainer import DRAIN, LAST, Assignment
+
+
+class TrainerDied(Exception):
+    """The trainer process ended under its attempt."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"exit code {exit_code}")
+        self.exit_code = exit_code
+
+
+class TrainerProcess:
+    """One warm trainer: torch imported, device initialised, waiting for attempts."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._is_leaving = False
+
+    @classmethod
+    async def start(cls, settings: Settings, auto_device: str, share: float) -> "TrainerProcess":
+        """Start a trainer and wait until it is warm. If `auto_device` is a GPU, it may take `share`
+        (0 to 1] of its memory.
+
+        Raises:
+            TrainerDied: it ended before.
+        """
+        threads = settings.threads_per_trainer
+        assignment = Assignment(
+            settings=settings,
+            parent=os.getpid(),
+            auto_device=auto_device,
+            share=share,
+            threads=threads,
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "service.training.trainer",
+            assignment.model_dump_json(),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            # Its own group: a Ctrl-C in the terminal reaches the service, which stops it in turn.
+            start_new_session=True,
+        )
+        trainer = cls(process)
+        try:
+            await trainer._reply()
+        except asyncio.CancelledError:
+            await trainer.stop()
+            raise
+        return trainer
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be given an attempt: it has not ended, and has not said that it will."""
+        return self._process.returncode is None and not self._is_leaving
+
+    async def run(self, claim: Claim) -> None:
+        """Run one attempt to its end, which the trainer writes into the job's row.
+
+        Raises:
+            TrainerDied: it ended before the attempt did.
+        """
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(asdict(claim)).encode() + b"\n")
+        self._is_leaving = await self._reply() == LAST
+
+    def drain(self) -> None:
+        """Ask the trainer to save its state and give its job back to the queue."""
+        assert self._process.stdin
+        if self.is_alive:
+            self._process.stdin.write(f"{DRAIN}\n".encode())
+
+    def kill(self) -> None:
+        """End the process at once; `run` then tells that it died."""
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def stop(self) -> None:
+        """End the process at once, and wait until it has."""
+        self.kill()
+        await self._process.wait()
+
+    async def _reply(self) -> str:
+        assert self._process.stdout
+        line = await self._process.stdout.readline()
+        if not line:
+            raise TrainerDied(await self._process.wait())
+        return line.decode().strip()

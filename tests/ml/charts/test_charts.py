@@ -1,0 +1,305 @@
+"""Every chart of every kind of job: drawn, valid, and of the run's own numbers."""
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pytest
+import torch
+from PIL import Image
+
+from ml import datasets
+from ml.charts.kinds import CHARTS, Material, Point, charts_of
+from ml.charts.render import draw
+from ml.datasets import Dataset, Rows, Table, divide
+from ml.datasets.mnist import VisionSpec
+from ml.signature import Classes, Features, Images, Signature, Value
+from ml.specs import TrainingSpec
+from ml.training import loop, summary
+from ml.training.loop import Run
+from ml.training.summary import Keepsakes, png, spaced
+from tests.conftest import LINE, PLANE
+
+CPU = torch.device("cpu")
+MNIST: dict[str, Any] = {
+    "dataset": {"kind": "mnist"},
+    "model": {"kind": "mlp", "hidden": [8]},
+    "epochs": 2,
+    "report_every": 2,
+    "split": {"validation": 0.2},
+}
+
+
+def mnist_alike(spec: TrainingSpec) -> Dataset:
+    """Images of noise, which are not learned in two epochs."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (400, 28, 28), generator=random, dtype=torch.uint8)
+    labels = torch.randint(0, 10, (400,), generator=random)
+    rows, test = Rows(images, labels), Rows(images[:100], labels[:100])
+    assert isinstance(spec.dataset, VisionSpec)
+    train, validation, _ = divide(Table(rows, test=test), spec.split)
+    preprocessing = spec.dataset.fit(train, {}).preprocessing
+    return Dataset(spec.dataset.signature(), preprocessing, train, validation, test)
+
+
+def material(document: dict[str, Any], ended: bool = True) -> Material:
+    spec = TrainingSpec.model_validate(document)
+    if spec.dataset.kind == "mnist":
+        data = mnist_alike(spec)
+    else:
+        data = datasets.load(spec.dataset, spec.split, Path())
+    run = Run(loop.build(spec, data), data, spec, CPU)
+    reports = list(loop.fit(run))
+    steps = loop.steps_per_epoch(spec, data)
+    return Material(
+        spec,
+        epochs=[Point(r.epoch, r.values) for r in reports if r.level == "epoch"],
+        steps=[Point(r.step / steps, r.values) for r in reports if r.level == "step"],
+        kept=summary.keep(run) if ended else None,
+    )
+
+
+@pytest.fixture(scope="module")
+def materials() -> dict[str, Material]:
+    return {
+        "line": material(LINE),
+        "plane": material(PLANE | {"epochs": 3, "split": {"validation": 0.1, "test": 0.0}}),
+        "mnist": material(MNIST),
+    }
+
+
+NAMES = {
+    "line": ["features", "loss", "learning_rate", "predictions", "residuals", "fit"],
+    "plane": ["features", "loss", "learning_rate", "predictions", "residuals"],
+    "mnist": ["loss", "accuracy", "learning_rate", "confusion", "calibration", "misclassified"],
+}
+
+
+def data_of(specification: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of every data set in a specification."""
+    return [row for rows in specification["datasets"].values() for row in rows]
+
+
+@pytest.mark.parametrize("job", NAMES)
+def test_every_chart_is_drawn_in_every_form(materials: dict[str, Material], job: str) -> None:
+    found = charts_of(materials[job].signature)
+    assert list(found) == NAMES[job]
+    for chart in found.values():
+        assert chart.needs.are_met(materials[job])
+        specification = chart.specification(materials[job])
+        text = json.dumps(specification, allow_nan=False)
+        assert "http" not in text.replace(specification["$schema"], "")
+        alt.Chart.from_json(text, validate=True)
+        assert specification["title"]["text"] == chart.title
+        svg = draw(specification, "svg").decode()
+        assert svg.startswith("<svg")
+        assert f">{chart.title}</text>" in svg
+        with Image.open(io.BytesIO(draw(specification, "png"))) as picture:
+            assert picture.format == "PNG"
+            assert min(picture.size) > 300
+
+
+def test_all_charts_belong_to_some_job() -> None:
+    assert {name for names in NAMES.values() for name in names} == set(CHARTS)
+
+
+def test_a_job_that_runs_has_the_charts_of_its_history() -> None:
+    running = material(MNIST, ended=False)
+    ready = {n for n, c in charts_of(running.signature).items() if c.needs.are_met(running)}
+    assert ready == {"loss", "accuracy", "learning_rate"}
+    for name in ready:
+        assert draw(CHARTS[name].specification(running), "svg")
+    in_its_first_epoch = Material(running.spec, [], running.steps[:1], None)
+    assert CHARTS["loss"].needs.are_met(in_its_first_epoch)
+    assert draw(CHARTS["loss"].specification(in_its_first_epoch), "svg")
+    assert not CHARTS["learning_rate"].needs.are_met(in_its_first_epoch)
+    assert not CHARTS["loss"].needs.are_met(Material(running.spec, [], [], None))
+
+
+def test_the_pairs_are_those_of_the_model(materials: dict[str, Material]) -> None:
+    sample, found = materials["line"].sample, materials["line"].regression
+    assert sample.pairs is not None
+    assert len(sample.pairs.actual) == found.rows == 20
+    off = [
+        (actual - predicted) ** 2
+        for actual, predicted in zip(sample.pairs.actual, sample.pairs.predicted, strict=True)
+        if predicted is not None
+    ]
+    assert sum(off) / 20 == pytest.approx(found.mse)
+    assert found.split == "test"
+    assert materials["plane"].regression.split == "validation"
+
+
+def test_the_fit_is_shown_at_the_tutorials_epochs(materials: dict[str, Material]) -> None:
+    fit = materials["line"].sample.fit
+    assert fit is not None
+    assert [curve.epoch for curve in fit.curves] == [0, 50, 100, 150, 200]
+    assert (fit.grid[0], fit.grid[-1], len(fit.grid)) == (0.0, 10.0, 100)
+    last = fit.curves[-1].values
+    assert last[0] == pytest.approx(2, abs=0.8)
+    assert last[-1] == pytest.approx(32, abs=1.5)
+    assert materials["plane"].sample.fit is None
+
+
+def test_the_mistakes_are_the_surest(materials: dict[str, Material]) -> None:
+    mistakes = materials["mnist"].sample.mistakes
+    assert mistakes is not None
+    assert len(mistakes) == 25
+    sureness = [mistake.probability for mistake in mistakes]
+    assert None not in sureness
+    assert sureness == sorted(sureness, reverse=True)  # type: ignore[type-var]
+    assert all(mistake.actual != mistake.predicted for mistake in mistakes)
+
+
+def test_the_confusion_matrix_shows_every_row(materials: dict[str, Material]) -> None:
+    cells = data_of(CHARTS["confusion"].specification(materials["mnist"]))
+    assert len(cells) == 100
+    assert sum(cell["rows"] for cell in cells) == materials["mnist"].classification.rows == 100
+
+
+def test_accuracy_shows_the_epochs_and_the_end(materials: dict[str, Material]) -> None:
+    rows = data_of(CHARTS["accuracy"].specification(materials["mnist"]))
+    found = {(row["series"], row["epoch"]): row["value"] for row in rows}
+    of_epochs = [point.values["validation_accuracy"] for point in materials["mnist"].epochs]
+    assert found == {
+        ("validation", 1): of_epochs[0],
+        ("validation", 2): of_epochs[1],
+        ("test, at the end", 2): materials["mnist"].classification.accuracy,
+    }
+
+
+def test_steps_are_shown_where_they_tell_more_than_epochs(materials: dict[str, Material]) -> None:
+    def series(job: str) -> set[str]:
+        return {row["series"] for row in data_of(CHARTS["loss"].specification(materials[job]))}
+
+    assert series("mnist") == {"training", "validation", "training, by step"}
+    # Here an epoch is one step, and a hundred of them are reported together.
+    assert series("line") == {"training"}
+
+
+def test_the_same_run_leaves_the_same_keepsakes() -> None:
+    one, two = (material(MNIST).kept for _ in range(2))
+    assert one is not None
+    assert two is not None
+    assert one.files() == two.files()
+
+
+def test_keepsakes_are_read_as_they_were_written(
+    tmp_path: Path, materials: dict[str, Material]
+) -> None:
+    for found in materials.values():
+        assert found.kept is not None
+        for name, data in found.kept.files().items():
+            (tmp_path / name).write_bytes(data)
+        assert Keepsakes.load(tmp_path) == found.kept
+
+
+def test_samples_are_bounded_whatever_the_data() -> None:
+    features = {f"x{i}": {"normal": [0, 1]} for i in range(40)}
+    data = {"kind": "synthetic", "features": features, "target": "x0 + x39", "size": 30_000}
+    found = material({"dataset": data, "epochs": 1, "split": {"test": 0.5}})
+    assert found.sample.features is not None
+    assert found.sample.pairs is not None
+    columns = found.sample.features.columns
+    assert list(columns) == [f"x{i}" for i in range(12)]
+    assert {len(column) for column in columns.values()} == {1000}
+    assert len(found.sample.pairs.actual) == 2000
+    specification = CHARTS["features"].specification(found)
+    assert "the first 12 of 40 features" in specification["title"]["subtitle"]
+
+
+def test_training_rows_that_are_judged_are_bounded() -> None:
+    document = LINE | {"epochs": 1, "split": {"test": 0.0}}
+    document["dataset"] = LINE["dataset"] | {"size": 200_000, "noise": 0.0}
+    found = material(document)
+    assert (found.regression.split, found.regression.rows) == ("train", 100_000)
+
+
+@pytest.mark.parametrize(("total", "most"), [(1, 5), (5, 5), (6, 5), (1000, 7), (10**7, 2000)])
+def test_spaced_indices_keep_both_ends(total: int, most: int) -> None:
+    found = spaced(total, most).tolist()
+    assert (found[0], found[-1]) == (0, total - 1)
+    assert len(found) == min(total, most)
+    assert found == sorted(set(found))
+
+
+def test_many_classes_and_long_names_stay_legible(materials: dict[str, Material]) -> None:
+    found = materials["mnist"].classification
+    names = [f"{i} is the number of a class whose name has no end" for i in range(100)]
+    many = found.model_copy(
+        update={
+            "confusion": [
+                [10 * (i == j) + (i % 7 == j % 5) for j in range(100)] for i in range(100)
+            ],
+            "classes": [found.classes[0].model_copy(update={"name": name}) for name in names],
+        }
+    )
+    kept = materials["mnist"].kept
+    assert kept is not None
+    specification = CHARTS["confusion"].specification(
+        Material(materials["mnist"].spec, [], [], Keepsakes(many, kept.sample))
+    )
+    assert len(data_of(specification)) == 25 * 25
+    assert "the 25 most confused of 100 classes" in specification["title"]["subtitle"]
+    assert specification["config"]["axis"]["labelLimit"] <= 150
+    assert draw(specification, "svg")
+
+
+@pytest.mark.parametrize(
+    ("signature", "names"),
+    [
+        (
+            Signature(inputs=Features(names=["a", "b"]), output=Classes(names=["x", "y"])),
+            ["features", "loss", "accuracy", "learning_rate", "confusion", "calibration"],
+        ),
+        (
+            Signature(
+                inputs=Images(form={"height": 8, "width": 8, "box": 8, "center": "box"}),  # type: ignore[arg-type]
+                output=Classes(names=[str(i) for i in range(1001)]),
+            ),
+            ["loss", "accuracy", "learning_rate", "calibration", "misclassified"],
+        ),
+        (
+            Signature(inputs=Features(names=["a"]), output=Value(name="y")),
+            ["features", "loss", "learning_rate", "predictions", "residuals", "fit"],
+        ),
+    ],
+)
+def test_which_charts_a_job_has_is_known_beforehand(signature: Signature, names: list[str]) -> None:
+    assert list(charts_of(signature)) == names
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        torch.zeros(28, 28, dtype=torch.uint8),
+        torch.full((1, 300, 20), 255, dtype=torch.uint8),
+        torch.rand(3, 40, 56) * 300 - 20,
+    ],
+    ids=["grey", "one tall plane", "three planes of floats"],
+)
+def test_images_of_every_form_are_kept_small(image: torch.Tensor) -> None:
+    with Image.open(io.BytesIO(base64.b64decode(png(image)))) as picture:
+        assert 50 <= max(picture.size) <= 96
+        assert picture.mode == ("RGB" if image.dim() == 3 and len(image) == 3 else "L")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"features": {"x": {"linspace": [3, 3]}}, "target": "5", "size": 5},
+        {"features": {"x": {"linspace": [0, 1]}}, "target": "0*x", "size": 5},
+        {"features": {"x": {"linspace": [-1e15, 1e15]}}, "target": "x", "size": 20},
+    ],
+    ids=["one point", "a constant target", "large numbers"],
+)
+def test_data_of_little_interest_is_drawn_all_the_same(data: dict[str, Any]) -> None:
+    sgd = {"kind": "sgd", "lr": 1e-70}
+    found = material({"dataset": {"kind": "synthetic"} | data, "epochs": 1, "optimizer": sgd})
+    for chart in charts_of(found.signature).values():
+        svg = draw(chart.specification(found), "svg").decode()
+        assert "NaN" not in svg
+        assert "undefined" not in svg

@@ -1,0 +1,119 @@
+"""How rows are divided."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ml import datasets
+from ml.datasets import Dataset, SplitSpec
+from ml.datasets.batches import batches
+from ml.datasets.splits import Rows, Table, divide, fold
+from ml.specs import TrainingSpec
+from ml.training.cross_validation import Course
+from tests.conftest import PLANE
+
+
+def numbered(classes: list[int]) -> Rows:
+    """Rows whose input is their number."""
+    numbers = torch.arange(len(classes), dtype=torch.float32).unsqueeze(1)
+    return Rows(numbers, torch.tensor(classes))
+
+
+def numbers(rows: Rows | None) -> list[int]:
+    return [] if rows is None else rows.inputs[:, 0].int().tolist()
+
+
+@given(
+    classes=st.lists(st.integers(0, 3), min_size=10, max_size=60),
+    validation=st.floats(0.1, 0.4),
+    test=st.floats(0.1, 0.4),
+    stratify=st.booleans(),
+)
+def test_each_row_falls_into_one_part(
+    classes: list[int], validation: float, test: float, stratify: bool
+) -> None:
+    spec = SplitSpec(validation=validation, test=test, stratify=stratify)
+    parts = divide(Table(numbered(classes)), spec)
+    together = [number for part in parts for number in numbers(part)]
+    assert sorted(together) == list(range(len(classes)))
+    assert len(numbers(parts.test)) == round(test * len(classes))
+    if stratify:
+        for label in set(classes):
+            share = classes.count(label) / len(classes)
+            for part in parts:
+                found = sum(classes[number] == label for number in numbers(part))
+                assert abs(found - share * len(numbers(part))) <= 2
+
+
+@given(
+    classes=st.lists(st.integers(0, 2), min_size=7, max_size=40),
+    folds=st.integers(2, 7),
+    stratify=st.booleans(),
+)
+def test_each_row_is_left_out_of_one_fold(classes: list[int], folds: int, stratify: bool) -> None:
+    spec, rows = SplitSpec(folds=folds, stratify=stratify), numbered(classes)
+    left_out = []
+    for number in range(folds):
+        parts = fold(rows, spec, number)
+        assert sorted(numbers(parts.train) + numbers(parts.test)) == numbers(rows)
+        left_out += numbers(parts.test)
+        for label in set(classes) if stratify else ():
+            found = sum(classes[n] == label for n in numbers(parts.test))
+            assert abs(found - classes.count(label) / folds) <= 1
+    assert sorted(left_out) == numbers(rows)
+
+
+def test_a_fold_is_no_part_of_what_the_preprocessing_is_fitted_on() -> None:
+    spec = TrainingSpec.model_validate(
+        PLANE
+        | {"dataset": PLANE["dataset"] | {"standardize": True}, "split": {"folds": 3, "test": 0.1}}
+    )
+    whole = datasets.load(spec.dataset, spec.split, Path())
+    assert whole.test is not None
+    means = []
+    for number in range(3):
+        data: Dataset = datasets.load(spec.dataset, spec.split, Path(), number)
+        assert data.test is not None
+        assert len(data.train) + len(data.test) == len(whole.train)
+        assert data.validation is None
+        mean = data.preprocessing.get_buffer("mean")
+        torch.testing.assert_close(mean, data.train.inputs.mean(0))
+        means.append(tuple(mean.tolist()))
+    assert len(set(means)) == 3
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"folds": 1}, "greater than or equal to 2"),
+        ({"folds": 3, "validation": 0.1}, "leave validation out"),
+        ({"folds": 90}, "90 folds are too many for 80 training rows"),
+        ({"test": 0.001}, "0.001 of 100 rows is none"),
+        ({"stratify": True}, "stratify goes by classes"),
+    ],
+)
+def test_what_cannot_be_divided_so_is_refused(split: dict[str, object], message: str) -> None:
+    document = PLANE | {"dataset": PLANE["dataset"] | {"size": 100}, "split": split}
+    with pytest.raises(ValidationError, match=message):
+        TrainingSpec.model_validate(document)
+
+
+def test_a_cross_validation_is_summed_up_by_what_all_folds_know() -> None:
+    folds = [{"mse": 1.0, "r2": 0.5}, {"mse": 3.0}]
+    assert Course(folds, 0).summary() == {"cv_mse": 2.0, "cv_mse_std": 1.0}
+    assert Course([], 0).summary() == {}
+
+
+def test_batches_are_those_of_a_data_loader() -> None:
+    assert [batch.tolist() for batch in batches(10, 4, shuffle=False, seed=0)] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9],
+    ]
+    shuffled = [batch.tolist() for batch in batches(10, 4, shuffle=True, seed=3)]
+    order = torch.randperm(10, generator=torch.Generator().manual_seed(3)).tolist()
+    assert [number for batch in shuffled for number in batch] == order

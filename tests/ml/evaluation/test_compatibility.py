@@ -1,0 +1,72 @@
+"""Which data a model can be measured on."""
+
+import pytest
+
+from ml.errors import Invalid
+from ml.evaluation import compatibility
+from ml.images.ink import ImageForm
+from ml.signature import Classes, Encoding, Features, Images, Signature, Value
+
+
+def rows(*names: str) -> Features:
+    return Features(names=list(names))
+
+
+def pictures(size: int) -> Images:
+    return Images(form=ImageForm(height=size, width=size, box=size, center="box"))
+
+
+def classes(*names: str) -> Classes:
+    return Classes(names=list(names))
+
+
+PRICE = Value(name="price")
+MODEL = Signature(inputs=rows("a", "b"), output=PRICE)
+CLASSIFIER = Signature(inputs=pictures(28), output=classes("x", "y"))
+
+
+@pytest.mark.parametrize("signature", [MODEL, CLASSIFIER])
+def test_a_model_fits_its_own_data(signature: Signature) -> None:
+    compatibility.check(signature, signature)
+
+
+@pytest.mark.parametrize("names", ["x", "yx"])
+def test_rows_may_be_of_some_classes_in_any_order(names: str) -> None:
+    compatibility.check(Signature(inputs=pictures(28), output=classes(*names)), CLASSIFIER)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "model", "told"),
+    [
+        (rows("a"), PRICE, MODEL, "misses features of this model: b; it has a"),
+        (rows("a", "b", "c"), PRICE, MODEL, "features unknown to this model: c"),
+        (
+            Features(names=["a", "b"], encoding=Encoding(categories={"b": ["x"]}, width=2)),
+            PRICE,
+            MODEL,
+            "categories as the feature 'b', and this model takes numbers",
+        ),
+        (rows("b", "a"), PRICE, MODEL, "in another order; this model's is a, b"),
+        (rows("a", "b"), Value(name="rent"), MODEL, "value 'rent', and this model about the value"),
+        (
+            rows("a", "b"),
+            classes("x", "y"),
+            MODEL,
+            "the classes x, y, and this model about the val",
+        ),
+        (pictures(28), PRICE, MODEL, "images of 28x28 pixels, and this model takes the features a"),
+        (pictures(32), classes("x", "y"), CLASSIFIER, "32x32 pixels, and this model takes images"),
+        (pictures(28), classes("x", "y", "z"), CLASSIFIER, "classes unknown to this model: z"),
+        (
+            rows(*(f"f{i}" for i in range(1000))),
+            PRICE,
+            CLASSIFIER,
+            "f8, f9, ..., and this model takes images",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told(
+    inputs: Features | Images, output: Value | Classes, model: Signature, told: str
+) -> None:
+    with pytest.raises(Invalid, match=told.replace("...", r"\.\.\.")):
+        compatibility.check(Signature(inputs=inputs, output=output), model)

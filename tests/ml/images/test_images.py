@@ -1,0 +1,452 @@
+import io
+import struct
+import warnings
+import zlib
+from contextlib import suppress
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ml.errors import Invalid
+from ml.images.decode import decode
+from ml.images.ink import ImageForm, _patches
+
+Grey = NDArray[np.uint8]
+MAX_PIXELS = 1_000_000
+FORM = ImageForm()
+
+SEVEN = [(0.0, 0.0), (0.7, 0.0), (0.3, 1.0)]
+
+
+def seven(
+    size: tuple[int, int] = (280, 280),
+    at: tuple[int, int] = (90, 60),
+    tall: int = 160,
+    pen: int = 22,
+    ground: int = 255,
+    ink: int = 0,
+) -> Image.Image:
+    """A fat 7 of height `tall`, its upper left end at `at` (x, y), on a page of `size` (w, h)."""
+    page = Image.new("L", size, ground)
+    corners = [(at[0] + x * tall, at[1] + y * tall) for x, y in SEVEN]
+    ImageDraw.Draw(page).line(corners, fill=ink, width=pen, joint="curve")
+    return page
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def read(data: bytes) -> Grey:
+    return decode(data, max_pixels=MAX_PIXELS)
+
+
+def formed(image: Image.Image, form: ImageForm = FORM) -> Grey:
+    return form.apply(np.asarray(image))
+
+
+def ink_size(image: Grey) -> tuple[int, int]:
+    rows, columns = np.nonzero(image)
+    return int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+
+
+def difference(one: Grey, other: Grey) -> float:
+    return float(np.abs(one.astype(float) - other).mean())
+
+
+def shifted_difference(one: Grey, other: Grey) -> float:
+    """The least difference over shifts by a pixel: the centre of mass may round either way."""
+    shifts = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
+    return min(difference(one, np.roll(other, shift, axis=(0, 1))) for shift in shifts)
+
+
+SAME = 4.0
+"""Shifted difference in grey levels below which two 28x28 results show the same 7."""
+
+
+def like_mnist() -> Grey:
+    return formed(seven())
+
+
+# --- decode: formats, modes, orientation ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_png_of_any_mode_gives_the_same_grey(mode: str) -> None:
+    grey = read(encoded(seven().convert(mode)))
+
+    assert grey.dtype == np.uint8
+    assert np.array_equal(grey, np.asarray(seven()))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_jpeg_of_any_mode_gives_nearly_the_same_grey(mode: str) -> None:
+    grey = read(encoded(seven().convert(mode), "JPEG", quality=95))
+
+    assert difference(grey, np.asarray(seven())) < 1
+
+
+def test_colours_become_their_luminance() -> None:
+    grey = read(encoded(Image.new("RGB", (3, 2), (0, 255, 0))))
+
+    assert grey.tolist() == [[150] * 3] * 2
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    deep = np.array([[0, 257 * 100, 65535]], np.uint16)
+
+    assert read(encoded(Image.fromarray(deep))).tolist() == [[0, 100, 255]]
+
+
+def test_transparent_colour_of_a_sixteen_bit_image() -> None:
+    deep = np.array([[7, 7, 257 * 200]], np.uint16)
+
+    assert read(encoded(Image.fromarray(deep), transparency=257 * 200)).tolist() == [[0, 0, 255]]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_exif_orientation_is_applied(kind: str) -> None:
+    stored_lying = seven(size=(200, 280), at=(40, 60)).transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+
+    grey = read(encoded(stored_lying, kind, exif=exif))
+
+    assert grey.shape == (280, 200)
+    assert difference(grey, np.asarray(seven(size=(200, 280), at=(40, 60)))) < 1
+
+
+@pytest.mark.parametrize(("ink", "ground"), [(0, 255), (60, 255), (255, 0), (200, 0)])
+def test_transparent_canvas_contrasts_with_the_strokes(ink: int, ground: int) -> None:
+    canvas = Image.new("RGBA", (280, 280), (ink, ink, ink, 0))
+    canvas.putalpha(seven(ground=0, ink=255))
+
+    grey = read(encoded(canvas))
+
+    assert np.array_equal(grey, np.asarray(seven(ground=ground, ink=ink)))
+
+
+def test_half_transparent_pixels_are_blended() -> None:
+    canvas = Image.new("LA", (2, 1), (0, 255))
+    canvas.putpixel((1, 0), (0, 51))
+
+    assert read(encoded(canvas)).tolist() == [[0, 204]]
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_transparent_colour_key(mode: str) -> None:
+    page = seven(ground=0, ink=255).convert(mode)
+
+    grey = read(encoded(page, transparency=page.getpixel((0, 0))))
+
+    assert grey[0, 0] == 0
+    assert grey.max() == 255
+    on_white = read(encoded(seven(ground=9, ink=0), transparency=9))
+    assert on_white[0, 0] == 255
+
+
+# --- decode: what is refused ---------------------------------------------------------------------
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG file that promises an image and ends before its first pixel."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
+
+
+# The first is refused by Pillow itself, the second draws a warning from it, the third neither.
+@pytest.mark.parametrize("side", [30_000, 12_000, 1_001])
+def test_bomb_is_refused_by_its_header(side: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(Invalid, match=rf"too large: {side}x{side} is {side * side} .* {10**6}"):
+            read(png_header(side, side))
+
+
+def test_size_limit_is_inclusive() -> None:
+    data = encoded(seven(size=(30, 20)))
+
+    assert decode(data, max_pixels=600).shape == (20, 30)
+    with pytest.raises(Invalid, match="30x20"):
+        decode(data, max_pixels=599)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
+def test_truncated_file(kind: str, share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    assert read(data).shape == (64, 64)
+
+    with pytest.raises(Invalid, match="truncated or corrupt"):
+        read(data[: int(share * len(data))])
+
+
+def test_corrupt_chunk() -> None:
+    data = bytearray(encoded(seven()))
+    data[data.index(b"IDAT") + 12] ^= 0xFF
+
+    with pytest.raises(Invalid, match="truncated or corrupt"):
+        read(bytes(data))
+
+
+def test_corrupt_header_checksum() -> None:
+    data = bytearray(encoded(seven()))
+    data[29] ^= 0xFF
+
+    with pytest.raises(Invalid, match="truncated or corrupt"):
+        read(bytes(data))
+
+
+def test_no_flipped_byte_escapes_as_another_error() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    random = np.random.default_rng(0)
+    for kind in ("PNG", "JPEG"):
+        whole = encoded(seven(size=(40, 40), at=(10, 8), tall=24, pen=4), kind, exif=exif)
+        for position in random.integers(0, len(whole), 200):
+            data = bytearray(whole)
+            data[position] ^= int(random.integers(1, 256))
+            with suppress(Invalid):
+                assert read(bytes(data)).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"<html>no image</html>", b"\x00", encoded(seven(), "GIF"), encoded(seven(), "BMP")],
+    ids=["text", "null", "gif", "bmp"],
+)
+def test_other_files(data: bytes) -> None:
+    with pytest.raises(Invalid, match="not a PNG or JPEG image"):
+        read(data)
+
+
+def test_empty_file() -> None:
+    with pytest.raises(Invalid, match="empty"):
+        read(b"")
+
+
+def test_warnings_of_pillow_do_not_leak() -> None:
+    broken_exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0"
+    data = encoded(seven(), "JPEG", exif=broken_exif)
+    with pytest.warns(UserWarning, match="EXIF"):
+        Image.open(io.BytesIO(data)).getexif().get(0x0112)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read(data).shape == (280, 280)
+
+
+# --- ImageForm: images that already have the size ------------------------------------------------
+
+
+def test_image_of_the_right_size_passes_untouched() -> None:
+    faint = like_mnist() // 2
+    faint[3, 3] = 1
+
+    assert np.array_equal(FORM.apply(read(encoded(Image.fromarray(faint)))), faint)
+
+
+def test_ink_that_touches_the_border_is_not_taken_for_the_ground() -> None:
+    first_row = int(np.nonzero(like_mnist())[0].min())
+    shifted = np.roll(like_mnist(), -first_row, axis=0)
+    assert shifted[0].max() > 200
+
+    assert np.array_equal(FORM.apply(shifted), shifted)
+
+
+def test_image_of_the_right_size_is_turned_round_if_dark_on_light() -> None:
+    assert np.array_equal(FORM.apply(255 - like_mnist()), like_mnist())
+
+
+# --- ImageForm: all others -----------------------------------------------------------------------
+
+
+def test_canvas_and_box_have_the_sizes_asked_for() -> None:
+    form = ImageForm(height=40, width=32, box=24)
+
+    image = formed(seven(), form)
+
+    assert (image.shape, image.dtype) == ((40, 32), np.uint8)
+    assert max(ink_size(image)) == 24
+
+
+def test_ground_is_black_and_ink_is_white() -> None:
+    image = formed(seven(ground=190, ink=90))
+
+    assert image.max() == 255
+    assert image[0].max() == 0
+    assert ink_size(image)[0] == 20
+
+
+@pytest.mark.parametrize(("at", "tall"), [((90, 60), 160), ((20, 200), 50), ((200, 20), 80)])
+def test_mass_lies_at_the_centre(at: tuple[int, int], tall: int) -> None:
+    image = formed(seven(at=at, tall=tall, pen=tall // 7)).astype(float)
+
+    row, column = (
+        np.average(np.arange(28), weights=image.sum(axis=other), axis=0) for other in (1, 0)
+    )
+    # MNIST's own images have theirs at (14, 14).
+    assert abs(row - 14) <= 0.51
+    assert abs(column - 14) <= 0.51
+
+
+def test_box_lies_at_the_centre_if_asked() -> None:
+    image = formed(seven(), ImageForm(center="box"))
+
+    rows, columns = np.nonzero(image)
+    assert (rows.min(), rows.max()) == (4, 23)
+    assert abs(columns.min() + columns.max() - 27) <= 1
+
+
+def test_ink_is_kept_within_a_canvas_as_large_as_the_box() -> None:
+    image = formed(seven(), ImageForm(box=28))
+
+    assert ink_size(image)[0] == 28
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        seven(ground=0, ink=255),
+        seven(ground=240, ink=100),
+        seven(ground=100, ink=250),
+        seven(size=(400, 300), at=(270, 30)),
+        seven(size=(1400, 1100), at=(1000, 700)),
+        seven(size=(2000, 1500), at=(300, 500), tall=800, pen=110),
+        seven(size=(120, 400), at=(10, 100), tall=80, pen=11),
+    ],
+    ids=["light", "greyish", "light-on-grey", "off-centre", "small", "large", "narrow"],
+)
+def test_same_drawing_gives_the_same_result(image: Image.Image) -> None:
+    assert shifted_difference(formed(image), like_mnist()) < SAME
+
+
+def test_another_drawing_gives_another_result() -> None:
+    mirrored = seven().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+    assert shifted_difference(formed(mirrored), like_mnist()) > 3 * SAME
+
+
+def photographed(page: Image.Image, noise: float) -> Grey:
+    """A page in light that grows from left to right, seen by a noisy camera, as JPEG."""
+    reflected = np.asarray(page) / 255 * np.linspace(120, 230, page.width)
+    seen = reflected + np.random.default_rng(0).normal(0, noise, reflected.shape)
+    return read(encoded(Image.fromarray(seen.clip(0, 255).astype(np.uint8)), "JPEG", quality=70))
+
+
+@pytest.mark.parametrize("at", [(30, 60), (240, 60)])
+@pytest.mark.parametrize("noise", [0, 8])
+def test_uneven_light_and_noise_are_removed(at: tuple[int, int], noise: float) -> None:
+    page = seven(size=(400, 300), at=at, ink=70)
+
+    image = FORM.apply(photographed(page, noise))
+
+    assert shifted_difference(image, like_mnist()) < 1.5 * SAME
+    assert image[:3].max() == 0
+
+
+def test_shadow_with_a_hard_edge_is_removed() -> None:
+    shaded = np.array(seven(size=(400, 280), at=(200, 60), ink=110))
+    shaded[:, :110] = 150
+
+    assert shifted_difference(FORM.apply(shaded), like_mnist()) < SAME
+
+
+def test_uneven_light_behind_ink_that_touches_the_border() -> None:
+    page = seven(size=(300, 240), at=(0, 60), ink=120)
+    page.paste(120, (0, 60, 10, 240))
+
+    image = FORM.apply(photographed(page, noise=0))
+
+    lit_evenly = formed(page)
+    assert shifted_difference(image, lit_evenly) < 1.5 * SAME
+
+
+@pytest.mark.parametrize("side", [1, 5])
+def test_specks_do_not_widen_the_box(side: int) -> None:
+    page = seven()
+    for corner in [(5, 5), (270, 8), (260, 265)]:
+        page.paste(0, (*corner, corner[0] + side, corner[1] + side))
+
+    assert shifted_difference(formed(page), like_mnist()) < SAME
+
+
+def test_separate_strokes_all_belong_to_the_ink() -> None:
+    page = seven()
+    page.paste(0, (25, 170, 60, 200))
+
+    assert ink_size(like_mnist())[1] < 20
+    assert ink_size(formed(page))[1] == 20
+
+
+def test_soft_edges_are_kept() -> None:
+    enlarged = np.kron(like_mnist(), np.ones((10, 10), np.uint8))
+
+    assert shifted_difference(FORM.apply(enlarged), like_mnist()) < SAME / 2
+
+
+@pytest.mark.parametrize("size", [(28, 28), (280, 280), (1, 1), (300, 1)])
+@pytest.mark.parametrize("level", [0, 130, 255])
+def test_blank_image(size: tuple[int, int], level: int) -> None:
+    with pytest.raises(Invalid, match="the image is blank"):
+        formed(Image.new("L", size, level))
+
+
+@pytest.mark.parametrize("noise", [0, 2, 8])
+def test_photo_of_a_blank_page(noise: float) -> None:
+    with pytest.raises(Invalid, match="the image is blank"):
+        FORM.apply(photographed(Image.new("L", (400, 300), 255), noise))
+
+
+def test_mark_that_hardly_stands_out_is_blank() -> None:
+    with pytest.raises(Invalid, match="the image is blank"):
+        formed(seven(ground=200, ink=192))
+
+
+def test_dust_alone_is_blank() -> None:
+    page = Image.new("L", (100, 100), 255)
+    page.putpixel((40, 60), 0)
+
+    with pytest.raises(Invalid, match="the image is blank"):
+        formed(page)
+
+
+def test_winding_stroke_is_one_patch() -> None:
+    winding = np.zeros((60, 60), np.bool_)
+    winding[::4] = True
+    winding[2::8, -1] = winding[1::8, -1] = winding[3::8, -1] = True
+    winding[6::8, 0] = winding[5::8, 0] = winding[7::8, 0] = True
+    patches = _patches(winding)
+    assert np.unique(patches[winding]).size == 1
+    assert not patches[~winding].any()
+
+    winding[30, 30] = True
+    assert np.unique(_patches(winding)[winding]).size == 2
+
+
+# --- ImageForm as data ---------------------------------------------------------------------------
+
+
+def test_form_is_plain_data() -> None:
+    form = ImageForm(height=32, width=48, box=30, center="box")
+
+    assert asdict(form) == {"height": 32, "width": 48, "box": 30, "center": "box"}
+    assert ImageForm(**asdict(form)) == form
+
+
+@pytest.mark.parametrize("box", [0, 29])
+def test_box_must_fit_on_the_canvas(box: int) -> None:
+    with pytest.raises(Invalid, match="from 1 to 28") as refusal:
+        ImageForm(box=box)
+
+    assert refusal.value.loc == ("box",)

@@ -1,0 +1,273 @@
+"""Reading CSV files that nobody vouches for."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ml.errors import Invalid
+from ml.ingest import Options, ingest
+from ml.ingest.csv_file import BLOCK_BYTES
+from ml.ingest.schema import (
+    MAX_CATEGORIES,
+    TABLE,
+    Boolean,
+    Categorical,
+    Column,
+    Numeric,
+    TableSchema,
+    Text,
+)
+from ml.ingest.table_writer import MISSING
+
+ANY_FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def read(tmp_path: Path, content: bytes | str, **options: Any) -> TableSchema:
+    source, into = tmp_path / "source", tmp_path / "into"
+    source.write_bytes(content.encode() if isinstance(content, str) else content)
+    into.mkdir(exist_ok=True)
+    try:
+        schema = ingest(source, into, Options(**options))
+    except Invalid:
+        assert list(into.iterdir()) == []
+        raise
+    assert isinstance(schema, TableSchema)
+    assert [path.name for path in into.iterdir()] == [TABLE]
+    return schema
+
+
+def columns(tmp_path: Path, content: bytes | str, **options: Any) -> dict[str, Column]:
+    return {column.name: column for column in read(tmp_path, content, **options).columns}
+
+
+def rows(tmp_path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(tmp_path / "into" / TABLE).to_pylist()
+    return found
+
+
+def test_columns_are_what_all_their_values_are(tmp_path: Path) -> None:
+    found = columns(
+        tmp_path,
+        "number,truth,colour,empty\n1.5,true,red,\n-2e1,FALSE,green,NA\n,?, red ,null\n+4,,,None\n",
+    )
+    assert found == {
+        "number": Numeric(
+            name="number",
+            missing=1,
+            distinct=3,
+            whole=False,
+            min=-20,
+            max=4,
+            mean=-14.5 / 3,
+            std=statistics.pstdev([1.5, -20, 4]),
+        ),
+        "truth": Boolean(name="truth", missing=2, true=1),
+        "colour": Categorical.model_validate(
+            {
+                "name": "colour",
+                "missing": 1,
+                "categories": [{"value": "green", "count": 1}, {"value": "red", "count": 2}],
+            }
+        ),
+        "empty": Numeric(
+            name="empty", missing=4, distinct=0, whole=True, min=None, max=None, mean=None, std=None
+        ),
+    }
+    assert rows(tmp_path)[2] == {"number": None, "truth": None, "colour": "red", "empty": None}
+
+
+def test_a_column_of_many_texts_is_text(tmp_path: Path) -> None:
+    found = columns(tmp_path, "t\n" + "\n".join(f"t{i}" for i in range(MAX_CATEGORIES + 1)))
+    assert found == {"t": Text(name="t", missing=0)}
+    found = columns(tmp_path, "t\n" + "x" * 1001 + "\nshort\n")
+    assert found == {"t": Text(name="t", missing=0)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a,b\n1,x\n2,y\n",
+        b"a,b\r\n1,x\r\n2,y\r\n",
+        b"a,b\n1,x\n2,y",
+        b"\xef\xbb\xbfa,b\n1,x\n2,y\n",
+        b"a;b\n1;x\n2;y\n",
+        b"a\tb\n1\tx\n2\ty\n",
+        b"a|b\n1|x\n2|y\n",
+        b' a , "b"\n 1, "x"\n2 ,y\n'.replace(b', "', b',"'),
+        b'"a","b"\n"1","x"\n"2","y"\n',
+    ],
+)
+def test_a_table_is_the_same_however_it_is_written(tmp_path: Path, content: bytes) -> None:
+    read(tmp_path, content)
+    assert rows(tmp_path) == [{"a": 1.0, "b": "x"}, {"a": 2.0, "b": "y"}]
+
+
+def test_quotes_hold_what_divides_otherwise(tmp_path: Path) -> None:
+    read(tmp_path, 'a,b\n"x, y","line\nbreak"\n"say ""so""",z\n')
+    assert rows(tmp_path) == [{"a": "x, y", "b": "line\nbreak"}, {"a": 'say "so"', "b": "z"}]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "windows-1252", "utf-16", "utf-32", "utf-8"])
+def test_an_encoding_can_be_told(tmp_path: Path, encoding: str) -> None:
+    read(tmp_path, "name\nZürich\nGenève\n".encode(encoding), encoding=encoding)
+    assert rows(tmp_path) == [{"name": "Zürich"}, {"name": "Genève"}]
+
+
+def test_what_a_column_is_can_be_told(tmp_path: Path) -> None:
+    content = "zip,lift,note\n8001,yes,a\n8002,no,b\n8001,-,c\n"
+    kinds = {"zip": "categorical", "lift": "boolean", "note": "text"}
+    found = columns(tmp_path, content, types=kinds, missing=["-"])
+    assert [column.kind for column in found.values()] == ["categorical", "boolean", "text"]
+    assert rows(tmp_path)[2] == {"zip": "8001", "lift": None, "note": "c"}
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("", {}, "is empty"),
+        ("a,b\n", {}, "no rows below its header"),
+        ("a,b", {}, "no rows below its header"),
+        ("\n\n", {}, "no rows"),
+        ("a,b\n1,2,3\n", {}, "row 2 has 3 fields, and the header has 2"),
+        ("a,b\n1,2\n3\n", {}, "row 3 has 1 fields, and the header has 2"),
+        ("a,b,a\n1,2,3\n", {}, "columns 1 and 3 are both named 'a'"),
+        ("a,\n1,2\n", {}, "column 2 has no name"),
+        ("x" * 201 + ",b\n1,2\n", {}, "the name of column 1, 'xxx.* has 201 characters"),
+        (",".join(f"c{i}" for i in range(10_000)) + "\n", {}, "has 10,000 columns; at most 4,096"),
+        ("a,b\n1,é\n".encode("latin-1"), {}, "line 2 is not UTF-8.*encoding=latin-1"),
+        (b"a,b\n1,\xe2\x82", {}, "line 2 is not UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), {}, "looks like UTF-16.*encoding=utf-16"),
+        ("a,b\n1,2\n".encode("utf-16-le"), {}, "NUL byte in line 1.*encoding=utf-16"),
+        (b"a,b\n1,2\n3,\0\n", {}, "NUL byte in line 3"),
+        (b"\xff\xfe\x00", {"encoding": "utf-16"}, "not in the encoding utf-16"),
+        ("a,b\n1,2\n", {"types": {"c": "text"}}, "no column 'c' to be text; there are a, b"),
+        ("a\n1\nx\n", {"types": {"a": "numeric"}}, "row 3, column 'a': 'x' is not a number"),
+        ("a\ntrue\nmaybe\n", {"types": {"a": "boolean"}}, "row 3, column 'a': 'maybe' is not true"),
+        ("a\n1\n1e999\n", {}, "row 3, column 'a': inf is not a finite number"),
+        ("a\n1\n1e39\n", {}, r"row 3, column 'a': 1e\+39 is not a finite number of at most 3.4e"),
+        ('a\n"x\ny\nz\n', {}, "an odd number of quotation marks"),
+        (b"\x1f\x8b\x08\x00", {}, "packed with gzip; unpack it first"),
+        (b"%PDF-1.7", {}, "is a PDF"),
+        ("a\n" + "1\n" * 19 + "oops\n", {}, "row 21, column 'a': 'oops' is no number, as 19 of 20"),
+        ('a,b\n1,"' + "x,y\n" * 3_000_000 + '"\n', {}, "a row of over 4 MiB"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(
+    tmp_path: Path, content: bytes | str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Invalid, match=message):
+        read(tmp_path, content, **options)
+
+
+def test_a_long_cell_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    source, into = tmp_path / "source", tmp_path / "into"
+    into.mkdir()
+    with source.open("wb") as file:
+        file.write(b"a,b\n1,")
+        for _ in range(200):
+            file.write(b"x" * 1_000_000)
+    with pytest.raises(Invalid, match=f"a row of over {BLOCK_BYTES // 2**20} MiB"):
+        ingest(source, into, Options())
+    assert list(into.iterdir()) == []
+
+
+def test_more_than_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml.ingest.table_writer.MAX_ROWS", 5)
+    with pytest.raises(Invalid, match="has over 5 rows"):
+        read(tmp_path, "a\n" + "1\n" * 6)
+    monkeypatch.setattr("ml.ingest.table_writer.MAX_VALUES", 8)
+    with pytest.raises(Invalid, match="has over 8 values"):
+        read(tmp_path, "a,b\n" + "1,2\n" * 5)
+
+
+def test_options_are_checked() -> None:
+    for wrong in ({"encoding": "klingon"}, {"delimiter": "ab"}, {"types": {"a": "date"}}):
+        with pytest.raises(ValidationError):
+            Options.model_validate(wrong)
+
+
+CELLS = {
+    "numeric": st.floats(-1e38, 1e38).map(repr) | st.integers(-(10**15), 10**15).map(str),
+    "boolean": st.sampled_from(["true", "false", "True", "FALSE"]),
+    "categorical": st.text(
+        st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8
+    ).filter(lambda t: t == t.strip() and t not in MISSING),
+}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[list[str]]:
+    kinds = draw(st.lists(st.sampled_from(list(CELLS)), min_size=1, max_size=4))
+    size = draw(st.integers(1, 12))
+    cells = [
+        draw(st.lists(CELLS[kind] | st.just(""), min_size=size, max_size=size)) for kind in kinds
+    ]
+    header = [f"c{i}_{kind}" for i, kind in enumerate(kinds)]
+    return [header, *(list(row) for row in zip(*cells, strict=True))]
+
+
+@ANY_FILES
+@given(table=tables(), delimiter=st.sampled_from([",", ";", "\t", "|"]))
+def test_any_table_is_read_as_it_was_written(
+    tmp_path: Path, table: list[list[str]], delimiter: str
+) -> None:
+    file = io.StringIO()
+    csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(table)
+    schema = read(tmp_path, file.getvalue(), delimiter=delimiter)
+    assert schema.rows == len(table) - 1
+    for index, column in enumerate(schema.columns):
+        written = [row[index] for row in table[1:]]
+        came = [row[column.name] for row in rows(tmp_path)]
+        assert column.missing == written.count("") == came.count(None)
+        for text, value in zip(written, came, strict=True):
+            if value is None:
+                continue
+            if column.kind == "numeric":
+                assert value == float(text)
+            elif column.kind == "boolean":
+                assert value == (text.lower() == "true")
+            else:
+                assert value == text
+
+
+@ANY_FILES
+@given(content=st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
+    with contextlib.suppress(Invalid):
+        read(tmp_path, content)
+
+
+def test_a_process_reads_a_file_without_torch_in_the_memory_it_is_given(tmp_path: Path) -> None:
+    source, into = tmp_path / "source", tmp_path / "into"
+    source.write_bytes(b"a,b\n" + b"1,2\n" * 100_000)
+    into.mkdir()
+    task = {"source": str(source), "into": str(into), "options": {}}
+
+    def run(megabytes: int) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "ml.ingest"],
+            input=json.dumps(task | {"max_memory_bytes": megabytes * 2**20}).encode(),
+            capture_output=True,
+            check=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+        )
+        assert b"| torch" not in done.stderr
+        return json.loads(done.stdout)
+
+    assert run(4096)["schema"]["rows"] == 100_000
+    (into / TABLE).unlink()
+    source.write_bytes(b"a,b\n1,\n")
+    assert run(4096)["schema"]["rows"] == 1

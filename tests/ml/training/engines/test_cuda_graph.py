@@ -1,0 +1,80 @@
+"""How CUDA graphs are recorded: on which device and stream, in which order, and when that fails."""
+
+import gc
+
+import pytest
+import torch
+
+from ml import devices
+from ml.training.engines.base import StreamAside
+from ml.training.engines.cuda_graph import CudaGraphs
+from tests.ml.training.fake_cuda import FakeCuda
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    return FakeCuda(monkeypatch)
+
+
+def test_a_run_on_the_second_device_is_captured_there(cuda: FakeCuda) -> None:
+    graphs = CudaGraphs(cuda.second)
+    replay = graphs.record(
+        lambda: cuda.note("step"), lambda: cuda.note("warm-up"), lambda: cuda.note("undo")
+    )
+    with devices.current(cuda.second):
+        replay()
+    what = ["warm-up"] * 3 + ["undo", "synchronize", "begin", "step", "end", "replay"]
+    assert cuda.account == [f"{word} on cuda:1" for word in what]
+    assert cuda.device == cuda.first
+    assert cuda.streams == cuda.defaults
+
+
+def test_the_capture_follows_what_was_launched_before_it_and_is_waited_for(cuda: FakeCuda) -> None:
+    CudaGraphs(cuda.first).record(lambda: None)
+    capture = devices.side_stream(cuda.first, "capture")
+    default = cuda.defaults[cuda.first]
+    assert capture.waited_for == [default]
+    assert default.waited_for == [capture]
+
+
+def test_graphs_of_a_run_share_memory_and_all_runs_share_a_stream(cuda: FakeCuda) -> None:
+    first, second = CudaGraphs(cuda.first), CudaGraphs(cuda.first)
+    pools = [
+        graphs.record(lambda: None).__self__.pool  # type: ignore[attr-defined]
+        for graphs in (first, first, second)
+    ]
+    assert pools == [1, 1, 2]
+    assert devices.side_stream(cuda.first, "capture") is devices.side_stream(cuda.first, "capture")
+    assert devices.side_stream(cuda.second, "capture").device == cuda.second
+
+
+def test_a_capture_that_breaks_off_is_ended(cuda: FakeCuda) -> None:
+    def broken() -> None:
+        cuda.note("step")
+        raise RuntimeError("operation not permitted")
+
+    graphs = CudaGraphs(cuda.second)
+    with pytest.raises(RuntimeError, match="operation not permitted"):
+        graphs.record(broken, lambda: None)
+    assert cuda.account[-2:] == ["step on cuda:1", "end on cuda:1"]
+    assert cuda.streams == cuda.defaults
+    assert cuda.device == cuda.first
+
+
+def test_nothing_is_collected_within_a_capture(cuda: FakeCuda) -> None:
+    states = []
+    CudaGraphs(cuda.first).record(lambda: states.append(gc.isenabled()))
+    assert states == [False] * 4
+    assert gc.isenabled()
+
+
+def test_work_aside_follows_the_main_line_and_is_joined(cuda: FakeCuda) -> None:
+    aside = StreamAside(cuda.second)
+    side, main = devices.side_stream(cuda.second, "aside"), cuda.defaults[cuda.second]
+    with devices.current(cuda.second):
+        with aside:
+            assert torch.cuda.current_stream() is side
+            assert side.waited_for == [main]
+        assert torch.cuda.current_stream() is main
+        aside.join()
+    assert main.waited_for == [side]

@@ -1,0 +1,366 @@
+"""Every engine does the same steps. CUDA graphs are stood in for by `recorded_graphs`."""
+
+import gc
+import weakref
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml import datasets
+from ml.errors import Diverged
+from ml.models import Activation
+from ml.specs import TrainingSpec
+from ml.training import loop
+from ml.training.batches import Placement, Resident, Stream
+from ml.training.engines.base import Autograd, Engine, Passes
+from ml.training.engines.choose import choose
+from ml.training.engines.cuda_graph import CudaGraphEngine, Record, steps_per_call
+from ml.training.engines.eager import EagerEngine
+from ml.training.engines.manual_backward import by_hand
+from ml.training.loop import Report, Run
+from tests.conftest import PLANE
+from tests.ml.test_networks import GREY, data_of, spec_of
+from tests.ml.training.recorded_graphs import RecordedGraphs
+
+CPU = torch.device("cpu")
+# 100 training rows in batches of 32: three full steps an epoch, and one of 4 rows.
+SMALL: dict[str, Any] = PLANE | {
+    "dataset": PLANE["dataset"] | {"size": 150, "noise": 0.5},
+    "model": {"kind": "mlp", "hidden": [8, 8], "dropout": 0.3},
+    "optimizer": {"kind": "adam", "lr": 0.01},
+    "split": {"validation": 0.2, "test": 0.133},
+    "epochs": 4,
+    "report_every": 5,
+}
+ENGINES = ["by hand", "streamed", "graph", "graph by hand", "graph streamed"]
+
+
+def prepare(document: dict[str, Any]) -> Run:
+    spec = TrainingSpec.model_validate(document)
+    data = datasets.load(spec.dataset, spec.split, Path())
+    return Run(loop.build(spec, data), data, spec, CPU)
+
+
+def engine_of(run: Run, name: str, record: Record | None = None) -> Engine:
+    size = run.spec.batch_size
+    manual = by_hand(run) if "by hand" in name else None
+    passes: Passes = manual or Autograd(run)
+    if "graph" not in name:
+        if name == "streamed":
+            return EagerEngine(run, Stream(run.train, size, CPU), passes)
+        return EagerEngine(run, Resident(run.train, size, passes.ahead), passes)
+    together = steps_per_call(run)
+    batches = (
+        Stream(run.train, size, CPU, together)
+        if name == "graph streamed"
+        else Resident(run.train, size, together)
+    )
+    record = record or RecordedGraphs().record
+    return CudaGraphEngine(run, batches, passes, record, eager_steps=3)
+
+
+def start(document: dict[str, Any], engine: str) -> tuple[Run, Engine]:
+    run = prepare(document)
+    return run, engine_of(run, engine)
+
+
+def outcome(run: Run, engine: Engine | None) -> tuple[list[Report], list[torch.Tensor]]:
+    reports = list(loop.fit(run, engine=engine))
+    return reports, [value.clone() for value in run.model.state_dict().values()]
+
+
+def assert_the_same(document: dict[str, Any], engine: str) -> None:
+    expected_reports, expected = outcome(*start(document, "eager"))
+    reports, weights = outcome(*start(document, engine))
+    assert reports == expected_reports
+    assert all(map(torch.equal, weights, expected))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        *(
+            {"model": {"kind": "mlp", "hidden": [8, 8], "activation": activation}}
+            for activation in get_args(Activation)
+        ),
+        *({"loss": loss} for loss in ("mae", "huber")),
+        {"model": {"kind": "linear"}},
+        {"schedule": {"kind": "one_cycle"}},
+        {"schedule": {"kind": "step", "step_size": 1}},
+        {"clip_grad_norm": 0.1, "optimizer": {"kind": "sgd", "momentum": 0.9}},
+        {"batch_size": 1000},
+        {"batch_size": 25},
+        {"report_every": 1},
+        {"batch_size": 3, "epochs": 2},
+        {"keep_best": True, "patience": 0},
+    ],
+    ids=str,
+)
+def test_every_engine_learns_the_same_to_the_bit(engine: str, changes: dict[str, Any]) -> None:
+    assert_the_same(SMALL | changes, engine)
+
+
+OPTIMIZERS = [
+    {"kind": "adam", "lr": 0.01},
+    {"kind": "adamw", "lr": 0.01},
+    {"kind": "sgd", "lr": 0.01},
+    {"kind": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+]
+SCHEDULES = ["constant", "step", "cosine", "one_cycle", "plateau"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 300),
+    batch_size=st.integers(1, 100),
+    report_every=st.integers(1, 50),
+    optimizer=st.sampled_from(OPTIMIZERS),
+    schedule=st.sampled_from(SCHEDULES),
+    clip=st.sampled_from([None, 0.1]),
+    dropout=st.sampled_from([0.0, 0.3]),
+    keep_best=st.booleans(),
+    engine=st.sampled_from(["graph", "graph by hand", "graph streamed"]),
+)
+def test_a_graph_learns_the_same_whatever_the_sizes(
+    rows: int,
+    batch_size: int,
+    report_every: int,
+    optimizer: dict[str, Any],
+    schedule: str,
+    clip: float | None,
+    dropout: float,
+    keep_best: bool,
+    engine: str,
+) -> None:
+    assert_the_same(
+        SMALL
+        | {
+            "dataset": SMALL["dataset"] | {"size": rows},
+            "split": {"test": 0.0},
+            "epochs": 3,
+            "batch_size": batch_size,
+            "report_every": report_every,
+            "optimizer": optimizer,
+            "schedule": {"kind": schedule},
+            "clip_grad_norm": clip,
+            "model": {"kind": "mlp", "hidden": [6], "dropout": dropout},
+            "keep_best": keep_best,
+        },
+        engine,
+    )
+
+
+@pytest.mark.parametrize("engine", ["graph", "graph streamed"])
+def test_a_graph_keeps_the_statistics_of_batch_normalisation(engine: str) -> None:
+    spec = spec_of(model={"kind": "torchvision", "name": "shufflenet_v2_x1_0"}, epochs=2)
+    outcomes = []
+    for name in ("eager", engine):
+        run = Run(loop.build(spec, data := data_of(GREY, 72)), data, spec, CPU)
+        outcomes.append(outcome(run, engine_of(run, name)))
+    assert outcomes[0][0] == outcomes[1][0]
+    assert all(map(torch.equal, outcomes[0][1], outcomes[1][1]))
+
+
+def test_classes_are_learned_by_hand_as_by_autograd() -> None:
+    spec = spec_of(epochs=2)
+    outcomes = []
+    for name in ("eager", "by hand", "graph by hand"):
+        run = Run(loop.build(spec, data := data_of(GREY, 100)), data, spec, CPU)
+        outcomes.append(outcome(run, engine_of(run, name)))
+    for reports, weights in outcomes[1:]:
+        assert reports == outcomes[0][0]
+        assert all(map(torch.equal, weights, outcomes[0][1]))
+
+
+def test_a_second_job_in_the_same_process_learns_the_same() -> None:
+    outcomes = [outcome(*start(SMALL, "graph by hand")) for _ in range(2)]
+    assert outcomes[0][0] == outcomes[1][0]
+    assert all(map(torch.equal, outcomes[0][1], outcomes[1][1]))
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", [1, 4, 5, 8])
+@pytest.mark.parametrize("engine", ["eager", *ENGINES])
+def test_every_engine_goes_on_within_an_epoch(engine: str, step: int) -> None:
+    document = SMALL | {"batch_size": 7, "report_every": 3}
+    _, expected = outcome(*start(document, engine))
+    halted, its_engine = start(document, engine)
+
+    def stop(run: Run) -> None:
+        if run.progress.step >= step:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        list(loop.fit(halted, stop, its_engine))
+    assert 0 < halted.progress.batch < 15
+    state = halted.state_dict()
+    resumed = prepare(document)
+    resumed.load_state_dict(state)
+    _, weights = outcome(resumed, engine_of(resumed, engine))
+    assert all(map(torch.equal, weights, expected))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_names_the_step_that_diverged(engine: str) -> None:
+    diverging = SMALL | {"optimizer": {"kind": "sgd", "lr": 1e4}, "epochs": 50, "report_every": 1}
+    told = []
+    for name in ("eager", engine):
+        run, its_engine = start(diverging, name)
+        reports = []
+        with pytest.raises(Diverged) as error:
+            list(map(reports.append, loop.fit(run, engine=its_engine)))
+        told.append((str(error.value), reports))
+    assert told[0] == told[1]
+    assert "epoch " in told[0][0]
+
+
+@pytest.mark.parametrize("engine", ["graph", "graph by hand"])
+def test_a_parameter_that_overflows_is_not_blamed_on_a_gradient_of_another_step(
+    engine: str,
+) -> None:
+    # After three eager steps the update itself overflows, the gradient before it being finite.
+    overflowing = SMALL | {
+        "optimizer": {"kind": "sgd", "lr": 1e6, "weight_decay": 1e6},
+        "model": {"kind": "linear"},
+        "report_every": 1,
+    }
+    run, its_engine = start(overflowing, engine)
+    with pytest.raises(Diverged) as error:
+        outcome(run, its_engine)
+    assert "the gradient of" not in str(error.value)
+
+
+@pytest.mark.parametrize("engine", ["graph", "graph by hand", "graph streamed"])
+@pytest.mark.parametrize("at", ["warming up", "recording"])
+def test_a_run_whose_steps_cannot_be_captured_goes_on_eagerly(
+    engine: str, at: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = SMALL | {"batch_size": 7}
+    expected = outcome(*start(document, "eager"))
+    whole = RecordedGraphs()
+
+    def record(body: Any, warm_up: Any = None, undo: Any = lambda: None) -> Any:
+        if whole.recorded < 1:  # the second capture fails, in mid-epoch
+            return whole.record(body, warm_up, undo)
+        warm_up()
+        if at == "recording":
+            undo()
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    run = prepare(document)
+    its_engine = engine_of(run, engine, record)
+    assert its_engine.name.endswith("+graph")
+    reports, weights = outcome(run, its_engine)
+    assert reports == expected[0]
+    assert all(map(torch.equal, weights, expected[1]))
+    assert "graph" not in its_engine.name
+    assert "operation not permitted when stream is capturing" in caplog.text
+
+
+def test_a_step_by_hand_launches_few_kernels() -> None:
+    spec = spec_of(batch_size=8, epochs=1)  # the tutorial's network
+    run = Run(loop.build(spec, data := data_of(GREY, 192)), data, spec, CPU)
+    graphs = RecordedGraphs()
+    outcome(run, engine_of(run, "graph by hand", graphs.record))
+    # Eight steps in one launch. Of their 23 kernels each nine run beside the main line.
+    [kernels] = graphs.kernels
+    assert kernels <= 8 * 24
+
+
+def test_long_steps_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ml.training.engines.cuda_graph.SLOW_STEP_SECONDS", 0.0)
+    graphs = RecordedGraphs()
+    run = prepare(SMALL)
+    its_engine = engine_of(run, "graph", graphs.record)
+    outcome(run, its_engine)
+    assert graphs.recorded == 0
+    assert its_engine.name == "resident"
+
+
+def test_a_stride_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(10**9))
+    monkeypatch.setattr("ml.training.engines.cuda_graph.SLOW_STEP_SECONDS", 1e9)
+    # Every look at the clock finds a second gone, so that no step is short.
+    monkeypatch.setattr(
+        "ml.training.engines.cuda_graph.time.perf_counter", lambda: float(next(clock))
+    )
+    run, its_engine = start(SMALL | {"batch_size": 2, "report_every": 50}, "graph")
+    steps: list[int] = []
+    list(loop.fit(run, lambda run: steps.append(run.progress.step), its_engine))
+    longest = [after - before for before, after in pairwise(steps)]
+    # Two calls find out: the first is spent on the capture.
+    assert max(longest[:12]) <= 8
+    assert set(longest[20:]) == {1}
+
+
+def test_a_stride_grows_where_steps_are_short() -> None:
+    run, its_engine = start(SMALL | {"batch_size": 1, "epochs": 4}, "graph by hand")
+    list(loop.fit(run, engine=its_engine))
+    assert its_engine.stride > 8
+
+
+@pytest.mark.parametrize("engine", ["eager", *ENGINES])
+def test_a_finished_run_leaves_nothing_in_memory(engine: str) -> None:
+    gc.disable()
+    try:
+        run, its_engine = start(SMALL, engine)
+        list(loop.fit(run, engine=its_engine))
+        dead = weakref.ref(run.model)
+        del run, its_engine
+        assert dead() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("changes", "placement", "engine"),
+    [
+        ({}, None, "resident+by-hand"),
+        ({"detect_anomaly": True}, None, "resident"),
+        ({"precision": "bfloat16"}, None, "resident"),
+        ({"compile": True}, None, "resident+compile"),
+        ({}, "streamed", "streamed+by-hand"),
+    ],
+)
+def test_the_engine_is_chosen_by_the_situation(
+    changes: dict[str, Any], placement: Placement | None, engine: str
+) -> None:
+    spec = TrainingSpec.model_validate(SMALL | changes)
+    data = datasets.load(spec.dataset, spec.split, Path())
+    run = Run(loop.build(spec, data), data, spec, CPU, placement)
+    assert choose(run).name == engine
+
+
+def test_bfloat16_learns_nearly_the_same() -> None:
+    reports, weights = outcome(*start(SMALL | {"precision": "bfloat16"}, "eager"))
+    like, _ = outcome(*start(SMALL, "eager"))
+    assert all(weight.dtype == torch.float32 for weight in weights)
+    loss, expected = reports[-1].values["train_loss"], like[-1].values["train_loss"]
+    assert loss == pytest.approx(expected, rel=0.1)
+    assert loss != expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "stride"),
+    [
+        ({}, 8),
+        ({"model": {"kind": "mlp", "hidden": [8192, 8192]}}, 1),
+        ({"batch_size": 100, "model": {"kind": "mlp", "hidden": [9000], "dropout": 0.5}}, 1),
+    ],
+    ids=["short steps", "long steps", "much to draw"],
+)
+def test_by_hand_steps_are_prepared_together_where_they_are_short(
+    changes: dict[str, Any], stride: int
+) -> None:
+    _, engine = start(SMALL | changes, "by hand")
+    assert engine.stride == stride

@@ -1,0 +1,70 @@
+"""Jobs on a CUDA device: by the engine that is chosen there, or by an eager one to compare with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ml import datasets
+from ml.datasets import Dataset
+from ml.specs import TrainingSpec
+from ml.training import loop
+from ml.training.engines.choose import choose
+from ml.training.loop import Report, Run
+from tests.conftest import PLANE
+
+CUDA = torch.device("cuda", 0)
+# 25 steps an epoch, 500 in all: the first 200 may run eagerly before a graph is captured. tanh has
+# no kinks, at which rounding would grow.
+JOB: dict[str, Any] = PLANE | {
+    "dataset": PLANE["dataset"] | {"noise": 0.5},
+    "model": {"kind": "mlp", "hidden": [32, 16], "activation": "tanh"},
+    "optimizer": {"kind": "adam", "lr": 0.005},
+    "epochs": 20,
+}
+# 500 steps an epoch: an engine looks at what is asked of it within it.
+LONG: dict[str, Any] = JOB | {
+    "dataset": JOB["dataset"] | {"size": 20_000},
+    "epochs": 2,
+}
+CAPTURED_FROM = 200
+"""No graph is replayed before this step."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    run: Run
+    reports: list[Report]
+    engine: str
+    """The name of the engine at the end."""
+
+    @property
+    def weights(self) -> list[Tensor]:
+        return [parameter.detach().cpu() for parameter in self.run.model.parameters()]
+
+    @property
+    def losses(self) -> list[float]:
+        """The training loss of each epoch."""
+        return [r.values["train_loss"] for r in self.reports if r.level == "epoch"]
+
+
+def load(document: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
+    spec = TrainingSpec.model_validate(document)
+    return spec, datasets.load(spec.dataset, spec.split, Path())
+
+
+def start(document: dict[str, Any], device: torch.device = CUDA, placement: Any = None) -> Run:
+    spec, data = load(document)
+    return Run(loop.build(spec, data), data, spec, device, placement)
+
+
+def finish(run: Run, graphs: bool = True, between_steps: Any = lambda run: None) -> Trained:
+    engine = choose(run, graphs=graphs)
+    reports = list(loop.fit(run, between_steps, engine=engine))
+    return Trained(run, reports, engine.name)
+
+
+def train(document: dict[str, Any], graphs: bool = True) -> Trained:
+    return finish(start(document), graphs)

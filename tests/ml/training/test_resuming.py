@@ -1,0 +1,213 @@
+"""A run that stops between any two steps and goes on elsewhere ends as if it had not."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ml import datasets
+from ml.specs import TrainingSpec
+from ml.training import checkpoints, loop, summary
+from ml.training.engines.choose import choose
+from ml.training.loop import Report, Run
+from tests.conftest import LINE, PLANE
+
+CPU = torch.device("cpu")
+# 100 training rows in batches of 32: four steps an epoch.
+SMALL: dict[str, Any] = PLANE | {
+    "dataset": PLANE["dataset"] | {"size": 150, "noise": 0.5},
+    "model": {"kind": "mlp", "hidden": [8, 8], "dropout": 0.3},
+    "split": {"validation": 0.2, "test": 0.133},
+    "epochs": 5,
+    "report_every": 3,
+}
+SCHEDULES = [
+    {"kind": "constant"},
+    {"kind": "step", "step_size": 2, "gamma": 0.5},
+    {"kind": "cosine", "min_lr": 0.0001},
+    {"kind": "one_cycle", "warmup": 0.4},
+    {"kind": "plateau", "factor": 0.5, "patience": 0},
+]
+
+
+class Killed(Exception):
+    pass
+
+
+def start(document: dict[str, Any]) -> Run:
+    spec = TrainingSpec.model_validate(document)
+    data = datasets.load(spec.dataset, spec.split, Path())
+    return Run(loop.build(spec, data), data, spec, CPU)
+
+
+def killed_at(run: Run, step: int, directory: Path) -> list[Report]:
+    """Train `run` until it has done `step` steps, save its state, and die."""
+    reports: list[Report] = []
+
+    def die(run: Run) -> None:
+        if run.progress.step == step:
+            checkpoints.save(directory, 1, step, run.state_dict(), keep=2)
+            raise Killed
+
+    engine = choose(run)
+    engine.stride = 1
+    with suppress(Killed):
+        for report in loop.fit(run, die, engine):
+            reports.append(report)  # noqa: PERF402 - `extend` would lose them with the exception
+    assert run.progress.step == step
+    return reports
+
+
+def weights(run: Run) -> list[torch.Tensor]:
+    return list(run.model.state_dict().values())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s["kind"])
+def test_resumed_from_any_step_it_ends_the_same(
+    tmp_path: Path, schedule: dict[str, Any], optimizer: str
+) -> None:
+    document = SMALL | {
+        "schedule": schedule,
+        "optimizer": {"kind": optimizer, "lr": 0.01},
+        "clip_grad_norm": 1.0,
+        "keep_best": True,
+    }
+    whole = start(document)
+    expected = list(loop.fit(whole))
+    for step in range(0, whole.progress.step, 3):
+        directory = tmp_path / str(step)
+        before = killed_at(start(document), step, directory)
+        torch.rand(5)
+        resumed = start(document)
+        state = checkpoints.load_newest(directory)
+        assert state is not None
+        resumed.load_state_dict(state)
+        assert before + list(loop.fit(resumed)) == expected
+        assert all(map(torch.equal, weights(resumed), weights(whole)))
+
+
+@pytest.mark.parametrize("kept", ["the last", "the best"])
+def test_resumed_from_any_step_it_leaves_the_same_keepsakes(tmp_path: Path, kept: str) -> None:
+    document = LINE | {"epochs": 12, "keep_best": kept == "the best", "split": {"validation": 0.2}}
+    whole = start(document)
+    list(loop.fit(whole))
+    expected = summary.keep(whole)
+    assert expected.sample.fit is not None
+    assert [curve.epoch for curve in expected.sample.fit.curves] == [0, 3, 6, 9, 12]
+    for step in range(12):
+        directory = tmp_path / str(step)
+        killed_at(start(document), step, directory)
+        resumed = start(document)
+        state = checkpoints.load_newest(directory)
+        assert state is not None
+        resumed.load_state_dict(state)
+        list(loop.fit(resumed))
+        assert summary.keep(resumed) == expected
+
+
+def test_a_checkpoint_from_before_there_were_curves_is_gone_on_from() -> None:
+    run = start(LINE | {"epochs": 4})
+    list(loop.fit(run))
+    state = run.state_dict()
+    del state["curves"]
+    resumed = start(LINE | {"epochs": 4})
+    resumed.load_state_dict(state)
+    fit = summary.keep(resumed).sample.fit
+    assert fit is not None
+    assert [curve.epoch for curve in fit.curves] == [4]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s["kind"])
+def test_the_rate_follows_its_schedule(schedule: dict[str, Any]) -> None:
+    run = start(SMALL | {"schedule": schedule, "optimizer": {"kind": "sgd", "lr": 0.1}})
+    rates = [r.values["lr"] for r in loop.fit(run) if r.level == "epoch"]
+    match schedule["kind"]:
+        case "constant":
+            assert rates == [0.1] * 5
+        case "step":
+            assert rates == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025])
+        case "cosine":
+            assert rates == sorted(rates, reverse=True)
+            assert 0.0001 < rates[-1] < 0.01
+        case "one_cycle":
+            assert max(rates) <= 0.1
+            assert rates.index(max(rates)) == 1
+            assert rates[-1] < 1e-4
+        case "plateau":
+            assert rates[0] == 0.1
+            assert rates[-1] <= 0.1
+
+
+def test_a_plateau_lowers_the_rate() -> None:
+    spec = SMALL | {
+        "schedule": {"kind": "plateau", "factor": 0.5, "patience": 0},
+        "min_delta": 0.0,
+        "optimizer": {"kind": "sgd", "lr": 1e-6},
+    }
+    rates = [r.values["lr"] for r in loop.fit(start(spec)) if r.level == "epoch"]
+    assert rates[-1] < rates[0]
+
+
+def test_patience_stops_early_and_the_best_weights_stay() -> None:
+    spec = SMALL | {"epochs": 200, "patience": 3, "keep_best": True}
+    spec |= {"optimizer": {"kind": "adam", "lr": 0.2}}
+    run = start(spec)
+    losses = [r.values["validation_loss"] for r in loop.fit(run) if r.level == "epoch"]
+    assert len(losses) < 200
+    best = min(losses)
+    assert losses.index(best) == len(losses) - 1 - 4
+    assert run.validation is not None
+    run.model.eval()
+    with torch.no_grad():
+        again = torch.nn.functional.mse_loss(
+            run.model(run.validation.inputs), run.validation.targets
+        )
+    assert again.item() == pytest.approx(best)
+
+
+def test_clipping_bounds_a_step() -> None:
+    spec = SMALL | {"optimizer": {"kind": "sgd", "lr": 1.0}, "clip_grad_norm": 1e-3, "epochs": 1}
+    run = start(spec)
+    before = [w.clone() for w in weights(run)]
+    list(loop.fit(run))
+    moved = torch.cat([(a - b).flatten() for a, b in zip(weights(run), before, strict=True)])
+    assert 0 < moved.norm().item() <= 4 * 1e-3 * 1.001
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        checkpoints.save(tmp_path, 1, step, {"step": step}, keep=2)
+    checkpoints.save(tmp_path, 2, 1, {"step": "of the next attempt"}, keep=2)
+    assert [(c.attempt, c.step) for c in checkpoints.listed(tmp_path)] == [(2, 1), (1, 3)]
+    assert checkpoints.load_newest(tmp_path) == {"step": "of the next attempt"}
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
+def test_a_broken_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage: str) -> None:
+    for step in (1, 2):
+        checkpoints.save(tmp_path, 1, step, {"step": step}, keep=2)
+    newest = checkpoints.listed(tmp_path)[0].path
+    data = bytearray(newest.read_bytes())
+    if damage == "flipped":
+        data[len(data) // 2] ^= 1
+    newest.write_bytes({"cut": data[:-7], "flipped": data, "emptied": b""}[damage])
+    assert checkpoints.load_newest(tmp_path) == {"step": 1}
+    checkpoints.listed(tmp_path)[1].path.unlink()
+    assert checkpoints.load_newest(tmp_path) is None
+
+
+def test_a_checkpoint_is_never_code(tmp_path: Path) -> None:
+    import pickle
+
+    checkpoints.save(tmp_path, 1, 1, {"code": print}, keep=2)
+    with pytest.raises(pickle.UnpicklingError, match=r"[Ww]eights"):
+        checkpoints.load_newest(tmp_path)
+
+
+def test_leftovers_are_not_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / f".000001-000000000001-{'0' * 64}.pt.partial").write_bytes(b"half")
+    assert checkpoints.listed(tmp_path) == []
+    assert checkpoints.listed(tmp_path / "nowhere") == []

@@ -1,0 +1,221 @@
+"""Fit, evaluate, save, load, predict; determinism; divergence."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ml import datasets
+from ml.artifacts import Manifest, load_manifest, load_model, save_model
+from ml.datasets import Dataset, Rows
+from ml.errors import Diverged, Invalid
+from ml.evaluation.metrics import evaluate, outputs
+from ml.inference.model import Model
+from ml.losses import LOSSES
+from ml.preprocessing import Standardize
+from ml.signature import Features, Signature, Value
+from ml.specs import TrainingSpec
+from ml.training import loop
+from ml.training.divergence import first_bad_tensor
+from ml.training.loop import Report, Run
+from tests.conftest import LINE, PLANE
+
+CPU = torch.device("cpu")
+
+
+def trained(
+    root: Path, document: dict[str, Any]
+) -> tuple[TrainingSpec, Dataset, nn.Module, list[Report]]:
+    spec = TrainingSpec.model_validate(document)
+    data = datasets.load(spec.dataset, spec.split, root)
+    model = loop.build(spec, data)
+    return spec, data, model, list(loop.fit(Run(model, data, spec, CPU)))
+
+
+def saved(root: Path, document: dict[str, Any]) -> tuple[Manifest, nn.Module, Dataset]:
+    spec, data, model, _ = trained(root, document)
+    fingerprint = data.fingerprint
+    manifest = save_model(root / "model", model, spec, data.signature, {}, fingerprint, CPU)
+    return manifest, model, data
+
+
+def test_the_tutorials_line(tmp_path: Path) -> None:
+    manifest, _, _ = saved(tmp_path, LINE)
+    assert manifest.linear is not None
+    assert manifest.linear.weights["x"] == pytest.approx(3, abs=0.15)
+    assert manifest.linear.bias == pytest.approx(2, abs=0.8)
+
+
+def test_reports_come_at_their_steps(tmp_path: Path) -> None:
+    spec = PLANE | {"epochs": 2, "report_every": 10, "split": {"validation": 0.1}}
+    _, _, _, reports = trained(tmp_path, spec)
+    # 700 training rows in batches of 32: 22 steps an epoch, the last of 28 rows.
+    assert [(r.level, r.epoch, r.step) for r in reports] == [
+        ("step", 1, 10),
+        ("step", 1, 20),
+        ("epoch", 1, 22),
+        ("step", 2, 30),
+        ("step", 2, 40),
+        ("epoch", 2, 44),
+    ]
+    assert set(reports[2].values) == {
+        "train_loss",
+        "lr",
+        "validation_loss",
+        "validation_mse",
+        "validation_mae",
+        "validation_rmse",
+        "validation_r2",
+    }
+    assert reports[-1].values["validation_loss"] < reports[2].values["validation_loss"]
+
+
+def test_training_matches_a_loop_written_by_hand(tmp_path: Path) -> None:
+    spec, data, model, _ = trained(tmp_path, PLANE | {"epochs": 2})
+    torch.manual_seed(spec.seed)
+    by_hand = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.01)
+    random = torch.Generator().manual_seed(spec.seed)
+    for _ in range(2):
+        for index in torch.randperm(800, generator=random).split(32):
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(
+                by_hand(data.train.inputs[index]), data.train.targets[index]
+            )
+            loss.backward()
+            optimizer.step()
+    network = model.get_submodule("network.1")
+    assert isinstance(network, nn.Linear)
+    torch.testing.assert_close(network.weight, by_hand.weight)
+    torch.testing.assert_close(network.bias, by_hand.bias)
+
+
+def test_same_seed_same_bits_whatever_ran_before(tmp_path: Path) -> None:
+    spec = PLANE | {"epochs": 2, "model": {"kind": "mlp", "hidden": [16], "dropout": 0.3}}
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one, _, _ = saved(tmp_path / "one", spec)
+    torch.rand(7)
+    two, _, _ = saved(tmp_path / "two", spec)
+    assert one.weights_sha256 == two.weights_sha256
+    (tmp_path / "three").mkdir()
+    other, _, _ = saved(tmp_path / "three", spec | {"seed": 1})
+    assert other.weights_sha256 != one.weights_sha256
+
+
+def test_a_saved_model_answers_like_the_trained_one(tmp_path: Path) -> None:
+    data_spec = PLANE["dataset"] | {"standardize": True}
+    _, model, data = saved(tmp_path, PLANE | {"dataset": data_spec, "epochs": 3})
+    assert data.test is not None
+    loaded = Model.load(tmp_path / "model")
+    expected = outputs(model, data.test.inputs).squeeze(1).tolist()
+    answers = loaded.predictions(loaded.answer(loaded.rows(data.test.inputs.tolist())))
+    assert [answer["value"] for answer in answers] == expected  # type: ignore[typeddict-item]
+
+
+def test_an_artifact_is_two_files_of_data(tmp_path: Path) -> None:
+    manifest, _, _ = saved(tmp_path, LINE | {"epochs": 1})
+    directory = tmp_path / "model"
+    assert sorted(path.name for path in directory.iterdir()) == ["model.json", "model.safetensors"]
+    assert load_manifest(directory) == manifest
+    assert json.loads((directory / "model.json").read_text())["format"] == 1
+
+
+def test_weights_of_another_structure_are_refused(tmp_path: Path) -> None:
+    manifest, _, _ = saved(tmp_path, LINE | {"epochs": 1})
+    spec = manifest.spec.model_copy(
+        update={"model": TrainingSpec.model_validate(LINE | {"model": {"kind": "mlp"}}).model}
+    )
+    with pytest.raises(RuntimeError, match="network"):
+        load_model(tmp_path / "model", manifest.model_copy(update={"spec": spec}))
+
+
+def test_classification_is_evaluated_by_accuracy() -> None:
+    signature = TrainingSpec.model_validate({"dataset": {"kind": "mnist"}}).dataset.signature()
+    logits = torch.eye(10)[[3, 4, 5, 5]]
+    rows = Rows(logits, torch.tensor([3, 4, 5, 6]))
+    figures = evaluate(nn.Identity(), rows, signature, LOSSES["cross_entropy"])
+    assert figures["accuracy"] == 0.75
+
+
+def test_regression_is_evaluated_by_mse_mae_and_r2() -> None:
+    signature = Signature(inputs=Features(names=["x"]), output=Value(name="y"))
+    rows = Rows(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[1.0], [2.0], [6.0]]))
+    figures = evaluate(nn.Identity(), rows, signature, LOSSES["mse"])
+    # The targets' mean is 3, their squared deviations 4 + 1 + 9.
+    expected = {"loss": 3.0, "mse": 3.0, "mae": 1.0, "rmse": 3**0.5, "r2": 1 - 9 / 14}
+    assert figures == pytest.approx(expected)
+
+
+def test_standardising_fits_mean_and_deviation_and_spares_constants() -> None:
+    inputs = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    assert Standardize.fit(inputs)(inputs).tolist() == [[-1.0, 0.0], [1.0, 0.0]]
+
+
+def test_the_test_split_is_disjoint_and_the_seed_of_the_run_does_not_move_it(
+    tmp_path: Path,
+) -> None:
+    spec = TrainingSpec.model_validate(PLANE | {"split": {"validation": 0.1, "test": 0.3}})
+    data = datasets.load(spec.dataset, spec.split, tmp_path)
+    assert data.validation is not None
+    assert data.test is not None
+    splits = (data.train, data.validation, data.test)
+    assert [len(rows) for rows in splits] == [600, 100, 300]
+    rows = torch.cat([rows.inputs for rows in splits])
+    assert len(rows.unique(dim=0)) == 1000
+    again = datasets.load(spec.dataset, spec.split, tmp_path)
+    assert again.fingerprint == data.fingerprint
+
+
+def test_a_loss_that_explodes_is_named_by_epoch_step_and_tensor(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match=r"became (inf|nan) at epoch 1, step \d+; the first tensor"):
+        trained(tmp_path, PLANE | {"optimizer": {"kind": "sgd", "lr": 1e6}})
+
+
+def test_anomaly_detection_tells_the_forward_call(tmp_path: Path) -> None:
+    spec = PLANE | {
+        "model": {"kind": "mlp", "hidden": [32, 32]},
+        "optimizer": {"kind": "sgd", "lr": 1e6},
+        "detect_anomaly": True,
+    }
+    with pytest.raises(Diverged, match="Traceback of forward call"):
+        trained(tmp_path, spec)
+
+
+class Log(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.log()
+
+
+def test_the_first_bad_tensor_in_the_order_of_the_numbers() -> None:
+    model = nn.Sequential(nn.Linear(1, 1), Log(), nn.Linear(1, 1))
+    with torch.no_grad():
+        model[0].weight.fill_(-1.0)
+        model[0].bias.fill_(0.0)
+    good, bad = torch.ones(1, 1), torch.full((1, 1), float("nan"))
+    assert first_bad_tensor(model, bad) == "the inputs of the batch"
+    assert first_bad_tensor(model, good) == "the output of 1 (Log)"
+    with torch.no_grad():
+        model[2].bias.fill_(float("inf"))
+    assert first_bad_tensor(model, good).startswith("the parameter 2.bias")
+    model[2].bias.grad = torch.tensor([float("nan")])
+    assert first_bad_tensor(model, good).startswith("the gradient of 2.bias")
+
+
+def test_a_formula_without_a_value_names_the_row(tmp_path: Path) -> None:
+    document = LINE | {"dataset": LINE["dataset"] | {"target": "log(x)", "noise": 0.0}}
+    with pytest.raises(Invalid, match=r"at x=0 \(row 0; 1 such rows of 100\)"):
+        trained(tmp_path, document)
+
+
+def test_a_prediction_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path, PLANE | {"epochs": 1})
+    model = Model.load(tmp_path / "model")
+    rows = np.array([[1, 1, 1], [np.inf] * 3], dtype=np.float32)
+    with pytest.raises(Invalid, match="not finite") as caught:
+        model.answer(rows).check()
+    assert caught.value.loc == (1,)

@@ -1,0 +1,241 @@
+"""Attempts at jobs, as trainers and the scheduler see them, on a real SQLite file."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from ml.artifacts import Manifest
+from ml.training.loop import Report
+from service.errors import NotFound
+from service.jobs.attempts import AttemptStore, Claim, LostClaim
+from service.jobs.events import Happening
+from service.jobs.store import JobStore
+from service.models.registry import ModelRegistry
+from service.schemas import JobError
+from service.storage.database import Database
+from service.storage.tables import JobRow
+from tests.service.conftest import claimed, submitted
+
+FIRST_EPOCH = Happening.of_report(Report("epoch", 1, 10, {"train_loss": 0.5}))
+GONE = JobError(kind="trainer_died", message="gone")
+NOW = timedelta(0)
+
+
+def set_row(database: Database, job_id: str, **values: object) -> None:
+    with database.write() as session:
+        session.execute(update(JobRow).where(JobRow.id == job_id).values(**values))
+
+
+def ago(seconds: float) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=seconds)
+
+
+def test_jobs_are_claimed_in_the_order_they_came(jobs: JobStore, attempts: AttemptStore) -> None:
+    ids = [submitted(jobs) for _ in range(5)]
+    assert [claimed(attempts).job_id for _ in range(5)] == ids
+    assert attempts.claim("a trainer") is None
+
+
+def test_the_highest_priority_goes_first(jobs: JobStore, attempts: AttemptStore) -> None:
+    low, middle, high, later = (submitted(jobs, priority=p) for p in (-1, 0, 7, 7))
+    assert [claimed(attempts).job_id for _ in range(4)] == [high, later, middle, low]
+
+
+def test_a_job_does_not_start_before_its_time(
+    jobs: JobStore, attempts: AttemptStore, database: Database
+) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    job_id = submitted(jobs, not_before=tomorrow)
+    assert attempts.claim("a trainer") is None
+    set_row(database, job_id, not_before=ago(1))
+    assert claimed(attempts).job_id == job_id
+
+
+def test_no_job_is_claimed_twice_by_claimers_at_once(
+    jobs: JobStore, attempts: AttemptStore
+) -> None:
+    ids = {submitted(jobs) for _ in range(40)}
+    with ThreadPoolExecutor(8) as pool:
+        claims = list(pool.map(lambda n: attempts.claim(f"trainer {n}"), range(60)))
+    taken = [claim.job_id for claim in claims if claim]
+    assert len(taken) == 40
+    assert set(taken) == ids
+
+
+def test_reports_become_metrics_and_progress(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    attempts.begin(claim, "cpu", "resident", 0, steps=2000)
+    step = Happening.of_report(Report("step", 1, 5, {"loss": 0.7}))
+    assert attempts.beat(claim, [step, FIRST_EPOCH]) is None
+    job = jobs.fetch(job_id)
+    assert job.metrics == {"loss": 0.7, "train_loss": 0.5}
+    assert (job.progress.epoch, job.progress.step, job.progress.steps) == (1, 10, 2000)
+    assert job.progress.eta_seconds is not None
+    records = jobs.metrics(job_id, None, 10, 0)
+    assert [(r.level, r.step, r.values) for r in records.data] == [
+        ("step", 5, {"loss": 0.7}),
+        ("epoch", 10, {"train_loss": 0.5}),
+    ]
+
+
+def test_a_metric_that_is_there_already_stays(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    attempts.beat(claimed(attempts), [FIRST_EPOCH])
+    before = jobs.metrics(job_id, None, 10, 0)
+    attempts.take_away(GONE, even_leased=True)
+    jobs.cancel(job_id)
+    jobs.retry(job_id)
+    attempts.beat(claimed(attempts), [FIRST_EPOCH])
+    assert jobs.metrics(job_id, None, 10, 0) == before
+
+
+def test_success_registers_the_model_with_the_next_version(
+    jobs: JobStore, attempts: AttemptStore, registry: ModelRegistry, manifest: Manifest
+) -> None:
+    for version in (1, 2):
+        job_id = submitted(jobs)
+        ref = attempts.succeed(claimed(attempts), manifest, f"dir-{version}")
+        assert ref.version == version
+        job = jobs.fetch(job_id)
+        assert job.status == "succeeded"
+        assert job.model == ref
+        assert job.metrics["test_r2"] == 0.9
+        assert registry.fetch("line").version == version
+    assert registry.snapshot()["line"].directories == {1: "dir-1", 2: "dir-2"}
+    assert [(m.name, m.latest, m.versions) for m in registry.names()] == [("line", 2, [1, 2])]
+    assert registry.fetch("line", 2).lineage.job_id == job_id
+    with pytest.raises(NotFound, match="no version 3"):
+        registry.fetch("line", 3)
+    with pytest.raises(NotFound, match="no model 'circle'"):
+        registry.fetch("circle")
+
+
+def test_a_running_job_hears_of_its_cancellation_with_its_next_beat(
+    jobs: JobStore, attempts: AttemptStore
+) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    assert attempts.beat(claim) is None
+    jobs.cancel(job_id)
+    assert attempts.beat(claim) == "cancel"
+    attempts.release(claim)
+    assert jobs.fetch(job_id).status == "cancelled"
+
+
+def test_a_failed_job_tells_why_and_is_not_tried_again(
+    jobs: JobStore, attempts: AttemptStore
+) -> None:
+    job_id = submitted(jobs)
+    error = JobError(kind="diverged", message="nan at step 3")
+    attempts.fail(claimed(attempts), error)
+    job = jobs.fetch(job_id)
+    assert (job.status, job.error) == ("failed", error)
+    assert attempts.claim("a trainer") is None
+
+
+def test_a_crashed_job_is_tried_again_after_longer_and_longer_waits(
+    jobs: JobStore, attempts: AttemptStore, database: Database
+) -> None:
+    job_id = submitted(jobs, max_attempts=3)
+    for crash in (1, 2):
+        start = datetime.now(UTC)
+        attempts.crashed(claimed(attempts), GONE)
+        job = jobs.fetch(job_id)
+        assert job.status == "queued"
+        assert job.not_before is not None
+        assert job.not_before - start >= timedelta(seconds=crash)
+        assert attempts.claim("a trainer") is None
+        set_row(database, job_id, not_before=None)
+    attempts.crashed(claimed(attempts), GONE)
+    job = jobs.fetch(job_id)
+    assert (job.status, job.attempt, job.error) == ("failed", 3, GONE)
+    assert [attempt.outcome for attempt in jobs.attempts(job_id)] == ["trainer_died"] * 3
+
+
+def test_a_crash_does_what_was_wished(jobs: JobStore, attempts: AttemptStore) -> None:
+    cancelled, paused = submitted(jobs), submitted(jobs)
+    claims = [claimed(attempts), claimed(attempts)]
+    jobs.cancel(cancelled)
+    jobs.pause(paused)
+    for claim in claims:
+        attempts.crashed(claim, GONE)
+    assert jobs.fetch(cancelled).status == "cancelled"
+    assert jobs.fetch(paused).status == "paused"
+
+
+def test_only_an_expired_lease_is_taken_away(
+    jobs: JobStore, attempts: AttemptStore, database: Database
+) -> None:
+    silent, beating = submitted(jobs), submitted(jobs)
+    claimed(attempts)
+    claim = claimed(attempts)
+    for job_id in (silent, beating):
+        set_row(database, job_id, lease_expires_at=ago(1))
+    attempts.beat(claim)
+    assert attempts.take_away(GONE) == 1
+    assert jobs.fetch(silent).status == "queued"
+    assert jobs.fetch(beating).status == "running"
+
+
+def test_an_attempt_that_lost_its_job_can_write_nothing(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    database: Database,
+    registry: ModelRegistry,
+    manifest: Manifest,
+) -> None:
+    job_id = submitted(jobs)
+    lost = claimed(attempts)
+    assert attempts.take_away(GONE, even_leased=True) == 1
+    set_row(database, job_id, not_before=None)
+    current = claimed(attempts)
+    assert current == Claim(job_id, 2)
+    before = jobs.fetch(job_id), jobs.events(job_id, 0, 100), jobs.attempts(job_id)
+    writes: list[Callable[[], object]] = [
+        lambda: attempts.begin(lost, "cpu", "resident", 0, 1),
+        lambda: attempts.beat(lost, [FIRST_EPOCH]),
+        lambda: attempts.succeed(lost, manifest, "dir"),
+        lambda: attempts.fail(lost, GONE),
+        lambda: attempts.crashed(lost, GONE),
+        lambda: attempts.release(lost),
+        lambda: attempts.work(lost),
+        lambda: attempts.overdue(lost, NOW),
+    ]
+    for write in writes:
+        with pytest.raises(LostClaim):
+            write()
+    assert (jobs.fetch(job_id), jobs.events(job_id, 0, 100), jobs.attempts(job_id)) == before
+    assert registry.names() == []
+
+
+def test_an_attempt_is_overdue_that_does_not_do_what_is_wished(
+    jobs: JobStore, attempts: AttemptStore, database: Database
+) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    assert attempts.overdue(claim, NOW) is None
+    jobs.cancel(job_id)
+    assert attempts.overdue(claim, timedelta(seconds=60)) is None
+    set_row(database, job_id, wish_at=ago(61))
+    error = attempts.overdue(claim, timedelta(seconds=60))
+    assert error is not None
+    assert error.kind == "trainer_died"
+
+
+def test_an_attempt_is_overdue_past_its_time_limit_and_not_tried_again(
+    jobs: JobStore, attempts: AttemptStore, database: Database
+) -> None:
+    job_id = submitted(jobs, timeout_seconds=30)
+    claim = claimed(attempts)
+    set_row(database, job_id, started_at=ago(50))
+    assert attempts.overdue(claim, timedelta(seconds=30)) is None
+    error = attempts.overdue(claim, timedelta(seconds=10))
+    assert error is not None
+    assert error.kind == "timeout"
+    attempts.crashed(claim, error)
+    job = jobs.fetch(job_id)
+    assert (job.status, job.error) == ("failed", error)

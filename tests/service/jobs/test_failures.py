@@ -1,0 +1,23 @@
+"""What an exception means to the person who submitted the job."""
+
+import pytest
+import torch
+
+from service.jobs.failures import explain
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (RuntimeError("CUDA error: out of memory"), "out_of_memory"),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), "out_of_memory"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "out_of_memory"),
+        (RuntimeError("CUDA error: device-side assert triggered"), "internal"),
+    ],
+    ids=str,
+)
+def test_an_error_is_explained(error: Exception, kind: str) -> None:
+    explained = explain(error)
+    assert explained.kind == kind
+    # A traceback is of use to us alone.
+    assert (explained.traceback is None) == (kind != "internal")

@@ -1,0 +1,189 @@
+"""Jobs as those see them who submit and watch them, on a real SQLite file."""
+
+from collections.abc import Callable
+
+import pytest
+
+from ml.specs import TrainingSpec
+from ml.training.loop import Report
+from service.errors import Conflict, NotFound
+from service.jobs.attempts import AttemptStore, Claim
+from service.jobs.events import Happening
+from service.jobs.states import EDGES, ENDED, Status
+from service.jobs.store import JobStore
+from service.schemas import JobError, JobOptions, JobRequest
+from service.storage.database import Database
+from service.storage.tables import EventRow
+from tests.conftest import LINE
+from tests.service.conftest import claimed, submitted
+
+REQUEST = JobRequest.model_validate(LINE)
+
+
+def happenings(*reports: Report) -> list[Happening]:
+    return [Happening.of_report(report) for report in reports]
+
+
+def test_a_submitted_job_is_queued_with_its_defaults_filled_in(jobs: JobStore) -> None:
+    job = jobs.fetch(submitted(jobs, priority=5))
+    assert (job.status, job.attempt, job.progress.epochs) == ("queued", 0, 200)
+    assert job.spec == TrainingSpec.model_validate(LINE)
+    assert job.options == JobOptions(priority=5)
+    assert job.created_at.tzinfo is not None
+
+
+def test_a_key_makes_one_job_of_equal_requests(jobs: JobStore) -> None:
+    first, again = (jobs.submit(REQUEST, "key") for _ in range(2))
+    assert first.job == again.job
+    assert (first.replayed, again.replayed) == (False, True)
+    assert jobs.submit(REQUEST, "another key").job.id != first.job.id
+    other = JobRequest.model_validate(LINE | {"seed": 1})
+    with pytest.raises(Conflict, match="was used before, for another request"):
+        jobs.submit(other, "key")
+    assert len(jobs.page(None, None, 10, None).data) == 2
+
+
+def test_metrics_page_by_level_and_id(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    reports = [Report("step", 1, n, {"loss": float(n)}) for n in range(1, 8)]
+    attempts.beat(claim, happenings(*reports, Report("epoch", 1, 7, {"train_loss": 4.0})))
+    first = jobs.metrics(job_id, "step", 4, 0)
+    assert [r.step for r in first.data] == [1, 2, 3, 4]
+    assert first.next is not None
+    second = jobs.metrics(job_id, "step", 4, int(first.next))
+    assert [r.step for r in second.data] == [5, 6, 7]
+    assert second.next is None
+    assert len(jobs.metrics(job_id, None, 10, 0).data) == 8
+
+
+def test_logs_are_lines(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    lines = [Happening("log", {"level": "info", "message": f"line {n}"}) for n in range(3)]
+    attempts.beat(claimed(attempts), lines)
+    page = jobs.logs(job_id, 2, 0)
+    assert [(line.level, line.message) for line in page.data] == [
+        ("info", "line 0"),
+        ("info", "line 1"),
+    ]
+    assert page.next is not None
+    assert [line.message for line in jobs.logs(job_id, 2, int(page.next)).data] == ["line 2"]
+
+
+def test_jobs_page_newest_first_and_filter(jobs: JobStore) -> None:
+    ids = [submitted(jobs) for _ in range(5)]
+    jobs.cancel(ids[0])
+    first = jobs.page(None, None, 2, None)
+    assert [job.id for job in first.data] == [ids[4], ids[3]]
+    second = jobs.page(None, None, 10, first.next)
+    assert [job.id for job in second.data] == [ids[2], ids[1], ids[0]]
+    assert second.next is None
+    assert [job.id for job in jobs.page("cancelled", None, 10, None).data] == [ids[0]]
+    assert jobs.page(None, "another", 10, None).data == []
+
+
+def test_events_tell_the_whole_story_once(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    attempts.beat(claimed(attempts), happenings(Report("epoch", 1, 10, {"train_loss": 0.5})))
+    jobs.cancel(job_id)
+    attempts.release(Claim(job_id, 1))
+    first = jobs.events(job_id, 0, 2)
+    assert not first.over
+    rest = jobs.events(job_id, first.events[-1].id, 10)
+    assert rest.over
+    assert [event.kind for event in first.events + rest.events] == [
+        "status",
+        "status",
+        "epoch",
+        "status",
+    ]
+    assert rest.events[-1].data == {"status": "cancelled", "attempt": 1}
+
+
+# How to bring a job into each status.
+WAYS: dict[Status, Callable[[JobStore, AttemptStore, str], object]] = {
+    "queued": lambda jobs, attempts, job_id: None,
+    "running": lambda jobs, attempts, job_id: claimed(attempts),
+    "paused": lambda jobs, attempts, job_id: jobs.pause(job_id),
+    "failed": lambda jobs, attempts, job_id: attempts.fail(
+        claimed(attempts), JobError(kind="internal", message="")
+    ),
+    "cancelled": lambda jobs, attempts, job_id: jobs.cancel(job_id),
+}
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "retry"])
+@pytest.mark.parametrize("status", WAYS)
+def test_what_one_can_do_with_a_job_is_what_the_table_says(
+    jobs: JobStore, attempts: AttemptStore, status: Status, verb: str
+) -> None:
+    job_id = submitted(jobs)
+    WAYS[status](jobs, attempts, job_id)
+    before = jobs.fetch(job_id)
+    target = EDGES[verb].get(status)  # type: ignore[call-overload]
+    if target is None:
+        with pytest.raises(Conflict, match=f"is {status}; one can {verb} only"):
+            getattr(jobs, verb)(job_id)
+        assert jobs.fetch(job_id) == before
+    elif status == "running":
+        # Its attempt does it.
+        assert getattr(jobs, verb)(job_id).wish == verb
+        assert jobs.fetch(job_id).status == "running"
+        attempts.release(Claim(job_id, 1))
+        assert jobs.fetch(job_id).status == target
+    else:
+        job = getattr(jobs, verb)(job_id)
+        assert job.status == target
+        assert (job.finished_at is not None) == (target in ENDED)
+
+
+def test_a_cancellation_is_not_taken_back(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    assert jobs.pause(job_id).wish == "pause"
+    assert jobs.cancel(job_id).wish == "cancel"
+    with pytest.raises(Conflict, match="is running and being cancelled"):
+        jobs.pause(job_id)
+    assert attempts.beat(claim) == "cancel"
+
+
+def test_a_retried_job_has_all_its_tries_again(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs, max_attempts=1)
+    attempts.crashed(claimed(attempts), JobError(kind="trainer_died", message="gone"))
+    failed = jobs.fetch(job_id)
+    assert failed.status == "failed"
+    assert failed.error
+    assert failed.error.message == "gone"
+    assert jobs.retry(job_id).status == "queued"
+    assert claimed(attempts).attempt == 2
+    assert jobs.fetch(job_id).error is None
+
+
+def test_a_deleted_job_is_gone_with_its_history(
+    jobs: JobStore, attempts: AttemptStore, database: Database
+) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    with pytest.raises(Conflict, match="is running; cancel it first"):
+        jobs.delete(job_id)
+    attempts.fail(claim, JobError(kind="internal", message=""))
+    jobs.delete(job_id)
+    with pytest.raises(NotFound):
+        jobs.fetch(job_id)
+    with database.read() as session:
+        assert session.query(EventRow).count() == 0
+
+
+def test_unknown_ids_are_not_found(jobs: JobStore) -> None:
+    for question in (
+        lambda: jobs.fetch("job_x"),
+        lambda: jobs.cancel("job_x"),
+        lambda: jobs.delete("job_x"),
+        lambda: jobs.metrics("job_x", None, 1, 0),
+        lambda: jobs.logs("job_x", 1, 0),
+        lambda: jobs.events("job_x", 0, 1),
+        lambda: jobs.attempts("job_x"),
+        lambda: jobs.page(None, None, 1, "job_x"),
+    ):
+        with pytest.raises(NotFound, match="job_x"):
+            question()

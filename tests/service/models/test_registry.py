@@ -1,0 +1,293 @@
+"""Versions and aliases, as rows and over HTTP."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx import Response
+
+from ml.artifacts import Manifest
+from service.app import create_app
+from service.jobs.attempts import AttemptStore
+from service.jobs.store import JobStore
+from service.models.registry import ModelRegistry, Preconditions
+from service.models.revision import Revision
+from service.predictions import model_cache
+from service.settings import Settings
+from service.storage.database import Database
+from tests.service.conftest import claimed, submitted
+
+ROWS = {"inputs": [[1], [2]]}
+
+
+@pytest.fixture
+def client(settings: Settings, manifest: Manifest, tmp_path: Path) -> object:
+    """A service with three versions of the model `line`, all with the same weights."""
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        for number in (1, 2, 3):
+            add(settings, manifest, tmp_path, number)
+        yield client
+
+
+def add(settings: Settings, manifest: Manifest, tmp_path: Path, number: int) -> None:
+    """Have a job make the next version."""
+    directory = f"model-{number}"
+    shutil.copytree(tmp_path / "model", settings.models_dir / directory)
+    database = Database(settings.sqlalchemy_url)
+    submitted(JobStore(database))
+    attempts = AttemptStore(database, settings)
+    assert attempts.succeed(claimed(attempts), manifest, directory).version == number
+    database.close()
+
+
+def served(client: TestClient, reference: str) -> int:
+    response = client.post("/predict", json={"model": reference} | ROWS)
+    assert response.status_code == 200, response.text
+    version: int = response.json()["version"]
+    return version
+
+
+def refused(client: TestClient, reference: str) -> str:
+    """Return why an unloaded model does not answer."""
+    response = client.post("/predict", json={"model": reference} | ROWS)
+    assert response.status_code == 409, response.text
+    detail: str = response.json()["detail"]
+    return detail
+
+
+def loaded(client: TestClient) -> float:
+    """Return how many models are in memory."""
+    [line] = re.findall("^epochd_models_loaded (.*)$", client.get("/metrics").text, re.M)
+    return float(line)
+
+
+def put(client: TestClient, alias: str, version: int, **headers: str) -> Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    response: Response = client.put(
+        f"/models/line/aliases/{alias}", json={"version": version}, headers=named
+    )
+    return response
+
+
+def test_a_bare_name_means_the_alias_default_or_else_the_newest(client: TestClient) -> None:
+    assert served(client, "line") == 3
+    assert put(client, "default", 1).status_code == 200
+    assert served(client, "line") == 1
+    assert client.get("/models/line").json()["version"] == 1
+    assert client.delete("/models/line/aliases/default").status_code == 204
+    assert served(client, "line") == 3
+
+
+def test_promote_and_roll_back(client: TestClient) -> None:
+    for version in (2, 3, 2):
+        assert put(client, "champion", version).json()["version"] == version
+        assert served(client, "line@champion") == version
+    assert client.get("/models/line/versions/2").json()["aliases"] == ["champion"]
+    [summary] = client.get("/models").json()["data"]
+    assert summary["aliases"] == {"champion": 2}
+    assert [a["alias"] for a in client.get("/models/line/aliases").json()["data"]] == ["champion"]
+
+
+def test_etags_guard_against_lost_updates(client: TestClient) -> None:
+    first = put(client, "a", 1, If_None_Match="*").headers["etag"]
+    assert put(client, "a", 2, If_None_Match="*").status_code == 412
+    assert client.get("/models/line/aliases/a").headers["etag"] == first
+    second = put(client, "a", 2, If_Match=first).headers["etag"]
+    assert second != first
+    lost = put(client, "a", 3, If_Match=first)
+    assert lost.status_code == 412
+    assert second in lost.json()["detail"]
+    assert put(client, "a", 3, If_Match=f'"x", {second}').status_code == 200
+    stale = client.delete("/models/line/aliases/a", headers={"If-Match": second})
+    assert stale.status_code == 412
+    assert served(client, "line@a") == 3
+    assert put(client, "b", 1, If_Match="*").status_code == 412
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("PUT", "/models/line/aliases/a", {"version": 9}, 404),
+        ("PUT", "/models/nothing/aliases/a", {"version": 1}, 404),
+        ("PUT", "/models/line/aliases/7", {"version": 1}, 422),
+        ("PUT", "/models/line/aliases/a", {"version": "1"}, 422),
+        ("PUT", "/models/line/aliases/a", {"version": 0}, 422),
+        ("GET", "/models/line/aliases/a", None, 404),
+        ("DELETE", "/models/line/aliases/a", None, 404),
+        ("GET", "/models/nothing/aliases", None, 404),
+        ("DELETE", "/models/line/versions/9", None, 404),
+    ],
+)
+def test_what_is_not_there(
+    client: TestClient, method: str, path: str, body: object, status: int
+) -> None:
+    response = client.request(method, path, json=body)
+    assert response.status_code == status, response.text
+
+
+def test_a_version_with_an_alias_is_not_deleted(client: TestClient, settings: Settings) -> None:
+    put(client, "default", 2)
+    refused = client.delete("/models/line/versions/2")
+    assert refused.status_code == 409
+    assert "default" in refused.json()["detail"]
+    assert client.delete("/models/line/versions/3").status_code == 204
+    assert not (settings.models_dir / "model-3").exists()
+    assert client.post("/predict", json={"model": "line@3"} | ROWS).status_code == 404
+    assert served(client, "line") == 2
+    assert client.get("/models/line/versions/3").status_code == 404
+
+
+def test_a_number_is_never_given_again(
+    client: TestClient, settings: Settings, manifest: Manifest, tmp_path: Path
+) -> None:
+    client.delete("/models/line/versions/3")
+    add(settings, manifest, tmp_path, 4)
+
+
+def test_what_another_process_changes_is_seen_at_once(
+    client: TestClient, settings: Settings
+) -> None:
+    assert served(client, "line") == 3
+    database = Database(settings.sqlalchemy_url)
+    other = ModelRegistry(database, settings.models_dir, Revision(settings.revision_file))
+    for version in (1, 2, 1, 2):
+        other.set_alias("line", "default", version, Preconditions())
+        assert served(client, "line") == version
+    database.close()
+
+
+def test_files_of_a_deletion_that_was_cut_short_are_removed_at_the_next_start(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    client.delete("/models/line/versions/3")
+    monkeypatch.undo()
+    assert (settings.models_dir / "model-3").exists()
+    with TestClient(create_app(settings)):
+        assert not (settings.models_dir / "model-3").exists()
+        assert (settings.models_dir / "model-2").exists()
+
+
+REPOSITORY = "/v2/repository/models/line"
+TENSOR = {"name": "inputs", "shape": [1, 1], "datatype": "FP32", "data": [1]}
+
+
+def index(client: TestClient, **asked: bool) -> list[tuple[str, str, str]]:
+    answer = client.post("/v2/repository/index", json=asked).raise_for_status().json()
+    return [(version["version"], version["state"], version["reason"]) for version in answer]
+
+
+def test_an_unloaded_model_answers_nothing_until_it_is_loaded(client: TestClient) -> None:
+    put(client, "live", 1)
+    assert [served(client, name) for name in ("line", "line@2", "line@live")] == [3, 2, 1]
+    assert loaded(client) == 3
+    for _ in range(2):
+        assert client.post(f"{REPOSITORY}/unload").status_code == 200
+        assert loaded(client) == 0
+        for name in ("line", "line@2", "line@live"):
+            assert f"POST {REPOSITORY}/load" in refused(client, name)
+        for of_version in ("", "/versions/2"):
+            model = f"/v2/models/line{of_version}"
+            answers = [client.get(model + what) for what in ("", "/ready", "/config", "/stats")]
+            answers.append(client.post(f"{model}/infer", json={"inputs": [TENSOR]}))
+            for answer in answers:
+                assert answer.status_code == 409
+                assert set(answer.json()) == {"error"}
+                assert "'line' is not ready" in answer.json()["error"]
+        assert index(client) == [(str(n), "UNAVAILABLE", "unloaded") for n in (1, 2, 3)]
+        assert index(client, ready=True) == []
+        assert client.get("/v2/models/stats").json() == {"model_stats": []}
+        assert client.get("/models").json()["data"][0]["unloaded"] is True
+    assert client.get("/v2/models/line/versions/4/ready").status_code == 404
+    assert client.post(f"{REPOSITORY}@4/load").status_code == 404
+    refused(client, "line")
+    # Nothing was asked of it since, and so only what is loaded now is in memory.
+    assert client.post(f"{REPOSITORY}/load").status_code == 200
+    assert loaded(client) == 1
+    assert [served(client, name) for name in ("line", "line@2", "line@live")] == [3, 2, 1]
+    assert client.get("/v2/models/line/ready").status_code == 200
+    assert index(client, ready=True) == [(str(n), "READY", "") for n in (1, 2, 3)]
+    assert client.get("/models").json()["data"][0]["unloaded"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "says"),
+    [
+        ("models/nothing/unload", {"parameters": {}}, 404, "no model 'nothing'"),
+        ("models/line@1/unload", {}, 404, "no model 'line@1'"),
+        ("models/nothing/load", {}, 404, "no model 'nothing'"),
+        ("models/nothing@1/load", {}, 404, "no model 'nothing'"),
+        ("models/line@9/load", {}, 404, "no version 9"),
+        ("models/@/load", {}, 422, "no model reference"),
+        ("index", {"ready": "perhaps"}, 400, "ready: "),
+        ("index", [], 400, "dictionary"),
+    ],
+)
+def test_what_cannot_be_done_to_the_repository(
+    client: TestClient, path: str, body: object, status: int, says: str
+) -> None:
+    response = client.post(f"/v2/repository/{path}", json=body)
+    assert response.status_code == status
+    assert set(response.json()) == {"error"}
+    assert says in response.json()["error"]
+    assert served(client, "line") == 3
+
+
+def test_an_unload_outlives_the_service_and_holds_for_new_versions(
+    client: TestClient, settings: Settings, manifest: Manifest, tmp_path: Path
+) -> None:
+    client.post(f"{REPOSITORY}/unload").raise_for_status()
+    with TestClient(create_app(settings)) as again:
+        refused(again, "line")
+        add(settings, manifest, tmp_path, 4)
+        for name in ("line", "line@4"):
+            refused(again, name)
+        again.post("/v2/repository/models/line@2/load").raise_for_status()
+        assert served(again, "line") == 4
+    assert served(client, "line") == 4
+
+
+def test_a_name_that_is_new_again_is_not_unloaded(
+    client: TestClient, settings: Settings, manifest: Manifest, tmp_path: Path
+) -> None:
+    client.post(f"{REPOSITORY}/unload").raise_for_status()
+    for version in (1, 2):
+        client.delete(f"/models/line/versions/{version}").raise_for_status()
+    refused(client, "line@3")
+    client.delete("/models/line/versions/3").raise_for_status()
+    add(settings, manifest, tmp_path, 4)
+    assert served(client, "line") == 4
+
+
+def test_other_processes_obey_an_unload_and_let_go_of_the_memory(
+    client: TestClient, settings: Settings
+) -> None:
+    served(client, "line")
+    database = Database(settings.sqlalchemy_url)
+    other = ModelRegistry(database, settings.models_dir, Revision(settings.revision_file))
+    for _ in range(2):
+        other.unload("line")
+        refused(client, "line")
+        assert loaded(client) == 0
+        other.load("line")
+        assert served(client, "line") == 3
+        assert loaded(client) == 1
+    database.close()
+
+
+def test_a_model_that_is_unloaded_while_it_is_loaded_answers_and_is_let_go_of(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = model_cache._load_and_warm
+
+    def unloaded_meanwhile(directory: Path) -> object:
+        # From the loading thread: the event loop is free to answer this.
+        client.post(f"{REPOSITORY}/unload").raise_for_status()
+        return load(directory)
+
+    monkeypatch.setattr(model_cache, "_load_and_warm", unloaded_meanwhile)
+    assert served(client, "line") == 3
+    assert loaded(client) == 0
+    refused(client, "line")

@@ -1,0 +1,73 @@
+"""Batches are told by their size, of which there are not too many."""
+
+from typing import Any
+
+import pytest
+
+from service.metrics import Telemetry
+from service.open_inference.statistics import model_statistics
+from service.predictions.batching import Batch
+from service.schemas import ModelRef
+
+LINE = ModelRef(name="line", version=1)
+OTHER = ModelRef(name="line", version=2)
+
+
+def told(telemetry: Telemetry, ref: ModelRef = LINE) -> dict[str, Any]:
+    [statistics] = model_statistics(telemetry.registry(), [ref])
+    return statistics
+
+
+def test_a_batch_is_told_under_its_size() -> None:
+    telemetry = Telemetry()
+    for rows, seconds in ((1, 0.5), (256, 2), (1, 0.25), (3, 1)):
+        telemetry.of(LINE).note(Batch(rows, 1, [0.125], seconds))
+    telemetry.of(OTHER).note(Batch(7, 2, [0.0, 0.0], 8))
+    statistics = told(telemetry)
+    assert statistics["batch_stats"] == [
+        {
+            "batch_size": size,
+            "compute_input": {"count": count, "ns": 0},
+            "compute_infer": {"count": count, "ns": ns},
+            "compute_output": {"count": count, "ns": 0},
+        }
+        for size, count, ns in ((1, 2, 750_000_000), (3, 1, 10**9), (256, 1, 2 * 10**9))
+    ]
+    assert statistics["inference_count"] == 261
+    assert statistics["execution_count"] == 4
+    assert statistics["inference_stats"]["compute_infer"] == {"count": 4, "ns": 3_750_000_000}
+    assert statistics["inference_stats"]["queue"] == {"count": 4, "ns": 500_000_000}
+    assert statistics["inference_stats"]["success"] == {"count": 4, "ns": 4_250_000_000}
+    assert [stat["batch_size"] for stat in told(telemetry, OTHER)["batch_stats"]] == [7]
+
+
+def test_what_was_never_asked_has_no_batches() -> None:
+    telemetry = Telemetry()
+    telemetry.of(OTHER).note(Batch(1, 1, [0.0], 1))
+    telemetry.failed(LINE)
+    statistics = told(telemetry)
+    assert statistics["batch_stats"] == []
+    assert statistics["last_inference"] == statistics["execution_count"] == 0
+    assert statistics["inference_stats"]["fail"]["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"), [(255, 255), (256, 256), (257, 512), (512, 512), (513, 1024), (10_000, 16384)]
+)
+def test_the_size_of_a_batch(rows: int, size: int) -> None:
+    telemetry = Telemetry()
+    telemetry.of(LINE).note(Batch(rows, 1, [0.0], 1))
+    assert [stat["batch_size"] for stat in told(telemetry)["batch_stats"]] == [size]
+
+
+def test_sizes_are_few_and_none_of_them_is_a_series_of_prometheus() -> None:
+    telemetry = Telemetry()
+    meters = telemetry.of(LINE)
+    meters.note(Batch(1, 1, [0.0], 1))
+    few = telemetry.text([])
+    for rows in range(1, 10_001):
+        meters.note(Batch(rows, 1, [0.0], 1))
+    assert len(told(telemetry)["batch_stats"]) == 262
+    many = telemetry.text([])
+    assert few.count(b"\n") == many.count(b"\n")
+    assert b'epochd_inference_batch_rows_count{model="line",version="1"} 10001.0' in many

@@ -1,0 +1,157 @@
+"""Batches are what has arrived; nothing waits longer than it must, or for ever."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml.errors import Invalid
+from ml.inference.model import Answers, Inputs
+from service.errors import DeadlineExceeded, Overloaded
+from service.predictions.batching import Batch, Batcher, Pace
+
+QUICK = Pace(1e-9, 0.0)
+SLOW = Pace(1.0, 0.0)
+
+
+class Doubling:
+    """Answers each row with twice its number; waits at a gate, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def answer(self, inputs: Inputs) -> Answers:
+        self.asked.append(len(inputs))
+        assert self.gate.wait(10)
+        if (inputs == -2).any():
+            raise MemoryError("too much")
+        with np.errstate(divide="ignore"):
+            return Answers.of(np.where(inputs == -1, np.inf, 2 * inputs).astype(np.float32))
+
+
+def rows(*values: float) -> Inputs:
+    return np.array(values, np.float32).reshape(-1, 1)
+
+
+async def held(batcher: Batcher, model: Doubling) -> "asyncio.Future[Answers]":
+    """Have the model at work on one row until its gate is opened."""
+    model.gate.clear()
+    first = batcher.submit(rows(0), 10)
+    while not model.asked:
+        await asyncio.sleep(0)
+    return first
+
+
+def run(
+    pace: Pace,
+    scenario: Callable[[Batcher, Doubling, list[Batch]], Coroutine[Any, Any, None]],
+    bound: int = 100,
+) -> None:
+    async def main() -> None:
+        model, batches = Doubling(), list[Batch]()
+        with ThreadPoolExecutor(2) as executor:
+            batcher = Batcher(model, executor, bound, pace, batches.append)  # type: ignore[arg-type]
+            try:
+                await scenario(batcher, model, batches)
+            finally:
+                model.gate.set()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("pace", [QUICK, SLOW])
+def test_what_arrives_in_one_turn_is_one_batch(pace: Pace) -> None:
+    async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
+        waiting = [batcher.submit(rows(n, n + 0.5), 10) for n in range(5)]
+        answers = await asyncio.gather(*waiting)
+        assert model.asked == [10]
+        assert [a.lists for a in answers] == [[[2 * n], [2 * n + 1]] for n in range(5)]
+        assert [(b.rows, b.requests) for b in batches] == [(10, 5)]
+
+    run(Pace(pace.batch_seconds, pace.row_seconds), scenario)
+
+
+def test_what_arrives_while_a_batch_runs_is_the_next() -> None:
+    async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
+        first = await held(batcher, model)
+        rest = [batcher.submit(rows(n), 10) for n in range(7)]
+        assert not batcher.is_quick()
+        model.gate.set()
+        await asyncio.gather(first, *rest)
+        assert model.asked == [1, 7]
+
+    run(Pace(1.0, 0.0), scenario)
+
+
+def test_a_large_request_is_a_batch_of_its_own() -> None:
+    async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
+        waiting = [batcher.submit(rows(*range(size)), 10) for size in (5000, 90)]
+        waiting.append(batcher.submit(rows(*range(10)), 10))
+        await asyncio.gather(*waiting)
+        assert model.asked == [5000, 100]
+
+    run(Pace(1e-9, 0.0), scenario, bound=10_000)
+
+
+def test_beyond_the_bound_requests_are_refused_and_the_others_answered() -> None:
+    async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
+        waiting = [await held(batcher, model)]
+        waiting += [batcher.submit(rows(n), 10) for n in range(100)]
+        with pytest.raises(Overloaded, match="100 rows wait"):
+            batcher.submit(rows(1), 10)
+        model.gate.set()
+        assert len(await asyncio.gather(*waiting)) == 101
+        await batcher.submit(rows(1), 10)
+
+    run(Pace(1.0, 0.0), scenario)
+
+
+def test_who_went_away_or_waits_too_long_costs_no_forward() -> None:
+    async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
+        first = await held(batcher, model)
+        gone, late, patient = (batcher.submit(rows(n), s) for n, s in ((1, 10), (2, 0), (3, 10)))
+        gone.cancel()
+        model.gate.set()
+        await asyncio.gather(first, patient)
+        with pytest.raises(DeadlineExceeded):
+            await late
+        assert model.asked == [1, 1]
+
+    run(Pace(1.0, 0.0), scenario)
+
+
+@pytest.mark.parametrize("pace", [QUICK, SLOW])
+def test_an_answer_that_is_not_finite_is_told_to_who_asked(pace: Pace) -> None:
+    async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
+        good, bad = batcher.submit(rows(1), 10), batcher.submit(rows(3, -1), 10)
+        assert (await good).lists == [[2]]
+        with pytest.raises(Invalid) as error:
+            await bad
+        assert error.value.loc == (1,)
+
+    run(Pace(pace.batch_seconds, pace.row_seconds), scenario)
+
+
+@pytest.mark.parametrize("pace", [QUICK, SLOW])
+def test_a_batch_that_fails_does_not_stop_the_next(pace: Pace) -> None:
+    async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
+        with pytest.raises(MemoryError):
+            await batcher.submit(rows(-2), 10)
+        assert (await batcher.submit(rows(2), 10)).lists == [[4]]
+        assert len(batches) == 1
+
+    run(Pace(pace.batch_seconds, pace.row_seconds), scenario)
+
+
+def test_a_pace_follows_what_batches_take() -> None:
+    pace = Pace(0.001, 0.0001)
+    for _ in range(100):
+        pace.learn(10, 0.004)
+    assert pace.seconds(10) == pytest.approx(0.004, rel=0.01)
+    assert pace.seconds(110) == pytest.approx(0.024, rel=0.01)

@@ -1,0 +1,290 @@
+"""Charts and evaluations over HTTP, of jobs that a trainer really ran."""
+
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from sqlalchemy import update
+
+from ml.datasets.cache import DatasetCache
+from ml.training.loop import Report
+from service.charts.job_charts import MAX_POINTS
+from service.charts.renderer import MAX_WAITING, Renderer
+from service.datasets.memory import AT_ONCE
+from service.jobs.attempts import AttemptStore
+from service.jobs.events import Happening
+from service.jobs.store import JobStore
+from service.settings import Settings
+from service.storage.database import Database
+from service.storage.tables import JobRow
+from service.training.trainer import Attempt, Bench
+from tests.conftest import LINE, PLANE
+from tests.service.conftest import claimed
+
+MEDIA_TYPES = {"json": "application/json", "svg": "image/svg+xml", "png": "image/png"}
+EVALUATE = "/models/line/versions/1/evaluate"
+
+
+@pytest.fixture
+def database(settings: Settings, client: TestClient) -> Iterator[Database]:
+    """The rows of the service behind `client`."""
+    database = Database(settings.sqlalchemy_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def attempts(database: Database, settings: Settings) -> AttemptStore:
+    return AttemptStore(database, settings)
+
+
+def run(client: TestClient, attempts: AttemptStore, settings: Settings, spec: object) -> str:
+    """Submit a job, and do it here and now; return its id."""
+    job_id: str = client.post("/jobs", json=spec).json()["id"]
+    cache = DatasetCache(settings.datasets_dir, 0)
+    bench = Bench(settings, torch.device("cpu"), 1.0, cache, threading.Event())
+    Attempt(claimed(attempts), attempts, bench).run()
+    assert client.get(f"/jobs/{job_id}").json()["status"] == "succeeded"
+    return job_id
+
+
+@pytest.fixture
+def line(client: TestClient, attempts: AttemptStore, settings: Settings) -> str:
+    """The id of a job that made version 1 of `line`."""
+    return run(client, attempts, settings, LINE | {"epochs": 20})
+
+
+def evaluated(client: TestClient, **request: object) -> dict[str, Any]:
+    response = client.post(EVALUATE, json=request)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def test_every_chart_of_a_job_in_every_form(client: TestClient, line: str) -> None:
+    charts = client.get(f"/jobs/{line}/charts").json()["data"]
+    assert [chart["name"] for chart in charts] == [
+        *("features", "loss", "learning_rate", "predictions", "residuals", "fit")
+    ]
+    assert all(chart["ready"] for chart in charts)
+    for chart in charts:
+        for form, media_type in MEDIA_TYPES.items():
+            response = client.get(f"/jobs/{line}/charts/{chart['name']}.{form}")
+            assert response.status_code == 200, response.text
+            assert response.headers["content-type"].partition(";")[0] == media_type
+            assert response.content
+
+
+def test_a_job_that_waits_or_runs_tells_when_its_charts_will_be_there(
+    client: TestClient, attempts: AttemptStore
+) -> None:
+    job_id = client.post("/jobs", json=LINE).json()["id"]
+    charts = client.get(f"/jobs/{job_id}/charts").json()["data"]
+    assert not any(chart["ready"] for chart in charts)
+    missing = client.get(f"/jobs/{job_id}/charts/loss.svg")
+    assert missing.status_code == 404
+    assert "once its first loss is reported; it is queued" in missing.json()["detail"]
+    claim = claimed(attempts)
+    attempts.begin(claim, "cpu", "resident", 0, 200)
+    first = Report("epoch", 1, 1, {"train_loss": 3.0, "lr": 0.1})
+    attempts.beat(claim, [Happening.of_report(first)])
+    assert client.get(f"/jobs/{job_id}/charts/loss.json").status_code == 200
+    waited_for = client.get(f"/jobs/{job_id}/charts/fit.png")
+    assert waited_for.status_code == 404
+    assert "at its end, when it has succeeded; it is running" in waited_for.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("/jobs/job_0/charts", 404, "no job 'job_0'"),
+        ("/jobs/job_0/charts/loss.svg", 404, "no job 'job_0'"),
+        ("/jobs/{line}/charts/confusion.svg", 404, "it has features, loss"),
+        ("/jobs/{line}/charts/nothing.json", 404, "it has features, loss"),
+        ("/jobs/{line}/charts/loss.gif", 422, "'json', 'svg' or 'png'"),
+        ("/models/line/versions/2/evaluation", 404, "no version 2"),
+        ("/models/nothing/versions/1/evaluation", 404, "no model 'nothing'"),
+    ],
+)
+def test_what_is_not_there(
+    client: TestClient, line: str, path: str, status: int, told: str
+) -> None:
+    response = client.get(path.format(line=line))
+    assert response.status_code == status
+    assert told in response.json()["detail"]
+
+
+def test_the_history_outlives_the_model_and_the_rest_does_not(
+    client: TestClient, line: str
+) -> None:
+    assert client.delete("/models/line/versions/1").status_code == 204
+    assert client.get(f"/jobs/{line}/charts/loss.svg").status_code == 200
+    gone = client.get(f"/jobs/{line}/charts/fit.svg")
+    assert gone.status_code == 404
+    assert "was deleted" in gone.json()["detail"]
+
+
+def test_long_histories_are_thinned_and_keep_their_ends(
+    client: TestClient, attempts: AttemptStore, database: Database
+) -> None:
+    job_id = client.post("/jobs", json=LINE | {"epochs": 5001}).json()["id"]
+    claim = claimed(attempts)
+    attempts.begin(claim, "cpu", "resident", 0, 5001)
+    reports = [Report("epoch", n, n, {"train_loss": 1 / n, "lr": 0.1}) for n in range(1, 5002)]
+    attempts.beat(claim, [Happening.of_report(report) for report in reports])
+    store = JobStore(database)
+    for most in (2, 3, 1000, MAX_POINTS, 5000, 5001, 9000):
+        epochs = [record.epoch for record in store.course(job_id, "epoch", most)]
+        assert (epochs[0], epochs[-1]) == (1, 5001)
+        assert min(most, 5001) / 2 <= len(epochs) <= most
+        # Evenly spaced, but for the last.
+        assert len({b - a for a, b in pairwise(epochs[:-1])}) <= 1
+    assert store.course(job_id, "step", 10) == []
+    drawn = client.get(f"/jobs/{job_id}/charts/loss.json").json()
+    assert max(len(rows) for rows in drawn["datasets"].values()) <= MAX_POINTS
+
+
+def test_pictures_go_on_after_their_process_was_killed(client: TestClient, line: str) -> None:
+    renderer: Renderer = client.app.state.parts.charts._renderer  # type: ignore[attr-defined]
+    path = f"/jobs/{line}/charts/loss.svg"
+    before = client.get(path).content
+    assert renderer._process is not None
+    renderer._process.kill()
+    renderer._process.wait()
+    assert client.get(path).content == before
+
+
+def test_pictures_beyond_those_that_can_wait_are_refused(client: TestClient, line: str) -> None:
+    renderer: Renderer = client.app.state.parts.charts._renderer  # type: ignore[attr-defined]
+    for _ in range(MAX_WAITING):
+        assert renderer._places.acquire(blocking=False)
+    refused = client.get(f"/jobs/{line}/charts/loss.svg")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert client.get(f"/jobs/{line}/charts/loss.json").status_code == 200
+    renderer._places.release()
+    assert client.get(f"/jobs/{line}/charts/loss.svg").status_code == 200
+
+
+def test_by_default_a_model_is_evaluated_as_it_was_when_it_was_trained(
+    client: TestClient, line: str
+) -> None:
+    kept = client.get("/models/line/versions/1/evaluation").json()
+    assert evaluated(client) == kept
+    assert (kept["split"], kept["rows"]) == ("test", 20)
+    metrics = client.get(f"/jobs/{line}").json()["metrics"]
+    for name in ("loss", "mse", "mae", "rmse", "r2"):
+        assert kept[name] == metrics[f"test_{name}"]
+
+
+def test_any_rows_of_the_same_form_can_be_asked_for(client: TestClient, line: str) -> None:
+    assert evaluated(client, split="train")["rows"] == 80
+    assert evaluated(client, split="all")["rows"] == 100
+    divided = {"validation": 0.3, "test": 0.1, "seed": 7}
+    assert evaluated(client, division=divided, split="validation")["rows"] == 30
+    assert evaluated(client, division={"test": 0.0})["split"] == "train"
+    exact = LINE["dataset"] | {"noise": 0.0, "size": 1000}
+    found = evaluated(client, dataset=exact, split="all")
+    assert (found["rows"], found["split"]) == (1000, "all")
+    far = evaluated(client, dataset=exact | {"features": {"x": {"linspace": [500, 600]}}})
+    assert far["rows"] == 200
+    assert far["mse"] > found["mse"]
+
+
+PLANE_DATA = PLANE["dataset"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "loc", "told"),
+    [
+        ({"dataset": PLANE_DATA}, ["dataset"], "misses features of this model: x; it has a, b, c"),
+        (
+            {"dataset": PLANE_DATA | {"features": {n: {"normal": [0, 1]} for n in "abcx"}}},
+            ["dataset"],
+            "has features unknown to this model: a, b, c",
+        ),
+        ({"dataset": {"kind": "mnist"}}, ["dataset"], "has images of 28x28 pixels, and this"),
+        (
+            {"dataset": LINE["dataset"] | {"target": "log(x)", "noise": 0.0}},
+            ["dataset", "target"],
+            "the formula 'log(x)' is -inf at x=0",
+        ),
+        (
+            {"dataset": LINE["dataset"] | {"size": 10**7 * 2}},
+            ["dataset", "size"],
+            "less than or equal to 10000000",
+        ),
+        ({"division": {"test": 0.001}}, ["division"], "test: 0.001 of 100 rows is none"),
+        (
+            {"division": {"test": 0.0}, "split": "test"},
+            ["split"],
+            "no test rows; it has train, all",
+        ),
+        ({"split": "best"}, ["split"], "'test', 'validation', 'train' or 'all'"),
+        ({"rows": 3}, ["rows"], "not permitted"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_told(
+    client: TestClient, line: str, request_: object, loc: list[str], told: str
+) -> None:
+    response = client.post(EVALUATE, json=request_)
+    assert response.status_code == 422, response.text
+    [error] = response.json()["errors"]
+    assert error["loc"] == ["body", *loc]
+    assert told in error["msg"]
+
+
+def test_features_in_another_order_are_refused(
+    client: TestClient, attempts: AttemptStore, settings: Settings
+) -> None:
+    run(client, attempts, settings, PLANE | {"epochs": 1})
+    features = {name: {"uniform": [0, 1]} for name in "cab"}
+    request = {"dataset": PLANE_DATA | {"features": features}}
+    refused = client.post("/models/plane/versions/1/evaluate", json=request)
+    assert refused.status_code == 422
+    assert "in another order; this model's is a, b, c" in refused.json()["detail"]
+    too_large = {"dataset": PLANE_DATA | {"size": 10_000_000}}
+    refused = client.post("/models/plane/versions/1/evaluate", json=too_large)
+    assert refused.status_code == 422
+    assert "here it may take 96 MiB" in refused.json()["detail"]
+
+
+def test_evaluations_beyond_a_few_at_once_are_refused(client: TestClient, line: str) -> None:
+    places = client.app.state.parts.loading._places  # type: ignore[attr-defined]
+    for _ in range(AT_ONCE):
+        assert places.acquire(blocking=False)
+    refused = client.post(EVALUATE, json={})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    places.release()
+    assert client.post(EVALUATE, json={}).status_code == 200
+
+
+def test_models_that_are_not_there_are_not_evaluated(client: TestClient, line: str) -> None:
+    assert client.post("/models/line/versions/9/evaluate", json={}).status_code == 404
+    assert client.post("/models/nothing/versions/1/evaluate", json={}).status_code == 404
+
+
+def test_a_model_of_an_earlier_version_has_no_keepsakes(
+    client: TestClient, line: str, settings: Settings
+) -> None:
+    [directory] = settings.models_dir.iterdir()
+    for name in ("evaluation.json", "sample.json"):
+        (directory / name).unlink()
+    assert client.get("/models/line/versions/1/evaluation").status_code == 404
+    assert evaluated(client)["split"] == "test"
+    ready = {c["name"] for c in client.get(f"/jobs/{line}/charts").json()["data"] if c["ready"]}
+    assert ready == {"loss", "learning_rate"}
+
+
+def test_a_cancelled_jobs_last_charts_are_not_waited_for(
+    client: TestClient, database: Database
+) -> None:
+    job_id = client.post("/jobs", json=LINE).json()["id"]
+    with database.write() as session:
+        session.execute(update(JobRow).where(JobRow.id == job_id).values(status="cancelled"))
+    response = client.get(f"/jobs/{job_id}/charts/predictions.svg")
+    assert response.status_code == 404
+    assert response.json()["detail"].endswith("it is cancelled")

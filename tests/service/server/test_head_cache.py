@@ -1,0 +1,80 @@
+"""A request's head, known by its bytes."""
+
+from typing import Any
+
+import pytest
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+
+from service.server.fast_path.head_cache import MAX_HEAD_BYTES, MAX_HEADS, Head, Heads, framed
+
+HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nAccept: */*\r\n\r\n"
+
+
+def test_the_parts_of_a_request() -> None:
+    frame = framed(HEAD + b"abcdef")
+    assert frame
+    assert (frame.body, frame.end) == (len(HEAD), len(HEAD) + 3)
+
+
+def test_heads_are_the_same_but_for_the_length() -> None:
+    one = framed(HEAD)
+    assert one
+    longer, other = (framed(HEAD.replace(*change)) for change in ((b" 3", b"12345"), (b"a", b"b")))
+    assert longer
+    assert other
+    assert longer.key == one.key != other.key
+    assert longer.end - longer.body == 12345
+
+
+@pytest.mark.parametrize(
+    "received",
+    [
+        b"",
+        b"\r\n\r\n",
+        HEAD[:-1],
+        HEAD.replace(b"Content-Length: 3\r\n", b""),
+        HEAD.replace(b" 3", b" 3, 3"),
+        HEAD.replace(b" 3", b" -3"),
+        HEAD.replace(b" 3", b""),
+        HEAD.replace(b" 3", b"1" * 10),
+        HEAD.replace(b" 3", str(HIGH_WATER_LIMIT - len(HEAD)).encode()),
+        HEAD.replace(b"*/*", b"*" * MAX_HEAD_BYTES),
+        # Within another header's line.
+        HEAD.replace(b"\r\nContent-Length: 3", b"; Content-Length: 3"),
+    ],
+)
+def test_what_is_left_to_the_parser(received: bytes) -> None:
+    assert framed(received) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "line"),
+    [
+        ([(b"content-length", b"3"), (b"content-length", b"3")], b""),
+        ([(b"content-length", b"3"), (b"transfer-encoding", b"chunked")], b""),
+        ([(b"content-length", b"3"), (b"upgrade", b"h2c")], b""),
+        ([(b"content-length", b"3"), (b"x-request-id", b"1")], b""),
+        ([(b"content-length", b"3")], b"\n"),
+        ([], b""),
+    ],
+)
+def test_what_may_mean_something_else_is_not_learned(
+    headers: list[tuple[bytes, bytes]], line: bytes
+) -> None:
+    heads = Heads()
+    heads.learn(b"key" + line, head(headers))
+    assert heads.get(b"key" + line) is None
+
+
+def test_no_more_are_kept_than_there_is_room_for() -> None:
+    heads = Heads()
+    for number in range(MAX_HEADS + 1):
+        heads.learn(b"%d" % number, head([(b"content-length", b"3")]))
+    known = [heads.get(b"%d" % number) for number in range(MAX_HEADS + 1)]
+    assert known[-1]
+    assert len([one for one in known if one]) <= MAX_HEADS
+
+
+def head(headers: list[tuple[bytes, bytes]]) -> Head:
+    scope: dict[str, Any] = {"headers": headers}
+    return Head(scope, lambda scope, body: pytest.fail("nothing is read"), None)

@@ -1,0 +1,69 @@
+"""GPUs as the service's clients see them, on machines with and without."""
+
+import re
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from ml import devices
+from service.settings import Settings
+from service.training.device_warnings import DeviceWarnings
+from tests.conftest import LINE
+from tests.ml.test_devices import FakeNvml, install_nvml
+
+
+def samples(client: TestClient) -> list[str]:
+    response = client.get("/metrics")
+    assert response.status_code == 200
+    return re.findall("^epochd_device_memory_used_bytes{(.*)$", response.text, re.M)
+
+
+def test_metrics_tell_of_memory_and_do_not_initialise_cuda(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_nvml(monkeypatch, FakeNvml())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0")
+    assert samples(client) == ['device="cuda:0"} 300.0', 'device="cuda:1"} 100.0']
+    assert not torch.cuda._initialized
+
+
+def test_metrics_are_there_without_nvml(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_nvml(monkeypatch, None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert samples(client) == []
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "gpu_count", lambda: 1)
+    assert client.post("/jobs", json=LINE | {"device": "cuda:0"}).status_code == 202
+    response = client.post("/jobs", json=LINE | {"device": "cuda:1"})
+    assert response.status_code == 422
+    assert response.json()["errors"] == [
+        {
+            "loc": ["body", "device"],
+            "msg": "cuda:1 is not a usable CUDA device of this machine; "
+            "choose one of auto, cpu, cuda:0",
+        }
+    ]
+
+
+def test_trainers_are_as_many_as_gpus_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Settings().trainer_count == 1
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Settings().trainer_count == 4
+
+
+def test_readiness_shows_warnings_of_devices(client: TestClient, settings: Settings) -> None:
+    assert client.get("/health/ready").json() == {"status": "ok", "warnings": []}
+    DeviceWarnings(settings.warnings_file).add("cuda:0 cannot be used")
+    assert client.get("/health/ready").json() == {
+        "status": "ok",
+        "warnings": ["cuda:0 cannot be used"],
+    }

@@ -1,0 +1,358 @@
+"""Attempts as a trainer does them, in this process, on a real SQLite file; GPUs are stand-ins."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from ml import devices
+from ml.datasets.cache import DatasetCache
+from ml.errors import Diverged
+from ml.training import checkpoints, loop
+from ml.training.engines.base import Engine
+from ml.training.loop import Report, Run
+from service.jobs.attempts import AttemptStore, LostClaim
+from service.jobs.store import JobStore
+from service.models.registry import ModelRegistry
+from service.settings import Settings
+from service.storage.database import Database
+from service.storage.tables import JobRow
+from service.training import trainer
+from service.training.trainer import Bench
+from tests.conftest import PLANE
+from tests.service.conftest import claimed, submitted
+from tests.service.jobs.test_attempts import set_row
+
+CPU = torch.device("cpu")
+# 50 steps.
+SHORT: dict[str, Any] = PLANE | {"epochs": 2, "batch_size": 40, "report_every": 10}
+ILLEGAL = RuntimeError("CUDA error: an illegal memory access was encountered")
+
+Fit = Callable[[Run, Callable[[Run], None]], Iterator[Report]]
+
+
+@pytest.fixture
+def bench(settings: Settings) -> Bench:
+    for directory in (settings.models_dir, settings.checkpoints_dir, settings.datasets_dir):
+        directory.mkdir(parents=True, exist_ok=True)
+    cache = DatasetCache(settings.datasets_dir, 1 << 20)
+    return Bench(settings, CPU, 0.5, cache, draining=threading.Event())
+
+
+@pytest.fixture
+def unsound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every device went wrong, and nothing can be asked of it any more."""
+
+    def refuse(device: torch.device) -> None:
+        raise AssertionError(f"{device} was used")
+
+    monkeypatch.setattr(devices, "is_sound", lambda device: False)
+    monkeypatch.setattr(devices, "release_memory", refuse)
+
+
+def failing_at(step: int, error: Exception) -> Fit:
+    """Return `loop.fit`, but that `error` ends it before `step`."""
+    fit = loop.fit
+
+    def failing(run: Run, between_steps: Callable[[Run], None], engine: Engine) -> Iterator[Report]:
+        def check(run: Run) -> None:
+            between_steps(run)
+            if run.progress.step >= step:
+                raise error
+
+        return fit(run, check, engine)
+
+    return failing
+
+
+def ready(database: Database, job_id: str) -> None:
+    """Have a job that crashed start again at once."""
+    set_row(database, job_id, not_before=None)
+
+
+@pytest.mark.usefixtures("unsound")
+def test_a_job_whose_device_goes_wrong_goes_on_elsewhere_from_its_checkpoint(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    database: Database,
+    registry: ModelRegistry,
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    undisturbed = submitted(jobs, **SHORT)
+    trainer._attempt(claimed(attempts), attempts, bench)
+    job_id = submitted(jobs, **SHORT, checkpoint_seconds=1e-9)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "fit", failing_at(36, ILLEGAL))
+        assert not trainer._attempt(claimed(attempts), attempts, bench)
+    assert jobs.fetch(job_id).status == "queued"
+    [attempt] = jobs.attempts(job_id)
+    assert attempt.outcome == "trainer_died"
+    [told] = [
+        e.data["message"]
+        for e in jobs.events(job_id, 0, 100).events
+        if e.kind == "status" and "message" in e.data
+    ]
+    assert told.startswith("the trainer process cannot use cpu any more")
+    assert "an illegal memory access" in told
+    ready(database, job_id)
+    claim = claimed(attempts)
+    trainer._attempt(claim, attempts, bench)
+    with database.read() as session:
+        began_at = session.scalar(select(JobRow.training_step).where(JobRow.id == job_id))
+    assert began_at == 36
+    versions = [registry.fetch("plane", version) for version in (1, 2)]
+    assert [version.lineage.job_id for version in versions] == [undisturbed, job_id]
+    assert versions[0].lineage.weights_sha256 == versions[1].lineage.weights_sha256
+
+
+@pytest.mark.usefixtures("unsound")
+def test_a_job_that_spoils_every_device_fails_in_the_end_with_what_went_wrong(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    database: Database,
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job_id = submitted(jobs, **SHORT, max_attempts=2)
+    monkeypatch.setattr(loop, "fit", failing_at(0, ILLEGAL))
+    for _ in range(2):
+        trainer._attempt(claimed(attempts), attempts, bench)
+        ready(database, job_id)
+    job = jobs.fetch(job_id)
+    assert job.status == "failed"
+    assert job.error is not None
+    assert job.error.kind == "trainer_died"
+    assert "an illegal memory access" in job.error.message
+    assert "Traceback" in (job.error.traceback or "")
+
+
+@pytest.mark.usefixtures("unsound")
+def test_a_fault_of_the_job_is_its_own_even_on_a_device_that_went_wrong(
+    jobs: JobStore, attempts: AttemptStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submitted(jobs, **SHORT)
+    monkeypatch.setattr(loop, "fit", failing_at(0, Diverged("the loss is NaN")))
+    assert not trainer._attempt(claimed(attempts), attempts, bench)
+    job = jobs.fetch(job_id)
+    assert (job.status, job.error and job.error.kind) == ("failed", "diverged")
+
+
+@pytest.mark.parametrize(
+    "error", [LostClaim("it is over"), OperationalError("", {}, Exception("disk full"))]
+)
+@pytest.mark.parametrize("sound", [True, False])
+def test_a_trainer_leaves_after_any_attempt_that_spoiled_its_device(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    sound: bool,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    submitted(jobs, **SHORT)
+    claim = claimed(attempts)
+    monkeypatch.setattr(devices, "is_sound", lambda device: sound)
+    for name in ("work", "fail", "crashed"):
+        monkeypatch.setattr(attempts, name, fail)
+    assert trainer._attempt(claim, attempts, bench) == sound
+
+
+def test_an_error_that_spoils_nothing_fails_the_job_and_the_trainer_stays(
+    jobs: JobStore, attempts: AttemptStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submitted(jobs, **SHORT)
+    monkeypatch.setattr(loop, "fit", failing_at(0, RuntimeError("a bug")))
+    assert trainer._attempt(claimed(attempts), attempts, bench)
+    job = jobs.fetch(job_id)
+    assert (job.status, job.error and job.error.kind) == ("failed", "internal")
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "used"),
+    [
+        ("auto", "cuda:1", "cuda:1"),
+        ("cuda", "cuda:1", "cuda:1"),
+        ("cuda:0", "cuda:1", "cuda:0"),
+        ("cpu", "cuda:1", "cpu"),
+        ("auto", "cpu", "cpu"),
+        ("cuda", "cpu", "cuda:0"),
+    ],
+)
+def test_a_job_uses_the_device_it_names_within_the_trainers_share(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    own: str,
+    used: str,
+) -> None:
+    class Enough(Exception):
+        pass
+
+    calls: list[tuple[str, str]] = []
+
+    def use(device: torch.device, share: float) -> None:
+        calls.append((f"use {share}", str(device)))
+
+    def run(model: object, data: object, spec: object, device: torch.device) -> Run:
+        calls.append(("run", str(device)))
+        raise Enough
+
+    def is_sound(device: torch.device) -> bool:
+        calls.append(("is sound", str(device)))
+        return True
+
+    def release_memory(device: torch.device) -> None:
+        calls.append(("release", str(device)))
+
+    bench = Bench(bench.settings, torch.device(own), 0.5, bench.datasets, bench.draining)
+    monkeypatch.setattr(devices, "gpu_count", lambda: 2)
+    for stand_in in (use, is_sound, release_memory):
+        monkeypatch.setattr(devices, stand_in.__name__, stand_in)
+    monkeypatch.setattr(trainer, "Run", run)
+    submitted(jobs, **SHORT | {"device": name})
+    trainer._attempt(claimed(attempts), attempts, bench)
+    # It is asked whether the error is the device's, and whether another job can use it.
+    asked = ["use 0.5", "run", "is sound", "is sound", "release"]
+    assert calls == [(what, used) for what in asked]
+
+
+def test_a_job_for_a_gpu_that_is_gone_says_so(
+    jobs: JobStore, attempts: AttemptStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "gpu_count", lambda: 1)
+    job_id = submitted(jobs, **SHORT | {"device": "cuda:1"})
+    assert trainer._attempt(claimed(attempts), attempts, bench)
+    error = jobs.fetch(job_id).error
+    assert error is not None
+    assert (error.kind, error.message.partition(" is")[0]) == ("invalid", "device: cuda:1")
+
+
+def test_one_run_is_in_memory_at_a_time(
+    jobs: JobStore, attempts: AttemptStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[weakref.ref[Run]] = []
+    alive: list[int] = []
+
+    def count() -> None:
+        alive.append(sum(run() is not None for run in runs))
+
+    def make(*arguments: Any) -> Run:
+        count()
+        run = Run(*arguments)
+        runs.append(weakref.ref(run))
+        return run
+
+    monkeypatch.setattr(trainer, "Run", make)
+    # As on a GPU; a reference that is left anywhere keeps the run all the same.
+    monkeypatch.setattr(devices, "release_memory", lambda device: gc.collect())
+    submitted(jobs, **SHORT | {"split": {"folds": 3}})
+    gc.disable()
+    try:
+        assert trainer._attempt(claimed(attempts), attempts, bench)
+        count()
+    finally:
+        gc.enable()
+    assert alive == [0, 0, 0, 0, 0]
+
+
+def test_a_failed_run_is_not_kept(
+    jobs: JobStore, attempts: AttemptStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[weakref.ref[Run]] = []
+
+    def fail(run: Run, between_steps: Callable[[Run], None], engine: Engine) -> Iterator[Report]:
+        runs.append(weakref.ref(run))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(loop, "fit", fail)
+    # pytest keeps what was logged, with the traceback.
+    monkeypatch.setattr(trainer.logger, "disabled", True)
+    monkeypatch.setattr(devices, "release_memory", lambda device: gc.collect())
+    submitted(jobs, **SHORT)
+    gc.disable()
+    try:
+        assert trainer._attempt(claimed(attempts), attempts, bench)
+        assert [run() for run in runs] == [None]
+    finally:
+        gc.enable()
+
+
+def test_a_checkpoint_is_read_into_the_machines_memory_and_let_go(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    database: Database,
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job_id = submitted(jobs, **SHORT, checkpoint_seconds=1e-9, max_attempts=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(devices, "is_sound", lambda device: False)
+        patch.setattr(loop, "fit", failing_at(36, ILLEGAL))
+        trainer._attempt(claimed(attempts), attempts, bench)
+    ready(database, job_id)
+    load, fit = checkpoints.load_newest, loop.fit
+    read: list[weakref.ref[torch.Tensor]] = []
+
+    def load_newest(directory: Any) -> dict[str, Any] | None:
+        state = load(directory)
+        assert state is not None
+        read.extend(weakref.ref(tensor) for tensor in state["model"].values())
+        return state
+
+    def checked(run: Run, between_steps: Callable[[Run], None], engine: Engine) -> Iterator[Report]:
+        assert run.progress.step >= 10
+        assert read
+        assert all(tensor() is None for tensor in read)
+        return fit(run, between_steps, engine)
+
+    bench = Bench(bench.settings, CPU, 1.0, bench.datasets, bench.draining)
+    monkeypatch.setattr(checkpoints, "load_newest", load_newest)
+    monkeypatch.setattr(loop, "fit", checked)
+    trainer._attempt(claimed(attempts), attempts, bench)
+    assert jobs.fetch(job_id).status == "succeeded"
+
+
+def test_the_engine_of_a_job_is_the_one_that_runs_its_steps_now(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    database: Database,
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fit, seen = loop.fit, []
+
+    def shown() -> str | None:
+        with database.read() as session:
+            return session.get_one(JobRow, 1).engine
+
+    def falling_back(
+        run: Run, between_steps: Callable[[Run], None], engine: Engine
+    ) -> Iterator[Report]:
+        engine.name = "resident+graph"
+
+        def check(run: Run) -> None:
+            if run.progress.step >= 25:
+                engine.name = "resident"
+            between_steps(run)
+            seen.append(shown())
+
+        return fit(run, check, engine)
+
+    monkeypatch.setattr(loop, "fit", falling_back)
+    job_id = submitted(jobs, **SHORT, checkpoint_seconds=1e-9)
+    assert trainer._attempt(claimed(attempts), attempts, bench)
+    # What is reported is written before each checkpoint.
+    assert list(dict.fromkeys(seen))[-2:] == ["resident+graph", "resident"]
+    assert jobs.fetch(job_id).engine == "resident"
