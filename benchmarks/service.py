@@ -31,12 +31,14 @@ import json, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from ml import datasets, devices, training
+from ml import datasets, devices
 from ml.specs import TrainingSpec
+from ml.training.loop import fit
+from ml.training.run import Run, build
 spec = TrainingSpec.model_validate_json(sys.argv[1])
 data = datasets.load(spec.dataset, spec.split, Path(sys.argv[2]))
-run = training.Run(training.build(spec, data), data, spec, devices.resolve(spec.device))
-print(json.dumps([time.time() for report in training.fit(run) if report.level == "epoch"]))
+run = Run(build(spec, data), data, spec, devices.resolve(spec.device))
+print(json.dumps([time.time() for report in fit(run) if report.level == "epoch"]))
 """
 
 

@@ -23,6 +23,7 @@ from ml.datasets import Dataset, Rows
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
 from ml.training import loop
+from ml.training.run import Run, build
 from ml.training.sweeps import fit_together
 
 MODELS = (1, 8, 64)
@@ -43,7 +44,7 @@ def specs(count: int) -> list[TrainingSpec]:
 
 def alone(data: Dataset, device: torch.device) -> None:
     [spec] = specs(1)
-    for _ in loop.fit(loop.Run(loop.build(spec, data), data, spec, device)):
+    for _ in loop.fit(Run(build(spec, data), data, spec, device)):
         pass
 
 

@@ -43,6 +43,7 @@ from ml.datasets import Rows
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
 from ml.training import loop
+from ml.training.run import Run, build
 
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 BATCH = 64
@@ -145,7 +146,7 @@ def dataset(images: Tensor, labels: Tensor) -> Data:
 def ours(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
     spec = TrainingSpec.model_validate(DOCUMENT | {"epochs": 1_000_000})
     data = dataset(images, labels)
-    run = loop.Run(loop.build(spec, data), data, spec, device)
+    run = Run(build(spec, data), data, spec, device)
     reports = loop.fit(run)
 
     def epoch() -> None:

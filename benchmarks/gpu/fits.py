@@ -13,7 +13,7 @@ from ml.datasets import Dataset
 from ml.specs import TrainingSpec
 from ml.training import loop
 from ml.training.engines.choose import choose
-from ml.training.loop import Run
+from ml.training.run import Run, build
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 WARM_STEPS = 500
@@ -47,7 +47,7 @@ class Fit:
         graphs: bool = True,
         between_steps: Hook = lambda run: None,
     ) -> None:
-        self.run = Run(loop.build(spec, data), data, spec, device)
+        self.run = Run(build(spec, data), data, spec, device)
         self._engine = choose(self.run, graphs=graphs)
         self._reports = loop.fit(self.run, between_steps, self._engine)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.gpu.fits import Fit, digits, seconds, spec
 from benchmarks.gpu.session import Session
 from ml import devices
-from ml.training.loop import Run
+from ml.training.run import Run
 
 MIB = 2**20
 JOBS = 20

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml.evaluation.metrics import evaluate
 from ml.losses import LOSSES
-from ml.training.loop import Run
+from ml.training.run import Run
 
 Figures = dict[str, float]
 

@@ -12,9 +12,7 @@ from ml.losses import LOSSES
 from ml.specs import TrainingSpec
 from ml.training.engines.base import Engine
 from ml.training.engines.choose import choose
-from ml.training.run import Progress, Run, build, steps_per_epoch
-
-__all__ = ["Progress", "Report", "Run", "build", "fit", "set_precision", "steps_per_epoch"]
+from ml.training.run import Run
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ml.losses import LOSSES
 from ml.signature import Classes, Features, Images, Signature, Value
 from ml.strict import Frozen
 from ml.training.fit_curves import curve
-from ml.training.loop import Run
+from ml.training.run import Run
 from ml.units import to_units
 
 EVALUATION = "evaluation.json"

@@ -28,6 +28,7 @@ from ml.schedules import Schedule
 from ml.specs import TrainingSpec
 from ml.training import loop
 from ml.training.engines.cuda_graph import CudaGraphs, Record
+from ml.training.run import build, steps_per_epoch
 from ml.training.stacked_updates import Clipping, RowUpdate, alike, stacked
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class _Sweep:
         self._orders = [Generator().manual_seed(spec.seed) for spec in specs]
         starts, randoms = [], []
         for spec in specs:
-            parameters = loop.build(spec, data).parameters()
+            parameters = build(spec, data).parameters()
             starts.append(nn.utils.parameters_to_vector(parameters).detach())
             # A run of its own would go on drawing its dropout from here.
             randoms.append(Generator().set_state(torch.get_rng_state()))
@@ -168,7 +169,7 @@ class _Sweep:
     def models(self) -> Iterator[nn.Module]:
         """Return the models as runs of their own would have made them, on the CPU."""
         for spec, *learned in zip(self._specs, *self._parts(self._weights.cpu()), strict=True):
-            model = loop.build(spec, self._data)
+            model = build(spec, self._data)
             with torch.no_grad():
                 for parameter, value in zip(model.parameters(), learned, strict=True):
                     parameter.copy_(value)
@@ -327,7 +328,7 @@ def _affine(layer: nn.Linear, inputs: Tensor) -> Tensor:
 
 
 def _schedule(spec: TrainingSpec, data: Dataset) -> Schedule:
-    steps = loop.steps_per_epoch(spec, data)
+    steps = steps_per_epoch(spec, data)
     return spec.schedule.build(spec.optimizer.lr, spec.epochs, steps)
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema, model_validator
 
-from ml import expressions as tensors
 from ml.errors import Invalid, Loc
+from ml.expressions import MAX_EXPRESSIONS, MAX_VARIABLES, Result, run
 from ml.strict import Strict
 from service.errors import Overloaded, Unprocessable
 from service.schemas import Body
@@ -32,7 +32,7 @@ class ExpressionRequest(Strict):
     expressions: list[str] | None = Field(
         default=None,
         min_length=1,
-        max_length=tensors.MAX_EXPRESSIONS,
+        max_length=MAX_EXPRESSIONS,
         description="One after the other. One may be given a name, `y = x**2`, that those after it "
         "can use.",
     )
@@ -42,7 +42,7 @@ class ExpressionRequest(Strict):
         "at most. As in `torch.tensor`, whole numbers become int64 and others float32; what gets a "
         "gradient is float32 always.",
     )
-    gradients: bool | Annotated[list[str], Field(max_length=tensors.MAX_VARIABLES)] = Field(
+    gradients: bool | Annotated[list[str], Field(max_length=MAX_VARIABLES)] = Field(
         default=False,
         description="Whether to differentiate each result, which must be a single number; and by "
         "which variables, if not by all. A result that a later expression uses by its name is "
@@ -69,7 +69,7 @@ class ExpressionRequest(Strict):
 class ExpressionResponse(Body):
     """One result per expression, in order."""
 
-    results: list[tensors.Result]
+    results: list[Result]
 
 
 class Expressions:
@@ -105,7 +105,7 @@ class Expressions:
 def _answered(request: ExpressionRequest) -> bytes:
     sources = request.expressions or [request.expression or ""]
     try:
-        results = tensors.run(
+        results = run(
             sources, request.variables, request.gradients, request.zero_grad, request.seed
         )
     except Invalid as error:

@@ -12,8 +12,7 @@ from ulid import ULID
 
 from ml.specs import TrainingSpec
 from service.errors import Conflict, NotFound
-from service.jobs import events as history
-from service.jobs.events import METRICS, Happening, Kind
+from service.jobs.events import METRICS, Happening, Kind, append, read, thinned
 from service.jobs.states import EDGES, ENDED, Status, Verb, Wish
 from service.jobs.transitions import move
 from service.schemas import (
@@ -109,7 +108,7 @@ class JobStore:
                     return Submitted(_job(earlier), replayed=True)
             session.add(row)
             session.flush()
-            history.append(session, row.id, [Happening("status", {"status": "queued"})])
+            append(session, row.id, [Happening("status", {"status": "queued"})])
         return Submitted(_job(row), replayed=False)
 
     def fetch(self, job_id: str) -> Job:
@@ -150,7 +149,7 @@ class JobStore:
         """Return up to `limit` events of the job, the oldest first, with ids above `after`."""
         with self._database.read() as session:
             status = _row(session, job_id).status
-            events = history.read(session, job_id, after, limit)
+            events = read(session, job_id, after, limit)
         return Passage(events, over=status in ENDED and len(events) < limit)
 
     def metrics(self, job_id: str, level: str | None, limit: int, after: int) -> Page[MetricRecord]:
@@ -164,7 +163,7 @@ class JobStore:
         first and the last among them."""
         with self._database.read() as session:
             _row(session, job_id)
-            events = history.thinned(session, job_id, level, most)
+            events = thinned(session, job_id, level, most)
         return [MetricRecord.of(event) for event in events]
 
     def logs(self, job_id: str, limit: int, after: int) -> Page[LogRecord]:
@@ -215,7 +214,7 @@ class JobStore:
         """Return a page of the job's events of some kinds, and where the next page begins."""
         with self._database.read() as session:
             _row(session, job_id)
-            events = history.read(session, job_id, after, limit + 1, kinds)
+            events = read(session, job_id, after, limit + 1, kinds)
         page = events[:limit]
         return page, str(page[-1].id) if len(events) > limit else None
 

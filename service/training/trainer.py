@@ -30,7 +30,8 @@ from ml.training import checkpoints, loop, summary
 from ml.training.cross_validation import Course
 from ml.training.engines.base import Engine
 from ml.training.engines.choose import choose
-from ml.training.loop import Report, Run
+from ml.training.loop import Report
+from ml.training.run import Run, build, steps_per_epoch
 from service import logs
 from service.jobs.attempts import AttemptStore, Claim, LostClaim, Work
 from service.jobs.failures import TimedOut, device_lost, explain
@@ -156,12 +157,12 @@ class Attempt:
         """Return the run that is next, where the checkpoint says it is, and what does its steps."""
         data = self._bench.datasets.load(spec.dataset, spec.split, fold)
         faults.reach("data loaded")
-        run = Run(loop.build(spec, data), data, spec, self.device)
+        run = Run(build(spec, data), data, spec, self.device)
         if self._state is not None:
             run.load_state_dict(self._state)
             self._state = None
         engine = choose(run, graphs=self._settings.cuda_graphs)
-        step, steps = run.progress.step, spec.epochs * loop.steps_per_epoch(spec, data)
+        step, steps = run.progress.step, spec.epochs * steps_per_epoch(spec, data)
         logger.info(
             "attempt %d trains on %s, on %d rows%s, from step %d of %d",
             self._claim.attempt,
@@ -335,7 +336,7 @@ def _warm_up(bench: Bench) -> None:
         }
     )
     data = datasets.load(spec.dataset, spec.split, Path())
-    run = Run(loop.build(spec, data), data, spec, bench.auto_device)
+    run = Run(build(spec, data), data, spec, bench.auto_device)
     for _ in loop.fit(run, engine=choose(run, graphs=bench.settings.cuda_graphs)):
         pass
     summary.keep(run)

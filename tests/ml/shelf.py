@@ -15,7 +15,7 @@ from ml.inference.model import Model
 from ml.ingest import Options, ingest
 from ml.specs import TrainingSpec
 from ml.training import loop
-from ml.training.loop import Run
+from ml.training.run import Run, build
 
 CPU = torch.device("cpu")
 
@@ -53,7 +53,7 @@ class Shelf:
 
     def train(self, spec: TrainingSpec) -> tuple[Run, Dataset]:
         data = self.load(spec)
-        run = Run(loop.build(spec, data), data, spec, CPU)
+        run = Run(build(spec, data), data, spec, CPU)
         for _ in loop.fit(run):
             pass
         return run, data

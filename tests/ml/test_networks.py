@@ -17,6 +17,7 @@ from ml.preprocessing import Standardize
 from ml.signature import Classes, Images, Signature
 from ml.specs import TrainingSpec
 from ml.training import loop
+from ml.training.run import Run, build
 
 CPU = torch.device("cpu")
 DIGITS = Classes(names=list("0123456789"))
@@ -58,7 +59,7 @@ def test_it_learns_and_is_saved(
     tmp_path: Path, model: dict[str, Any], signature: Signature, precision: str
 ) -> None:
     spec, data = spec_of(model=model, precision=precision), data_of(signature)
-    run = loop.Run(loop.build(spec, data), data, spec, CPU)
+    run = Run(build(spec, data), data, spec, CPU)
     before = [parameter.detach().clone() for parameter in run.model.parameters()]
     reports = list(loop.fit(run))
     assert [report.level for report in reports] == ["epoch"]
@@ -75,7 +76,7 @@ def test_a_cnn_overfits_a_handful_of_images() -> None:
     model = SMALL_CNN | {"dropout": 0.0}
     spec = spec_of(model=model, epochs=40, optimizer={"kind": "adam", "lr": 0.01})
     data = data_of(GREY)
-    *_, last = loop.fit(loop.Run(loop.build(spec, data), data, spec, CPU))
+    *_, last = loop.fit(Run(build(spec, data), data, spec, CPU))
     assert last.values["train_loss"] < 0.5
 
 
@@ -96,8 +97,8 @@ def test_images_too_small_for_so_many_poolings_are_refused() -> None:
 @pytest.mark.parametrize(("rows", "batch_size"), [(33, 16), (40, 1)])
 def test_batch_normalisation_needs_more_than_one_row(rows: int, batch_size: int) -> None:
     spec, data = spec_of(model=RESNET, batch_size=batch_size), data_of(GREY, rows)
-    model = loop.build(spec, data)
+    model = build(spec, data)
     with pytest.raises(Invalid, match="batch normalisation cannot learn from") as error:
-        loop.Run(model, data, spec, CPU)
+        Run(model, data, spec, CPU)
     assert error.value.loc == ("batch_size",)
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules())

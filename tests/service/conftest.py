@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from ml import datasets
 from ml.artifacts import Manifest, save_model
 from ml.specs import TrainingSpec
-from ml.training import loop
+from ml.training.run import build
 from service.app import create_app
 from service.jobs.attempts import AttemptStore, Claim
 from service.jobs.store import JobStore
@@ -61,7 +61,7 @@ def registry(database: Database, settings: Settings) -> ModelRegistry:
 def manifest(tmp_path: Path) -> Manifest:
     spec = TrainingSpec.model_validate(LINE)
     data = datasets.load(spec.dataset, spec.split, tmp_path)
-    model = loop.build(spec, data)
+    model = build(spec, data)
     cpu = torch.device("cpu")
     return save_model(
         tmp_path / "model", model, spec, data.signature, {"test_r2": 0.9}, "0" * 64, cpu

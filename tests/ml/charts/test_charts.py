@@ -19,7 +19,7 @@ from ml.datasets.mnist import VisionSpec
 from ml.signature import Classes, Features, Images, Signature, Value
 from ml.specs import TrainingSpec
 from ml.training import loop, summary
-from ml.training.loop import Run
+from ml.training.run import Run, build, steps_per_epoch
 from ml.training.summary import Keepsakes, png, spaced
 from tests.conftest import LINE, PLANE
 
@@ -51,9 +51,9 @@ def material(document: dict[str, Any], ended: bool = True) -> Material:
         data = mnist_alike(spec)
     else:
         data = datasets.load(spec.dataset, spec.split, Path())
-    run = Run(loop.build(spec, data), data, spec, CPU)
+    run = Run(build(spec, data), data, spec, CPU)
     reports = list(loop.fit(run))
-    steps = loop.steps_per_epoch(spec, data)
+    steps = steps_per_epoch(spec, data)
     return Material(
         spec,
         epochs=[Point(r.epoch, r.values) for r in reports if r.level == "epoch"],

@@ -15,7 +15,7 @@ from ml.losses import LOSSES
 from ml.models import Embed, count_parameters
 from ml.signature import Classes, Features, Value
 from ml.specs import TrainingSpec
-from ml.training import loop
+from ml.training.run import build
 from ml.units import to_units
 from tests.ml.shelf import Shelf
 
@@ -264,7 +264,7 @@ def test_categories_can_be_embedded(shelf: Shelf) -> None:
     assert embedded.shape == (6, embed.width) == (6, 2 + 2 * 3 + 4)
     torch.testing.assert_close(embedded[0, 2:5], embed.tables[0][1], msg="red is the second")
     assert embedded[1, 5:8].tolist() == [0, 0, 0], "no origin"
-    before = loop.build(spec, data).get_submodule("network.0").get_parameter("tables.0")
+    before = build(spec, data).get_submodule("network.0").get_parameter("tables.0")
     assert not torch.equal(before, embed.tables[0]), "they are learned"
     model, manifest = shelf.model(spec)
     assert model.answer(model.rows([[120, True, "red", None]])).are_finite()

@@ -12,7 +12,8 @@ from ml.datasets import Dataset
 from ml.specs import TrainingSpec
 from ml.training import loop
 from ml.training.engines.choose import choose
-from ml.training.loop import Report, Run
+from ml.training.loop import Report
+from ml.training.run import Run, build
 from tests.conftest import PLANE
 
 CUDA = torch.device("cuda", 0)
@@ -57,7 +58,7 @@ def load(document: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
 
 def start(document: dict[str, Any], device: torch.device = CUDA, placement: Any = None) -> Run:
     spec, data = load(document)
-    return Run(loop.build(spec, data), data, spec, device, placement)
+    return Run(build(spec, data), data, spec, device, placement)
 
 
 def finish(run: Run, graphs: bool = True, between_steps: Any = lambda run: None) -> Trained:

@@ -14,8 +14,7 @@ from ml.evaluation.metrics import evaluate
 from ml.losses import LOSSES
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
-from ml.training import loop
-from ml.training.loop import Run
+from ml.training.run import Run, build
 from tests.ml.training.on_gpu import (
     CAPTURED_FROM,
     CUDA,
@@ -269,7 +268,7 @@ def test_images_are_learned_in_every_precision(
         image[2 * label : 2 * label + 4] += 150
     normalisation = Standardize(torch.tensor(0.3), torch.tensor(0.3), unit=255.0)
     data = Dataset(spec.dataset.signature(), normalisation, Rows(images, labels), None, None)
-    run = Run(loop.build(spec, data), data, spec, CUDA)
+    run = Run(build(spec, data), data, spec, CUDA)
     losses = finish(run).losses
     assert replays
     assert losses[-1] < 0.2 * losses[0]
@@ -277,7 +276,7 @@ def test_images_are_learned_in_every_precision(
 
 def test_the_rows_of_a_job_stay_where_they_are() -> None:
     spec, data = load(JOB)
-    run = Run(loop.build(spec, data), data, spec, CUDA)
+    run = Run(build(spec, data), data, spec, CUDA)
     finish(run)
     assert run.train.inputs.device == CUDA
     assert data.train.inputs.device.type == "cpu"

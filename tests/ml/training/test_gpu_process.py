@@ -18,8 +18,7 @@ from ml.evaluation.metrics import evaluate
 from ml.evaluation.schemas import Regression
 from ml.losses import LOSSES
 from ml.specs import TrainingSpec
-from ml.training import loop
-from ml.training.loop import Run
+from ml.training.run import Run, build
 from ml.training.sweeps import fit_together
 from tests.conftest import PLANE
 from tests.ml.shelf import Shelf
@@ -142,11 +141,11 @@ def images(epochs: int) -> tuple[TrainingSpec, datasets.Dataset]:
 @pytest.mark.parametrize(("source", "target"), [("cuda", "cpu"), ("cpu", "cuda")])
 def test_the_state_of_a_convolutional_job_moves_to_another_device(source: str, target: str) -> None:
     spec, data = images(epochs=2)
-    saved = Run(loop.build(spec, data), data, spec, devices.resolve(source))
+    saved = Run(build(spec, data), data, spec, devices.resolve(source))
     finish(saved)
     state: dict[str, Any] = saved.state_dict()
     spec, data = images(epochs=4)
-    moved = Run(loop.build(spec, data), data, spec, devices.resolve(target))
+    moved = Run(build(spec, data), data, spec, devices.resolve(target))
     moved.load_state_dict(state)
     for number, parameter in enumerate(moved.model.parameters()):
         for name in ("exp_avg", "exp_avg_sq"):
@@ -178,7 +177,7 @@ def test_models_trained_together_are_those_trained_apart() -> None:
     data = datasets.load(specs[0].dataset, specs[0].split, Path())
     members = fit_together(specs, data, CUDA)
     for spec, member in zip(specs, members, strict=True):
-        run = Run(loop.build(spec, data), data, spec, torch.device("cpu"))
+        run = Run(build(spec, data), data, spec, torch.device("cpu"))
         finish(run)
         torch.testing.assert_close(
             [p.detach() for p in member.model.parameters()],
@@ -201,7 +200,7 @@ def test_tables_are_learned_as_on_the_cpu(tmp_path: Path, embedding: int | None)
     split, judged = judged_on(data)
     errors = []
     for device in (torch.device("cpu"), CUDA):
-        run = Run(loop.build(spec, data), data, spec, device)
+        run = Run(build(spec, data), data, spec, device)
         finish(run)
         found = assess(
             run.model, judged.to(device), data.signature, LOSSES[spec.loss], split

@@ -11,7 +11,8 @@ from ml import datasets
 from ml.specs import TrainingSpec
 from ml.training import checkpoints, loop, summary
 from ml.training.engines.choose import choose
-from ml.training.loop import Report, Run
+from ml.training.loop import Report
+from ml.training.run import Run, build
 from tests.conftest import LINE, PLANE
 
 CPU = torch.device("cpu")
@@ -39,7 +40,7 @@ class Killed(Exception):
 def start(document: dict[str, Any]) -> Run:
     spec = TrainingSpec.model_validate(document)
     data = datasets.load(spec.dataset, spec.split, Path())
-    return Run(loop.build(spec, data), data, spec, CPU)
+    return Run(build(spec, data), data, spec, CPU)
 
 
 def killed_at(run: Run, step: int, directory: Path) -> list[Report]:

@@ -11,7 +11,7 @@ from ml import datasets
 from ml.errors import Diverged
 from ml.specs import TrainingSpec
 from ml.training import divergence, loop
-from ml.training.run import Run
+from ml.training.run import Run, build
 from tests.conftest import PLANE
 from tests.ml.test_networks import GREY, data_of, spec_of
 
@@ -22,7 +22,7 @@ FORMATS = [torch.contiguous_format, torch.channels_last]
 def prepare(document: dict[str, Any]) -> Run:
     spec = TrainingSpec.model_validate(document)
     data = datasets.load(spec.dataset, spec.split, Path())
-    return Run(loop.build(spec, data), data, spec, CPU)
+    return Run(build(spec, data), data, spec, CPU)
 
 
 @pytest.mark.parametrize("saved_in", FORMATS, ids=str)
@@ -42,7 +42,7 @@ def test_a_state_is_gone_on_from_in_another_memory_format(
     data = data_of(GREY)
 
     def start(memory_format: torch.memory_format) -> Run:
-        run = Run(loop.build(spec, data), data, spec, CPU)
+        run = Run(build(spec, data), data, spec, CPU)
         run.model.to(memory_format=memory_format)
         return run
 

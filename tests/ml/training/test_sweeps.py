@@ -16,7 +16,7 @@ from ml.errors import Invalid
 from ml.specs import TrainingSpec
 from ml.training import loop, sweeps
 from ml.training.engines.cuda_graph import Record
-from ml.training.loop import Run
+from ml.training.run import Run, build
 from ml.training.stacked_updates import Clipping
 from ml.training.sweeps import Dropout, Member, Step, fit_together
 from tests.conftest import PLANE
@@ -51,7 +51,7 @@ def data_of(spec: TrainingSpec) -> Dataset:
 
 def assert_as_apart(specs: list[TrainingSpec], data: Dataset, record: Record | None = None) -> None:
     for spec, member in zip(specs, fit_together(specs, data, CPU, record), strict=True):
-        run = Run(loop.build(spec, data), data, spec, CPU)
+        run = Run(build(spec, data), data, spec, CPU)
         reports = [r for r in loop.fit(run) if r.level == "epoch"]
         torch.testing.assert_close(
             dict(member.model.state_dict()), dict(run.model.state_dict()), rtol=1e-3, atol=1e-4

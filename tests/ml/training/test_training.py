@@ -21,7 +21,8 @@ from ml.signature import Features, Signature, Value
 from ml.specs import TrainingSpec
 from ml.training import loop
 from ml.training.divergence import first_bad_tensor
-from ml.training.loop import Report, Run
+from ml.training.loop import Report
+from ml.training.run import Run, build
 from tests.conftest import LINE, PLANE
 
 CPU = torch.device("cpu")
@@ -32,7 +33,7 @@ def trained(
 ) -> tuple[TrainingSpec, Dataset, nn.Module, list[Report]]:
     spec = TrainingSpec.model_validate(document)
     data = datasets.load(spec.dataset, spec.split, root)
-    model = loop.build(spec, data)
+    model = build(spec, data)
     return spec, data, model, list(loop.fit(Run(model, data, spec, CPU)))
 
 

@@ -15,7 +15,7 @@ import torch
 from ml import datasets
 from ml.artifacts import Manifest, save_model
 from ml.specs import TrainingSpec
-from ml.training import loop
+from ml.training.run import build
 from service.app import create_app
 from service.jobs.attempts import AttemptStore
 from service.jobs.store import JobStore
@@ -77,7 +77,7 @@ def manifest(tmp_path: Path) -> Manifest:
     """Of a line so steep that it leaves the numbers there are."""
     spec = TrainingSpec.model_validate(LINE)
     data = datasets.load(spec.dataset, spec.split, tmp_path)
-    model, cpu = loop.build(spec, data), torch.device("cpu")
+    model, cpu = build(spec, data), torch.device("cpu")
     for parameter in model.parameters():
         torch.nn.init.constant_(parameter, 1000.0)
     return save_model(tmp_path / "model", model, spec, data.signature, {}, "0" * 64, cpu)

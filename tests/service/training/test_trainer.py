@@ -16,7 +16,8 @@ from ml.datasets.cache import DatasetCache
 from ml.errors import Diverged
 from ml.training import checkpoints, loop
 from ml.training.engines.base import Engine
-from ml.training.loop import Report, Run
+from ml.training.loop import Report
+from ml.training.run import Run
 from service.jobs.attempts import AttemptStore, LostClaim
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry

@@ -22,7 +22,8 @@ from ml.training.engines.choose import choose
 from ml.training.engines.cuda_graph import CudaGraphEngine, Record, steps_per_call
 from ml.training.engines.eager import EagerEngine
 from ml.training.engines.manual_backward import by_hand
-from ml.training.loop import Report, Run
+from ml.training.loop import Report
+from ml.training.run import Run, build
 from tests.conftest import PLANE
 from tests.ml.test_networks import GREY, data_of, spec_of
 from tests.ml.training.recorded_graphs import RecordedGraphs
@@ -43,7 +44,7 @@ ENGINES = ["by hand", "streamed", "graph", "graph by hand", "graph streamed"]
 def prepare(document: dict[str, Any]) -> Run:
     spec = TrainingSpec.model_validate(document)
     data = datasets.load(spec.dataset, spec.split, Path())
-    return Run(loop.build(spec, data), data, spec, CPU)
+    return Run(build(spec, data), data, spec, CPU)
 
 
 def engine_of(run: Run, name: str, record: Record | None = None) -> Engine:
@@ -162,7 +163,7 @@ def test_a_graph_keeps_the_statistics_of_batch_normalisation(engine: str) -> Non
     spec = spec_of(model={"kind": "torchvision", "name": "shufflenet_v2_x1_0"}, epochs=2)
     outcomes = []
     for name in ("eager", engine):
-        run = Run(loop.build(spec, data := data_of(GREY, 72)), data, spec, CPU)
+        run = Run(build(spec, data := data_of(GREY, 72)), data, spec, CPU)
         outcomes.append(outcome(run, engine_of(run, name)))
     assert outcomes[0][0] == outcomes[1][0]
     assert all(map(torch.equal, outcomes[0][1], outcomes[1][1]))
@@ -172,7 +173,7 @@ def test_classes_are_learned_by_hand_as_by_autograd() -> None:
     spec = spec_of(epochs=2)
     outcomes = []
     for name in ("eager", "by hand", "graph by hand"):
-        run = Run(loop.build(spec, data := data_of(GREY, 100)), data, spec, CPU)
+        run = Run(build(spec, data := data_of(GREY, 100)), data, spec, CPU)
         outcomes.append(outcome(run, engine_of(run, name)))
     for reports, weights in outcomes[1:]:
         assert reports == outcomes[0][0]
@@ -269,7 +270,7 @@ def test_a_run_whose_steps_cannot_be_captured_goes_on_eagerly(
 
 def test_a_step_by_hand_launches_few_kernels() -> None:
     spec = spec_of(batch_size=8, epochs=1)  # the tutorial's network
-    run = Run(loop.build(spec, data := data_of(GREY, 192)), data, spec, CPU)
+    run = Run(build(spec, data := data_of(GREY, 192)), data, spec, CPU)
     graphs = RecordedGraphs()
     outcome(run, engine_of(run, "graph by hand", graphs.record))
     # Eight steps in one launch. Of their 23 kernels each nine run beside the main line.
@@ -337,7 +338,7 @@ def test_the_engine_is_chosen_by_the_situation(
 ) -> None:
     spec = TrainingSpec.model_validate(SMALL | changes)
     data = datasets.load(spec.dataset, spec.split, Path())
-    run = Run(loop.build(spec, data), data, spec, CPU, placement)
+    run = Run(build(spec, data), data, spec, CPU, placement)
     assert choose(run).name == engine
 
 
