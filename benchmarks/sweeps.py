@@ -44,7 +44,7 @@ def specs(count: int) -> list[TrainingSpec]:
 
 def alone(data: Dataset, device: torch.device) -> None:
     [spec] = specs(1)
-    for _ in loop.fit(Run(build(spec, data), data, spec, device)):
+    for _ in loop.train(Run(build(spec, data), data, spec, device)):
         pass
 
 

@@ -147,7 +147,7 @@ def ours(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
     spec = TrainingSpec.model_validate(DOCUMENT | {"epochs": 1_000_000})
     data = dataset(images, labels)
     run = Run(build(spec, data), data, spec, device)
-    reports = loop.fit(run)
+    reports = loop.train(run)
 
     def epoch() -> None:
         while next(reports).level != "epoch":

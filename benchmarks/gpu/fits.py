@@ -3,7 +3,7 @@ for the GPU."""
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -11,8 +11,8 @@ import torch
 from benchmarks.training import dataset
 from ml.datasets import Dataset
 from ml.specs import TrainingSpec
-from ml.training import loop
 from ml.training.engines.choose import choose
+from ml.training.loop import Report, fit
 from ml.training.run import Run, build
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -49,12 +49,20 @@ class Fit:
     ) -> None:
         self.run = Run(build(spec, data), data, spec, device)
         self._engine = choose(self.run, graphs=graphs)
-        self._reports = loop.fit(self.run, between_steps, self._engine)
+        self._between_steps = between_steps
+        self._reports = self._train()
 
     @property
     def engine(self) -> str:
         """Return the name of the engine, which changes where a capture fails."""
         return self._engine.name
+
+    def _train(self) -> Iterator[Report]:
+        for report in fit(self.run, self._engine):
+            if report is None:
+                self._between_steps(self.run)
+            else:
+                yield report
 
     def epochs(self, count: int) -> None:
         """Train `count` more epochs; their losses are known at the end."""

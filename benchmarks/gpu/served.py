@@ -30,12 +30,14 @@ SCRIPT = """
 import json, sys, time
 from pathlib import Path
 import torch
-from ml import datasets, training
+from ml import datasets
 from ml.specs import TrainingSpec
+from ml.training.loop import train
+from ml.training.run import Run, build
 spec = TrainingSpec.model_validate_json(sys.argv[1])
 data = datasets.load(spec.dataset, spec.split, Path())
-run = training.Run(training.build(spec, data), data, spec, torch.device(spec.device))
-print(json.dumps([time.time() for report in training.fit(run) if report.level == "epoch"]))
+run = Run(build(spec, data), data, spec, torch.device(spec.device))
+print(json.dumps([time.time() for report in train(run) if report.level == "epoch"]))
 """
 
 

@@ -1,7 +1,7 @@
 """The training loop, which can stop between any two steps and go on elsewhere to the same end."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,41 +31,38 @@ class Report:
     values: dict[str, float]
 
 
-def fit(
-    run: Run,
-    between_steps: Callable[[Run], None] = lambda run: None,
-    engine: Engine | None = None,
-) -> Iterator[Report]:
+def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
     """Train `run.model` in place, yielding reports as they fall due.
 
-    `between_steps` is called before every step, or where an engine does many at once before each of
-    these, when `run.state_dict()` is whole; what it raises ends the training.
+    Before every step, or where an engine does many at once before each of these, None is yielded:
+    the moment in which `run.state_dict()` is whole, and training can be left.
 
     Raises:
         Diverged: the loss became NaN or infinite.
     """
     set_precision(run.spec)
     engine = engine or choose(run)
-    rows, batch_size = len(run.train), run.spec.batch_size
     if run.progress.step == 0:
         run.snapshots.note(run.model, epoch=0)
     while run.progress.epoch <= run.spec.epochs and not _is_patience_over(run):
         run.model.train()
         engine.begin(run.epoch_order(), run.progress.batch)
-        while (left := math.ceil(rows / batch_size) - run.progress.batch) > 0:
-            between_steps(run)
-            step, row = run.progress.step, run.progress.batch * batch_size
-            for loss in engine.advance(min(engine.stride, left)):
-                size = min(batch_size, rows - row)
-                step, row = step + 1, row + size
-                run.progress.epoch_loss += loss * size
-                run.progress.recent_loss += loss
-                run.progress.recent_steps += 1
+        while run.batches_left:
+            yield None
+            # Each step takes a batch, goes forward to the loss and backward, and updates.
+            losses = engine.advance(run.batches_left)
+            for step, loss in enumerate(losses, start=run.progress.step + 1):
+                run.add_loss(loss, step)
                 if step % run.spec.report_every == 0:
                     yield _step_report(run, step)
         yield _end_epoch(run)
     if run.best_weights is not None:
         run.model.load_state_dict(run.best_weights)
+
+
+def train(run: Run, engine: Engine | None = None) -> Iterator[Report]:
+    """Train to the end, yielding the reports of `fit` alone."""
+    return (report for report in fit(run, engine) if report is not None)
 
 
 def set_precision(spec: TrainingSpec) -> None:

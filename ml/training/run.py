@@ -118,6 +118,19 @@ class Run:
         """Name the next step, as errors do."""
         return f"epoch {self.progress.epoch}, step {self.progress.step + 1}"
 
+    @property
+    def batches_left(self) -> int:
+        """The batches of the present epoch that are not done."""
+        return math.ceil(len(self.train) / self.spec.batch_size) - self.progress.batch
+
+    def add_loss(self, loss: float, step: int) -> None:
+        """Add the loss of step number `step`, of the present epoch, to the sums."""
+        progress, size = self.progress, self.spec.batch_size
+        row = (progress.batch - 1 - (progress.step - step)) * size
+        progress.epoch_loss += loss * min(size, len(self.train) - row)
+        progress.recent_loss += loss
+        progress.recent_steps += 1
+
     def count_steps(self, count: int) -> list[float]:
         """Count the next steps as done; return the learning rate of each."""
         rates = []

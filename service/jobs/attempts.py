@@ -18,7 +18,7 @@ from ml.artifacts import Manifest
 from ml.specs import TrainingSpec
 from service.jobs import events
 from service.jobs.events import Happening
-from service.jobs.failures import STUCK, TimedOut, explain
+from service.jobs.failures import STUCK, UNHEARD_OF, TimedOut, explain
 from service.jobs.states import Verb, Wish
 from service.jobs.transitions import end_attempt, move
 from service.models import registry
@@ -174,13 +174,22 @@ class AttemptStore:
             self._crash(session, _mine(session, claim), error)
 
     def overdue(self, claim: Claim, patience: timedelta) -> JobError | None:
-        """Return what to say of the attempt if for longer than `patience` it has not done what was
-        wished of it, or has not ended by itself at its time limit; else None."""
-        late = datetime.now(UTC) - patience
+        """Return what to say of the attempt if its trainer is to be killed: its lease has expired,
+        or for longer than `patience` it has not done what was wished of it or not ended by itself
+        at its time limit; else None.
+
+        It only reads: a trainer that was stopped in the middle of a transaction keeps all others
+        from writing, until it is killed.
+        """
+        now = datetime.now(UTC)
+        late = now - patience
         with self._database.read() as session:
             row = _mine(session, claim)
         limit = JobOptions.model_validate(row.options).timeout_seconds
         assert row.started_at is not None
+        assert row.lease_expires_at is not None
+        if row.lease_expires_at < now:
+            return UNHEARD_OF
         if row.wish_at is not None and row.wish_at < late:
             return STUCK
         if limit is not None and row.started_at + timedelta(seconds=limit) < late:

@@ -54,7 +54,7 @@ class Shelf:
     def train(self, spec: TrainingSpec) -> tuple[Run, Dataset]:
         data = self.load(spec)
         run = Run(build(spec, data), data, spec, CPU)
-        for _ in loop.fit(run):
+        for _ in loop.train(run):
             pass
         return run, data
 

@@ -61,7 +61,7 @@ def test_it_learns_and_is_saved(
     spec, data = spec_of(model=model, precision=precision), data_of(signature)
     run = Run(build(spec, data), data, spec, CPU)
     before = [parameter.detach().clone() for parameter in run.model.parameters()]
-    reports = list(loop.fit(run))
+    reports = list(loop.train(run))
     assert [report.level for report in reports] == ["epoch"]
     assert all(not torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
     manifest = save_model(tmp_path / "model", run.model, spec, signature, {}, "", CPU)
@@ -76,7 +76,7 @@ def test_a_cnn_overfits_a_handful_of_images() -> None:
     model = SMALL_CNN | {"dropout": 0.0}
     spec = spec_of(model=model, epochs=40, optimizer={"kind": "adam", "lr": 0.01})
     data = data_of(GREY)
-    *_, last = loop.fit(Run(build(spec, data), data, spec, CPU))
+    *_, last = loop.train(Run(build(spec, data), data, spec, CPU))
     assert last.values["train_loss"] < 0.5
 
 

@@ -21,7 +21,7 @@ class Engine(ABC):
     name: str
     """As a job shows it; it changes where a run goes on by other means."""
     stride: int
-    """How many steps it is worth doing at a time."""
+    """How many steps it does at a time, at most."""
 
     @abstractmethod
     def begin(self, order: Tensor, batch: int) -> None:
@@ -29,7 +29,7 @@ class Engine(ABC):
 
     @abstractmethod
     def advance(self, count: int) -> Iterator[float]:
-        """Do the next steps of the epoch, at most `count`, and yield the loss of each.
+        """Do the next steps of the epoch, at most `count` and `stride`; yield the loss of each.
 
         The run may be ahead of the losses: it is whole again when the iterator has ended.
 

@@ -149,27 +149,28 @@ class CudaGraphEngine(Engine):
         self._batches.begin(order, batch)
 
     def advance(self, count: int) -> Iterator[float]:
-        """Do the next steps, at most `count`."""
+        """Do the next steps."""
         with devices.current(self._run.device):
             done = 0 if self._is_eager else (yield from self._advance_by_graph(count))
             if not done:
-                yield from self._advance_eagerly(min(count, self._eager.stride))
+                yield from self._advance_eagerly(count)
 
     @property
     def _is_eager(self) -> bool:
         return self._steps_done < self._eager_steps
 
     def _advance_eagerly(self, count: int) -> Iterator[float]:
-        start = time.perf_counter()
+        start, first = time.perf_counter(), self._run.progress.step
         yield from self._eager.advance(count)
         self._eager_seconds += time.perf_counter() - start
-        self._steps_done += count
+        self._steps_done += self._run.progress.step - first
         if not self._is_eager and self._eager_seconds > SLOW_STEP_SECONDS * self._steps_done:
             self._eager_steps = math.inf
 
     def _advance_by_graph(self, count: int) -> Generator[float, None, int]:
         """Do the next steps up to the first that cannot be captured; return how many were done."""
         run, first = self._run, self._run.progress.batch
+        count = min(count, self._longest_stride)
         start, graphs, done = time.perf_counter(), len(self._replays), 0
         losses = self._losses.new_empty(count)
         while done < count:

@@ -26,9 +26,9 @@ class EagerEngine(Engine):
         self._batches.begin(order, batch)
 
     def advance(self, count: int) -> Iterator[float]:
-        """Do the next `count` steps."""
+        """Do the next steps."""
         run, passes = self._run, self._passes
-        rows = self._batches.take(count)
+        rows = self._batches.take(min(count, self.stride))
         for number, batch in enumerate(passes.prepare(rows)):
             with torch.autograd.set_detect_anomaly(run.spec.detect_anomaly):
                 loss = passes.forward(batch)

@@ -52,7 +52,7 @@ def material(document: dict[str, Any], ended: bool = True) -> Material:
     else:
         data = datasets.load(spec.dataset, spec.split, Path())
     run = Run(build(spec, data), data, spec, CPU)
-    reports = list(loop.fit(run))
+    reports = list(loop.train(run))
     steps = steps_per_epoch(spec, data)
     return Material(
         spec,

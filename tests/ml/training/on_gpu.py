@@ -63,7 +63,12 @@ def start(document: dict[str, Any], device: torch.device = CUDA, placement: Any 
 
 def finish(run: Run, graphs: bool = True, between_steps: Any = lambda run: None) -> Trained:
     engine = choose(run, graphs=graphs)
-    reports = list(loop.fit(run, between_steps, engine=engine))
+    reports = []
+    for report in loop.fit(run, engine):
+        if report is None:
+            between_steps(run)
+        else:
+            reports.append(report)
     return Trained(run, reports, engine.name)
 
 

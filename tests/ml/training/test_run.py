@@ -47,7 +47,7 @@ def test_a_state_is_gone_on_from_in_another_memory_format(
         return run
 
     whole = start(saved_in)
-    reports = loop.fit(whole)
+    reports = loop.train(whole)
     assert next(r for r in reports if r.level == "epoch").epoch == 1
     state = torch.utils._pytree.tree_map(
         lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf, whole.state_dict()
@@ -55,7 +55,7 @@ def test_a_state_is_gone_on_from_in_another_memory_format(
     list(reports)
     resumed = start(resumed_in)
     resumed.load_state_dict(state)
-    list(loop.fit(resumed))
+    list(loop.train(resumed))
     for weight, expected in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         torch.testing.assert_close(weight, expected, rtol=1e-4, atol=1e-5)
     for parameter, values in resumed.optimizer.state.items():
@@ -71,7 +71,7 @@ def test_every_network_of_a_process_is_compiled(monkeypatch: pytest.MonkeyPatch)
         document = PLANE | {"model": {"kind": "mlp", "hidden": [8 + job]}, "compile": True}
         run = prepare(document | {"epochs": 1, "batch_size": 700})
         counters.clear()
-        list(loop.fit(run))
+        list(loop.train(run))
         assert counters["stats"]["unique_graphs"] >= 1, job
 
 
@@ -83,7 +83,7 @@ def test_validation_computes_in_the_precision_of_the_run(precision: str) -> None
     )
     cast = set()
     run.model.register_forward_hook(lambda *_: cast.add(torch.is_autocast_enabled("cpu")))
-    reports = list(loop.fit(run))
+    reports = list(loop.train(run))
     assert cast == {precision == "bfloat16"}
     assert reports[-1].values["validation_loss"] > 0
 
@@ -101,7 +101,7 @@ def test_where_a_loss_went_bad_is_looked_for_in_the_precision_of_the_run(
     monkeypatch.setattr(divergence, "diagnose", watched)
     run = prepare(PLANE | {"precision": "bfloat16", "optimizer": {"kind": "sgd", "lr": 1e6}})
     with pytest.raises(Diverged):
-        list(loop.fit(run))
+        list(loop.train(run))
     assert cast == [True]
 
 
@@ -115,6 +115,6 @@ def test_the_order_of_an_epoch_is_drawn_once(monkeypatch: pytest.MonkeyPatch) ->
 
     run = prepare(PLANE | {"epochs": 3})
     monkeypatch.setattr(torch, "randperm", counted)
-    list(loop.fit(run))
+    list(loop.train(run))
     assert len(drawn) == 3
     assert not torch.equal(drawn[0], drawn[1])

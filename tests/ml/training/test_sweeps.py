@@ -52,7 +52,7 @@ def data_of(spec: TrainingSpec) -> Dataset:
 def assert_as_apart(specs: list[TrainingSpec], data: Dataset, record: Record | None = None) -> None:
     for spec, member in zip(specs, fit_together(specs, data, CPU, record), strict=True):
         run = Run(build(spec, data), data, spec, CPU)
-        reports = [r for r in loop.fit(run) if r.level == "epoch"]
+        reports = [r for r in loop.train(run) if r.level == "epoch"]
         torch.testing.assert_close(
             dict(member.model.state_dict()), dict(run.model.state_dict()), rtol=1e-3, atol=1e-4
         )

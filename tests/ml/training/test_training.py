@@ -34,7 +34,7 @@ def trained(
     spec = TrainingSpec.model_validate(document)
     data = datasets.load(spec.dataset, spec.split, root)
     model = build(spec, data)
-    return spec, data, model, list(loop.fit(Run(model, data, spec, CPU)))
+    return spec, data, model, list(loop.train(Run(model, data, spec, CPU)))
 
 
 def saved(root: Path, document: dict[str, Any]) -> tuple[Manifest, nn.Module, Dataset]:

@@ -12,6 +12,7 @@ from ml.training.loop import Report
 from service.errors import NotFound
 from service.jobs.attempts import AttemptStore, Claim, LostClaim
 from service.jobs.events import Happening
+from service.jobs.failures import UNHEARD_OF
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry
 from service.schemas import JobError
@@ -224,6 +225,16 @@ def test_an_attempt_is_overdue_that_does_not_do_what_is_wished(
     error = attempts.overdue(claim, timedelta(seconds=60))
     assert error is not None
     assert error.kind == "trainer_died"
+
+
+def test_an_attempt_is_overdue_once_its_lease_has_expired_even_while_nobody_can_write(
+    jobs: JobStore, attempts: AttemptStore, database: Database
+) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    set_row(database, job_id, lease_expires_at=ago(1))
+    with database.write():
+        assert attempts.overdue(claim, timedelta(seconds=60)) == UNHEARD_OF
 
 
 def test_an_attempt_is_overdue_past_its_time_limit_and_not_tried_again(

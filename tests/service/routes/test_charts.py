@@ -21,7 +21,7 @@ from service.jobs.store import JobStore
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.tables import JobRow
-from service.training.trainer import Attempt, Bench
+from service.training.attempt import Attempt, TrainerContext
 from tests.conftest import LINE, PLANE
 from tests.service.conftest import claimed
 
@@ -46,8 +46,8 @@ def run(client: TestClient, attempts: AttemptStore, settings: Settings, spec: ob
     """Submit a job, and do it here and now; return its id."""
     job_id: str = client.post("/jobs", json=spec).json()["id"]
     cache = DatasetCache(settings.datasets_dir, 0)
-    bench = Bench(settings, torch.device("cpu"), 1.0, cache, threading.Event())
-    Attempt(claimed(attempts), attempts, bench).run()
+    context = TrainerContext(settings, torch.device("cpu"), 1.0, cache, threading.Event())
+    Attempt(claimed(attempts), attempts, context).run()
     assert client.get(f"/jobs/{job_id}").json()["status"] == "succeeded"
     return job_id
 

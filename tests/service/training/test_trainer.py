@@ -24,8 +24,9 @@ from service.models.registry import ModelRegistry
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.tables import JobRow
+from service.training import attempt as attempt_module
 from service.training import trainer
-from service.training.trainer import Bench
+from service.training.attempt import TrainerContext
 from tests.conftest import PLANE
 from tests.service.conftest import claimed, submitted
 from tests.service.jobs.test_attempts import set_row
@@ -35,15 +36,15 @@ CPU = torch.device("cpu")
 SHORT: dict[str, Any] = PLANE | {"epochs": 2, "batch_size": 40, "report_every": 10}
 ILLEGAL = RuntimeError("CUDA error: an illegal memory access was encountered")
 
-Fit = Callable[[Run, Callable[[Run], None]], Iterator[Report]]
+Fit = Callable[[Run, Engine], Iterator[Report | None]]
 
 
 @pytest.fixture
-def bench(settings: Settings) -> Bench:
+def context(settings: Settings) -> TrainerContext:
     for directory in (settings.models_dir, settings.checkpoints_dir, settings.datasets_dir):
         directory.mkdir(parents=True, exist_ok=True)
     cache = DatasetCache(settings.datasets_dir, 1 << 20)
-    return Bench(settings, CPU, 0.5, cache, draining=threading.Event())
+    return TrainerContext(settings, CPU, 0.5, cache, draining=threading.Event())
 
 
 @pytest.fixture
@@ -59,15 +60,12 @@ def unsound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def failing_at(step: int, error: Exception) -> Fit:
     """Return `loop.fit`, but that `error` ends it before `step`."""
-    fit = loop.fit
 
-    def failing(run: Run, between_steps: Callable[[Run], None], engine: Engine) -> Iterator[Report]:
-        def check(run: Run) -> None:
-            between_steps(run)
-            if run.progress.step >= step:
+    def failing(run: Run, engine: Engine) -> Iterator[Report | None]:
+        for report in loop.fit(run, engine):
+            yield report
+            if report is None and run.progress.step >= step:
                 raise error
-
-        return fit(run, check, engine)
 
     return failing
 
@@ -83,15 +81,15 @@ def test_a_job_whose_device_goes_wrong_goes_on_elsewhere_from_its_checkpoint(
     attempts: AttemptStore,
     database: Database,
     registry: ModelRegistry,
-    bench: Bench,
+    context: TrainerContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     undisturbed = submitted(jobs, **SHORT)
-    trainer._attempt(claimed(attempts), attempts, bench)
+    trainer._attempt(claimed(attempts), attempts, context)
     job_id = submitted(jobs, **SHORT, checkpoint_seconds=1e-9)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "fit", failing_at(36, ILLEGAL))
-        assert not trainer._attempt(claimed(attempts), attempts, bench)
+        patch.setattr(attempt_module, "fit", failing_at(36, ILLEGAL))
+        assert not trainer._attempt(claimed(attempts), attempts, context)
     assert jobs.fetch(job_id).status == "queued"
     [attempt] = jobs.attempts(job_id)
     assert attempt.outcome == "trainer_died"
@@ -104,7 +102,7 @@ def test_a_job_whose_device_goes_wrong_goes_on_elsewhere_from_its_checkpoint(
     assert "an illegal memory access" in told
     ready(database, job_id)
     claim = claimed(attempts)
-    trainer._attempt(claim, attempts, bench)
+    trainer._attempt(claim, attempts, context)
     with database.read() as session:
         began_at = session.scalar(select(JobRow.training_step).where(JobRow.id == job_id))
     assert began_at == 36
@@ -118,13 +116,13 @@ def test_a_job_that_spoils_every_device_fails_in_the_end_with_what_went_wrong(
     jobs: JobStore,
     attempts: AttemptStore,
     database: Database,
-    bench: Bench,
+    context: TrainerContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job_id = submitted(jobs, **SHORT, max_attempts=2)
-    monkeypatch.setattr(loop, "fit", failing_at(0, ILLEGAL))
+    monkeypatch.setattr(attempt_module, "fit", failing_at(0, ILLEGAL))
     for _ in range(2):
-        trainer._attempt(claimed(attempts), attempts, bench)
+        trainer._attempt(claimed(attempts), attempts, context)
         ready(database, job_id)
     job = jobs.fetch(job_id)
     assert job.status == "failed"
@@ -136,11 +134,11 @@ def test_a_job_that_spoils_every_device_fails_in_the_end_with_what_went_wrong(
 
 @pytest.mark.usefixtures("unsound")
 def test_a_fault_of_the_job_is_its_own_even_on_a_device_that_went_wrong(
-    jobs: JobStore, attempts: AttemptStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    jobs: JobStore, attempts: AttemptStore, context: TrainerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = submitted(jobs, **SHORT)
-    monkeypatch.setattr(loop, "fit", failing_at(0, Diverged("the loss is NaN")))
-    assert not trainer._attempt(claimed(attempts), attempts, bench)
+    monkeypatch.setattr(attempt_module, "fit", failing_at(0, Diverged("the loss is NaN")))
+    assert not trainer._attempt(claimed(attempts), attempts, context)
     job = jobs.fetch(job_id)
     assert (job.status, job.error and job.error.kind) == ("failed", "diverged")
 
@@ -152,7 +150,7 @@ def test_a_fault_of_the_job_is_its_own_even_on_a_device_that_went_wrong(
 def test_a_trainer_leaves_after_any_attempt_that_spoiled_its_device(
     jobs: JobStore,
     attempts: AttemptStore,
-    bench: Bench,
+    context: TrainerContext,
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
     sound: bool,
@@ -165,15 +163,15 @@ def test_a_trainer_leaves_after_any_attempt_that_spoiled_its_device(
     monkeypatch.setattr(devices, "is_sound", lambda device: sound)
     for name in ("work", "fail", "crashed"):
         monkeypatch.setattr(attempts, name, fail)
-    assert trainer._attempt(claim, attempts, bench) == sound
+    assert trainer._attempt(claim, attempts, context) == sound
 
 
 def test_an_error_that_spoils_nothing_fails_the_job_and_the_trainer_stays(
-    jobs: JobStore, attempts: AttemptStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    jobs: JobStore, attempts: AttemptStore, context: TrainerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = submitted(jobs, **SHORT)
-    monkeypatch.setattr(loop, "fit", failing_at(0, RuntimeError("a bug")))
-    assert trainer._attempt(claimed(attempts), attempts, bench)
+    monkeypatch.setattr(attempt_module, "fit", failing_at(0, RuntimeError("a bug")))
+    assert trainer._attempt(claimed(attempts), attempts, context)
     job = jobs.fetch(job_id)
     assert (job.status, job.error and job.error.kind) == ("failed", "internal")
 
@@ -192,7 +190,7 @@ def test_an_error_that_spoils_nothing_fails_the_job_and_the_trainer_stays(
 def test_a_job_uses_the_device_it_names_within_the_trainers_share(
     jobs: JobStore,
     attempts: AttemptStore,
-    bench: Bench,
+    context: TrainerContext,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     own: str,
@@ -217,31 +215,33 @@ def test_a_job_uses_the_device_it_names_within_the_trainers_share(
     def release_memory(device: torch.device) -> None:
         calls.append(("release", str(device)))
 
-    bench = Bench(bench.settings, torch.device(own), 0.5, bench.datasets, bench.draining)
+    context = TrainerContext(
+        context.settings, torch.device(own), 0.5, context.datasets, context.draining
+    )
     monkeypatch.setattr(devices, "gpu_count", lambda: 2)
     for stand_in in (use, is_sound, release_memory):
         monkeypatch.setattr(devices, stand_in.__name__, stand_in)
-    monkeypatch.setattr(trainer, "Run", run)
+    monkeypatch.setattr(attempt_module, "Run", run)
     submitted(jobs, **SHORT | {"device": name})
-    trainer._attempt(claimed(attempts), attempts, bench)
+    trainer._attempt(claimed(attempts), attempts, context)
     # It is asked whether the error is the device's, and whether another job can use it.
     asked = ["use 0.5", "run", "is sound", "is sound", "release"]
     assert calls == [(what, used) for what in asked]
 
 
 def test_a_job_for_a_gpu_that_is_gone_says_so(
-    jobs: JobStore, attempts: AttemptStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    jobs: JobStore, attempts: AttemptStore, context: TrainerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "gpu_count", lambda: 1)
     job_id = submitted(jobs, **SHORT | {"device": "cuda:1"})
-    assert trainer._attempt(claimed(attempts), attempts, bench)
+    assert trainer._attempt(claimed(attempts), attempts, context)
     error = jobs.fetch(job_id).error
     assert error is not None
     assert (error.kind, error.message.partition(" is")[0]) == ("invalid", "device: cuda:1")
 
 
 def test_one_run_is_in_memory_at_a_time(
-    jobs: JobStore, attempts: AttemptStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    jobs: JobStore, attempts: AttemptStore, context: TrainerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[weakref.ref[Run]] = []
     alive: list[int] = []
@@ -255,13 +255,13 @@ def test_one_run_is_in_memory_at_a_time(
         runs.append(weakref.ref(run))
         return run
 
-    monkeypatch.setattr(trainer, "Run", make)
+    monkeypatch.setattr(attempt_module, "Run", make)
     # As on a GPU; a reference that is left anywhere keeps the run all the same.
     monkeypatch.setattr(devices, "release_memory", lambda device: gc.collect())
     submitted(jobs, **SHORT | {"split": {"folds": 3}})
     gc.disable()
     try:
-        assert trainer._attempt(claimed(attempts), attempts, bench)
+        assert trainer._attempt(claimed(attempts), attempts, context)
         count()
     finally:
         gc.enable()
@@ -269,22 +269,22 @@ def test_one_run_is_in_memory_at_a_time(
 
 
 def test_a_failed_run_is_not_kept(
-    jobs: JobStore, attempts: AttemptStore, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    jobs: JobStore, attempts: AttemptStore, context: TrainerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[weakref.ref[Run]] = []
 
-    def fail(run: Run, between_steps: Callable[[Run], None], engine: Engine) -> Iterator[Report]:
+    def fail(run: Run, engine: Engine) -> Iterator[Report]:
         runs.append(weakref.ref(run))
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(loop, "fit", fail)
+    monkeypatch.setattr(attempt_module, "fit", fail)
     # pytest keeps what was logged, with the traceback.
-    monkeypatch.setattr(trainer.logger, "disabled", True)
+    monkeypatch.setattr(attempt_module.logger, "disabled", True)
     monkeypatch.setattr(devices, "release_memory", lambda device: gc.collect())
     submitted(jobs, **SHORT)
     gc.disable()
     try:
-        assert trainer._attempt(claimed(attempts), attempts, bench)
+        assert trainer._attempt(claimed(attempts), attempts, context)
         assert [run() for run in runs] == [None]
     finally:
         gc.enable()
@@ -294,16 +294,16 @@ def test_a_checkpoint_is_read_into_the_machines_memory_and_let_go(
     jobs: JobStore,
     attempts: AttemptStore,
     database: Database,
-    bench: Bench,
+    context: TrainerContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job_id = submitted(jobs, **SHORT, checkpoint_seconds=1e-9, max_attempts=2)
     with monkeypatch.context() as patch:
         patch.setattr(devices, "is_sound", lambda device: False)
-        patch.setattr(loop, "fit", failing_at(36, ILLEGAL))
-        trainer._attempt(claimed(attempts), attempts, bench)
+        patch.setattr(attempt_module, "fit", failing_at(36, ILLEGAL))
+        trainer._attempt(claimed(attempts), attempts, context)
     ready(database, job_id)
-    load, fit = checkpoints.load_newest, loop.fit
+    load = checkpoints.load_newest
     read: list[weakref.ref[torch.Tensor]] = []
 
     def load_newest(directory: Any) -> dict[str, Any] | None:
@@ -312,16 +312,16 @@ def test_a_checkpoint_is_read_into_the_machines_memory_and_let_go(
         read.extend(weakref.ref(tensor) for tensor in state["model"].values())
         return state
 
-    def checked(run: Run, between_steps: Callable[[Run], None], engine: Engine) -> Iterator[Report]:
+    def checked(run: Run, engine: Engine) -> Iterator[Report | None]:
         assert run.progress.step >= 10
         assert read
         assert all(tensor() is None for tensor in read)
-        return fit(run, between_steps, engine)
+        return loop.fit(run, engine)
 
-    bench = Bench(bench.settings, CPU, 1.0, bench.datasets, bench.draining)
+    context = TrainerContext(context.settings, CPU, 1.0, context.datasets, context.draining)
     monkeypatch.setattr(checkpoints, "load_newest", load_newest)
-    monkeypatch.setattr(loop, "fit", checked)
-    trainer._attempt(claimed(attempts), attempts, bench)
+    monkeypatch.setattr(attempt_module, "fit", checked)
+    trainer._attempt(claimed(attempts), attempts, context)
     assert jobs.fetch(job_id).status == "succeeded"
 
 
@@ -329,31 +329,27 @@ def test_the_engine_of_a_job_is_the_one_that_runs_its_steps_now(
     jobs: JobStore,
     attempts: AttemptStore,
     database: Database,
-    bench: Bench,
+    context: TrainerContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fit, seen = loop.fit, []
+    seen: list[str | None] = []
 
     def shown() -> str | None:
         with database.read() as session:
             return session.get_one(JobRow, 1).engine
 
-    def falling_back(
-        run: Run, between_steps: Callable[[Run], None], engine: Engine
-    ) -> Iterator[Report]:
+    def falling_back(run: Run, engine: Engine) -> Iterator[Report | None]:
         engine.name = "resident+graph"
-
-        def check(run: Run) -> None:
+        for report in loop.fit(run, engine):
             if run.progress.step >= 25:
                 engine.name = "resident"
-            between_steps(run)
-            seen.append(shown())
+            yield report
+            if report is None:
+                seen.append(shown())
 
-        return fit(run, check, engine)
-
-    monkeypatch.setattr(loop, "fit", falling_back)
+    monkeypatch.setattr(attempt_module, "fit", falling_back)
     job_id = submitted(jobs, **SHORT, checkpoint_seconds=1e-9)
-    assert trainer._attempt(claimed(attempts), attempts, bench)
+    assert trainer._attempt(claimed(attempts), attempts, context)
     # What is reported is written before each checkpoint.
     assert list(dict.fromkeys(seen))[-2:] == ["resident+graph", "resident"]
     assert jobs.fetch(job_id).engine == "resident"

@@ -71,7 +71,7 @@ def start(document: dict[str, Any], engine: str) -> tuple[Run, Engine]:
 
 
 def outcome(run: Run, engine: Engine | None) -> tuple[list[Report], list[torch.Tensor]]:
-    reports = list(loop.fit(run, engine=engine))
+    reports = list(loop.train(run, engine))
     return reports, [value.clone() for value in run.model.state_dict().values()]
 
 
@@ -186,23 +186,15 @@ def test_a_second_job_in_the_same_process_learns_the_same() -> None:
     assert all(map(torch.equal, outcomes[0][1], outcomes[1][1]))
 
 
-class Stopped(Exception):
-    pass
-
-
 @pytest.mark.parametrize("step", [1, 4, 5, 8])
 @pytest.mark.parametrize("engine", ["eager", *ENGINES])
 def test_every_engine_goes_on_within_an_epoch(engine: str, step: int) -> None:
     document = SMALL | {"batch_size": 7, "report_every": 3}
     _, expected = outcome(*start(document, engine))
     halted, its_engine = start(document, engine)
-
-    def stop(run: Run) -> None:
-        if run.progress.step >= step:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        list(loop.fit(halted, stop, its_engine))
+    for report in loop.fit(halted, its_engine):
+        if report is None and halted.progress.step >= step:
+            break
     assert 0 < halted.progress.batch < 15
     state = halted.state_dict()
     resumed = prepare(document)
@@ -219,7 +211,7 @@ def test_every_engine_names_the_step_that_diverged(engine: str) -> None:
         run, its_engine = start(diverging, name)
         reports = []
         with pytest.raises(Diverged) as error:
-            list(map(reports.append, loop.fit(run, engine=its_engine)))
+            list(map(reports.append, loop.train(run, its_engine)))
         told.append((str(error.value), reports))
     assert told[0] == told[1]
     assert "epoch " in told[0][0]
@@ -296,8 +288,7 @@ def test_a_stride_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
         "ml.training.engines.cuda_graph.time.perf_counter", lambda: float(next(clock))
     )
     run, its_engine = start(SMALL | {"batch_size": 2, "report_every": 50}, "graph")
-    steps: list[int] = []
-    list(loop.fit(run, lambda run: steps.append(run.progress.step), its_engine))
+    steps = [run.progress.step for report in loop.fit(run, its_engine) if report is None]
     longest = [after - before for before, after in pairwise(steps)]
     # Two calls find out: the first is spent on the capture.
     assert max(longest[:12]) <= 8
@@ -306,7 +297,7 @@ def test_a_stride_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stride_grows_where_steps_are_short() -> None:
     run, its_engine = start(SMALL | {"batch_size": 1, "epochs": 4}, "graph by hand")
-    list(loop.fit(run, engine=its_engine))
+    list(loop.train(run, its_engine))
     assert its_engine.stride > 8
 
 
@@ -315,7 +306,7 @@ def test_a_finished_run_leaves_nothing_in_memory(engine: str) -> None:
     gc.disable()
     try:
         run, its_engine = start(SMALL, engine)
-        list(loop.fit(run, engine=its_engine))
+        list(loop.train(run, its_engine))
         dead = weakref.ref(run.model)
         del run, its_engine
         assert dead() is None

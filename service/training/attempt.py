@@ -1,0 +1,271 @@
+"""One attempt at a job, from its claim to its end."""
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ml import devices, faults
+from ml.artifacts import Manifest, save_model
+from ml.datasets.cache import DatasetCache
+from ml.specs import TrainingSpec
+from ml.training import checkpoints, summary
+from ml.training.cross_validation import Course
+from ml.training.engines.base import Engine
+from ml.training.engines.choose import choose
+from ml.training.loop import Report, fit
+from ml.training.run import Run, build, steps_per_epoch
+from service.jobs.attempts import AttemptStore, Claim, LostClaim, Work
+from service.jobs.failures import TimedOut, device_lost, explain
+from service.schemas import JobOptions
+from service.settings import Settings
+from service.training.reporter import LogHandler, Reporter
+
+logger = logging.getLogger(__name__)
+
+DEVICE_FAULTS = frozenset({"internal", "out_of_memory"})
+"""Kinds of errors that may come of a device rather than of the job."""
+
+
+@dataclass(frozen=True)
+class TrainerContext:
+    """What a trainer process keeps from one attempt to the next."""
+
+    settings: Settings
+    auto_device: torch.device
+    share: float
+    """Of a GPU's memory that it may take."""
+    datasets: DatasetCache
+    draining: threading.Event
+
+    def device_for(self, name: str) -> torch.device:
+        """Return the device that a spec's `device` means here.
+
+        Raises:
+            Invalid: there is no such GPU.
+        """
+        if name == "auto" or name == self.auto_device.type:
+            return self.auto_device
+        return devices.resolve(name)
+
+
+class CheckpointTimer:
+    """Tells when a checkpoint is due, and when an attempt has run for as long as it may."""
+
+    def __init__(self, options: JobOptions) -> None:
+        self._options = options
+        self._started_at = self._saved_at = time.monotonic()
+        self._saved_epoch = 0
+
+    def begin(self, epoch: int) -> None:
+        """Count epochs from `epoch` on."""
+        self._saved_epoch = epoch
+
+    def limit_reached(self) -> float | None:
+        """Return the time limit, in seconds, if it is reached."""
+        limit = self._options.timeout_seconds
+        over = limit is not None and time.monotonic() - self._started_at >= limit
+        return limit if over else None
+
+    def is_checkpoint_due(self, epoch: int) -> bool:
+        """Return whether a checkpoint is due in `epoch`, which then counts as saved."""
+        now, epochs = time.monotonic(), epoch - self._saved_epoch
+        if now - self._saved_at < self._options.checkpoint_seconds and (
+            self._options.checkpoint_epochs is None or epochs < self._options.checkpoint_epochs
+        ):
+            return False
+        self._saved_at, self._saved_epoch = now, epoch
+        return True
+
+
+class SavedModel(NamedTuple):
+    """A trained model on the disk, not yet registered."""
+
+    directory: Path
+    manifest: Manifest
+
+
+class Attempt:
+    """One attempt at a job, from its claim to its end."""
+
+    def __init__(self, claim: Claim, attempts: AttemptStore, context: TrainerContext) -> None:
+        self._claim = claim
+        self._attempts = attempts
+        self._settings = context.settings
+        self._context = context
+        self._reporter = Reporter(attempts, claim)
+        self._checkpoints = context.settings.checkpoints_dir / claim.job_id
+        self._state: dict[str, Any] | None = None
+        """The checkpoint that the next run goes on from."""
+        self.device = context.auto_device
+        """The device that it uses, or has used."""
+
+    def run(self) -> None:
+        """Do it, and write into the job's row how it ended.
+
+        Raises:
+            LostClaim: the job was taken away meanwhile.
+        """
+        try:
+            work = self._attempts.work(self._claim)
+            with self._reporter, _logging_to(self._reporter):
+                saved = self._train(work)
+        except LostClaim:
+            raise
+        except Exception as error:
+            logger.exception("attempt %d of %s failed", self._claim.attempt, self._claim.job_id)
+            self._fail(error)
+        else:
+            if saved is None:
+                self._attempts.release(self._claim)
+            else:
+                self._register(saved)
+
+    def _fail(self, error: Exception) -> None:
+        """End the job, or have it tried again where the fault is this process's."""
+        explanation = explain(error)
+        if explanation.kind in DEVICE_FAULTS and not devices.is_sound(self.device):
+            lost = device_lost(error, str(self.device))
+            self._attempts.crashed(self._claim, lost)
+        else:
+            self._attempts.fail(self._claim, explanation)
+
+    def _train(self, work: Work) -> SavedModel | None:
+        """Train to the end and save the model; return it, or None where the attempt was left
+        between two steps, as was asked."""
+        spec, context = work.spec, self._context
+        self.device = context.device_for(spec.device)
+        devices.use(self.device, context.share)
+        timer = CheckpointTimer(work.options)
+        self._state = checkpoints.load_newest(self._checkpoints)
+        course = Course.of(self._state)
+        for fold in range(len(course.folds), spec.split.folds or 0):
+            following = self._train_fold(spec, timer, course, fold)
+            if following is None:
+                return None
+            course = following
+            # Else the run of this fold is in memory beside that of the next.
+            devices.release_memory(self.device)
+        run, engine = self._prepare(spec)
+        timer.begin(run.progress.epoch)
+        for report in fit(run, engine):
+            if report is not None:
+                self._reporter.report(report)
+            elif self._is_to_leave(run, engine, timer, course):
+                return None
+        return self._save_model(run, course)
+
+    def _train_fold(
+        self, spec: TrainingSpec, timer: CheckpointTimer, course: Course, fold: int
+    ) -> Course | None:
+        """Train without a fold, and measure on it; return the course with its figures, or None
+        where the attempt was left."""
+        run, engine = self._prepare(spec, fold)
+        timer.begin(run.progress.epoch)
+        for report in fit(run, engine):
+            if report is None and self._is_to_leave(run, engine, timer, course):
+                return None
+        course = course.after(run)
+        self._reporter.report(Report("fold", fold + 1, fold + 1, course.folds[-1]))
+        return course
+
+    def _is_to_leave(
+        self, run: Run, engine: Engine, timer: CheckpointTimer, course: Course
+    ) -> bool:
+        """Look, between two steps, at what is asked of the job and at the clock; save the run's
+        state where it is due, and return whether to leave the run.
+
+        Raises:
+            TimedOut: the attempt ran as long as it may.
+        """
+        # A graph that cannot be captured leaves the run with another engine.
+        self._reporter.engine = engine.name
+        asked = self._reporter.wish()
+        if asked == "cancel":
+            return True
+        leaves = asked == "pause" or self._context.draining.is_set()
+        limit = None if leaves else timer.limit_reached()
+        if leaves or limit is not None or timer.is_checkpoint_due(run.progress.epoch):
+            self._save_state(run, course)
+        if limit is not None:
+            raise TimedOut(limit)
+        return leaves
+
+    def _save_model(self, run: Run, course: Course) -> SavedModel:
+        kept = summary.keep(run)
+        metrics = course.summary()
+        if kept.evaluation.split == "test":
+            figures = kept.evaluation.figures()
+            metrics |= {f"test_{name}": figure for name, figure in figures.items()}
+        directory = self._settings.models_dir / f"{self._claim.job_id}-{self._claim.attempt}"
+        manifest = save_model(
+            directory,
+            run.model,
+            run.spec,
+            run.data.signature,
+            metrics,
+            run.data.fingerprint,
+            self.device,
+            beside=kept.files(),
+        )
+        faults.reach("artifact renamed")
+        return SavedModel(directory, manifest)
+
+    def _prepare(self, spec: TrainingSpec, fold: int | None = None) -> tuple[Run, Engine]:
+        """Return the run that is next, where the checkpoint says it is, and what does its steps."""
+        data = self._context.datasets.load(spec.dataset, spec.split, fold)
+        faults.reach("data loaded")
+        run = Run(build(spec, data), data, spec, self.device)
+        if self._state is not None:
+            run.load_state_dict(self._state)
+            self._state = None
+        engine = choose(run, graphs=self._settings.cuda_graphs)
+        step, steps = run.progress.step, spec.epochs * steps_per_epoch(spec, data)
+        logger.info(
+            "attempt %d trains on %s, on %d rows%s, from step %d of %d",
+            self._claim.attempt,
+            self.device,
+            len(data.train),
+            "" if fold is None else f" without fold {fold + 1} of {spec.split.folds}",
+            step,
+            steps,
+        )
+        self._reporter.engine = engine.name
+        self._attempts.begin(self._claim, str(self.device), engine.name, step, steps)
+        return run, engine
+
+    def _register(self, saved: SavedModel) -> None:
+        try:
+            self._attempts.succeed(self._claim, saved.manifest, saved.directory.name)
+        except LostClaim:
+            shutil.rmtree(saved.directory, ignore_errors=True)
+            raise
+        shutil.rmtree(self._checkpoints, ignore_errors=True)
+
+    def _save_state(self, run: Run, course: Course) -> None:
+        # What was reported before the checkpoint would not be reported again after it.
+        self._reporter.flush()
+        checkpoints.save(
+            self._checkpoints,
+            self._claim.attempt,
+            course.steps + run.progress.step,
+            run.state_dict() | course.state_dict(),
+            self._settings.keep_checkpoints,
+        )
+
+
+@contextmanager
+def _logging_to(reporter: Reporter) -> Iterator[None]:
+    handler = LogHandler(reporter)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
