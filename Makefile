@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BENCHES := training sweeps service
+BENCHES := training engines sweeps service
 
 .PHONY: serve test check format soak bench gpu gpu-wheels clean
 
