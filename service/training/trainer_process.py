@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from service.jobs.attempts import Claim
 from service.settings import Settings
+from service.training.pool import threads_per_trainer
 from service.training.trainer import DRAIN, LAST, Assignment
 
 
@@ -34,7 +35,7 @@ class TrainerProcess:
         Raises:
             TrainerDied: it ended before.
         """
-        threads = settings.threads_per_trainer
+        threads = threads_per_trainer(settings)
         assignment = Assignment(
             settings=settings,
             parent=os.getpid(),
