@@ -35,7 +35,6 @@ from ml.training.run import Run, build, steps_per_epoch
 from service import logs
 from service.jobs.attempts import AttemptStore, Claim, LostClaim, Work
 from service.jobs.failures import TimedOut, device_lost, explain
-from service.processes import die_with
 from service.schemas import JobOptions
 from service.settings import MIB, Settings
 from service.storage.database import Database
@@ -264,7 +263,6 @@ class Assignment(BaseModel):
     """What a trainer process is told when it starts."""
 
     settings: Settings
-    parent: int
     auto_device: str
     share: float
     threads: int
@@ -274,7 +272,6 @@ def main(argument: str) -> None:
     """Serve attempts until the standard input ends."""
     assignment = Assignment.model_validate_json(argument)
     settings = assignment.settings
-    die_with(assignment.parent)
     logs.configure(settings.log_format)
     os.nice(settings.trainer_nice)
     replies = _claim_stdout()
