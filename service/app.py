@@ -8,15 +8,16 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml import __version__
-from service import errors
 from service.background import Background
 from service.charts.job_charts import Charts
 from service.datasets.memory import Loading
 from service.datasets.store import DatasetStore
 from service.datasets.uploads import Uploading
+from service.errors import BadRequest, TooLarge, Unprocessable
 from service.expressions.evaluator import Expressions
 from service.http.access_log import Access
 from service.http.body_limit import BodyLimit
+from service.http.problem_json import install, problems
 from service.jobs.event_stream import Feeds
 from service.jobs.store import JobStore
 from service.metrics import Telemetry
@@ -86,7 +87,7 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         version=__version__,
         description="Train and serve PyTorch models over HTTP.",
         lifespan=_web_lifespan,
-        responses=errors.problems(errors.BadRequest, errors.TooLarge, errors.Unprocessable),
+        responses=problems(BadRequest, TooLarge, Unprocessable),
     )
     database = Database(settings.sqlalchemy_url)
     revision = Revision(settings.revision_file)
@@ -125,7 +126,7 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         metrics,
     ):
         app.include_router(room.router)
-    errors.install(app)
+    install(app)
     app.add_middleware(
         BodyLimit,
         limit=settings.max_body_bytes,

@@ -2,12 +2,15 @@
 
 import logging
 import logging.config
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
 import orjson
 
-from service.http.access_log import REQUEST_ID
 from service.settings import LogFormat
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""Id of the request that is being answered, for every line logged meanwhile."""
 
 
 class _Text(logging.Formatter):

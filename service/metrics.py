@@ -19,12 +19,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from service.predictions.batching import MAX_ROWS, Batch
 from service.schemas import ModelRef
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 16384)
+EXACT_SIZES = 256
+"""Batches of up to so many rows are counted under their exact size."""
 OF_MODEL = ("model", "version")
 INFERENCE = "epochd_inference"
 BY_SIZE = f"{INFERENCE}_batch_duration_seconds"
@@ -56,19 +57,20 @@ class ModelTelemetry:
     """For a batch of a size; kept out of what Prometheus is shown."""
     last: Gauge
 
-    def note(self, batch: Batch) -> None:
-        """Count a batch that ran."""
-        self.queue.observe_all(batch.waited)
-        self.compute.observe(batch.seconds)
-        self.batch.observe(batch.rows)
-        self.of_size(batch_size(batch.rows)).observe(batch.seconds)
+    def record(self, rows: int, waits: Sequence[float], seconds: float) -> None:
+        """Count a batch of `rows`, computed in `seconds`. `waits` has, for each of its requests,
+        the seconds from its arrival to the start of the batch."""
+        self.queue.observe_all(waits)
+        self.compute.observe(seconds)
+        self.batch.observe(rows)
+        self.of_size(batch_size(rows)).observe(seconds)
         self.last.set_to_current_time()
 
 
 def batch_size(rows: int) -> int:
-    """Return the size under which a batch is counted: its rows, or for a single request with more
-    than are ever put together the next power of two, so that there are not too many sizes."""
-    return rows if rows <= MAX_ROWS else 1 << (rows - 1).bit_length()
+    """Return the size under which a batch is counted: its rows, and above `EXACT_SIZES` the next
+    power of two, which keeps the sizes few."""
+    return rows if rows <= EXACT_SIZES else 1 << (rows - 1).bit_length()
 
 
 @dataclass(frozen=True)

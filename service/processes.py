@@ -1,16 +1,72 @@
-"""What child processes have in common: they end with the service, however it ends."""
+"""Child processes: each runs a Python module, and ends with the service, however that ends.
 
+Each has a session of its own: a Ctrl-C in the terminal reaches the service alone, which stops its
+children in turn.
+"""
+
+import asyncio
 import ctypes
 import os
+import runpy
 import signal
+import subprocess
 import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Mapping, Sequence
 
 
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process with `parent`, even while C code holds everything up;
-    elsewhere than on Linux the end of the standard input has to do."""
+async def start(
+    module: str,
+    *arguments: str,
+    piped: bool = True,
+    environment: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> asyncio.subprocess.Process:
+    """Run a module as a child, which the kernel kills when this process ends; elsewhere than on
+    Linux a child has to end with its standard input.
+
+    With `piped`, this process writes its standard input and reads its standard output.
+    `environment` is added to this process's.
+
+    The kernel waits for the end of the thread that starts the child: call this on an event loop
+    that lasts as long as the process.
+    """
+    pipe = PIPE if piped else None
+    return await asyncio.create_subprocess_exec(
+        *_command("service.processes", str(os.getpid()), module, *arguments),
+        stdin=pipe,
+        stdout=pipe,
+        env=os.environ | (environment or {}),
+        pass_fds=pass_fds,
+        start_new_session=True,
+    )
+
+
+def start_in_thread(module: str) -> "subprocess.Popen[bytes]":
+    """Run a module as a piped child that ends with its standard input. Unlike `start`, any thread
+    may call this, and end before the child does."""
+    return subprocess.Popen(_command(module), stdin=PIPE, stdout=PIPE, start_new_session=True)
+
+
+def _command(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process with `parent`, even while C code holds everything up."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def main(parent: str, module: str, *arguments: str) -> None:
+    """Be a child that `start` started: run the module as `python -m` does."""
+    _die_with(int(parent))
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,14 +1,10 @@
 """What an operator may set: environment variables `EPOCHD_*`, or a `.env` file."""
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from ml import devices
-from ml.datasets.uploads import UPLOADS
 
 LogFormat = Literal["text", "json"]
 MIB = 1024 * 1024
@@ -146,22 +142,9 @@ class Settings(BaseSettings):
     @property
     def uploads_dir(self) -> Path:
         """Where uploaded data sets are kept, a directory each."""
-        return self.datasets_dir / UPLOADS
+        return self.datasets_dir / "uploads"
 
     @property
     def incoming_dir(self) -> Path:
         """Where uploads lie until they are read."""
         return self.uploads_dir / ".incoming"
-
-    @property
-    def trainer_count(self) -> int:
-        """The size of the pool."""
-        return self.trainers if self.trainers is not None else max(1, devices.gpu_count())
-
-    @property
-    def threads_per_trainer(self) -> int:
-        """Torch threads of each trainer; the web process keeps one core for itself."""
-        if self.trainer_threads is not None:
-            return self.trainer_threads
-        cores = len(os.sched_getaffinity(0))
-        return max(1, (cores - 1) // max(1, self.trainer_count))

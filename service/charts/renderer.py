@@ -3,12 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 import threading
 from typing import Any
 
 from ml.charts.render import PictureFormat
 from service.errors import Overloaded, Unavailable
+from service.processes import start_in_thread
 
 MAX_WAITING = 16
 """Requests for pictures at a time."""
@@ -75,12 +75,6 @@ class Renderer:
             self.close()
             self._process = None
         if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ml.charts.render"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                # Its own group: a Ctrl-C in the terminal reaches the service, which stops it.
-                start_new_session=True,
-            )
+            self._process = start_in_thread("ml.charts.render")
             os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
         return self._process

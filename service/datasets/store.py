@@ -18,7 +18,6 @@ from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from service.datasets.schemas import Dataset, DatasetSummary
 from service.errors import Conflict, NotFound
-from service.jobs.states import ENDED
 from service.schemas import Page
 from service.settings import Settings
 from service.storage.database import Database
@@ -195,7 +194,7 @@ def _refuse_if_needed(session: Session, dataset_id: str) -> None:
     job = session.scalar(
         select(JobRow.id)
         .where(
-            JobRow.status.not_in(ENDED),
+            JobRow.finished_at.is_(None),
             JobRow.spec["dataset"]["id"].as_string() == dataset_id,
         )
         .limit(1)

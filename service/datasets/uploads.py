@@ -3,10 +3,7 @@
 import asyncio
 import contextlib
 import json
-import os
 import shutil
-import sys
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,6 +19,7 @@ from ml.errors import Invalid
 from ml.files import sync
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema, TableSchema
+from service import processes
 from service.datasets.store import SCHEMA, Added, Arrival, DatasetStore, content_of
 from service.errors import BadRequest, Unavailable, Unprocessable
 from service.http.body_limit import too_large
@@ -117,11 +115,7 @@ class Uploading:
             "options": options.model_dump(mode="json"),
             "max_memory_bytes": self._settings.ingest_mb * MIB,
         }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "service.datasets.ingest_process", str(os.getpid())),
-            stdin=PIPE,
-            stdout=PIPE,
-        )
+        process = await processes.start("ml.ingest")
         try:
             told, _ = await asyncio.wait_for(
                 process.communicate(json.dumps(task).encode()), self._settings.ingest_seconds

@@ -4,16 +4,15 @@ import logging
 import os
 import re
 import time
-from contextvars import ContextVar
 from itertools import count
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.logs import REQUEST_ID
 from service.metrics import Durations, Telemetry
 
 logger = logging.getLogger("epochd.access")
 
-REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 ACCEPTED_ID = re.compile(rb"[\w.:-]{1,64}")
 CLIENT_GONE = 499
 """nginx's: the client went away before there was an answer."""

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import ClientGone, TooLarge, refusal
+from service.errors import ClientGone, TooLarge
+from service.http.problem_json import refusal
 
 
 class BodyLimit:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,15 +39,10 @@ class Pace:
         self.slowdown *= 1 + MEMORY * (seconds / self.seconds(rows) - 1)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What is told of a batch that ran."""
+class RecordBatch(Protocol):
+    """A function that is called after each batch, see `ModelTelemetry.record`."""
 
-    rows: int
-    requests: int
-    waited: list[float]
-    """Seconds that each request waited for the batch to begin."""
-    seconds: float
+    def __call__(self, rows: int, waits: Sequence[float], seconds: float) -> None: ...
 
 
 class Waiting(Protocol):
@@ -80,14 +75,13 @@ class Batcher:
         executor: Executor,
         max_waiting_rows: int,
         pace: Pace,
-        note: Callable[[Batch], None],
+        record: RecordBatch,
     ) -> None:
-        """`note` is told of every batch."""
         self._model = model
         self._executor = executor
         self._max_waiting_rows = max_waiting_rows
         self._pace = pace
-        self._note = note
+        self._record = record
         self._waiting: deque[_Request] = deque()
         self._waiting_rows = 0
         self._scheduled = False
@@ -186,8 +180,8 @@ class Batcher:
             self._deliver(requests, outcome)
             if isinstance(outcome, Answers):
                 # Counted while the answers are on their way.
-                waited = [began - request.arrived for request in requests]
-                self._note(Batch(len(outcome), len(requests), waited, seconds))
+                waits = [began - request.arrived for request in requests]
+                self._record(len(outcome), waits, seconds)
         finally:
             if self._waiting:
                 self._loop.call_soon(self._begin)

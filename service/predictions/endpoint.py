@@ -8,7 +8,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml.errors import Invalid
 from ml.inference.model import Answers
-from service.errors import ClientGone, Unprocessable, refusal
+from service.errors import ClientGone, Unprocessable
+from service.http.problem_json import refusal
 from service.predictions.model_cache import Loaded, Predictor
 from service.predictions.ndjson import predict_lines
 from service.predictions.payloads import NDJSON, media_type, read_payload

@@ -130,8 +130,8 @@ class Predictor:
             )
         finally:
             del self._loading[directory]
-        note = self._telemetry.of(ref).note
-        batcher = Batcher(model, self._executor, self._max_waiting_rows, pace, note)
+        record = self._telemetry.of(ref).record
+        batcher = Batcher(model, self._executor, self._max_waiting_rows, pace, record)
         loaded = self._loaded[directory] = Loaded(ref, model, batcher)
         self._let_go()
         return loaded

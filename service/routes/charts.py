@@ -7,7 +7,8 @@ import orjson
 from fastapi import APIRouter, Response
 
 from service.charts.job_charts import Charts, ChartSummary
-from service.errors import NotFound, Overloaded, problems
+from service.errors import NotFound, Overloaded
+from service.http.problem_json import problems
 from service.routes.dependencies import Service
 from service.schemas import Page
 

@@ -25,7 +25,8 @@ from service.datasets.schemas import (
     TensorPeek,
     UploadQuery,
 )
-from service.errors import Conflict, NotFound, Overloaded, Unavailable, Unprocessable, problems
+from service.errors import Conflict, NotFound, Overloaded, Unavailable, Unprocessable
+from service.http.problem_json import problems
 from service.jobs.limits import validated
 from service.routes.dependencies import Service
 from service.schemas import Page

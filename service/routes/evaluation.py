@@ -6,7 +6,8 @@ from fastapi import APIRouter, Body
 from pydantic import SkipValidation
 
 from ml.evaluation.schemas import Evaluation
-from service.errors import DeadlineExceeded, NotFound, Overloaded, problems
+from service.errors import DeadlineExceeded, NotFound, Overloaded
+from service.http.problem_json import problems
 from service.jobs.limits import validated
 from service.models.evaluation import EvaluationRequest, as_trained
 from service.routes.dependencies import Service

@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter
 
-from service.errors import Unavailable, problems
+from service.errors import Unavailable
+from service.http.problem_json import problems
 from service.routes.dependencies import Service
 from service.schemas import Health, Readiness
 from service.storage.data_dir import DataDirError, check_writable

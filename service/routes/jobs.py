@@ -7,7 +7,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import Field, SkipValidation
 
-from service.errors import Conflict, NotFound, problems
+from service.errors import Conflict, NotFound
+from service.http.problem_json import problems
 from service.jobs.limits import admit, validated
 from service.jobs.states import Status
 from service.routes.dependencies import Service

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Path, Response
 
-from service.errors import Conflict, NotFound, PreconditionFailed, problems
+from service.errors import Conflict, NotFound, PreconditionFailed
+from service.http.problem_json import problems
 from service.models.registry import Preconditions
 from service.routes.dependencies import Service
 from service.schemas import AliasRequest, ModelAlias, ModelSummary, ModelVersion, Page

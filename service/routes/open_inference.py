@@ -1,6 +1,6 @@
 """The Open Inference Protocol v2, as the clients of KServe and Triton speak it.
 
-Errors have the protocol's own form here, see `service.errors`.
+Errors have the protocol's own form here, see `service.http.problem_json`.
 """
 
 import zlib

@@ -13,8 +13,8 @@ from service.errors import (
     Unloaded,
     Unprocessable,
     UnsupportedMediaType,
-    problems,
 )
+from service.http.problem_json import problems
 from service.predictions.endpoint import PATH
 from service.predictions.payloads import NDJSON
 from service.predictions.query import RawType

@@ -17,10 +17,9 @@ import tempfile
 from prometheus_client.multiprocess import mark_process_dead
 from pydantic import BaseModel
 
-from service import logs
+from service import logs, processes
 from service.app import create_web_app
 from service.background import Background
-from service.processes import die_with
 from service.server.uvicorn_server import Server
 from service.settings import Settings
 
@@ -34,7 +33,6 @@ class Assignment(BaseModel):
     """What a web process is told when it starts."""
 
     settings: Settings
-    parent: int
     socket: int
 
 
@@ -95,28 +93,22 @@ class _Supervisor:
                 await asyncio.sleep(RESTART_SECONDS)
 
     async def _start(self, listening: socket.socket) -> asyncio.subprocess.Process:
-        assignment = Assignment(
-            settings=self._settings, parent=os.getpid(), socket=listening.fileno()
-        )
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
+        assignment = Assignment(settings=self._settings, socket=listening.fileno())
+        return await processes.start(
             "service.server.web_workers",
             assignment.model_dump_json(),
+            piped=False,
+            environment={"PROMETHEUS_MULTIPROC_DIR": self._metrics},
             pass_fds=[listening.fileno()],
-            env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": self._metrics},
-            # Its own group: a Ctrl-C in the terminal reaches the service, which stops it in turn.
-            start_new_session=True,
         )
 
 
 def main(argument: str) -> None:
     """Be a web process."""
     assignment = Assignment.model_validate_json(argument)
-    die_with(assignment.parent)
-    settings = assignment.settings
+    settings, supervisor = assignment.settings, os.getppid()
     logs.configure(settings.log_format)
-    app = create_web_app(settings, lambda: os.kill(assignment.parent, NUDGE))
+    app = create_web_app(settings, lambda: os.kill(supervisor, NUDGE))
     server = Server(app, settings, drain=lambda: None)
     server.run(sockets=[socket.socket(fileno=assignment.socket)])
 

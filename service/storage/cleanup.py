@@ -9,7 +9,6 @@ from pathlib import Path
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from service.jobs.states import ENDED
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.tables import DatasetRow, EventRow, JobRow, ModelVersionRow
@@ -57,9 +56,7 @@ class Retention:
 
     def sweep(self) -> None:
         """Delete checkpoints and step metrics of jobs that ended too long ago."""
-        ended = select(JobRow.id).where(
-            JobRow.status.in_(ENDED), JobRow.finished_at < datetime.now(UTC) - self._keep
-        )
+        ended = select(JobRow.id).where(JobRow.finished_at < datetime.now(UTC) - self._keep)
         with self._database.write() as session:
             session.execute(
                 delete(EventRow).where(EventRow.job_id.in_(ended), EventRow.kind == "step")

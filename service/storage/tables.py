@@ -103,6 +103,7 @@ class JobRow(Table):
     training_step: Mapped[int] = mapped_column(BigInteger, default=0)
     """... after so many steps of earlier attempts."""
     finished_at: Mapped[datetime | None]
+    """Set while the status is one in which the job has ended, and only then."""
 
 
 class AttemptRow(Table):

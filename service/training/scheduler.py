@@ -16,6 +16,7 @@ from service.jobs.failures import LOST_SERVICE, UNHEARD_OF, died
 from service.schemas import JobError
 from service.settings import Settings
 from service.training.device_warnings import DeviceWarnings
+from service.training.pool import trainer_count
 from service.training.trainer_process import TrainerDied, TrainerProcess
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Scheduler:
         self._draining = False
         self._drained_by = 0.0
         self._warnings = DeviceWarnings(settings.warnings_file)
-        self._slots = slots(settings.trainer_count)
+        self._slots = slots(trainer_count(settings))
         self._trainers: set[TrainerProcess] = set()
         self._busy: set[asyncio.Task[bool]] = set()
         self._tasks: list[asyncio.Task[None]] = []

@@ -26,7 +26,6 @@ from ml.training.loop import fit
 from ml.training.run import Run, build
 from service import logs
 from service.jobs.attempts import AttemptStore, Claim, LostClaim
-from service.processes import die_with
 from service.settings import MIB, Settings
 from service.storage.database import Database
 from service.training.attempt import Attempt, TrainerContext
@@ -43,7 +42,6 @@ class Assignment(BaseModel):
     """What a trainer process is told when it starts."""
 
     settings: Settings
-    parent: int
     auto_device: str
     share: float
     threads: int
@@ -53,7 +51,6 @@ def main(argument: str) -> None:
     """Serve attempts until the standard input ends."""
     assignment = Assignment.model_validate_json(argument)
     settings = assignment.settings
-    die_with(assignment.parent)
     logs.configure(settings.log_format)
     os.nice(settings.trainer_nice)
     replies = _claim_stdout()

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-import os
-import sys
 from dataclasses import asdict
 
+from service import processes
 from service.jobs.attempts import Claim
 from service.settings import Settings
+from service.training.pool import threads_per_trainer
 from service.training.trainer import DRAIN, LAST, Assignment
 
 
@@ -34,24 +34,14 @@ class TrainerProcess:
         Raises:
             TrainerDied: it ended before.
         """
-        threads = settings.threads_per_trainer
+        threads = threads_per_trainer(settings)
         assignment = Assignment(
-            settings=settings,
-            parent=os.getpid(),
-            auto_device=auto_device,
-            share=share,
-            threads=threads,
+            settings=settings, auto_device=auto_device, share=share, threads=threads
         )
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
+        process = await processes.start(
             "service.training.trainer",
             assignment.model_dump_json(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
-            # Its own group: a Ctrl-C in the terminal reaches the service, which stops it in turn.
-            start_new_session=True,
+            environment={"OMP_NUM_THREADS": str(threads)},
         )
         trainer = cls(process)
         try:

@@ -120,6 +120,7 @@ def test_what_one_can_do_with_a_job_is_what_the_table_says(
     job_id = submitted(jobs)
     WAYS[status](jobs, attempts, job_id)
     before = jobs.fetch(job_id)
+    assert (before.finished_at is not None) == (status in ENDED)
     target = EDGES[verb].get(status)  # type: ignore[call-overload]
     if target is None:
         with pytest.raises(Conflict, match=f"is {status}; one can {verb} only"):

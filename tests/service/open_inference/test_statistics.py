@@ -6,7 +6,6 @@ import pytest
 
 from service.metrics import Telemetry
 from service.open_inference.statistics import model_statistics
-from service.predictions.batching import Batch
 from service.schemas import ModelRef
 
 LINE = ModelRef(name="line", version=1)
@@ -21,8 +20,8 @@ def told(telemetry: Telemetry, ref: ModelRef = LINE) -> dict[str, Any]:
 def test_a_batch_is_told_under_its_size() -> None:
     telemetry = Telemetry()
     for rows, seconds in ((1, 0.5), (256, 2), (1, 0.25), (3, 1)):
-        telemetry.of(LINE).note(Batch(rows, 1, [0.125], seconds))
-    telemetry.of(OTHER).note(Batch(7, 2, [0.0, 0.0], 8))
+        telemetry.of(LINE).record(rows, [0.125], seconds)
+    telemetry.of(OTHER).record(7, [0.0, 0.0], 8)
     statistics = told(telemetry)
     assert statistics["batch_stats"] == [
         {
@@ -43,7 +42,7 @@ def test_a_batch_is_told_under_its_size() -> None:
 
 def test_what_was_never_asked_has_no_batches() -> None:
     telemetry = Telemetry()
-    telemetry.of(OTHER).note(Batch(1, 1, [0.0], 1))
+    telemetry.of(OTHER).record(1, [0.0], 1)
     telemetry.failed(LINE)
     statistics = told(telemetry)
     assert statistics["batch_stats"] == []
@@ -56,17 +55,17 @@ def test_what_was_never_asked_has_no_batches() -> None:
 )
 def test_the_size_of_a_batch(rows: int, size: int) -> None:
     telemetry = Telemetry()
-    telemetry.of(LINE).note(Batch(rows, 1, [0.0], 1))
+    telemetry.of(LINE).record(rows, [0.0], 1)
     assert [stat["batch_size"] for stat in told(telemetry)["batch_stats"]] == [size]
 
 
 def test_sizes_are_few_and_none_of_them_is_a_series_of_prometheus() -> None:
     telemetry = Telemetry()
     meters = telemetry.of(LINE)
-    meters.note(Batch(1, 1, [0.0], 1))
+    meters.record(1, [0.0], 1)
     few = telemetry.text([])
     for rows in range(1, 10_001):
-        meters.note(Batch(rows, 1, [0.0], 1))
+        meters.record(rows, [0.0], 1)
     assert len(told(telemetry)["batch_stats"]) == 262
     many = telemetry.text([])
     assert few.count(b"\n") == many.count(b"\n")

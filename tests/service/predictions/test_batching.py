@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -12,10 +12,15 @@ import pytest
 from ml.errors import Invalid
 from ml.inference.model import Answers, Inputs
 from service.errors import DeadlineExceeded, Overloaded
-from service.predictions.batching import Batch, Batcher, Pace
+from service.predictions.batching import Batcher, Pace
 
 QUICK = Pace(1e-9, 0.0)
 SLOW = Pace(1.0, 0.0)
+
+
+class Batch(NamedTuple):
+    rows: int
+    requests: int
 
 
 class Doubling:
@@ -55,8 +60,12 @@ def run(
 ) -> None:
     async def main() -> None:
         model, batches = Doubling(), list[Batch]()
+
+        def record(rows: int, waits: Sequence[float], seconds: float) -> None:
+            batches.append(Batch(rows, len(waits)))
+
         with ThreadPoolExecutor(2) as executor:
-            batcher = Batcher(model, executor, bound, pace, batches.append)  # type: ignore[arg-type]
+            batcher = Batcher(model, executor, bound, pace, record)  # type: ignore[arg-type]
             try:
                 await scenario(batcher, model, batches)
             finally:

@@ -52,14 +52,6 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(
     ]
 
 
-def test_trainers_are_as_many_as_gpus_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert Settings().trainer_count == 1
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert Settings().trainer_count == 4
-
-
 def test_readiness_shows_warnings_of_devices(client: TestClient, settings: Settings) -> None:
     assert client.get("/health/ready").json() == {"status": "ok", "warnings": []}
     DeviceWarnings(settings.warnings_file).add("cuda:0 cannot be used")

@@ -1,0 +1,162 @@
+"""Errors as `application/problem+json` (RFC 9457): how each is answered over HTTP."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+
+from ml.errors import Loc
+from service.errors import Problem, Unavailable, UnsupportedMediaType
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Document(BaseModel):
+    """A problem document, for the OpenAPI description."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, Any]] | None = None
+
+
+def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of a route that may answer with these problems."""
+    content = {MEDIA_TYPE: {"schema": Document.model_json_schema()}}
+    return {
+        kind.status.value: {"description": (kind.__doc__ or "").strip(), "content": content}
+        for kind in kinds
+    }
+
+
+def respond(
+    status: int,
+    detail: str,
+    errors: Sequence[tuple[Loc, str]] = (),
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """Return the problem document."""
+    title = HTTPStatus(status).phrase
+    document: dict[str, Any] = {
+        "type": f"urn:epochd:{title.lower().replace(' ', '-')}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+    }
+    if errors:
+        document["errors"] = [{"loc": list(loc), "msg": msg} for loc, msg in errors]
+    return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error that leaves a route of `app` a problem document."""
+    for kind in _HANDLERS:
+        app.add_exception_handler(kind, refusal)
+
+
+async def refusal(request: Request, error: Exception) -> JSONResponse:
+    """Return the problem document for an error; under `/v2` in that protocol's form."""
+    kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
+    response = await _HANDLERS[kind](request, error)
+    if not request.url.path.startswith("/v2"):
+        return response
+    told = {"error": json.loads(bytes(response.body))["detail"]}
+    kept = {k: v for k, v in response.headers.items() if not k.startswith("content-")}
+    return JSONResponse(told, response.status_code, kept)
+
+
+async def _problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return respond(error.status, error.detail, error.errors, dict(error.headers))
+
+
+async def _database_refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OperationalError)
+    logger.error("%s %s: %s", request.method, request.url.path, error)
+    detail = f"the database cannot do this at present: {error.orig}"
+    return respond(Unavailable.status, detail, headers={"Retry-After": "10"})
+
+
+async def _http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if isinstance(error.__cause__, UnicodeDecodeError):
+        detail = f"the body is not valid JSON: it is not UTF-8 ({error.__cause__.reason})"
+    return respond(error.status_code, detail, headers=dict(error.headers or {}))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    logger.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+    return respond(500, "an unexpected error; the service's log has its traceback")
+
+
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if found[0]["type"] == "json_invalid":
+        reason = str(found[0]["ctx"]["error"])
+        return respond(400, f"the body is not valid JSON: {reason}", [(found[0]["loc"], reason)])
+    if isinstance(error.body, bytes):
+        detail = "the body is JSON: send it with the header `content-type: application/json`"
+        return respond(UnsupportedMediaType.status, detail)
+    errors = [
+        (_place(e["loc"], error.body), _sentence(e))
+        for e in found
+        # Says only that a default waits for a field that is itself wrong, and reported.
+        if e["type"] != "default_factory_not_called"
+    ]
+    loc, msg = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return respond(422, f"{'.'.join(map(str, loc))}: {msg}{more}", errors)
+
+
+_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[JSONResponse]]] = {
+    Problem: _problem,
+    RequestValidationError: _invalid_request,
+    HTTPException: _http_exception,
+    OperationalError: _database_refused,
+    Exception: _unexpected,
+}
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    if error["type"] == "union_tag_invalid":
+        return "unknown {discriminator} '{tag}'; known: {expected_tags}".format(**error["ctx"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def _place(loc: Loc, body: object) -> Loc:
+    """Drop from `loc` what is not in the caller's document: pydantic names the member of a union
+    that it checked, such as `synthetic` in `("body", "dataset", "synthetic", "size")`."""
+    if loc[:1] != ("body",) or not isinstance(body, dict):
+        return loc
+    place: list[str | int] = ["body"]
+    at: object = body
+    for step in loc[1:]:
+        is_key = not isinstance(step, int)
+        if is_key and not (isinstance(at, dict) and (step in at or at.get("kind") != step)):
+            continue
+        place.append(step)
+        at = _child(at, step)
+    return tuple(place)
+
+
+def _child(value: object, step: str | int) -> object:
+    match value, step:
+        case dict(), str():
+            return value.get(step)
+        case list(), int() if step < len(value):
+            return value[step]
+    return None

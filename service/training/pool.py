@@ -1,0 +1,21 @@
+"""The size of the pool of trainers: what the operator set, or what this machine has."""
+
+import os
+
+from ml import devices
+from service.settings import Settings
+
+
+def trainer_count(settings: Settings) -> int:
+    """Return how many trainers run: by default one per GPU, or one on the CPU."""
+    if settings.trainers is not None:
+        return settings.trainers
+    return max(1, devices.gpu_count())
+
+
+def threads_per_trainer(settings: Settings) -> int:
+    """Return the Torch threads of each trainer; the web process keeps one core for itself."""
+    if settings.trainer_threads is not None:
+        return settings.trainer_threads
+    cores = len(os.sched_getaffinity(0))
+    return max(1, (cores - 1) // max(1, trainer_count(settings)))

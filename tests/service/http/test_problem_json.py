@@ -1,0 +1,157 @@
+"""Every error is answered by a problem document that says what is wrong, and where."""
+
+from typing import Annotated, Any, Literal
+
+import pytest
+from fastapi import FastAPI, HTTPException
+from fastapi.testclient import TestClient
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import OperationalError
+
+from ml.errors import Invalid
+from service.errors import Conflict, NotFound, Overloaded, Unprocessable
+from service.http.problem_json import MEDIA_TYPE, install, problems
+
+
+class Circle(BaseModel):
+    kind: Literal["circle"]
+    radius: float
+
+
+class Square(BaseModel):
+    kind: Literal["square"]
+    sides: list[float]
+
+
+class Drawing(BaseModel):
+    shape: Annotated[Circle | Square, Field(discriminator="kind")]
+
+
+ERRORS: dict[str, Exception] = {
+    "missing": NotFound("there is no such drawing"),
+    "busy": Overloaded("too many drawings"),
+    "field": Unprocessable.at(Invalid("is too small", ("size",)), "body", "dataset"),
+    "http": HTTPException(418, "short and stout"),
+    "sql": OperationalError("INSERT", {}, Exception("disk full")),
+    "bug": ZeroDivisionError("division by zero"),
+}
+
+
+@pytest.fixture
+def client() -> TestClient:
+    app = FastAPI()
+    install(app)
+
+    @app.post("/drawings")
+    def draw(drawing: Drawing) -> str:
+        return drawing.shape.kind
+
+    @app.get("/errors/{name}")
+    @app.get("/v2/errors/{name}")
+    def fail(name: str) -> None:
+        raise ERRORS[name]
+
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def problem(client: TestClient, body: object) -> dict[str, Any]:
+    response = client.post("/drawings", json=body)
+    assert response.headers["content-type"] == MEDIA_TYPE
+    document: dict[str, Any] = response.json()
+    assert document["status"] == response.status_code
+    return document
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "title", "detail"),
+    [
+        ("missing", 404, "Not Found", "there is no such drawing"),
+        ("busy", 503, "Service Unavailable", "too many drawings"),
+        ("field", 422, None, "body.dataset.size: is too small"),
+        ("http", 418, "I'm a Teapot", "short and stout"),
+        ("sql", 503, None, "the database cannot do this at present: disk full"),
+        ("bug", 500, None, "an unexpected error; the service's log has its traceback"),
+    ],
+)
+def test_an_error_is_a_problem_document(
+    client: TestClient, name: str, status: int, title: str | None, detail: str
+) -> None:
+    response = client.get(f"/errors/{name}")
+    document = response.json()
+    assert response.headers["content-type"] == MEDIA_TYPE
+    assert (response.status_code, document["status"]) == (status, status)
+    assert document["detail"] == detail
+    assert title in (None, document["title"])
+    assert document["type"] == "urn:epochd:" + document["title"].lower().replace(" ", "-")
+
+
+def test_what_may_be_tried_again_says_when(client: TestClient) -> None:
+    waits = {name: client.get(f"/errors/{name}").headers.get("retry-after") for name in ERRORS}
+    assert waits == dict.fromkeys(ERRORS) | {"busy": "1", "sql": "10"}
+
+
+def test_a_fault_found_by_ml_keeps_its_place(client: TestClient) -> None:
+    [error] = client.get("/errors/field").json()["errors"]
+    assert error == {"loc": ["body", "dataset", "size"], "msg": "is too small"}
+
+
+def test_the_open_inference_protocol_has_a_form_of_its_own(client: TestClient) -> None:
+    response = client.get("/v2/errors/busy")
+    assert response.json() == {"error": "too many drawings"}
+    assert response.headers["content-type"] == "application/json"
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+
+
+@pytest.mark.parametrize(
+    ("shape", "loc", "msg"),
+    [
+        ({"kind": "circle"}, ["body", "shape", "radius"], "field required"),
+        (
+            {"kind": "square", "sides": [1, "long"]},
+            ["body", "shape", "sides", 1],
+            "input should be a valid number, unable to parse string as a number",
+        ),
+        (
+            {"kind": "star"},
+            ["body", "shape"],
+            "unknown 'kind' 'star'; known: 'circle', 'square'",
+        ),
+    ],
+)
+def test_a_place_is_one_in_the_document_that_was_sent(
+    client: TestClient, shape: dict[str, Any], loc: list[str | int], msg: str
+) -> None:
+    document = problem(client, {"shape": shape})
+    assert document["errors"] == [{"loc": loc, "msg": msg}]
+    assert document["detail"] == f"{'.'.join(map(str, loc))}: {msg}"
+
+
+def test_the_first_of_several_errors_is_the_detail(client: TestClient) -> None:
+    document = problem(client, {"shape": {"kind": "square", "sides": ["a", "b", "c"]}})
+    assert len(document["errors"]) == 3
+    assert document["detail"].startswith("body.shape.sides.0: ")
+    assert document["detail"].endswith("(and 2 more)")
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "detail"),
+    [
+        (b'{"shape": ', {}, 400, "the body is not valid JSON: "),
+        (b'{"shape": "\xff"}', {}, 400, "the body is not valid JSON: it is not UTF-8"),
+        (b"{}", {"content-type": "text/plain"}, 415, "the body is JSON: send it with"),
+    ],
+)
+def test_a_body_that_is_not_json(
+    client: TestClient, content: bytes, headers: dict[str, str], status: int, detail: str
+) -> None:
+    headers = {"content-type": "application/json"} | headers
+    response = client.post("/drawings", content=content, headers=headers)
+    assert response.status_code == status
+    assert response.json()["detail"].startswith(detail)
+
+
+def test_routes_describe_the_problems_they_answer_with() -> None:
+    described = problems(NotFound, Conflict)
+    assert list(described) == [404, 409]
+    assert described[404]["description"] == NotFound.__doc__
+    assert list(described[409]["content"]) == [MEDIA_TYPE]

@@ -1,0 +1,47 @@
+"""A line of the log names the request that it belongs to, as text and as JSON."""
+
+import json
+import logging
+import logging.config
+from collections.abc import Iterator
+
+import pytest
+
+from service import logs
+from service.logs import REQUEST_ID
+from service.settings import LogFormat
+
+logger = logging.getLogger("service.drawings")
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def logged(form: LogFormat, request: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the line of a warning with the traceback of an error."""
+    logs.configure(form)
+    token = REQUEST_ID.set(request)
+    try:
+        logger.warning("%d lines", 3, exc_info=ValueError("too few") if form == "json" else None)
+    finally:
+        REQUEST_ID.reset(token)
+    return capsys.readouterr().err.strip()
+
+
+def test_text(capsys: pytest.CaptureFixture[str]) -> None:
+    line = logged("text", "mine-7", capsys)
+    assert line.endswith(" WARNING service.drawings: [mine-7] 3 lines")
+    assert logged("text", "", capsys).endswith(" WARNING service.drawings: 3 lines")
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    line = json.loads(logged("json", "mine-7", capsys))
+    assert (line["level"], line["logger"]) == ("warning", "service.drawings")
+    assert (line["message"], line["request_id"]) == ("3 lines", "mine-7")
+    assert "ValueError: too few" in line["traceback"]
+    assert "request_id" not in json.loads(logged("json", "", capsys))

@@ -1,0 +1,85 @@
+"""Children do what they are started for, and none of them outlives its parent."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from service import processes
+from tests.conftest import REPOSITORY
+
+ECHO = """
+import os, sys
+
+class Said(str): ...
+
+assert sys.modules[Said.__module__].Said is Said
+print(sys.argv[1:], os.environ.get("COLOUR"), os.getsid(0) == os.getpid(), os.getppid())
+print(sys.stdin.readline(), end="")
+sys.exit(3)
+"""
+BUSY = """
+print("busy", flush=True)
+while True:
+    pass
+"""
+PARENT = """
+import asyncio
+from service import processes
+
+async def main():
+    child = await processes.start("busy")
+    print(await child.stdout.readline(), flush=True)
+    await child.wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(autouse=True)
+def _modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {"echo": ECHO, "busy": BUSY, "parent": PARENT}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(REPOSITORY)]))
+
+
+def test_a_child_runs_its_module_as_the_main_one_in_a_session_of_its_own() -> None:
+    async def run() -> tuple[bytes, int | None]:
+        child = await processes.start("echo", "one", "2", environment={"COLOUR": "red"})
+        said, _ = await child.communicate(b"hello\n")
+        return said, child.returncode
+
+    said, code = asyncio.run(run())
+    assert said.decode() == f"['one', '2'] red True {os.getpid()}\nhello\n"
+    assert code == 3
+
+
+def test_a_child_dies_with_its_parent_whatever_it_does() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "parent"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert parent.stdout
+    assert b"busy" in parent.stdout.readline()
+    parent.kill()
+    # The child has inherited the standard error, which comes to its end with the last who has it.
+    parent.communicate(timeout=30)
+
+
+def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
+    command = [sys.executable, "-m", "service.processes", str(os.getppid()), "echo"]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, b"")
+
+
+def test_a_child_outlives_the_thread_that_started_it_and_ends_with_its_input() -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    thread = threading.Thread(target=lambda: started.append(processes.start_in_thread("echo")))
+    thread.start()
+    thread.join()
+    [child] = started
+    said, _ = child.communicate(b"", timeout=30)
+    assert said.decode() == f"[] None True {os.getpid()}\n"

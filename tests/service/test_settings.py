@@ -1,0 +1,11 @@
+"""Settings say where things lie, in the places where the other rooms look for them."""
+
+from pathlib import Path
+
+from ml.datasets.uploads import UPLOADS
+from service.settings import Settings
+
+
+def test_uploads_lie_where_a_job_looks_for_them(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    assert settings.uploads_dir == settings.datasets_dir / UPLOADS
