@@ -19,6 +19,7 @@ from ml.training.run import build
 from service.app import create_app
 from service.jobs.attempts import AttemptStore
 from service.jobs.store import JobStore
+from service.server.fast_path.state import State
 from service.server.uvicorn_server import Server
 from service.settings import Settings
 from service.storage.database import Database
@@ -58,7 +59,7 @@ class Client:
     async def counted(self, status: int) -> None:
         """Wait until a prediction was counted that ended so."""
         app: Any = self.server.config.app
-        meter = app.state.parts.telemetry.requests.labels("POST", "/predict", status)
+        meter = app.parts.telemetry.requests.labels("POST", "/predict", status)
         while not meter._sum.get():
             await asyncio.sleep(0)
 
@@ -88,8 +89,7 @@ def serve(settings: Settings, manifest: Manifest, tmp_path: Path) -> Callable[[S
     """Have a scenario played with a server that has the model `line`, loaded."""
 
     async def play(scenario: Scenario) -> None:
-        app = create_app(settings)
-        server = Server(app, settings.model_copy(update={"port": 0}), lambda: None)
+        server = Server(create_app(settings.model_copy(update={"port": 0})))
         running = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0)
@@ -288,7 +288,7 @@ def test_what_is_half_read_when_the_service_stops_is_answered(
         content = request(rows(1), **NEW[known])
         client.writer.write(content[:-5])
         held = client.connection
-        while not (held._received if known else held.cycle.body):
+        while held.state is not (State.RECEIVING if known else State.HOLDING):
             await asyncio.sleep(0)
         client.server.should_exit = True
         while held.cycle.keep_alive:
@@ -408,7 +408,7 @@ def test_a_client_that_leaves_before_its_batch_is_counted(
         known.data_received(request(rows(1)))
         known.transport.abort()
         await client.counted(499)
-        assert not known._asked
+        assert known.state is not State.ANSWERING
 
     serve(scenario)
 
@@ -432,7 +432,7 @@ def test_an_answer_that_cannot_be_written_holds_up_no_other(
         def broken(*_: Any) -> bytes:
             raise IndexError
 
-        monkeypatch.setattr("service.server.fast_path.express.encoded", broken)
+        monkeypatch.setattr("service.server.fast_path.small_predictions.encoded", broken)
         assert (await client.ask(request(rows(1))))[0] == 200  # the usual way
         monkeypatch.undo()
         assert (await client.ask(request(rows(1))))[0] == 200
@@ -451,7 +451,7 @@ def test_a_connection_on_which_nothing_comes_is_closed_in_the_end(
         assert (await client.ask(request(rows(3e38))))[0] == 422
         assert (await client.ask(content))[0] == 200
         client.writer.write(content[:-5])
-        while not known._received:
+        while known.state is not State.RECEIVING:
             await asyncio.sleep(0)
         known.timeout_keep_alive_handler()
         assert (await client.ask(content[-5:]))[0] == 200
