@@ -1,11 +1,17 @@
-"""The application: its parts, its routes, its life."""
+"""The application: its parts, its layers, its lifespan."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
+from dataclasses import dataclass
 
 import torch
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from ml import __version__
 from service.background import Background
@@ -40,62 +46,71 @@ from service.routes import (
     predict,
 )
 from service.routes.dependencies import Parts
-from service.server.fast_path.express import Express
 from service.settings import Settings
 from service.storage.cleanup import Retention
 from service.storage.database import Database
 
 FORM_BYTES = 64 * 1024
+ROUTERS = [
+    module.router
+    for module in (
+        jobs,
+        datasets,
+        models,
+        predict,
+        open_inference,
+        expressions,
+        charts,
+        evaluation,
+        health,
+        metrics,
+    )
+]
+Running = Callable[[], AbstractAsyncContextManager[None]]
 
 
-class Service(FastAPI):
-    """FastAPI, with what sees a request first in front of all its middleware."""
+@dataclass(frozen=True)
+class Application:
+    """The service as an ASGI application, and the handles that a server needs besides."""
 
-    front: ASGIApp
-    express: Express
+    access: Access
+    """The outermost layer."""
+    parts: Parts
+    drain: Callable[[], None]
+    """Begins to stop: ends live streams, and has running jobs saved."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        await self.front(scope, receive, send)
+        await self.access(scope, receive, send)
 
 
-def create_app(settings: Settings) -> Service:
-    """Return the whole service as an ASGI application. Its parts start and stop with its
-    lifespan."""
+def create_app(settings: Settings) -> Application:
+    """Return the whole service. Its parts start and stop with its lifespan."""
     background = Background(settings)
-    app = create_web_app(settings, background.nudge)
+    parts = _create_parts(settings, background.nudge)
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await background.start()
-        try:
-            async with _web_lifespan(app):
-                yield
-        finally:
-            await background.stop()
+    def drain() -> None:
+        parts.feeds.close()
+        background.drain()
 
-    app.router.lifespan_context = lifespan
-    app.state.background = background
-    return app
+    return Application(_layers(parts, background.running), parts, drain)
 
 
-def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
+def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Application:
     """Return the web side alone. `nudge` tells the scheduler, wherever it runs, that a job may be
     waiting."""
-    app = Service(
-        title="epochd",
-        version=__version__,
-        description="Train and serve PyTorch models over HTTP.",
-        lifespan=_web_lifespan,
-        responses=problems(BadRequest, TooLarge, Unprocessable),
-    )
+    parts = _create_parts(settings, nudge)
+    return Application(_layers(parts, nullcontext), parts, parts.feeds.close)
+
+
+def _create_parts(settings: Settings, nudge: Callable[[], None]) -> Parts:
     database = Database(settings.sqlalchemy_url)
     revision = Revision(settings.revision_file)
     registry = ModelRegistry(database, settings.models_dir, revision)
     store = JobStore(database)
     dataset_store = DatasetStore(database, settings)
     telemetry, loading = Telemetry(), Loading()
-    parts = Parts(
+    return Parts(
         settings=settings,
         database=database,
         jobs=store,
@@ -112,36 +127,42 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Service:
         telemetry=telemetry,
         nudge=nudge,
     )
-    app.state.parts = parts
-    for room in (
-        jobs,
-        datasets,
-        models,
-        predict,
-        open_inference,
-        expressions,
-        charts,
-        evaluation,
-        health,
-        metrics,
-    ):
-        app.include_router(room.router)
-    install(app)
-    app.add_middleware(
-        BodyLimit,
+
+
+def _layers(parts: Parts, background: Running) -> Access:
+    """Return what a request passes, from the outermost layer to the routes."""
+    settings = parts.settings
+    limited = BodyLimit(
+        _create_api(parts, background),
         limit=settings.max_body_bytes,
         # A form is a little more than the file in it, which is counted on its own.
         own={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
-    predictions = Predictions(super(Service, app).__call__, parts.predictor, settings)
-    app.front = access = Access(predictions, telemetry)
-    app.express = Express(parts.predictor, settings, access)
-    return app
+    return Access(Predictions(limited, parts.predictor, settings), parts.telemetry)
 
 
-@asynccontextmanager
-async def _web_lifespan(app: FastAPI) -> AsyncIterator[None]:
-    parts: Parts = app.state.parts
+def _create_api(parts: Parts, background: Running) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Parts]]:
+        async with background():
+            with _running(parts):
+                yield {"parts": parts}
+
+    api = FastAPI(
+        title="epochd",
+        version=__version__,
+        description="Train and serve PyTorch models over HTTP.",
+        lifespan=lifespan,
+        responses=problems(BadRequest, TooLarge, Unprocessable),
+    )
+    for router in ROUTERS:
+        api.include_router(router)
+    install(api)
+    return api
+
+
+@contextmanager
+def _running(parts: Parts) -> Iterator[None]:
     # The cores belong to the trainers.
     torch.set_num_threads(1)
     try:

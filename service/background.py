@@ -1,6 +1,8 @@
 """What runs once, however many web processes there are: the scheduler, and the housekeeping."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from service.jobs.attempts import AttemptStore
 from service.settings import Settings
@@ -17,18 +19,21 @@ class Background:
         self._database = Database(settings.sqlalchemy_url)
         self._retention = Retention(self._database, settings)
         self._scheduler = Scheduler(AttemptStore(self._database, settings), settings)
-        self._sweeping: asyncio.Task[None]
 
-    async def start(self) -> None:
-        """Make the data directory and the database what this version needs, and start work."""
-        settings = self._settings
-        for directory in (settings.models_dir, settings.checkpoints_dir, settings.datasets_dir):
-            directory.mkdir(parents=True, exist_ok=True)
-        self._database.migrate()
-        self._retention.remove_orphans()
-        self._retention.remove_unread()
-        await self._scheduler.start()
-        self._sweeping = asyncio.create_task(self._retention.run())
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Work from here on, and stop in the end, within the grace period."""
+        try:
+            self._prepare()
+            await self._scheduler.start()
+            sweeping = asyncio.create_task(self._retention.run())
+            try:
+                yield
+            finally:
+                sweeping.cancel()
+                await self._scheduler.stop()
+        finally:
+            self._database.close()
 
     def nudge(self) -> None:
         """Tell the scheduler, from any thread, that a job may be waiting."""
@@ -38,8 +43,11 @@ class Background:
         """Begin to stop: claim nothing any more, and have running jobs saved."""
         self._scheduler.drain()
 
-    async def stop(self) -> None:
-        """Stop, within the grace period."""
-        self._sweeping.cancel()
-        await self._scheduler.stop()
-        self._database.close()
+    def _prepare(self) -> None:
+        """Make the data directory and the database what this version needs."""
+        settings = self._settings
+        for directory in (settings.models_dir, settings.checkpoints_dir, settings.datasets_dir):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._database.migrate()
+        self._retention.remove_orphans()
+        self._retention.remove_unread()

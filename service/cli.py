@@ -48,8 +48,7 @@ def _serve(settings: Settings) -> None:
     if settings.web_workers > 1:
         web_workers.serve(settings)
         return
-    app = create_app(settings)
-    server = Server(app, settings, app.state.background.drain)
+    server = Server(create_app(settings))
     server.run()
     if not server.started:
         raise typer.Exit(1)

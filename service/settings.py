@@ -52,6 +52,11 @@ class Settings(BaseSettings):
     web_workers: int = Field(
         default=1, ge=1, le=64, description="Web processes, which share the port."
     )
+    fast_path: bool = Field(
+        default=True,
+        description="Whether small predictions bypass ASGI. They never do with a version of "
+        "uvicorn that this was not tested with.",
+    )
     lease_seconds: float = Field(
         default=30.0,
         ge=5,

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.errors import NotFound, Unloaded, Unprocessable
@@ -28,11 +27,10 @@ class Catalog:
     that a request costs no query and yet sees every change that was acknowledged before it."""
 
     def __init__(self, registry: ModelRegistry, revision: Revision) -> None:
-        self.refreshed: Callable[[], None] = lambda: None
-        """Called when the registry was read again."""
         self._registry = registry
         self._revision = revision
-        self._seen: bytes | None = None
+        self.seen: bytes | None = None
+        """The mark of the registry when it was read last."""
         self._entries: dict[str, Entry] = {}
         self._references: dict[str, Located] = {}
         self._served: set[str] = set()
@@ -67,14 +65,14 @@ class Catalog:
         return directory in self._served
 
     def _is_current(self) -> bool:
-        return self._revision.current() == self._seen
+        return self._revision.current() == self.seen
 
     async def _refresh(self) -> None:
         """Read the registry, unless another request just did."""
         async with self._reading:
             # Before the rows: what changes meanwhile is read again.
             mark = self._revision.current()
-            if mark != self._seen:
+            if mark != self.seen:
                 self._entries = await asyncio.to_thread(self._registry.snapshot)
                 self._references = {}
                 self._served = {
@@ -83,8 +81,7 @@ class Catalog:
                     if not entry.unloaded
                     for directory in entry.directories.values()
                 }
-                self._seen = mark
-                self.refreshed()
+                self.seen = mark
 
     def _resolve(self, reference: str) -> Located:
         match = REFERENCE.match(reference)

@@ -47,7 +47,8 @@ class Predictor:
 
     def __init__(self, catalog: Catalog, settings: Settings, telemetry: Telemetry) -> None:
         self.catalog = catalog
-        catalog.refreshed = self._let_go
+        self._seen: bytes | None = None
+        """The mark of the registry whose models are kept."""
         self._models_dir = settings.models_dir
         self._max_bytes = settings.model_cache_mb * MIB
         self._max_waiting_rows = settings.max_waiting_rows
@@ -68,6 +69,8 @@ class Predictor:
         Raises:
             Unprocessable, NotFound, Unloaded: see `Catalog.resolve`.
         """
+        # Whatever the reference means now, what a change took out of service goes.
+        await self.refresh()
         located = await self.catalog.resolve(reference)
         loaded = self._at_hand(located)
         if loaded is not None:
@@ -113,11 +116,18 @@ class Predictor:
             self._telemetry.failed(loaded.ref)
             raise
 
+    async def refresh(self) -> None:
+        """Read the registry if it has changed, and let go of models that are not served any
+        more."""
+        await self.catalog.entries()
+        self._follow()
+
     def close(self) -> None:
         """Run no more batches."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _at_hand(self, located: Located) -> Loaded | None:
+        self._follow()
         loaded = self._loaded.get(located.directory)
         if loaded is not None:
             self._loaded.move_to_end(located.directory)
@@ -135,6 +145,12 @@ class Predictor:
         loaded = self._loaded[directory] = Loaded(ref, model, batcher)
         self._let_go()
         return loaded
+
+    def _follow(self) -> None:
+        """Let go of models that are not served any more, if the catalog has changed."""
+        if self.catalog.seen != self._seen:
+            self._seen = self.catalog.seen
+            self._let_go()
 
     def _let_go(self) -> None:
         """Keep in memory what is served, and of that what there is room for. Requests under way

@@ -1,4 +1,5 @@
-"""What routes ask for: the parts of the web side, made once in `create_app`."""
+"""What routes ask for: the parts of the web side, which the lifespan of the application hands to
+each request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Parts:
 
 
 def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
+    parts: Parts = request.state.parts
     return parts
 
 

@@ -221,7 +221,7 @@ async def unload(name: str, service: Service) -> Document:
     are trained meanwhile wait with it. Requests under way are answered."""
     await to_thread(service.registry.unload, name)
     # This process lets go of the memory now, others when they are asked anything.
-    await service.predictor.catalog.entries()
+    await service.predictor.refresh()
     return {}
 
 

@@ -4,15 +4,12 @@ import gc
 import os
 import socket
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
 
-from service.routes.dependencies import Parts
-from service.server.fast_path.protocol import Connection
-from service.settings import Settings
+from service.app import Application
+from service.server.fast_path.choice import http_protocol
 
 GARBAGE_THRESHOLD = 20_000
 """New objects between two looks for garbage that refers to itself."""
@@ -22,14 +19,14 @@ class Server(uvicorn.Server):
     """uvicorn, but asked to stop it ends live streams and lets trainers save their work at once,
     while requests under way finish."""
 
-    def __init__(self, app: FastAPI, settings: Settings, drain: Callable[[], None]) -> None:
-        self._parts: Parts = app.state.parts
-        self._drain = drain
+    def __init__(self, app: Application) -> None:
+        settings = app.parts.settings
+        self._drain = app.drain
         self._incoming = settings.incoming_dir
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Connection,
+                http=http_protocol(app),
                 host=settings.host,
                 port=settings.port,
                 timeout_graceful_shutdown=max(1, int(settings.patience_seconds)),
@@ -56,6 +53,5 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop, within the grace period."""
-        self._parts.feeds.close()
         self._drain()
         await super().shutdown(sockets)

@@ -56,19 +56,18 @@ class _Supervisor:
             (self._settings.host, self._settings.port), backlog=2048, reuse_port=False
         )
         try:
-            await self._background.start()
-            # Not before: a signal that is not listened for ends the process.
-            loop.add_signal_handler(NUDGE, self._background.nudge)
-            slots = [
-                asyncio.create_task(self._keep(listening))
-                for _ in range(self._settings.web_workers)
-            ]
-            host, port = listening.getsockname()[:2]
-            logger.info("%d web processes running on http://%s:%d", len(slots), host, port)
-            await self._stopping.wait()
-            self._background.drain()
-            await asyncio.gather(*slots)
-            await self._background.stop()
+            async with self._background.running():
+                # Not before: a signal that is not listened for ends the process.
+                loop.add_signal_handler(NUDGE, self._background.nudge)
+                slots = [
+                    asyncio.create_task(self._keep(listening))
+                    for _ in range(self._settings.web_workers)
+                ]
+                host, port = listening.getsockname()[:2]
+                logger.info("%d web processes running on http://%s:%d", len(slots), host, port)
+                await self._stopping.wait()
+                self._background.drain()
+                await asyncio.gather(*slots)
         finally:
             listening.close()
             shutil.rmtree(self._metrics, ignore_errors=True)
@@ -108,8 +107,7 @@ def main(argument: str) -> None:
     assignment = Assignment.model_validate_json(argument)
     settings, supervisor = assignment.settings, os.getppid()
     logs.configure(settings.log_format)
-    app = create_web_app(settings, lambda: os.kill(supervisor, NUDGE))
-    server = Server(app, settings, drain=lambda: None)
+    server = Server(create_web_app(settings, lambda: os.kill(supervisor, NUDGE)))
     server.run(sockets=[socket.socket(fileno=assignment.socket)])
 
 

@@ -30,7 +30,7 @@ class Head(NamedTuple):
     """The one that the client gave."""
 
 
-class Frame(NamedTuple):
+class RequestFrame(NamedTuple):
     """Where a request's parts are in what was received, which may end before it does."""
 
     key: bytes
@@ -39,7 +39,7 @@ class Frame(NamedTuple):
     end: int
 
 
-def framed(received: bytes | bytearray) -> Frame | None:
+def framed(received: bytes | bytearray) -> RequestFrame | None:
     """Return where the parts of the request are that was `received` first; None where its head is
     not whole, is too long, or says no length, or where uvicorn would not read it at once."""
     end = received.find(END, 0, MAX_HEAD_BYTES)
@@ -54,10 +54,12 @@ def framed(received: bytes | bytearray) -> Frame | None:
         return None
     body = end + len(END)
     whole = body + int(digits)
-    return Frame(head[:place] + head[stop:], body, whole) if whole <= HIGH_WATER_LIMIT else None
+    if whole > HIGH_WATER_LIMIT:
+        return None
+    return RequestFrame(head[:place] + head[stop:], body, whole)
 
 
-class Heads:
+class HeadCache:
     """The heads that are known."""
 
     def __init__(self) -> None:

@@ -1,10 +1,19 @@
-"""A connection, on which small predictions take a short way.
+"""A connection on which small predictions take the fast path.
 
-What `service.server.fast_path.express` can answer is answered without a task of ASGI's, and where
-its head is known, see `service.server.fast_path.head_cache`, without uvicorn's parser. All else is
-left to uvicorn, from its first byte.
+A prediction that `service.server.fast_path.small_predictions` can answer needs no ASGI task, and
+one whose head is known (`service.server.fast_path.head_cache`) needs no parsing either. Everything
+else is left to uvicorn, from its first byte.
 
-This rests on the inside of uvicorn's protocol, of the version that `pyproject.toml` names.
+                     known head, whole              answered
+     IDLE, RECEIVING ─────────────────▶ ANSWERING ─────────────▶ IDLE, RECEIVING
+        │                                   │ not by the fast path
+        │ other head                        ▼
+        │                               PASSING_ON
+        │                                   │ parsed
+        ▼     small prediction              ▼
+     PARSING ──────────────▶ HOLDING ─▶ RESPONDING ──────────────▶ IDLE
+        └──────────────────────────────────▲       all answered
+                      parsed
 """
 
 from functools import partial
@@ -13,159 +22,178 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.server.fast_path.express import Express, Waiting
 from service.server.fast_path.head_cache import framed
+from service.server.fast_path.small_predictions import FastPath, FastRequest
+from service.server.fast_path.state import State
+
+# Bound once: Python 3.11 takes ten times as long to look a member up in its enum.
+IDLE, RECEIVING, ANSWERING, PASSING_ON, PARSING, HOLDING, RESPONDING = State
+WITH_UVICORN = (PASSING_ON, PARSING, HOLDING, RESPONDING)
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's protocol for one, with the short way."""
+    """uvicorn's connection, with a fast path."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, fast_path: FastPath, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._express: Express = self.config.app.express  # type: ignore[union-attr]
-        self._is_within = False
-        """Whether the parser has read a part of a message."""
-        self._key: bytes | None = None
-        """Of the head that the parser reads."""
-        self._held: Waiting | None = None
-        """Of the parser's, until its body was read."""
-        self._is_passed_on = False
-        """Whether what the parser reads was tried already."""
+        self.state = IDLE
+        self._fast_path = fast_path
         self._received = bytearray()
-        """The beginning of a request with a known head, or what came after a whole one."""
-        self._end = 0
-        """How long that request is."""
-        self._asked: Waiting | None = None
-        """A whole one, until it is answered."""
+        """Bytes that the parser has not seen."""
+        self._request: FastRequest | None = None
+        """The one that is held or being answered."""
+        self._key: bytes | None = None
+        """Of the head that the parser reads next."""
         self._idle_since = 0.0
         self._is_stopping = False
 
     @property
     def keep_alive(self) -> bool:
-        """Whether more is answered than what was asked with a known head."""
+        """Whether more is answered than the request with a known head."""
         return not self._is_stopping or bool(self._received)
 
     def data_received(self, data: bytes) -> None:
         """Take what was received."""
-        if self._asked:
-            self._received += data
-            self.flow.pause_reading()
-        elif self._is_parsing():
+        if self.state in WITH_UVICORN:
             super().data_received(data)
+            return
+        self._received += data
+        if self.state is ANSWERING:
+            self.flow.pause_reading()
         else:
-            self._received += data
-            if len(self._received) >= self._end:
-                self._take()
+            self._take()
+
+    def on_message_begin(self) -> None:
+        """Begin to parse a request."""
+        if self.state is not PASSING_ON:
+            self.state = PARSING
+        super().on_message_begin()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         key, self._key = self._key, None
         begin_task = partial(super()._start_asgi_task, cycle, app)
-        # Who does not read his answers waits for a task, which waits for him.
-        usual = app is not self.app or self._is_passed_on or self.flow.write_paused
-        head = None if usual else self._express.head(cycle)
+        # A client that does not read its answers gets tasks, which wait for it.
+        is_usual = app is not self.app or self.state is PASSING_ON or self.flow.write_paused
+        head = None if is_usual else self._fast_path.head(cycle)
         if head is None:
             begin_task()
             return
         if key and cycle.keep_alive:
-            self._express.heads.learn(key, head)
-        self._held = Waiting(
-            self._express, self, cycle, head, partial(_complete, cycle), begin_task
+            self._fast_path.heads.learn(key, head)
+        request = FastRequest(
+            self._fast_path, self, cycle, head, partial(_complete, cycle), begin_task
         )
-        if not cycle.more_body:
-            self._release().enqueue(bytes(cycle.body))
-
-    def on_message_begin(self) -> None:
-        """Begin to parse a message."""
-        self._is_within = True
-        super().on_message_begin()
+        if cycle.more_body:
+            self.state, self._request = HOLDING, request
+        else:
+            request.enqueue(bytes(cycle.body))
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body."""
         super().on_body(body)
-        if self._held and len(self.cycle.body) > HIGH_WATER_LIMIT:
+        if self.state is HOLDING and len(self.cycle.body) > HIGH_WATER_LIMIT:
             # No more is read until a task takes this.
+            self.state = PARSING
             self._release().pass_on()
 
     def on_message_complete(self) -> None:
         """Have the request answered whose body this was the end of."""
-        self._is_within = False
+        is_held = self.state is HOLDING
         super().on_message_complete()
-        if self._held and not self.cycle.more_body:
+        self.state = IDLE if self._is_all_answered() else RESPONDING
+        if is_held:
             self._release().enqueue(bytes(self.cycle.body))
 
+    def on_response_complete(self) -> None:
+        """Answer the next request that was parsed, if there is one."""
+        super().on_response_complete()
+        if self.state is RESPONDING and self._is_all_answered():
+            self.state = IDLE
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client."""
-        if self._asked:
-            self._express.count_gone(self._asked)
-            self._asked = None
-        elif self._received:
+        """Forget the client; what it asked is counted."""
+        if self.state is ANSWERING:
+            self.state = IDLE
+            self._fast_path.count_gone(self._release())
+        elif self.state is RECEIVING:
             self._parse()
         super().connection_lost(exc)
-        if self._held:
-            # So that it is counted.
+        if self.state is HOLDING:
+            self.state = PARSING
             self._release().pass_on()
 
     def shutdown(self) -> None:
         """Close the connection, after the answers to what was asked on it."""
         self._is_stopping = True
-        if self._asked:
+        if self.state is ANSWERING:
             return
-        if self._received:
+        if self.state is RECEIVING:
             self._parse()
         super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection if nothing came for long."""
         # Set once, not again after each answer.
-        is_used = self._asked or self._received
-        since = self.loop.time() if is_used else self._idle_since
-        left = since + self.timeout_keep_alive - self.loop.time()
+        now = self.loop.time()
+        since = now if self.state in (RECEIVING, ANSWERING) else self._idle_since
+        left = since + self.timeout_keep_alive - now
         if left <= 0 or self.transport.is_closing():
             super().timeout_keep_alive_handler()
         else:
             self._set_timeout(left)
 
-    def _is_parsing(self) -> bool:
-        return self._is_within or bool(self.cycle and not self.cycle.response_complete)
+    def _is_all_answered(self) -> bool:
+        # Answers are given in order: the last request's is the last.
+        return self.cycle is None or self.cycle.response_complete
 
     def _take(self) -> None:
         """Take what begins with a request, where none is under way."""
-        received, self._end = self._received, 0
+        received = self._received
         frame = framed(received)
-        head = self._express.heads.get(frame.key) if frame else None
+        head = self._fast_path.heads.get(frame.key) if frame else None
         if frame is None or head is None or self.flow.write_paused:
             self._key = frame.key if frame else None
             self._parse()
             self._key = None
         elif len(received) < frame.end:
-            self._end = frame.end
+            self.state = RECEIVING
         else:
-            request = bytes(received[: frame.end])
+            content = bytes(received[: frame.end])
             del received[: frame.end]
-            pass_on = partial(self._pass_on, request)
-            self._asked = Waiting(self._express, self, self, head, self._after_answer, pass_on)
-            self._asked.enqueue(request[frame.body :])
+            self.state = ANSWERING
+            self._request = FastRequest(
+                self._fast_path,
+                self,
+                self,
+                head,
+                self._after_answer,
+                partial(self._pass_on, content),
+            )
+            self._request.enqueue(content[frame.body :])
 
     def _parse(self) -> None:
-        """Have all that was received go the usual way."""
+        """Have uvicorn take all that was received."""
+        if self.state is RECEIVING:
+            self.state = IDLE
         received = bytes(self._received)
         self._received.clear()
         super().data_received(received)
 
-    def _release(self) -> Waiting:
-        held, self._held = self._held, None
-        assert held is not None
-        return held
+    def _release(self) -> FastRequest:
+        request, self._request = self._request, None
+        assert request is not None
+        return request
 
-    def _pass_on(self, request: bytes) -> None:
-        self._asked = None
-        self._is_passed_on = True
-        super().data_received(request)
-        self._is_passed_on = False
+    def _pass_on(self, content: bytes) -> None:
+        """Have uvicorn take the request that was to be answered."""
+        self._request = None
+        self.state = PASSING_ON
+        super().data_received(content)
         self._go_on()
 
     def _after_answer(self) -> None:
-        self._asked = None
+        self._request = None
+        self.state = RECEIVING if self._received else IDLE
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -182,11 +210,24 @@ class Connection(HttpToolsProtocol):
     def _go_on(self) -> None:
         """Take what came meanwhile."""
         self.flow.resume_reading()
-        if self._received:
-            # What was passed on is answered first.
-            self._parse() if self._is_parsing() else self._take()
+        if self.state is RECEIVING:
+            self._take()
+        elif self._received:
+            # The request that was passed on is answered first.
+            self._parse()
         if self._is_stopping:
             self.shutdown()
+
+
+def protocol_class(fast_path: FastPath) -> type[Connection]:
+    """Return the class of the connections on which `fast_path` answers: uvicorn makes them itself,
+    and gives them nothing of ours."""
+
+    class Bound(Connection):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(fast_path, *arguments, **options)
+
+    return Bound
 
 
 def _complete(cycle: RequestResponseCycle) -> None:

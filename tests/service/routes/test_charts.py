@@ -149,7 +149,7 @@ def test_long_histories_are_thinned_and_keep_their_ends(
 
 
 def test_pictures_go_on_after_their_process_was_killed(client: TestClient, line: str) -> None:
-    renderer: Renderer = client.app.state.parts.charts._renderer  # type: ignore[attr-defined]
+    renderer: Renderer = client.app_state["parts"].charts._renderer
     path = f"/jobs/{line}/charts/loss.svg"
     before = client.get(path).content
     assert renderer._process is not None
@@ -159,7 +159,7 @@ def test_pictures_go_on_after_their_process_was_killed(client: TestClient, line:
 
 
 def test_pictures_beyond_those_that_can_wait_are_refused(client: TestClient, line: str) -> None:
-    renderer: Renderer = client.app.state.parts.charts._renderer  # type: ignore[attr-defined]
+    renderer: Renderer = client.app_state["parts"].charts._renderer
     for _ in range(MAX_WAITING):
         assert renderer._places.acquire(blocking=False)
     refused = client.get(f"/jobs/{line}/charts/loss.svg")
@@ -253,7 +253,7 @@ def test_features_in_another_order_are_refused(
 
 
 def test_evaluations_beyond_a_few_at_once_are_refused(client: TestClient, line: str) -> None:
-    places = client.app.state.parts.loading._places  # type: ignore[attr-defined]
+    places = client.app_state["parts"].loading._places
     for _ in range(AT_ONCE):
         assert places.acquire(blocking=False)
     refused = client.post(EVALUATE, json={})

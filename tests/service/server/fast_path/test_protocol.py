@@ -1,4 +1,5 @@
-"""Small predictions are answered without a task, and exactly as with one."""
+"""Small predictions are answered without a task, and exactly as with one; a connection without the
+fast path does the same."""
 
 import asyncio
 import io
@@ -19,6 +20,8 @@ from ml.training.run import build
 from service.app import create_app
 from service.jobs.attempts import AttemptStore
 from service.jobs.store import JobStore
+from service.server.fast_path.protocol import Connection
+from service.server.fast_path.state import State
 from service.server.uvicorn_server import Server
 from service.settings import Settings
 from service.storage.database import Database
@@ -55,10 +58,20 @@ class Client:
         """Return whether the server has closed the connection, once it did or sent more."""
         return await self._reader.read(1) == b""
 
+    async def half_read(self, state: State) -> None:
+        """Wait until the server has read a part of a request, in `state` if it has a fast path."""
+        connection = self.connection
+        if isinstance(connection, Connection):
+            while connection.state is not state:
+                await asyncio.sleep(0)
+        else:
+            while connection.cycle.response_complete:
+                await asyncio.sleep(0)
+
     async def counted(self, status: int) -> None:
         """Wait until a prediction was counted that ended so."""
         app: Any = self.server.config.app
-        meter = app.state.parts.telemetry.requests.labels("POST", "/predict", status)
+        meter = app.parts.telemetry.requests.labels("POST", "/predict", status)
         while not meter._sum.get():
             await asyncio.sleep(0)
 
@@ -83,13 +96,25 @@ def manifest(tmp_path: Path) -> Manifest:
     return save_model(tmp_path / "model", model, spec, data.signature, {}, "0" * 64, cpu)
 
 
+@pytest.fixture(params=[True, False], ids=["fast", "usual"])
+def fast_path(request: pytest.FixtureRequest) -> bool:
+    """Whether the server has one."""
+    on: bool = request.param
+    return on
+
+
+with_fast_path = pytest.mark.parametrize("fast_path", [True])
+
+
 @pytest.fixture
-def serve(settings: Settings, manifest: Manifest, tmp_path: Path) -> Callable[[Scenario], None]:
+def serve(
+    settings: Settings, manifest: Manifest, tmp_path: Path, fast_path: bool
+) -> Callable[[Scenario], None]:
     """Have a scenario played with a server that has the model `line`, loaded."""
 
     async def play(scenario: Scenario) -> None:
-        app = create_app(settings)
-        server = Server(app, settings.model_copy(update={"port": 0}), lambda: None)
+        changes = {"port": 0, "fast_path": fast_path}
+        server = Server(create_app(settings.model_copy(update=changes)))
         running = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0)
@@ -102,6 +127,7 @@ def serve(settings: Settings, manifest: Manifest, tmp_path: Path) -> Callable[[S
         port = server.servers[0].sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         client = Client(server, reader, writer)
+        assert isinstance(client.connection, Connection) is fast_path
         assert (await client.ask(request(rows(1))))[0] == 200
         try:
             async with asyncio.timeout(30):
@@ -174,6 +200,7 @@ def test_both_ways_answer_alike(
     serve(scenario)
 
 
+@with_fast_path
 def test_no_task_is_begun_for_what_is_small_and_right(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
         begun = 0
@@ -288,8 +315,7 @@ def test_what_is_half_read_when_the_service_stops_is_answered(
         content = request(rows(1), **NEW[known])
         client.writer.write(content[:-5])
         held = client.connection
-        while not (held._received if known else held.cycle.body):
-            await asyncio.sleep(0)
+        await client.half_read(State.RECEIVING if known else State.HOLDING)
         client.server.should_exit = True
         while held.cycle.keep_alive:
             await asyncio.sleep(0)
@@ -313,6 +339,7 @@ def test_a_client_that_leaves_half_way_is_counted(
     serve(scenario)
 
 
+@with_fast_path
 def test_a_known_head_is_not_parsed_again(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
         known = client.connection
@@ -400,6 +427,7 @@ def test_what_was_received_when_the_service_stops_is_answered(
     serve(scenario)
 
 
+@with_fast_path
 def test_a_client_that_leaves_before_its_batch_is_counted(
     serve: Callable[[Scenario], None],
 ) -> None:
@@ -408,7 +436,7 @@ def test_a_client_that_leaves_before_its_batch_is_counted(
         known.data_received(request(rows(1)))
         known.transport.abort()
         await client.counted(499)
-        assert not known._asked
+        assert known.state is not State.ANSWERING
 
     serve(scenario)
 
@@ -425,6 +453,7 @@ def test_bodies_have_one_limit_whichever_way_they_take(
     serve(scenario)
 
 
+@with_fast_path
 def test_an_answer_that_cannot_be_written_holds_up_no_other(
     serve: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,7 +461,7 @@ def test_an_answer_that_cannot_be_written_holds_up_no_other(
         def broken(*_: Any) -> bytes:
             raise IndexError
 
-        monkeypatch.setattr("service.server.fast_path.express.encoded", broken)
+        monkeypatch.setattr("service.server.fast_path.small_predictions.encoded", broken)
         assert (await client.ask(request(rows(1))))[0] == 200  # the usual way
         monkeypatch.undo()
         assert (await client.ask(request(rows(1))))[0] == 200
@@ -440,6 +469,7 @@ def test_an_answer_that_cannot_be_written_holds_up_no_other(
     serve(scenario)
 
 
+@with_fast_path
 def test_a_connection_on_which_nothing_comes_is_closed_in_the_end(
     serve: Callable[[Scenario], None],
 ) -> None:
@@ -451,8 +481,7 @@ def test_a_connection_on_which_nothing_comes_is_closed_in_the_end(
         assert (await client.ask(request(rows(3e38))))[0] == 422
         assert (await client.ask(content))[0] == 200
         client.writer.write(content[:-5])
-        while not known._received:
-            await asyncio.sleep(0)
+        await client.half_read(State.RECEIVING)
         known.timeout_keep_alive_handler()
         assert (await client.ask(content[-5:]))[0] == 200
         assert await client.ended()

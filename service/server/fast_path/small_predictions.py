@@ -1,9 +1,9 @@
 """Small predictions, answered where they are read.
 
-A task and the messages of ASGI cost more than the forward pass of a small model. So no task is
-begun for what asks little of a model at hand: it joins the model's next batch at once, and is
-answered as the batch ends. All else, and all that is wrong, goes the usual way, by
-`service.predictions.endpoint`, which says what is wrong with it.
+A task and the messages of ASGI cost more than the forward pass of a small model. So a request for
+few predictions of a loaded model begins no task: it joins the model's next batch at once, and is
+answered as the batch ends. Every other request, and every one with a fault, takes the usual way to
+`service.predictions.endpoint`, the one place that says what is wrong.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from service.http.access_log import CLIENT_GONE, Access
 from service.predictions.endpoint import PATH, encoded
 from service.predictions.model_cache import Loaded, Predictor
 from service.predictions.payloads import JSON, LIGHT_ROWS, READERS, media_type
-from service.server.fast_path.head_cache import Head, Heads
+from service.server.fast_path.head_cache import Head, HeadCache
 from service.settings import Settings
 
 LIGHT = {kind: READERS[kind] for kind in (JSON, "application/x-npy", "application/octet-stream")}
@@ -29,11 +29,11 @@ ANSWER = (
 )
 
 
-class Express:
-    """What the connections of a process answer small predictions with."""
+class FastPath:
+    """Answers small predictions, for all connections of a process."""
 
     def __init__(self, predictor: Predictor, settings: Settings, access: Access) -> None:
-        self.heads = Heads()
+        self.heads = HeadCache()
         self._predictor = predictor
         self._settings = settings
         self._access = access
@@ -49,38 +49,38 @@ class Express:
         read = LIGHT.get(media_type(scope))
         return Head(scope, read, self._access.given_id(scope)) if read else None
 
-    def enqueue(self, waiting: "Waiting", body: bytes) -> Loaded | None:
+    def enqueue(self, request: "FastRequest", body: bytes) -> Loaded | None:
         """Have a request answered with the next batch of the model that is returned; nothing is
         done where that cannot be."""
         if len(body) > self._settings.max_body_bytes:
             return None
-        payload = waiting.head.read(waiting.head.scope, body)
+        payload = request.head.read(request.head.scope, body)
         loaded = self._predictor.at_hand(payload.model)
         if loaded is None or not payload.is_light:
             return None
         inputs = payload.inputs(loaded.model, self._settings)
         if len(inputs) > LIGHT_ROWS or not loaded.batcher.is_quick(len(inputs)):
             return None
-        loaded.batcher.enqueue(inputs, self._settings.predict_seconds, waiting)
+        loaded.batcher.enqueue(inputs, self._settings.predict_seconds, request)
         return loaded
 
-    def answer(self, waiting: "Waiting", body: bytes) -> None:
+    def answer(self, request: "FastRequest", body: bytes) -> None:
         """Write the answer to a request."""
-        protocol, head = waiting.protocol, waiting.head
+        protocol, head = request.protocol, request.head
         own = self._own_headers(protocol.server_state.default_headers)
         request_id = head.request_id or self._access.new_id()
-        end = b"" if waiting.keep_alive else b"connection: close\r\n"
+        end = b"" if request.keep_alive else b"connection: close\r\n"
         protocol.transport.write(ANSWER % (own, len(body), request_id, end, body))
         if end:
             protocol.transport.close()
         if not self._took:
             asyncio.get_running_loop().call_soon(self._count, head.scope)
-        self._took.append(time.perf_counter() - waiting.began)
+        self._took.append(time.perf_counter() - request.began)
 
-    def count_gone(self, waiting: "Waiting") -> None:
+    def count_gone(self, request: "FastRequest") -> None:
         """Count a request whose client did not wait for the answer."""
-        seconds = time.perf_counter() - waiting.began
-        self._access.meter(waiting.head.scope, CLIENT_GONE).observe(seconds)
+        seconds = time.perf_counter() - request.began
+        self._access.meter(request.head.scope, CLIENT_GONE).observe(seconds)
 
     def _count(self, scope: Scope) -> None:
         took, self._took = self._took, []
@@ -102,12 +102,12 @@ class Kept(Protocol):
         """Whether more may come on it."""
 
 
-class Waiting:
+class FastRequest:
     """A request for which no task is begun unless something comes up."""
 
     __slots__ = (
         "_answered",
-        "_express",
+        "_fast_path",
         "_kept",
         "_loaded",
         "began",
@@ -118,7 +118,7 @@ class Waiting:
 
     def __init__(
         self,
-        express: Express,
+        fast_path: FastPath,
         protocol: HttpToolsProtocol,
         kept: Kept,
         head: Head,
@@ -130,7 +130,7 @@ class Waiting:
         self.head = head
         self.pass_on = pass_on
         self.began = time.perf_counter()
-        self._express = express
+        self._fast_path = fast_path
         self._kept = kept
         self._answered = answered
 
@@ -142,7 +142,7 @@ class Waiting:
     def enqueue(self, body: bytes) -> None:
         """Have it answered, now that it was read."""
         try:
-            self._loaded = self._express.enqueue(self, body)
+            self._loaded = self._fast_path.enqueue(self, body)
         except Exception:  # the usual way comes upon it too, whatever it is
             self._loaded = None
         if self._loaded is None:
@@ -160,7 +160,7 @@ class Waiting:
         except Exception:  # as above
             self.pass_on()
         else:
-            self._express.answer(self, body)
+            self._fast_path.answer(self, body)
             self._answered()
 
     def set_exception(self, _: BaseException) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from service.server.fast_path.head_cache import MAX_HEAD_BYTES, MAX_HEADS, Head, Heads, framed
+from service.server.fast_path.head_cache import MAX_HEAD_BYTES, MAX_HEADS, Head, HeadCache, framed
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nAccept: */*\r\n\r\n"
 
@@ -61,13 +61,13 @@ def test_what_is_left_to_the_parser(received: bytes) -> None:
 def test_what_may_mean_something_else_is_not_learned(
     headers: list[tuple[bytes, bytes]], line: bytes
 ) -> None:
-    heads = Heads()
+    heads = HeadCache()
     heads.learn(b"key" + line, head(headers))
     assert heads.get(b"key" + line) is None
 
 
 def test_no_more_are_kept_than_there_is_room_for() -> None:
-    heads = Heads()
+    heads = HeadCache()
     for number in range(MAX_HEADS + 1):
         heads.learn(b"%d" % number, head([(b"content-length", b"3")]))
     known = [heads.get(b"%d" % number) for number in range(MAX_HEADS + 1)]
