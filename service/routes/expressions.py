@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response
 
 from service.errors import Overloaded, problems
-from service.expressions.evaluator import ExpressionRequest, ExpressionResponse
+from service.expressions.schemas import ExpressionRequest, ExpressionResponse
 from service.routes.dependencies import Service
 
 router = APIRouter(prefix="/expressions", tags=["expressions"])
