@@ -32,7 +32,7 @@ from pathlib import Path
 import torch
 from ml import datasets, training
 from ml.specs import TrainingSpec
-spec = TrainingSpec.model_validate_json(sys.argv[1])
+spec = TrainingSpec.of(json.loads(sys.argv[1]))
 data = datasets.load(spec.dataset, spec.split, Path())
 run = training.Run(training.build(spec, data), data, spec, torch.device(spec.device))
 print(json.dumps([time.time() for report in training.fit(run) if report.level == "epoch"]))

@@ -35,8 +35,8 @@ from ml.training.run import Run, build, steps_per_epoch
 from service import logs
 from service.jobs.attempts import AttemptStore, Claim, LostClaim, Work
 from service.jobs.failures import TimedOut, device_lost, explain
+from service.jobs.schemas import JobOptions
 from service.processes import die_with
-from service.schemas import JobOptions
 from service.settings import MIB, Settings
 from service.storage.database import Database
 from service.training.reporter import LogHandler, Reporter
@@ -324,7 +324,7 @@ def _run(claim: Claim, attempts: AttemptStore, bench: Bench) -> torch.device:
 def _warm_up(bench: Bench) -> None:
     """Train and evaluate something small: what is done for the first time takes seconds."""
     devices.use(bench.auto_device, bench.share)
-    spec = TrainingSpec.model_validate(
+    spec = TrainingSpec.of(
         {
             "dataset": {
                 "kind": "synthetic",

@@ -38,7 +38,7 @@ class Killed(Exception):
 
 
 def start(document: dict[str, Any]) -> Run:
-    spec = TrainingSpec.model_validate(document)
+    spec = TrainingSpec.of(document)
     data = datasets.load(spec.dataset, spec.split, Path())
     return Run(build(spec, data), data, spec, CPU)
 
