@@ -50,7 +50,7 @@ PASSES = {
 
 
 def contender(name: str, images: Tensor, labels: Tensor, device: torch.device) -> Contender:
-    spec = TrainingSpec.model_validate(DOCUMENT | {"epochs": 1_000_000})
+    spec = TrainingSpec.of(DOCUMENT | {"epochs": 1_000_000})
     data = dataset(images, labels)
     run = Run(build(spec, data), data, spec, device)
     passes = PASSES[name](run)

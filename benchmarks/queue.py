@@ -11,16 +11,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ml.specs import TrainingSpec
 from service.jobs.attempts import AttemptStore
+from service.jobs.schemas import JobOptions
 from service.jobs.store import JobStore
-from service.schemas import JobRequest
 from service.settings import Settings
 from service.storage.database import Database
 
 LENGTHS = (100, 10_000)
 ROUNDS = 7
 OPERATIONS = 100
-REQUEST = JobRequest.model_validate(
+SPEC = TrainingSpec.of(
     {
         "dataset": {
             "kind": "synthetic",
@@ -43,7 +44,7 @@ class Queue:
             self.submit()
 
     def submit(self) -> None:
-        self.jobs.submit(REQUEST)
+        self.jobs.submit(SPEC, JobOptions())
 
     def claim(self) -> None:
         assert self.attempts.claim("a trainer")

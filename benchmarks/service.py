@@ -35,7 +35,7 @@ from ml import datasets, devices
 from ml.specs import TrainingSpec
 from ml.training.loop import train
 from ml.training.run import Run, build
-spec = TrainingSpec.model_validate_json(sys.argv[1])
+spec = TrainingSpec.of(json.loads(sys.argv[1]))
 data = datasets.load(spec.dataset, spec.split, Path(sys.argv[2]))
 run = Run(build(spec, data), data, spec, devices.resolve(spec.device))
 print(json.dumps([time.time() for report in train(run) if report.level == "epoch"]))

@@ -39,7 +39,7 @@ DOCUMENT: dict[str, Any] = {
 
 
 def specs(count: int) -> list[TrainingSpec]:
-    return [TrainingSpec.model_validate(DOCUMENT | {"seed": seed}) for seed in range(count)]
+    return [TrainingSpec.of(DOCUMENT | {"seed": seed}) for seed in range(count)]
 
 
 def alone(data: Dataset, device: torch.device) -> None:

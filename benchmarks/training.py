@@ -138,13 +138,13 @@ def plain(
 
 def dataset(images: Tensor, labels: Tensor) -> Data:
     """Return images of MNIST's shape, bytes, as a data set of epochd to train on."""
-    signature = TrainingSpec.model_validate(DOCUMENT).dataset.signature()
+    signature = TrainingSpec.of(DOCUMENT).dataset.signature()
     normalisation = Standardize(torch.tensor(MEAN), torch.tensor(STD), unit=255.0)
     return Data(signature, normalisation, Rows(images, labels), None, None)
 
 
 def ours(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
-    spec = TrainingSpec.model_validate(DOCUMENT | {"epochs": 1_000_000})
+    spec = TrainingSpec.of(DOCUMENT | {"epochs": 1_000_000})
     data = dataset(images, labels)
     run = Run(build(spec, data), data, spec, device)
     reports = loop.train(run)

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -12,7 +13,7 @@ from torch import nn
 
 from ml import __version__, preprocessing
 from ml.files import sync, write
-from ml.models import ModelSpec
+from ml.models import ModelSpec, stored_model
 from ml.preprocessing import Encode, Standardize
 from ml.signature import Features, Signature, Value
 from ml.specs import TrainingSpec
@@ -46,7 +47,9 @@ class Manifest(BaseModel):
 
     format: int = 1
     signature: Signature
-    spec: TrainingSpec
+    spec: dict[str, Any]
+    """The `TrainingSpec` as it was when the model was trained; what has been valid stays readable,
+    whatever later rules say."""
     structure: str
     parameters: list[Parameter]
     parameter_count: int
@@ -82,7 +85,7 @@ def save_model(
     parameters = [Parameter(name=n, shape=list(p.shape)) for n, p in model.named_parameters()]
     manifest = Manifest(
         signature=signature,
-        spec=spec,
+        spec=spec.model_dump(mode="json"),
         structure=str(model),
         parameters=parameters,
         parameter_count=sum(p.numel() for p in model.parameters()),
@@ -124,7 +127,8 @@ def load_model(directory: Path, manifest: Manifest) -> nn.Module:
     state = load_file(directory / WEIGHTS)
     model = nn.Sequential()
     model.add_module("preprocessing", preprocessing.blank(manifest.signature.inputs, state))
-    model.add_module("network", manifest.spec.model.build(manifest.signature))
+    network = stored_model(manifest.spec["model"]).build(manifest.signature)
+    model.add_module("network", network)
     model.load_state_dict(state)
     return model.eval()
 

@@ -1,5 +1,8 @@
 """What can go wrong in `ml` for reasons the user can act on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 Loc = tuple[str | int, ...]
 """Where in the caller's document a value stands: `("inputs", 3, "a")`."""
 
@@ -15,6 +18,19 @@ class Invalid(ValueError):
     def at(self, *prefix: str | int) -> "Invalid":
         """The same complaint, seen from a document that holds the value under `prefix`."""
         return Invalid(self.msg, (*prefix, *self.loc))
+
+    def with_place(self) -> str:
+        """Return the message, after its place if it has one: `features.x: must be ...`."""
+        return f"{'.'.join(map(str, self.loc))}: {self.msg}" if self.loc else self.msg
+
+
+@contextmanager
+def located_at(*prefix: str | int) -> Iterator[None]:
+    """Give what is found wrong in this context its place in the document around it."""
+    try:
+        yield
+    except Invalid as error:
+        raise error.at(*prefix) from None
 
 
 class DataUnavailable(RuntimeError):

@@ -3,8 +3,8 @@
 A new model is a `Strict` spec with a `build` method, and its name in `ModelSpec`.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -223,7 +223,19 @@ class TorchvisionSpec(Strict):
         return nn.Sequential(Planes(3), network)
 
 
-ModelSpec = Annotated[LinearSpec | MLPSpec | CNNSpec | TorchvisionSpec, Field(discriminator="kind")]
+AnyModel = LinearSpec | MLPSpec | CNNSpec | TorchvisionSpec
+ModelSpec = Annotated[AnyModel, Field(discriminator="kind")]
+KINDS: dict[str, type[AnyModel]] = {
+    kind: spec
+    for spec in get_args(AnyModel)
+    for kind in get_args(spec.model_fields["kind"].annotation)
+}
+
+
+def stored_model(document: Mapping[str, Any]) -> ModelSpec:
+    """Return the spec of a trained model from its manifest. It was valid when it was trained, and
+    is not held to the rules of today."""
+    return KINDS[document["kind"]].model_construct(**document)
 
 
 class Planes(nn.Module):

@@ -1,18 +1,26 @@
-"""A training run as a document: what `POST /jobs` takes, and what its weights are a function of."""
+"""A training run as a document, before and after it is resolved.
+
+`TrainingRequest` is what a user writes. `resolve` looks up the data set that it names and fills in
+what it leaves out, and returns a `TrainingSpec`: what is stored, and what weights are a function
+of. Reading either asks neither a database nor a file.
+"""
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
-from ml.datasets import DatasetSpec, SplitSpec, check_split
-from ml.datasets.uploads import UploadSpec
+from ml import datasets
+from ml.datasets import DatasetRequest, DatasetSpec, SplitSpec, check_split
+from ml.datasets.uploads import NO_UPLOADS, Uploads, UploadSpec
+from ml.errors import located_at
 from ml.losses import LossName, losses_for
 from ml.models import LinearSpec, MLPSpec, ModelSpec
 from ml.optimizers import AdamSpec, OptimizerSpec
 from ml.schedules import ConstantSpec, ScheduleSpec
-from ml.strict import Strict
+from ml.signature import Signature
+from ml.strict import Strict, parse
 
 MAX_EPOCHS = 1_000_000
 
@@ -50,37 +58,23 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 TUTORIAL_MLP = MLPSpec(hidden=[512, 256], activation="relu", dropout=[0.2, 0.0])
 
 
-def _default_name(data: dict[str, Any]) -> str:
-    dataset = data["dataset"]
-    return dataset.known.name if isinstance(dataset, UploadSpec) else str(dataset.kind)
+class TrainingRequest(Strict):
+    """A training run, with all but the data set left to defaults where it is not told."""
 
-
-def _default_model(data: dict[str, Any]) -> LinearSpec | MLPSpec:
-    images = data["dataset"].signature().inputs.kind == "images"
-    return TUTORIAL_MLP if images else LinearSpec()
-
-
-def _default_loss(data: dict[str, Any]) -> LossName:
-    return losses_for(data["dataset"].signature())[0]
-
-
-class TrainingSpec(Strict):
-    """One training run. The same spec gives the same weights, bit for bit on CPU."""
-
-    dataset: DatasetSpec
-    name: Name = Field(
-        default_factory=_default_name,
+    dataset: DatasetRequest
+    name: Name | None = Field(
+        default=None,
         description="The name of the model it makes; by default the data set's own, or its kind.",
     )
-    split: SplitSpec = Field(default=SplitSpec(), validate_default=True)
-    model: ModelSpec = Field(
-        default_factory=_default_model,
+    split: SplitSpec = SplitSpec()
+    model: ModelSpec | None = Field(
+        default=None,
         description="By default an MLP 784-512-256-10 with dropout 0.2 after the first activation "
         "for images, and a linear model for rows.",
     )
     optimizer: OptimizerSpec = AdamSpec()
-    loss: LossName = Field(
-        default_factory=_default_loss,
+    loss: LossName | None = Field(
+        default=None,
         description="By default cross_entropy for classes and mse for values.",
     )
     schedule: ScheduleSpec = Field(
@@ -126,6 +120,25 @@ class TrainingSpec(Strict):
         default=False, description="Turn on autograd's anomaly detection: slower, tells more."
     )
 
+
+class TrainingSpec(TrainingRequest):
+    """One training run, nothing left open. The same spec gives the same weights, bit for bit on
+    CPU."""
+
+    dataset: DatasetSpec
+    name: Name = Field(description="The name of the model it makes.")
+    model: ModelSpec
+    loss: LossName
+
+    @classmethod
+    def of(cls, document: object, uploads: Uploads = NO_UPLOADS) -> "TrainingSpec":
+        """Return the spec of what a user wrote.
+
+        Raises:
+            Invalid: the first mistake in it, at its place.
+        """
+        return resolve(parse(TrainingRequest, document), uploads)
+
     @field_validator("split")
     @classmethod
     def _split_leaves_no_part_empty(cls, split: SplitSpec, info: ValidationInfo) -> SplitSpec:
@@ -141,3 +154,30 @@ class TrainingSpec(Strict):
             if loss not in fitting:
                 raise ValueError(f"{loss} does not fit this data set; use {' or '.join(fitting)}")
         return loss
+
+
+def resolve(request: TrainingRequest, uploads: Uploads) -> TrainingSpec:
+    """Return the run that a request means.
+
+    Raises:
+        Invalid: the data set cannot be found, or divided or learned so; `loc` is within `request`.
+    """
+    with located_at("dataset"):
+        dataset = datasets.resolve(request.dataset, uploads)
+    signature = dataset.signature()
+    asked = {name: getattr(request, name) for name in TrainingSpec.model_fields}
+    filled_in = {
+        "dataset": dataset,
+        "name": request.name or _default_name(dataset),
+        "model": request.model or _default_model(signature),
+        "loss": request.loss or losses_for(signature)[0],
+    }
+    return parse(TrainingSpec, asked | filled_in)
+
+
+def _default_name(dataset: DatasetSpec) -> str:
+    return dataset.resolved.name if isinstance(dataset, UploadSpec) else dataset.kind
+
+
+def _default_model(signature: Signature) -> LinearSpec | MLPSpec:
+    return TUTORIAL_MLP if signature.inputs.kind == "images" else LinearSpec()

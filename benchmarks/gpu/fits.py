@@ -33,7 +33,7 @@ def digits(rows: int) -> Dataset:
 def spec(**changes: Any) -> TrainingSpec:
     """Return the tutorial's job, without an end unless `epochs` is given."""
     document = {"dataset": {"kind": "mnist"}, "epochs": 1_000_000, "report_every": 100}
-    return TrainingSpec.model_validate(document | changes)
+    return TrainingSpec.of(document | changes)
 
 
 class Fit:

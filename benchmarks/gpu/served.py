@@ -34,7 +34,7 @@ from ml import datasets
 from ml.specs import TrainingSpec
 from ml.training.loop import train
 from ml.training.run import Run, build
-spec = TrainingSpec.model_validate_json(sys.argv[1])
+spec = TrainingSpec.of(json.loads(sys.argv[1]))
 data = datasets.load(spec.dataset, spec.split, Path())
 run = Run(build(spec, data), data, spec, torch.device(spec.device))
 print(json.dumps([time.time() for report in train(run) if report.level == "epoch"]))

@@ -1,7 +1,7 @@
 """Data sets by kind.
 
 A new family is a file with a `Strict` spec that has the methods of `Source`, and its name in
-`DatasetSpec`.
+`Complete`; or in both unions below, where what a user writes is not yet all that is to be known.
 """
 
 from pathlib import Path
@@ -25,13 +25,14 @@ from ml.datasets.splits import (
     held_out,
 )
 from ml.datasets.synthetic import SyntheticSpec
-from ml.datasets.uploads import UploadSpec
-from ml.errors import Invalid
+from ml.datasets.uploads import UploadRequest, Uploads, UploadSpec
+from ml.errors import Invalid, located_at
 from ml.signature import Classes, Signature, Value
 from ml.units import from_units
 
 __all__ = [
     "Dataset",
+    "DatasetRequest",
     "DatasetSpec",
     "Fitted",
     "Rows",
@@ -40,6 +41,7 @@ __all__ = [
     "Table",
     "check_split",
     "load",
+    "resolve",
 ]
 
 
@@ -63,7 +65,19 @@ class Source(Protocol):
         """Return loaded inputs with the codes of categories that a signature has."""
 
 
-DatasetSpec = Annotated[SyntheticSpec | VisionSpec | UploadSpec, Field(discriminator="kind")]
+Complete = SyntheticSpec | VisionSpec
+"""What says by itself all that is to be known."""
+DatasetRequest = Annotated[Complete | UploadRequest, Field(discriminator="kind")]
+DatasetSpec = Annotated[Complete | UploadSpec, Field(discriminator="kind")]
+
+
+def resolve(request: DatasetRequest, uploads: Uploads) -> DatasetSpec:
+    """Return the data set that a request means.
+
+    Raises:
+        Invalid: see `UploadRequest.resolve`.
+    """
+    return request.resolve(uploads) if isinstance(request, UploadRequest) else request
 
 
 def check_split(spec: Source, split: SplitSpec) -> None:
@@ -93,10 +107,8 @@ def load(
         Invalid: the data or the split cannot be used; `loc` is within a `TrainingSpec`.
     """
     table = spec.load(root)
-    try:
+    with located_at("split"):
         parts = divide(table, split)
-    except Invalid as error:
-        raise error.at("split") from None
     if fold is not None:
         parts = splits.fold(parts.train, split, fold)
     fitted = spec.fit(parts.train, table.vocabulary)

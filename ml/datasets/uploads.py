@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from ml.datasets import column_types, uploaded_table
@@ -13,7 +13,7 @@ from ml.datasets.column_types import FeatureKind, Task
 from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
 from ml.datasets.uploaded_images import ImageView
 from ml.datasets.uploaded_table import PARTS, TableView
-from ml.errors import DataUnavailable, Invalid
+from ml.errors import DataUnavailable, Invalid, located_at
 from ml.ingest.schema import MAX_COLUMNS, Categorical, Column, ImageSchema, Schema, TableSchema
 from ml.signature import Signature
 from ml.strict import Strict
@@ -45,7 +45,7 @@ class Upload:
 
 
 class Uploads(Protocol):
-    """Where uploads are found while a spec is validated: `context={"uploads": ...}`."""
+    """Where the upload that a request names is looked up."""
 
     def find(self, dataset_id: str) -> Upload:
         """Return an upload.
@@ -55,27 +55,36 @@ class Uploads(Protocol):
         """
 
 
+class NoUploads:
+    """The uploads of a program that is not the service."""
+
+    def find(self, dataset_id: str) -> Upload:
+        """Refuse every id."""
+        raise Invalid("an upload is known to the service that has it, and to no other")
+
+
+NO_UPLOADS = NoUploads()
+
+
 class Resolved(Strict):
-    """What an upload's spec means, once the upload was looked at."""
+    """What a request means for the upload that it names."""
 
     name: str
     content: str
     view: Annotated[TableView | ImageView, Field(discriminator="kind")]
 
 
-class UploadSpec(Strict):
+class UploadRequest(Strict):
     """An uploaded data set, and what is to be learned from it."""
 
     kind: Literal["upload"]
     id: str = Field(max_length=100, examples=["ds_01JD3V0M8Q6W4N2X7Y9Z5K1T3B"])
     target: ColumnName | None = Field(
         default=None,
-        validate_default=True,
         description="The column that is learned; by default the one named at upload.",
     )
     task: Task | None = Field(
         default=None,
-        validate_default=True,
         description="By default regression for a target of numbers, classification for any other.",
     )
     split_by: ColumnName | None = Field(
@@ -91,109 +100,62 @@ class UploadSpec(Strict):
     )
     resolved: Resolved | None = Field(
         default=None,
-        validate_default=True,
         description="What the fields above mean for the data set as it lies here; filled in.",
     )
 
-    @field_validator("id")
-    @classmethod
-    def _exists(cls, dataset_id: str, info: ValidationInfo) -> str:
-        uploads: Uploads | None = (info.context or {}).get("uploads")
-        if uploads:
-            uploads.find(dataset_id)
-        return dataset_id
+    def resolve(self, uploads: Uploads) -> "UploadSpec":
+        """Return the spec that this is for the upload it names.
 
-    @field_validator("target")
-    @classmethod
-    def _target_is_a_column(cls, target: str | None, info: ValidationInfo) -> str | None:
-        if (upload := _upload(info)) is None:
-            return target
-        if isinstance(upload.schema, ImageSchema):
-            if target is not None:
-                raise Invalid("is for tables; images are learned to be told by their folders")
-            return None
-        target = target or upload.target
-        if target is None:
-            raise Invalid(f"is not told; name one of {_listed(upload.columns())}")
-        column = _column(upload, target)
-        column_types.check_target(column, upload.schema.rows)
-        return column.name
+        Raises:
+            Invalid: there is no such upload; or see `resolve_for`.
+        """
+        with located_at("id"):
+            upload = uploads.find(self.id)
+        return self.resolve_for(upload)
 
-    @field_validator("task")
-    @classmethod
-    def _task_fits_the_target(cls, task: Task | None, info: ValidationInfo) -> Task | None:
-        upload, target = _upload(info), info.data.get("target")
-        if upload is not None and isinstance(upload.schema, ImageSchema) and task == "regression":
-            raise Invalid("images are classified, by their folders")
-        if upload is None or target is None:
-            return task
-        return column_types.task_of(_column(upload, target), task)
+    def resolve_for(self, upload: Upload) -> "UploadSpec":
+        """Return the spec that this is for `upload`.
 
-    @field_validator("split_by")
-    @classmethod
-    def _split_by_is_a_column(cls, split_by: str | None, info: ValidationInfo) -> str | None:
-        if split_by is not None and (upload := _upload(info)) is not None:
-            column = _column(upload, split_by)
-            if split_by == info.data.get("target"):
-                raise Invalid("is the target")
-            if not isinstance(column, Categorical):
-                raise Invalid(f"is {column.kind}; it must be a column of {', '.join(PARTS)}")
-        return split_by
+        Raises:
+            Invalid: a column is missing or does not suit its role; `loc` is within this request.
+        """
+        with located_at("target"):
+            target = _target(upload, self.target)
+        with located_at("task"):
+            task = _task(upload, target, self.task)
+        with located_at("split_by"):
+            split_by = _split_by(upload, target, self.split_by)
+        with located_at("features"):
+            features = _features(upload, {"target": target, "split_by": split_by}, self.features)
+        if self.resolved is not None and self.resolved.content != upload.content:
+            message = "is of other content than the data set has; leave it out"
+            raise Invalid(message, ("resolved",))
+        view = _view(upload, target, task, features, split_by)
+        return UploadSpec(
+            kind=self.kind,
+            id=self.id,
+            target=target,
+            task=task,
+            split_by=split_by,
+            features=None if features is None else {**features},
+            resolved=Resolved(name=upload.name, content=upload.content, view=view),
+        )
 
-    @field_validator("features")
-    @classmethod
-    def _features_are_columns(
-        cls, features: dict[str, FeatureKind | None] | None, info: ValidationInfo
-    ) -> dict[str, FeatureKind | None] | None:
-        if features is None or (upload := _upload(info)) is None:
-            return features
-        if not features:
-            raise Invalid("leaves nothing to learn from; name at least one column")
-        for name in features:
-            for role in ("target", "split_by"):
-                if name == info.data.get(role):
-                    raise Invalid(f"names {name!r}, which is {role}")
-        return {n: column_types.kind_of(_column(upload, n), kind) for n, kind in features.items()}
 
-    @field_validator("resolved")
-    @classmethod
-    def _is_resolved(cls, given: Resolved | None, info: ValidationInfo) -> Resolved | None:
-        asked = info.data
-        upload = _upload(info)
-        if upload is None and given is None and "id" in asked:
-            raise Invalid("an upload is known to the service that has it, and to no other")
-        if upload is None or not {"target", "task", "split_by", "features"} <= asked.keys():
-            return given
-        if given is not None and given.content != upload.content:
-            raise Invalid("is of other content than the data set has; leave it out")
-        if isinstance(upload.schema, ImageSchema):
-            images = ImageView.of(upload.schema)
-            return Resolved(name=upload.name, content=upload.content, view=images)
-        try:
-            view = uploaded_table.view(
-                upload.schema,
-                upload.directory,
-                *(asked[field] for field in ("target", "task", "features", "split_by")),
-            )
-        except Invalid as error:
-            raise Invalid(f"{'.'.join(map(str, error.loc))} {error.msg}") from None
-        except FileNotFoundError:
-            raise Invalid(f"the data set {upload.id} was deleted") from None
-        return Resolved(name=upload.name, content=upload.content, view=view)
+class UploadSpec(UploadRequest):
+    """An uploaded data set, what is to be learned from it, and what that means for its content."""
 
-    @property
-    def known(self) -> Resolved:
-        """What it means."""
-        assert self.resolved, "a spec that was not looked up is not valid"
-        return self.resolved
+    resolved: Resolved = Field(
+        description="What the fields above mean for the data set as it lies here."
+    )
 
     def signature(self) -> Signature:
         """Return what a model of this data takes and answers."""
-        return self.known.view.signature()
+        return self.resolved.view.signature()
 
     def extent(self) -> Extent:
         """Return how many rows it has."""
-        return self.known.view.extent()
+        return self.resolved.view.extent()
 
     def load(self, root: Path) -> Table:
         """Read the rows.
@@ -202,23 +164,84 @@ class UploadSpec(Strict):
             DataUnavailable: they were deleted.
         """
         try:
-            return self.known.view.load(root / UPLOADS / self.known.content)
+            return self.resolved.view.load(root / UPLOADS / self.resolved.content)
         except FileNotFoundError as error:
             raise DataUnavailable(f"the data set {self.id} was deleted") from error
 
     def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
         """Return what the training rows teach before any training."""
-        return self.known.view.fit(train, vocabulary)
+        return self.resolved.view.fit(train, vocabulary)
 
     def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
         """Return loaded inputs with the codes of categories that a signature has."""
-        return self.known.view.coded(inputs, vocabulary, signature)
+        return self.resolved.view.coded(inputs, vocabulary, signature)
 
 
-def _upload(info: ValidationInfo) -> Upload | None:
-    """Return the upload that is spoken of, where it can be looked up and was found."""
-    uploads: Uploads | None = (info.context or {}).get("uploads")
-    return uploads.find(info.data["id"]) if uploads and "id" in info.data else None
+def _target(upload: Upload, asked: str | None) -> str | None:
+    """Return the column that is learned; images have none."""
+    if isinstance(upload.schema, ImageSchema):
+        if asked is not None:
+            raise Invalid("is for tables; images are learned to be told by their folders")
+        return None
+    target = asked or upload.target
+    if target is None:
+        raise Invalid(f"is not told; name one of {_listed(upload.columns())}")
+    column = _column(upload, target)
+    column_types.check_target(column, upload.schema.rows)
+    return column.name
+
+
+def _task(upload: Upload, target: str | None, asked: Task | None) -> Task | None:
+    if target is not None:
+        return column_types.task_of(_column(upload, target), asked)
+    if asked == "regression":
+        raise Invalid("images are classified, by their folders")
+    return asked
+
+
+def _split_by(upload: Upload, target: str | None, asked: str | None) -> str | None:
+    if asked is None:
+        return None
+    column = _column(upload, asked)
+    if asked == target:
+        raise Invalid("is the target")
+    if not isinstance(column, Categorical):
+        raise Invalid(f"is {column.kind}; it must be a column of {', '.join(PARTS)}")
+    return asked
+
+
+def _features(
+    upload: Upload, roles: Mapping[str, str | None], asked: Mapping[str, FeatureKind | None] | None
+) -> dict[str, FeatureKind] | None:
+    """Return how each of the columns that are asked for is taken; `roles` are taken already."""
+    if asked is None:
+        return None
+    if not asked:
+        raise Invalid("leaves nothing to learn from; name at least one column")
+    for name in asked:
+        for role, taken in roles.items():
+            if name == taken:
+                raise Invalid(f"names {name!r}, which is {role}")
+    return {name: column_types.kind_of(_column(upload, name), kind) for name, kind in asked.items()}
+
+
+def _view(
+    upload: Upload,
+    target: str | None,
+    task: Task | None,
+    features: Mapping[str, FeatureKind] | None,
+    split_by: str | None,
+) -> TableView | ImageView:
+    if isinstance(upload.schema, ImageSchema):
+        return ImageView.of(upload.schema)
+    assert target is not None, "a table's target was found"
+    assert task is not None, "a table's task follows from its target"
+    try:
+        return uploaded_table.view(
+            upload.schema, upload.directory, target, task, features, split_by
+        )
+    except FileNotFoundError:
+        raise Invalid(f"the data set {upload.id} was deleted", ("id",)) from None
 
 
 def _column(upload: Upload, name: str) -> Column:

@@ -6,12 +6,16 @@ from pydantic import Field
 
 from ml.charts.kinds import Chart, Material, Point, charts_of
 from ml.charts.render import PictureFormat
+from ml.errors import Invalid
+from ml.specs import TrainingSpec
+from ml.strict import parse
 from ml.training.summary import Keepsakes
 from service.charts.renderer import Renderer
-from service.errors import NotFound
+from service.errors import NotFound, Unprocessable
+from service.jobs.schemas import Job
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry
-from service.schemas import Body, Job
+from service.schemas import Body
 
 MAX_POINTS = 2000
 """Of one curve: longer histories are thinned."""
@@ -40,7 +44,8 @@ class Charts:
         Raises:
             NotFound: there is no such job; as every method below.
         """
-        material = self._material(self._jobs.fetch(job_id))
+        job = self._jobs.fetch(job_id)
+        material = self._material(job, _spec(job))
         return [
             ChartSummary(
                 name=name,
@@ -58,10 +63,11 @@ class Charts:
             NotFound: the job has no such chart, or not yet.
         """
         job = self._jobs.fetch(job_id)
-        charts = charts_of(job.spec.dataset.signature())
+        spec = _spec(job)
+        charts = charts_of(spec.dataset.signature())
         if name not in charts:
             raise NotFound(f"job {job.id} has no chart {name!r}; it has {', '.join(charts)}")
-        material = self._material(job)
+        material = self._material(job, spec)
         if not charts[name].needs.are_met(material):
             raise NotFound(_not_ready(job, name, charts[name]))
         return charts[name].specification(material)
@@ -79,9 +85,9 @@ class Charts:
         """Draw no more."""
         self._renderer.close()
 
-    def _material(self, job: Job) -> Material:
+    def _material(self, job: Job, spec: TrainingSpec) -> Material:
         return Material(
-            spec=job.spec,
+            spec=spec,
             epochs=self._points(job, "epoch"),
             steps=self._points(job, "step"),
             kept=self._kept(job),
@@ -101,6 +107,14 @@ class Charts:
             return Keepsakes.load(self._registry.directory(job.model.name, job.model.version))
         except (NotFound, FileNotFoundError):
             return None
+
+
+def _spec(job: Job) -> TrainingSpec:
+    try:
+        return parse(TrainingSpec, job.spec)
+    except Invalid as error:
+        message = f"the spec of job {job.id} is not valid any more: {error.with_place()}"
+        raise Unprocessable(message) from None
 
 
 def _not_ready(job: Job, name: str, chart: Chart) -> str:

@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ml.errors import Invalid
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from ml.specs import Name
-from ml.strict import Strict
+from ml.strict import Strict, parse
 from service.errors import Unprocessable
 from service.schemas import Body
 
@@ -63,11 +63,9 @@ class UploadQuery(Strict):
             "image_size": self._size(),
         }
         try:
-            return Options.model_validate(document)
-        except ValidationError as error:
-            first = error.errors()[0]
-            message = str(first["msg"]).removeprefix("Value error, ")
-            raise Unprocessable.at(Invalid(message, first["loc"]), "query") from None
+            return parse(Options, document)
+        except Invalid as error:
+            raise Unprocessable.at(error, "query") from None
 
     def _size(self) -> list[int] | None:
         if self.image_size is None:

@@ -16,14 +16,16 @@ from sqlalchemy.orm import Session
 from ml import faults
 from ml.artifacts import Manifest
 from ml.specs import TrainingSpec
+from ml.strict import parse
 from service.jobs import events
 from service.jobs.events import Happening
 from service.jobs.failures import STUCK, UNHEARD_OF, TimedOut, explain
+from service.jobs.schemas import JobError, JobOptions
 from service.jobs.states import Verb, Wish
 from service.jobs.transitions import end_attempt, move
 from service.models import registry
 from service.models.revision import Revision
-from service.schemas import JobError, JobOptions, ModelRef
+from service.schemas import ModelRef
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.tables import AttemptRow, JobRow
@@ -106,12 +108,11 @@ class AttemptStore:
 
         Raises:
             LostClaim: as every method below that takes a claim.
+            Invalid: the job was submitted under other rules than those of today.
         """
         with self._database.read() as session:
             row = _mine(session, claim)
-            return Work(
-                TrainingSpec.model_validate(row.spec), JobOptions.model_validate(row.options)
-            )
+            return Work(parse(TrainingSpec, row.spec), parse(JobOptions, row.options))
 
     def begin(self, claim: Claim, device: str, engine: str, step: int, steps: int) -> None:
         """Note that the data is loaded and training goes on from `step` of `steps`."""
@@ -185,7 +186,7 @@ class AttemptStore:
         late = now - patience
         with self._database.read() as session:
             row = _mine(session, claim)
-        limit = JobOptions.model_validate(row.options).timeout_seconds
+        limit = JobOptions.stored(row.options).timeout_seconds
         assert row.started_at is not None
         assert row.lease_expires_at is not None
         if row.lease_expires_at < now:
@@ -211,7 +212,7 @@ class AttemptStore:
             return len(rows)
 
     def _crash(self, session: Session, row: JobRow, error: JobError) -> None:
-        options = JobOptions.model_validate(row.options)
+        options = JobOptions.stored(row.options)
         row.crashes += 1
         if wish := _wish(row):
             self._end(session, row, wish, error.kind)

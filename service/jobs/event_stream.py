@@ -11,8 +11,8 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import NotFound
+from service.jobs.schemas import Event
 from service.jobs.store import JobStore, Passage
-from service.schemas import Event
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ml.training.loop import Report
-from service.schemas import Event
+from service.jobs.schemas import Event
 from service.storage.tables import EventRow
 
 Kind = Literal["status", "log", "step", "epoch", "fold"]

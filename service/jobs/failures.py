@@ -7,7 +7,7 @@ from sqlalchemy.exc import OperationalError
 
 from ml import devices
 from ml.errors import DataUnavailable, Diverged, Invalid
-from service.schemas import JobError
+from service.jobs.schemas import JobError
 
 
 class TimedOut(Exception):
@@ -35,8 +35,7 @@ def explain(error: BaseException) -> JobError:
         case DataUnavailable():
             return JobError(kind="data_unavailable", message=str(error))
         case Invalid():
-            where = f"{'.'.join(map(str, error.loc))}: " if error.loc else ""
-            return JobError(kind="invalid", message=where + error.msg)
+            return JobError(kind="invalid", message=error.with_place())
         case TimedOut():
             return JobError(kind="timeout", message=str(error))
         case OSError() if error.errno in STORAGE_ERRORS:

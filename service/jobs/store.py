@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Literal, get_args
 
+import orjson
 from sqlalchemy import delete, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 from ulid import ULID
@@ -13,23 +14,24 @@ from ulid import ULID
 from ml.specs import TrainingSpec
 from service.errors import Conflict, NotFound
 from service.jobs.events import METRICS, Happening, Kind, append, read, thinned
-from service.jobs.states import EDGES, ENDED, Status, Verb, Wish
-from service.jobs.transitions import move
-from service.schemas import (
+from service.jobs.schemas import (
     Attempt,
     Event,
     Job,
     JobError,
     JobOptions,
-    JobRequest,
     LogRecord,
     MetricRecord,
-    ModelRef,
-    Page,
     Progress,
 )
+from service.jobs.states import EDGES, ENDED, Status, Verb, Wish
+from service.jobs.transitions import move
+from service.schemas import ModelRef, Page
 from service.storage.database import Database
 from service.storage.tables import AttemptRow, JobRow
+
+NO_OPTIONS = JobOptions().model_dump(mode="json")
+"""What holds for a job of the time before an option was there."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +70,15 @@ class JobStore:
             rows = session.scalars(select(JobRow).where(JobRow.status == "running"))
             return sum(_steps_per_second(row) or 0.0 for row in rows)
 
-    def submit(self, request: JobRequest, idempotency_key: str | None = None) -> Submitted:
+    def submit(
+        self, spec: TrainingSpec, options: JobOptions, idempotency_key: str | None = None
+    ) -> Submitted:
         """Queue a job; it exists once this returns. With a key that was used before, return the
         job that was made then.
 
         Raises:
             Conflict: the key was used before for another request.
         """
-        document = request.model_dump_json()
-        spec = TrainingSpec.model_validate_json(
-            request.model_dump_json(include=set(TrainingSpec.model_fields))
-        )
-        options = JobOptions.model_validate(
-            request.model_dump(include=set(JobOptions.model_fields))
-        )
         row = JobRow(
             id=f"job_{ULID()}",
             name=spec.name,
@@ -89,11 +86,11 @@ class JobStore:
             options=options.model_dump(mode="json"),
             rank=-options.priority,
             idempotency_key=idempotency_key,
-            request_sha256=sha256(document.encode()).hexdigest(),
             status="queued",
             not_before=options.not_before,
             created_at=datetime.now(UTC),
         )
+        row.request_sha256 = sha256(orjson.dumps(row.options | row.spec)).hexdigest()
         with self._database.write() as session:
             if idempotency_key is not None:
                 earlier = session.scalar(
@@ -265,7 +262,6 @@ def _row(session: Session, job_id: str) -> JobRow:
 
 
 def _job(row: JobRow) -> Job:
-    spec = TrainingSpec.model_validate(row.spec)
     return Job(
         id=row.id,
         name=row.name,
@@ -276,7 +272,7 @@ def _job(row: JobRow) -> Job:
         engine=row.engine,
         progress=Progress(
             epoch=row.epoch,
-            epochs=spec.epochs,
+            epochs=row.spec["epochs"],
             step=row.step,
             steps=row.steps,
             eta_seconds=_eta(row),
@@ -284,8 +280,8 @@ def _job(row: JobRow) -> Job:
         metrics=row.metrics,
         error=JobError.model_validate(row.error) if row.error else None,
         model=ModelRef(name=row.name, version=row.model_version) if row.model_version else None,
-        spec=spec,
-        options=JobOptions.model_validate(row.options),
+        spec=row.spec,
+        options=NO_OPTIONS | row.options,
         not_before=row.not_before,
         created_at=row.created_at,
         started_at=row.started_at,

@@ -6,58 +6,38 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict
 
 from ml import datasets
-from ml.datasets import Dataset, DatasetSpec, Rows, SplitSpec
+from ml.datasets import Dataset, DatasetRequest, DatasetSpec, Rows, SplitSpec
 from ml.datasets.uploaded_table import TableView
-from ml.datasets.uploads import UploadSpec
+from ml.datasets.uploads import UploadRequest, Uploads, UploadSpec
 from ml.errors import DataUnavailable, Invalid
 from ml.evaluation import compatibility
 from ml.evaluation.evaluate import assess, judged_on
 from ml.evaluation.schemas import Classification, Regression, Split
 from ml.inference.model import Model
-from ml.losses import LOSSES
-from ml.strict import Strict
+from ml.losses import LOSSES, LossName
+from ml.strict import parse
 from ml.training.summary import Keepsakes
 from service.datasets.memory import Loading, check_size
 from service.errors import DeadlineExceeded, NotFound, Unavailable, Unprocessable
 from service.models.registry import ModelRegistry
+from service.models.schemas import EvaluationRequest
 from service.settings import Settings
 
 SECONDS = 120.0
 """The longest that one may take, its data loaded."""
 
 
-class EvaluationRequest(Strict):
-    """What to measure a model on. By default what it was measured on when it was trained."""
+class Trained(BaseModel):
+    """The part of a model's stored spec that an evaluation goes by."""
 
-    dataset: DatasetSpec | None = Field(
-        default=None,
-        description="Any data set of the same inputs and output; by default the model's own.",
-    )
-    division: SplitSpec | None = Field(
-        default=None,
-        description="How its rows are divided; by default as for the training, or with another "
-        "data set as a job of it would.",
-    )
-    split: Split | None = Field(
-        default=None,
-        description="Which rows; by default `test` where there are such, else `validation`, else "
-        "`train`.",
-    )
+    model_config = ConfigDict(strict=True, frozen=True)
 
-
-def as_trained(document: object, trained: DatasetSpec) -> object:
-    """Return a request's body in which an uploaded table is taken as a model's own was, where it
-    does not say otherwise."""
-    match document:
-        case {"dataset": {"kind": "upload"} as dataset, **rest} if isinstance(trained, UploadSpec):
-            view = trained.known.view
-            if isinstance(view, TableView):
-                asked = {"target": view.target, "task": view.task, "features": view.features}
-                return rest | {"dataset": asked | dataset}
-    return document
+    dataset: DatasetSpec
+    split: SplitSpec
+    loss: LossName
 
 
 class Evaluator:
@@ -81,7 +61,7 @@ class Evaluator:
             raise NotFound(message) from None
 
     def evaluate(
-        self, name: str, version: int, request: EvaluationRequest
+        self, name: str, version: int, request: EvaluationRequest, uploads: Uploads
     ) -> Classification | Regression:
         """Return how good the model is on the rows that `request` means.
 
@@ -96,12 +76,14 @@ class Evaluator:
         with self._loading.place():
             # Each thread has a number of its own, and the cores belong to the trainers.
             torch.set_num_threads(1)
-            return self._evaluate(_load(directory, name, version), request)
+            return self._evaluate(_load(directory, name, version), request, uploads)
 
-    def _evaluate(self, model: Model, request: EvaluationRequest) -> Classification | Regression:
-        trained = model.manifest.spec
+    def _evaluate(
+        self, model: Model, request: EvaluationRequest, uploads: Uploads
+    ) -> Classification | Regression:
+        trained = _trained(model)
         with _telling("dataset"):
-            dataset = request.dataset or trained.dataset
+            dataset = _dataset(request.dataset, trained.dataset, uploads)
             compatibility.check(dataset.signature(), model.manifest.signature)
             check_size(dataset)
         own = dataset == trained.dataset
@@ -130,6 +112,27 @@ def _load(directory: Path, name: str, version: int) -> Model:
     except FileNotFoundError:
         # It was deleted since it was looked up.
         raise NotFound(f"version {version} of model {name!r} is gone") from None
+
+
+def _trained(model: Model) -> Trained:
+    try:
+        return parse(Trained, model.manifest.spec)
+    except Invalid as error:
+        message = f"the spec of this model is not valid any more: {error.with_place()}"
+        raise Unprocessable(message) from None
+
+
+def _dataset(asked: DatasetRequest | None, trained: DatasetSpec, uploads: Uploads) -> DatasetSpec:
+    """Return the data set to measure on: of an uploaded table the columns that the model was
+    trained on, where the request does not name others."""
+    if asked is None:
+        return trained
+    view = trained.resolved.view if isinstance(trained, UploadSpec) else None
+    if isinstance(asked, UploadRequest) and isinstance(view, TableView):
+        own = {"target": view.target, "task": view.task, "features": view.features}
+        left_out = own.keys() - asked.model_fields_set
+        asked = asked.model_copy(update={name: own[name] for name in left_out})
+    return datasets.resolve(asked, uploads)
 
 
 @contextmanager

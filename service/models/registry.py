@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from ml.artifacts import Manifest
 from service.errors import Conflict, NotFound, PreconditionFailed
 from service.models.revision import Revision
-from service.schemas import Lineage, ModelAlias, ModelSummary, ModelVersion
+from service.models.schemas import Lineage, ModelAlias, ModelSummary, ModelVersion
 from service.storage.database import Database
 from service.storage.tables import ModelAliasRow, ModelVersionRow, UnloadedModelRow
 

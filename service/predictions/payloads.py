@@ -27,7 +27,7 @@ from ml.inputs.rows import PixelRange
 from service.errors import TooLarge, Unprocessable, UnsupportedMediaType
 from service.http.body_limit import read_body
 from service.predictions.query import RAW_TYPES, RawType, address_of
-from service.schemas import PredictRequest
+from service.predictions.schemas import PredictRequest
 from service.settings import Settings
 
 JSON = "application/json"

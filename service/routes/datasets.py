@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from torch import Tensor
 
 from ml.datasets.batches import batches
-from ml.datasets.uploads import Upload, UploadSpec
+from ml.datasets.uploads import Upload, UploadRequest
 from ml.errors import DataUnavailable, Invalid
 from ml.ingest.preview import preview
 from ml.signature import Classes, Features
@@ -27,7 +27,6 @@ from service.datasets.schemas import (
 )
 from service.errors import Conflict, NotFound, Overloaded, Unavailable, Unprocessable
 from service.http.problem_json import problems
-from service.jobs.limits import validated
 from service.routes.dependencies import Service
 from service.schemas import Page
 
@@ -119,9 +118,11 @@ def get_batches(
 ) -> Batches:
     """What a DataLoader yields over the data set: in each batch the inputs, a category as its
     number, and the targets."""
-    _found(service, dataset_id)
-    document = {"kind": "upload", "id": dataset_id, "target": target}
-    spec = validated(UploadSpec, document, service.datasets, "query")
+    upload = _found(service, dataset_id)
+    try:
+        spec = UploadRequest(kind="upload", id=dataset_id, target=target).resolve_for(upload)
+    except Invalid as error:
+        raise Unprocessable.at(error, "query") from None
     inputs, output = spec.signature().inputs, spec.signature().output
     rows = min(rows, MAX_NUMBERS // limit // prod(inputs.shape))
     with service.loading.place(), _reading(dataset_id):

@@ -3,13 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body
-from pydantic import SkipValidation
 
 from ml.evaluation.schemas import Evaluation
 from service.errors import DeadlineExceeded, NotFound, Overloaded
 from service.http.problem_json import problems
-from service.jobs.limits import validated
-from service.models.evaluation import EvaluationRequest, as_trained
+from service.models.schemas import EvaluationRequest
 from service.routes.dependencies import Service
 from service.routes.models import Version
 
@@ -44,11 +42,9 @@ def get_evaluation(name: str, version: Version, service: Service) -> Evaluation:
 def evaluate(
     name: str,
     version: Version,
-    document: Annotated[SkipValidation[EvaluationRequest], Body(openapi_examples=EXAMPLES)],
+    request: Annotated[EvaluationRequest, Body(openapi_examples=EXAMPLES)],
     service: Service,
 ) -> Evaluation:
     """Measure the model on any data set of the same inputs and output. Of an uploaded table it
     takes the columns that it was trained on, unless others are named."""
-    trained = service.registry.fetch(name, version).lineage.spec.dataset
-    request = validated(EvaluationRequest, as_trained(document, trained), service.datasets)
-    return service.evaluator.evaluate(name, version, request)
+    return service.evaluator.evaluate(name, version, request, service.datasets)

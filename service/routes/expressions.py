@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response
 
 from service.errors import Overloaded
-from service.expressions.evaluator import ExpressionRequest, ExpressionResponse
+from service.expressions.schemas import ExpressionRequest, ExpressionResponse
 from service.http.problem_json import problems
 from service.routes.dependencies import Service
 

@@ -5,14 +5,15 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Body, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
-from pydantic import Field, SkipValidation
+from pydantic import Field
 
 from service.errors import Conflict, NotFound
 from service.http.problem_json import problems
-from service.jobs.limits import admit, validated
+from service.jobs.limits import admit
+from service.jobs.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord
 from service.jobs.states import Status
 from service.routes.dependencies import Service
-from service.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord, Page
+from service.schemas import Page
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -76,7 +77,7 @@ EXAMPLES = {
 
 @router.post("", status_code=202, responses=problems(Conflict))
 def submit(
-    document: Annotated[SkipValidation[JobRequest], Body(openapi_examples=EXAMPLES)],
+    request: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
     response: Response,
     service: Service,
     idempotency_key: IdempotencyKey = None,
@@ -86,9 +87,8 @@ def submit(
     With an `Idempotency-Key` a request can be sent again without harm: the second answers with the
     job of the first, and the header `Idempotent-Replayed: true`.
     """
-    request = validated(JobRequest, document, service.datasets)
-    admit(request, service.settings)
-    submitted = service.jobs.submit(request, idempotency_key)
+    spec = admit(request.spec, service.datasets, service.settings)
+    submitted = service.jobs.submit(spec, request.options, idempotency_key)
     service.nudge()
     response.headers["Location"] = f"/jobs/{submitted.job.id}"
     if submitted.replayed:

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Body, Header, Path, Response
 from service.errors import Conflict, NotFound, PreconditionFailed
 from service.http.problem_json import problems
 from service.models.registry import Preconditions
+from service.models.schemas import AliasRequest, ModelAlias, ModelSummary, ModelVersion
 from service.routes.dependencies import Service
-from service.schemas import AliasRequest, ModelAlias, ModelSummary, ModelVersion, Page
+from service.schemas import Page
 
 router = APIRouter(prefix="/models", tags=["models"])
 

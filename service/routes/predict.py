@@ -18,7 +18,7 @@ from service.http.problem_json import problems
 from service.predictions.endpoint import PATH
 from service.predictions.payloads import NDJSON
 from service.predictions.query import RawType
-from service.schemas import PredictRequest, PredictResponse
+from service.predictions.schemas import PredictRequest, PredictResponse
 
 router = APIRouter(tags=["predict"])
 

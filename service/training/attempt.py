@@ -24,7 +24,7 @@ from ml.training.loop import Report, fit
 from ml.training.run import Run, build, steps_per_epoch
 from service.jobs.attempts import AttemptStore, Claim, LostClaim, Work
 from service.jobs.failures import TimedOut, device_lost, explain
-from service.schemas import JobOptions
+from service.jobs.schemas import JobOptions
 from service.settings import Settings
 from service.training.reporter import LogHandler, Reporter
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ml import devices
 from service.jobs.attempts import AttemptStore, Claim, LostClaim
 from service.jobs.failures import LOST_SERVICE, UNHEARD_OF, died
-from service.schemas import JobError
+from service.jobs.schemas import JobError
 from service.settings import Settings
 from service.training.device_warnings import DeviceWarnings
 from service.training.pool import trainer_count

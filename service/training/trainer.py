@@ -100,7 +100,7 @@ def _run(claim: Claim, attempts: AttemptStore, context: TrainerContext) -> torch
 def _warm_up(context: TrainerContext) -> None:
     """Train and evaluate something small: what is done for the first time takes seconds."""
     devices.use(context.auto_device, context.share)
-    spec = TrainingSpec.model_validate(
+    spec = TrainingSpec.of(
         {
             "dataset": {
                 "kind": "synthetic",

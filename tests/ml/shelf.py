@@ -43,7 +43,7 @@ class Shelf:
 
     def spec(self, dataset: Mapping[str, Any], **rest: Any) -> TrainingSpec:
         document = {"dataset": {"kind": "upload"} | dict(dataset)} | rest
-        spec = TrainingSpec.model_validate(document, context={"uploads": self})
+        spec = TrainingSpec.of(document, self)
         # As it is read from a job's row, where nothing can be looked up.
         assert TrainingSpec.model_validate_json(spec.model_dump_json()) == spec
         return spec

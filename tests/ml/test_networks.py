@@ -39,7 +39,7 @@ RESNET = {"kind": "torchvision", "name": "resnet18"}
 
 def spec_of(**changes: Any) -> TrainingSpec:
     document = {"dataset": {"kind": "mnist"}, "epochs": 1, "batch_size": 16, "device": "cpu"}
-    return TrainingSpec.model_validate(document | changes)
+    return TrainingSpec.of(document | changes)
 
 
 def data_of(signature: Signature, rows: int = 40) -> Dataset:

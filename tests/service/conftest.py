@@ -2,21 +2,24 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from fastapi.testclient import TestClient
+from pydantic import ValidationError
 
 from ml import datasets
 from ml.artifacts import Manifest, save_model
-from ml.specs import TrainingSpec
+from ml.datasets.uploads import NO_UPLOADS
+from ml.specs import TrainingSpec, resolve
 from ml.training.run import build
 from service.app import create_app
 from service.jobs.attempts import AttemptStore, Claim
+from service.jobs.schemas import JobRequest
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry
 from service.models.revision import Revision
-from service.schemas import JobRequest
 from service.settings import Settings
 from service.storage.database import Database
 from tests.conftest import LINE
@@ -59,7 +62,7 @@ def registry(database: Database, settings: Settings) -> ModelRegistry:
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
-    spec = TrainingSpec.model_validate(LINE)
+    spec = TrainingSpec.of(LINE)
     data = datasets.load(spec.dataset, spec.split, tmp_path)
     model = build(spec, data)
     cpu = torch.device("cpu")
@@ -69,7 +72,16 @@ def manifest(tmp_path: Path) -> Manifest:
 
 
 def submitted(jobs: JobStore, **options: object) -> str:
-    return jobs.submit(JobRequest.model_validate(LINE | options)).job.id
+    request = JobRequest.model_validate(LINE | options)
+    return jobs.submit(resolve(request.spec, NO_UPLOADS), request.options).job.id
+
+
+def outdated(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a spec as an earlier version may have stored it, which the rules of today refuse."""
+    old = document | {"epochs": 0, "momentum": 0.9, "model": document["model"] | {"bias": True}}
+    with pytest.raises(ValidationError):
+        TrainingSpec.model_validate(old)
+    return old
 
 
 def claimed(attempts: AttemptStore) -> Claim:

@@ -46,7 +46,7 @@ def mnist_alike(spec: TrainingSpec) -> Dataset:
 
 
 def material(document: dict[str, Any], ended: bool = True) -> Material:
-    spec = TrainingSpec.model_validate(document)
+    spec = TrainingSpec.of(document)
     if spec.dataset.kind == "mnist":
         data = mnist_alike(spec)
     else:

@@ -30,7 +30,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def sized(size: int) -> TrainingSpec:
-    return TrainingSpec.model_validate(PLANE | {"dataset": PLANE["dataset"] | {"size": size}})
+    return TrainingSpec.of(PLANE | {"dataset": PLANE["dataset"] | {"size": size}})
 
 
 def ask(cache: DatasetCache, *sizes: int) -> None:
@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_not_kept(loads: list[int]) -> None:
 def test_another_split_is_another_data_set(loads: list[int]) -> None:
     cache = DatasetCache(Path(), max_bytes=10**6)
     first = sized(100)
-    other = TrainingSpec.model_validate(first.model_dump() | {"split": {"validation": 0.3}})
+    other = TrainingSpec.of(first.model_dump() | {"split": {"validation": 0.3}})
     assert cache.load(first.dataset, first.split).validation is None
     assert cache.load(other.dataset, other.split).validation is not None
     assert cache.load(first.dataset, first.split).validation is None

@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from ml import datasets
 from ml.datasets import Dataset, SplitSpec
 from ml.datasets.batches import batches
 from ml.datasets.splits import Rows, Table, divide, fold
+from ml.errors import Invalid
 from ml.specs import TrainingSpec
 from ml.training.cross_validation import Course
 from tests.conftest import PLANE
@@ -68,7 +68,7 @@ def test_each_row_is_left_out_of_one_fold(classes: list[int], folds: int, strati
 
 
 def test_a_fold_is_no_part_of_what_the_preprocessing_is_fitted_on() -> None:
-    spec = TrainingSpec.model_validate(
+    spec = TrainingSpec.of(
         PLANE
         | {"dataset": PLANE["dataset"] | {"standardize": True}, "split": {"folds": 3, "test": 0.1}}
     )
@@ -98,8 +98,8 @@ def test_a_fold_is_no_part_of_what_the_preprocessing_is_fitted_on() -> None:
 )
 def test_what_cannot_be_divided_so_is_refused(split: dict[str, object], message: str) -> None:
     document = PLANE | {"dataset": PLANE["dataset"] | {"size": 100}, "split": split}
-    with pytest.raises(ValidationError, match=message):
-        TrainingSpec.model_validate(document)
+    with pytest.raises(Invalid, match=message):
+        TrainingSpec.of(document)
 
 
 def test_a_cross_validation_is_summed_up_by_what_all_folds_know() -> None:

@@ -52,7 +52,7 @@ class Trained:
 
 
 def load(document: dict[str, Any]) -> tuple[TrainingSpec, Dataset]:
-    spec = TrainingSpec.model_validate(document)
+    spec = TrainingSpec.of(document)
     return spec, datasets.load(spec.dataset, spec.split, Path())
 
 

@@ -258,7 +258,7 @@ def test_a_run_whose_capture_fails_goes_on_eagerly(
 def test_images_are_learned_in_every_precision(
     model: dict[str, Any], precision: str, replays: list[object]
 ) -> None:
-    spec = TrainingSpec.model_validate(
+    spec = TrainingSpec.of(
         {"dataset": {"kind": "mnist"}, "model": model, "precision": precision, "epochs": 80}
     )
     labels = torch.arange(200) % 10

@@ -126,7 +126,7 @@ def test_float32_is_exact_whatever_ran_before() -> None:
 def images(epochs: int) -> tuple[TrainingSpec, datasets.Dataset]:
     from benchmarks.gpu.fits import digits
 
-    spec = TrainingSpec.model_validate(
+    spec = TrainingSpec.of(
         {
             "dataset": {"kind": "mnist"},
             "model": {"kind": "cnn"},
@@ -169,7 +169,7 @@ def test_a_model_trained_on_the_gpu_is_saved_and_loaded(tmp_path: Path) -> None:
 
 def test_models_trained_together_are_those_trained_apart() -> None:
     specs = [
-        TrainingSpec.model_validate(
+        TrainingSpec.of(
             PLANE | {"model": {"kind": "mlp", "hidden": [8]}, "epochs": 3, "seed": seed}
         )
         for seed in range(4)

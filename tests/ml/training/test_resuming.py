@@ -33,7 +33,7 @@ SCHEDULES = [
 
 
 def start(document: dict[str, Any]) -> Run:
-    spec = TrainingSpec.model_validate(document)
+    spec = TrainingSpec.of(document)
     data = datasets.load(spec.dataset, spec.split, Path())
     return Run(build(spec, data), data, spec, CPU)
 

@@ -20,7 +20,7 @@ FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
 def prepare(document: dict[str, Any]) -> Run:
-    spec = TrainingSpec.model_validate(document)
+    spec = TrainingSpec.of(document)
     data = datasets.load(spec.dataset, spec.split, Path())
     return Run(build(spec, data), data, spec, CPU)
 

@@ -42,7 +42,7 @@ MEMBERS: list[dict[str, Any]] = [
 
 
 def specs_of(*changes: dict[str, Any]) -> list[TrainingSpec]:
-    return [TrainingSpec.model_validate(BASE | change) for change in changes]
+    return [TrainingSpec.of(BASE | change) for change in changes]
 
 
 def data_of(spec: TrainingSpec) -> Dataset:
@@ -75,7 +75,7 @@ def images(rows: int) -> Dataset:
 def test_convolutions_too() -> None:
     document = {"dataset": {"kind": "mnist"}, "epochs": 2, "batch_size": 32}
     cnn = {"kind": "cnn", "channels": [3, 4], "hidden": [16]}
-    specs = [TrainingSpec.model_validate(document | {"model": cnn, "seed": s}) for s in range(3)]
+    specs = [TrainingSpec.of(document | {"model": cnn, "seed": s}) for s in range(3)]
     assert_as_apart(specs, images(100))
 
 
@@ -214,9 +214,7 @@ def launches_of(count: int) -> int:
     optimizers of their own."""
     graphs = RecordedGraphs()
     document = {"dataset": {"kind": "mnist"}, "model": BASE["model"]}
-    specs = [
-        TrainingSpec.model_validate(document | RICH[i % 4] | {"seed": i}) for i in range(count)
-    ]
+    specs = [TrainingSpec.of(document | RICH[i % 4] | {"seed": i}) for i in range(count)]
     fit_together(specs, images(100), CPU, graphs.record)
     [same] = set(graphs.kernels)  # on batches of every size
     return same

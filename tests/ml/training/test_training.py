@@ -16,6 +16,7 @@ from ml.errors import Diverged, Invalid
 from ml.evaluation.metrics import evaluate, outputs
 from ml.inference.model import Model
 from ml.losses import LOSSES
+from ml.models import MLPSpec
 from ml.preprocessing import Standardize
 from ml.signature import Features, Signature, Value
 from ml.specs import TrainingSpec
@@ -31,7 +32,7 @@ CPU = torch.device("cpu")
 def trained(
     root: Path, document: dict[str, Any]
 ) -> tuple[TrainingSpec, Dataset, nn.Module, list[Report]]:
-    spec = TrainingSpec.model_validate(document)
+    spec = TrainingSpec.of(document)
     data = datasets.load(spec.dataset, spec.split, root)
     model = build(spec, data)
     return spec, data, model, list(loop.train(Run(model, data, spec, CPU)))
@@ -128,15 +129,13 @@ def test_an_artifact_is_two_files_of_data(tmp_path: Path) -> None:
 
 def test_weights_of_another_structure_are_refused(tmp_path: Path) -> None:
     manifest, _, _ = saved(tmp_path, LINE | {"epochs": 1})
-    spec = manifest.spec.model_copy(
-        update={"model": TrainingSpec.model_validate(LINE | {"model": {"kind": "mlp"}}).model}
-    )
+    spec = manifest.spec | {"model": MLPSpec().model_dump()}
     with pytest.raises(RuntimeError, match="network"):
         load_model(tmp_path / "model", manifest.model_copy(update={"spec": spec}))
 
 
 def test_classification_is_evaluated_by_accuracy() -> None:
-    signature = TrainingSpec.model_validate({"dataset": {"kind": "mnist"}}).dataset.signature()
+    signature = TrainingSpec.of({"dataset": {"kind": "mnist"}}).dataset.signature()
     logits = torch.eye(10)[[3, 4, 5, 5]]
     rows = Rows(logits, torch.tensor([3, 4, 5, 6]))
     figures = evaluate(nn.Identity(), rows, signature, LOSSES["cross_entropy"])
@@ -160,7 +159,7 @@ def test_standardising_fits_mean_and_deviation_and_spares_constants() -> None:
 def test_the_test_split_is_disjoint_and_the_seed_of_the_run_does_not_move_it(
     tmp_path: Path,
 ) -> None:
-    spec = TrainingSpec.model_validate(PLANE | {"split": {"validation": 0.1, "test": 0.3}})
+    spec = TrainingSpec.of(PLANE | {"split": {"validation": 0.1, "test": 0.3}})
     data = datasets.load(spec.dataset, spec.split, tmp_path)
     assert data.validation is not None
     assert data.test is not None

@@ -8,17 +8,20 @@ import pytest
 from sqlalchemy import update
 
 from ml.artifacts import Manifest
+from ml.errors import Invalid
+from ml.specs import TrainingSpec
 from ml.training.loop import Report
 from service.errors import NotFound
 from service.jobs.attempts import AttemptStore, Claim, LostClaim
 from service.jobs.events import Happening
 from service.jobs.failures import UNHEARD_OF
+from service.jobs.schemas import JobError
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry
-from service.schemas import JobError
 from service.storage.database import Database
 from service.storage.tables import JobRow
-from tests.service.conftest import claimed, submitted
+from tests.conftest import LINE
+from tests.service.conftest import claimed, outdated, submitted
 
 FIRST_EPOCH = Happening.of_report(Report("epoch", 1, 10, {"train_loss": 0.5}))
 GONE = JobError(kind="trainer_died", message="gone")
@@ -250,3 +253,26 @@ def test_an_attempt_is_overdue_past_its_time_limit_and_not_tried_again(
     attempts.crashed(claim, error)
     job = jobs.fetch(job_id)
     assert (job.status, job.error) == ("failed", error)
+
+
+def test_a_job_of_rules_that_changed_is_ended_like_any_other(
+    jobs: JobStore, attempts: AttemptStore, database: Database
+) -> None:
+    job_id = submitted(jobs, max_attempts=1)
+    spec = outdated(jobs.fetch(job_id).spec)
+    options = {"max_attempts": 1, "timeout_seconds": -1.0, "of_an_earlier_version": True}
+    set_row(database, job_id, spec=spec, options=options)
+    claim = claimed(attempts)
+    with pytest.raises(Invalid) as error:
+        attempts.work(claim)
+    assert error.value.loc == ("model", "linear", "bias")
+    set_row(database, job_id, spec=TrainingSpec.of(LINE).model_dump(mode="json"))
+    with pytest.raises(Invalid) as error:
+        attempts.work(claim)
+    assert error.value.loc == ("timeout_seconds",)
+    set_row(database, job_id, started_at=ago(10))
+    overdue = attempts.overdue(claim, timedelta(seconds=1))
+    assert overdue is not None
+    assert overdue.kind == "timeout"
+    attempts.crashed(claim, GONE)
+    assert jobs.fetch(job_id).status == "failed"

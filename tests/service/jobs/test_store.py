@@ -9,15 +9,15 @@ from ml.training.loop import Report
 from service.errors import Conflict, NotFound
 from service.jobs.attempts import AttemptStore, Claim
 from service.jobs.events import Happening
+from service.jobs.schemas import JobError, JobOptions
 from service.jobs.states import EDGES, ENDED, Status
 from service.jobs.store import JobStore
-from service.schemas import JobError, JobOptions, JobRequest
 from service.storage.database import Database
 from service.storage.tables import EventRow
 from tests.conftest import LINE
 from tests.service.conftest import claimed, submitted
 
-REQUEST = JobRequest.model_validate(LINE)
+SPEC = TrainingSpec.of(LINE)
 
 
 def happenings(*reports: Report) -> list[Happening]:
@@ -27,19 +27,20 @@ def happenings(*reports: Report) -> list[Happening]:
 def test_a_submitted_job_is_queued_with_its_defaults_filled_in(jobs: JobStore) -> None:
     job = jobs.fetch(submitted(jobs, priority=5))
     assert (job.status, job.attempt, job.progress.epochs) == ("queued", 0, 200)
-    assert job.spec == TrainingSpec.model_validate(LINE)
-    assert job.options == JobOptions(priority=5)
+    assert TrainingSpec.model_validate(job.spec) == SPEC
+    assert JobOptions.model_validate(job.options) == JobOptions(priority=5)
     assert job.created_at.tzinfo is not None
 
 
 def test_a_key_makes_one_job_of_equal_requests(jobs: JobStore) -> None:
-    first, again = (jobs.submit(REQUEST, "key") for _ in range(2))
+    first, again = (jobs.submit(SPEC, JobOptions(), "key") for _ in range(2))
     assert first.job == again.job
     assert (first.replayed, again.replayed) == (False, True)
-    assert jobs.submit(REQUEST, "another key").job.id != first.job.id
-    other = JobRequest.model_validate(LINE | {"seed": 1})
-    with pytest.raises(Conflict, match="was used before, for another request"):
-        jobs.submit(other, "key")
+    assert jobs.submit(SPEC, JobOptions(), "another key").job.id != first.job.id
+    other_spec = TrainingSpec.of(LINE | {"seed": 1})
+    for other in ((other_spec, JobOptions()), (SPEC, JobOptions(priority=1))):
+        with pytest.raises(Conflict, match="was used before, for another request"):
+            jobs.submit(*other, "key")
     assert len(jobs.page(None, None, 10, None).data) == 2
 
 

@@ -1,5 +1,6 @@
 """Versions and aliases, as rows and over HTTP."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
+from sqlalchemy import update
 
 from ml.artifacts import Manifest
 from service.app import create_app
@@ -17,7 +19,8 @@ from service.models.revision import Revision
 from service.predictions import model_cache
 from service.settings import Settings
 from service.storage.database import Database
-from tests.service.conftest import claimed, submitted
+from service.storage.tables import ModelVersionRow
+from tests.service.conftest import claimed, outdated, submitted
 
 ROWS = {"inputs": [[1], [2]]}
 
@@ -291,3 +294,29 @@ def test_a_model_that_is_unloaded_while_it_is_loaded_answers_and_is_let_go_of(
     assert served(client, "line") == 3
     assert loaded(client) == 0
     refused(client, "line")
+
+
+def test_a_model_outlives_the_rules_its_spec_was_made_under(
+    client: TestClient, settings: Settings
+) -> None:
+    before = client.post("/predict", json={"model": "line@2"} | ROWS).json()
+    spec = outdated(client.get("/models/line/versions/1").json()["lineage"]["spec"])
+    file = settings.models_dir / "model-1" / "model.json"
+    manifest = json.loads(file.read_text()) | {"spec": spec}
+    file.write_text(json.dumps(manifest))
+    database = Database(settings.sqlalchemy_url)
+    with database.write() as session:
+        session.execute(
+            update(ModelVersionRow).where(ModelVersionRow.version == 1).values(manifest=manifest)
+        )
+    database.close()
+    assert client.get("/models").json()["data"][0]["versions"] == [1, 2, 3]
+    assert client.get("/models/line/versions/1").json()["lineage"]["spec"] == spec
+    answer = client.post("/predict", json={"model": "line@1"} | ROWS)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["predictions"] == before["predictions"]
+    # An evaluation goes by the data set, the split and the loss.
+    assert client.post("/models/line/versions/1/evaluate", json={}).status_code == 200
+    file.write_text(json.dumps(manifest | {"spec": spec | {"loss": "of an earlier version"}}))
+    refused = client.post("/models/line/versions/1/evaluate", json={})
+    assert (refused.status_code, "loss: " in refused.json()["detail"]) == (422, True)

@@ -4,7 +4,10 @@ from fastapi.testclient import TestClient
 
 from service.app import create_app
 from service.settings import Settings
+from service.storage.database import Database
 from tests.conftest import LINE
+from tests.service.conftest import outdated
+from tests.service.jobs.test_attempts import set_row
 
 
 def test_a_job_is_accepted_and_shown_with_its_defaults(client: TestClient) -> None:
@@ -141,3 +144,19 @@ def test_every_job_example_of_the_description_is_accepted(client: TestClient) ->
     content = paths["/jobs"]["post"]["requestBody"]["content"]["application/json"]
     for example in content["examples"].values():
         assert client.post("/jobs", json=example["value"]).status_code == 202
+
+
+def test_a_job_is_shown_as_it_was_stored(client: TestClient, settings: Settings) -> None:
+    job = client.post("/jobs", json=LINE).json()
+    spec = outdated(job["spec"])
+    database = Database(settings.sqlalchemy_url)
+    options = {"priority": 7, "max_attempts": 0}
+    set_row(database, job["id"], spec=spec, options=options)
+    database.close()
+    shown = client.get(f"/jobs/{job['id']}").json()
+    assert shown["spec"] == spec
+    assert shown["options"] == job["options"] | options
+    assert client.get("/jobs").json()["data"] == [shown]
+    refused = client.get(f"/jobs/{job['id']}/charts")
+    assert (refused.status_code, "model.linear.bias: " in refused.json()["detail"]) == (422, True)
+    assert client.post(f"/jobs/{job['id']}/cancel").json()["spec"] == spec

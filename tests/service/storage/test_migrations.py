@@ -41,7 +41,7 @@ def test_jobs_of_the_first_schema_keep_their_history_and_models(tmp_path: object
     database.migrate()
     jobs = JobStore(database)
     job = jobs.fetch("job_a")
-    assert (job.status, job.options.max_attempts) == ("succeeded", 3)
+    assert (job.status, job.options["max_attempts"]) == ("succeeded", 3)
     [metric] = jobs.metrics("job_a", "epoch", 10, 0).data
     assert (metric.id, metric.step, metric.values) == (7, 10, {"a": 1})
     jobs.delete("job_a")

@@ -353,3 +353,15 @@ def test_the_engine_of_a_job_is_the_one_that_runs_its_steps_now(
     # What is reported is written before each checkpoint.
     assert list(dict.fromkeys(seen))[-2:] == ["resident+graph", "resident"]
     assert jobs.fetch(job_id).engine == "resident"
+
+
+def test_a_job_that_the_rules_of_today_refuse_fails_and_says_why(
+    jobs: JobStore, attempts: AttemptStore, database: Database, context: TrainerContext
+) -> None:
+    job_id = submitted(jobs, **SHORT)
+    set_row(database, job_id, spec=jobs.fetch(job_id).spec | {"epochs": 0})
+    assert trainer._attempt(claimed(attempts), attempts, context)
+    job = jobs.fetch(job_id)
+    assert job.error
+    assert (job.status, job.error.kind) == ("failed", "invalid")
+    assert job.error.message.startswith("epochs: input should be greater than or equal to 1")

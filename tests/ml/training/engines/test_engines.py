@@ -42,7 +42,7 @@ ENGINES = ["by hand", "streamed", "graph", "graph by hand", "graph streamed"]
 
 
 def prepare(document: dict[str, Any]) -> Run:
-    spec = TrainingSpec.model_validate(document)
+    spec = TrainingSpec.of(document)
     data = datasets.load(spec.dataset, spec.split, Path())
     return Run(build(spec, data), data, spec, CPU)
 
@@ -327,7 +327,7 @@ def test_a_finished_run_leaves_nothing_in_memory(engine: str) -> None:
 def test_the_engine_is_chosen_by_the_situation(
     changes: dict[str, Any], placement: Placement | None, engine: str
 ) -> None:
-    spec = TrainingSpec.model_validate(SMALL | changes)
+    spec = TrainingSpec.of(SMALL | changes)
     data = datasets.load(spec.dataset, spec.split, Path())
     run = Run(build(spec, data), data, spec, CPU, placement)
     assert choose(run).name == engine

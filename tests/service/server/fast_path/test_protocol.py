@@ -88,7 +88,7 @@ Scenario = Callable[[Client], Awaitable[None]]
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
     """Of a line so steep that it leaves the numbers there are."""
-    spec = TrainingSpec.model_validate(LINE)
+    spec = TrainingSpec.of(LINE)
     data = datasets.load(spec.dataset, spec.split, tmp_path)
     model, cpu = build(spec, data), torch.device("cpu")
     for parameter in model.parameters():

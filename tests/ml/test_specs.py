@@ -1,0 +1,97 @@
+"""What a user writes, read without looking anything up; and what it becomes when it is resolved."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from ml.datasets.uploads import NO_UPLOADS, UploadSpec
+from ml.errors import Invalid
+from ml.models import LinearSpec
+from ml.specs import TUTORIAL_MLP, TrainingRequest, TrainingSpec, resolve
+from tests.conftest import LINE
+from tests.ml.shelf import Shelf
+
+TABLE = "x,c,y\n1,a,5\n2,b,6\n3,a,7\n4,b,8\n5,a,9\n"
+UPLOAD: dict[str, Any] = {"kind": "upload", "id": "ds_0"}
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    shelf = Shelf(tmp_path)
+    shelf.put(TABLE, target="y")
+    return shelf
+
+
+def test_a_request_is_read_without_its_data_set() -> None:
+    request = TrainingRequest.model_validate({"dataset": UPLOAD | {"target": "no such column"}})
+    assert (request.name, request.model, request.loss) == (None, None, None)
+
+
+def test_what_is_left_out_is_filled_in(shelf: Shelf) -> None:
+    images = TrainingSpec.of({"dataset": {"kind": "mnist"}})
+    assert (images.name, images.model, images.loss) == ("mnist", TUTORIAL_MLP, "cross_entropy")
+    table = TrainingSpec.of({"dataset": UPLOAD}, shelf)
+    assert (table.name, table.model, table.loss) == ("fruit", LinearSpec(), "mse")
+    assert isinstance(table.dataset, UploadSpec)
+    assert (table.dataset.target, table.dataset.task) == ("y", "regression")
+    assert table.dataset.resolved.content == "ds_0"
+
+
+def test_a_spec_is_a_request_that_means_itself(shelf: Shelf) -> None:
+    spec = TrainingSpec.of({"dataset": UPLOAD}, shelf)
+    assert resolve(spec, shelf) == spec
+    written = TrainingRequest.model_validate(spec.model_dump(mode="json"))
+    assert resolve(written, shelf) == spec
+
+
+@pytest.mark.parametrize("field", ["name", "model", "loss"])
+def test_a_spec_leaves_nothing_open(field: str) -> None:
+    document = TrainingSpec.of(LINE).model_dump()
+    del document[field]
+    with pytest.raises(ValidationError, match="Field required"):
+        TrainingSpec.model_validate(document)
+
+
+@pytest.mark.parametrize(
+    ("document", "loc"),
+    [
+        ({"dataset": UPLOAD | {"id": "ds_7"}}, ("dataset", "id")),
+        ({"dataset": UPLOAD | {"target": "taste"}}, ("dataset", "target")),
+        ({"dataset": UPLOAD | {"target": "c", "task": "regression"}}, ("dataset", "task")),
+        ({"dataset": UPLOAD | {"split_by": "x"}}, ("dataset", "split_by")),
+        ({"dataset": UPLOAD | {"split_by": "c"}}, ("dataset", "split_by")),
+        ({"dataset": UPLOAD | {"features": {}}}, ("dataset", "features")),
+        ({"dataset": UPLOAD, "split": {"test": 0.01}}, ("split",)),
+        ({"dataset": UPLOAD, "loss": "cross_entropy"}, ("loss",)),
+        ({"dataset": UPLOAD, "epochs": 0}, ("epochs",)),
+    ],
+)
+def test_a_mistake_is_told_at_its_place(
+    shelf: Shelf, document: dict[str, Any], loc: tuple[str, ...]
+) -> None:
+    with pytest.raises(Invalid) as error:
+        TrainingSpec.of(document, shelf)
+    assert error.value.loc == loc
+
+
+def test_a_spec_of_other_content_is_refused(shelf: Shelf) -> None:
+    spec = TrainingSpec.of({"dataset": UPLOAD}, shelf)
+    shelf.put("x,y\n1,2\n2,3\n", target="y")
+    document = spec.model_dump()
+    document["dataset"]["id"] = "ds_1"
+    with pytest.raises(Invalid, match="of other content") as error:
+        TrainingSpec.of(document, shelf)
+    assert error.value.loc == ("dataset", "resolved")
+
+
+def test_an_upload_whose_rows_are_gone_is_refused(shelf: Shelf) -> None:
+    (shelf.find("ds_0").directory / "table.parquet").unlink()
+    with pytest.raises(Invalid, match="was deleted"):
+        TrainingSpec.of({"dataset": UPLOAD}, shelf)
+
+
+def test_without_uploads_none_is_known() -> None:
+    with pytest.raises(Invalid, match="known to the service that has it"):
+        resolve(TrainingRequest.model_validate({"dataset": UPLOAD}), NO_UPLOADS)
