@@ -1,83 +1,37 @@
-"""A small safe language of tensor expressions: `3*x + 2`, `sin(2*pi*x) * exp(-x)`.
-
-A source is parsed by Python's own parser and never run: only the nodes named in the tables below
-mean anything, and they mean torch operations, so a gradient flows through every expression.
-"""
+"""Formulas, `3*x + 2` or `sin(2*pi*x) * exp(-x)`: the part of the language of tensors that computes
+elementwise, with every number a float."""
 
 import ast
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ml.errors import Invalid
-from ml.expressions import syntax
-from ml.expressions.syntax import Language, Source, as_float, listed
+from ml.expressions import operations, syntax
+from ml.expressions.interpreter import Interpreter
+from ml.expressions.operations import Operator
+from ml.expressions.shapes import counted
+from ml.expressions.syntax import Language, Source, as_float
+from ml.expressions.values import Value
 
 FORMULA = Language(noun="formula", example="3*x + 2")
 
-Operation = Callable[..., Tensor]
-
-
-class Operator(NamedTuple):
-    """How an operator is written, and what it does."""
-
-    symbol: str
-    operation: Operation
-
-
-class Function(NamedTuple):
-    """What a function does, to how many arguments."""
-
-    operation: Operation
-    arity: int = 1
-
-
 BINARY: dict[type[ast.operator], Operator] = {
-    ast.Add: Operator("+", torch.add),
-    ast.Sub: Operator("-", torch.sub),
-    ast.Mult: Operator("*", torch.mul),
-    ast.Div: Operator("/", torch.true_divide),
-    ast.FloorDiv: Operator("//", torch.floor_divide),
-    ast.Mod: Operator("%", torch.remainder),
-    ast.Pow: Operator("**", torch.pow),
+    kind: operations.BINARY[kind]
+    for kind in (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 }
 UNARY: dict[type[ast.unaryop], Operator] = {
-    ast.UAdd: Operator("+", torch.positive),
-    ast.USub: Operator("-", torch.neg),
+    kind: operations.UNARY[kind] for kind in (ast.UAdd, ast.USub)
 }
-FUNCTIONS: dict[str, Function] = {
-    "sin": Function(torch.sin),
-    "cos": Function(torch.cos),
-    "tan": Function(torch.tan),
-    "asin": Function(torch.asin),
-    "acos": Function(torch.acos),
-    "atan": Function(torch.atan),
-    "sinh": Function(torch.sinh),
-    "cosh": Function(torch.cosh),
-    "tanh": Function(torch.tanh),
-    "exp": Function(torch.exp),
-    "log": Function(torch.log),
-    "log2": Function(torch.log2),
-    "log10": Function(torch.log10),
-    "sqrt": Function(torch.sqrt),
-    "abs": Function(torch.abs),
-    "sign": Function(torch.sign),
-    "floor": Function(torch.floor),
-    "ceil": Function(torch.ceil),
-    "round": Function(torch.round),
-    "sigmoid": Function(torch.sigmoid),
-    "relu": Function(torch.relu),
-    "minimum": Function(torch.minimum, arity=2),
-    "maximum": Function(torch.maximum, arity=2),
-    "min": Function(torch.minimum, arity=2),
-    "max": Function(torch.maximum, arity=2),
+FUNCTIONS = {
+    **operations.ELEMENTWISE,
+    "min": operations.ELEMENTWISE["minimum"],
+    "max": operations.ELEMENTWISE["maximum"],
 }
-CONSTANTS = {"e": math.e, "pi": math.pi}
 
 
 @dataclass(frozen=True)
@@ -86,7 +40,7 @@ class Expression:
 
     source: str
     variables: frozenset[str]
-    _term: "_Term" = field(repr=False, compare=False)
+    _tree: ast.expr = field(repr=False, compare=False)
 
     @classmethod
     def parse(cls, source: str, variables: Collection[str]) -> "Expression":
@@ -101,9 +55,10 @@ class Expression:
             check_name(name)
         text = Source(source, FORMULA)
         tree = text.expression()
+        # What is wrong with a formula is wrong whatever the values.
+        _Interpreter(text, dict.fromkeys(variables, _scalar(math.nan))).value(tree)
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        term = _Reader(text, frozenset(variables)).term(tree, depth=1)
-        return cls(source, frozenset(names.intersection(variables)), term)
+        return cls(source, frozenset(names.intersection(variables)), tree)
 
     def evaluate(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return the value, elementwise over broadcast `values` and in their floating dtype.
@@ -118,12 +73,12 @@ class Expression:
             raise Invalid(f"the formula {self.source!r} needs a value for {', '.join(missing)}")
         used = {name: values[name] for name in sorted(self.variables)}
         try:
-            result = self._term.evaluate(used)
+            result = _Interpreter(Source(self.source, FORMULA), used).value(self._tree)
         except RuntimeError as error:
             shapes = ", ".join(f"{name} of shape {tuple(v.shape)}" for name, v in used.items())
             reason = str(error).partition("\n")[0]
             raise Invalid(f"cannot compute {self.source!r} with {shapes}: {reason}") from error
-        return _in_dtype_of(used.values(), result)
+        return _in_dtype_of(used.values(), _operand(result))
 
 
 def check_name(name: str) -> None:
@@ -135,101 +90,48 @@ def check_name(name: str) -> None:
     syntax.check_name(name, FUNCTIONS)
 
 
-@dataclass(frozen=True)
-class _Number:
-    value: float
+class _Interpreter(Interpreter):
+    """Has a float for each part without variables, and a tensor for any other."""
 
-    def evaluate(self, values: Mapping[str, Tensor]) -> Tensor:
-        # Without dimensions it does not widen the values it meets; a float, it does not wrap.
-        return torch.tensor(self.value, dtype=torch.float64)
+    binary, unary, functions = BINARY, UNARY, FUNCTIONS
 
-
-@dataclass(frozen=True)
-class _Variable:
-    name: str
-
-    def evaluate(self, values: Mapping[str, Tensor]) -> Tensor:
-        return values[self.name]
-
-
-@dataclass(frozen=True)
-class _Applied:
-    operation: Operation
-    operands: tuple["_Term", ...]
-
-    def evaluate(self, values: Mapping[str, Tensor]) -> Tensor:
-        return self.operation(*[operand.evaluate(values) for operand in self.operands])
-
-
-_Term = _Number | _Variable | _Applied
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """From Python's syntax tree to terms; what is not of the language is refused."""
-
-    source: Source
-    variables: frozenset[str]
-
-    def term(self, node: ast.expr, depth: int) -> _Term:
-        if depth > FORMULA.max_depth:
-            raise self.source.too_deep()
-        match node:
-            case ast.BinOp(left, op, right) if type(op) in BINARY:
-                # Python nests a long sum to the left; to its author it is not nested at all.
-                terms = [self.term(left, depth), self.term(right, depth + 1)]
-                return self._applied(node, BINARY[type(op)].operation, terms)
-            case ast.UnaryOp(op, operand) if type(op) in UNARY:
-                terms = [self.term(operand, depth + 1)]
-                return self._applied(node, UNARY[type(op)].operation, terms)
-            case ast.Call(ast.Name(name), arguments, []):
-                function = self._function(node, name, len(arguments))
-                terms = [self.term(argument, depth + 1) for argument in arguments]
-                return self._applied(node, function.operation, terms)
-            case ast.Name(name):
-                return self._named(node, name)
-            # A bool is an int to Python, but no number to the author of a formula.
-            case ast.Constant(int() | float() as number) if not isinstance(number, bool):
-                return self._number(node, as_float(number))
-        raise self.source.refusal(
-            node,
-            f"{self.source.quoted(node)} is not allowed; a formula has numbers, names, "
-            f"parentheses, functions and {' '.join(symbol for symbol, _ in BINARY.values())}",
-        )
-
-    def _applied(self, node: ast.expr, operation: Operation, terms: list[_Term]) -> _Term:
-        applied = _Applied(operation, tuple(terms))
-        if all(isinstance(term, _Number) for term in terms):
-            return self._number(node, applied.evaluate({}).item())
-        return applied
-
-    def _function(self, node: ast.expr, name: str, given: int) -> Function:
-        if name not in FUNCTIONS:
-            raise self.source.refusal(
-                node, f"unknown function {name!r}; known: {listed(FUNCTIONS)}"
-            )
-        arity = FUNCTIONS[name].arity
-        if given != arity:
-            arguments = "argument" if arity == 1 else "arguments"
-            raise self.source.refusal(node, f"{name} takes {arity} {arguments}, not {given}")
-        return FUNCTIONS[name]
-
-    def _named(self, node: ast.expr, name: str) -> _Term:
-        if name in self.variables:
-            return _Variable(name)
-        if name in CONSTANTS:
-            return _Number(CONSTANTS[name])
-        if name in FUNCTIONS:
-            raise self.source.refusal(node, f"{name!r} is a function; write {name}(...)")
-        known = listed({*self.variables, *CONSTANTS})
-        raise self.source.refusal(node, f"unknown name {name!r}; known: {known}")
-
-    def _number(self, node: ast.expr, value: float) -> _Number:
+    def _number(self, node: ast.expr, number: float) -> float:
+        # A bool is an int to Python, but no number to the author of a formula.
+        if isinstance(number, bool):
+            raise self._refused(node)
+        value = as_float(number)
         if not math.isfinite(value):
             raise self.source.refusal(
                 node, f"{self.source.quoted(node)} is {value}, not a finite number"
             )
-        return _Number(value)
+        return value
+
+    def _applied(self, node: ast.expr, operator: Operator, operands: list[Value]) -> Value:
+        result: Tensor = operator.operation.run(*map(_operand, operands))
+        has_variables = any(isinstance(operand, Tensor) for operand in operands)
+        return result if has_variables else self._number(node, result.item())
+
+    def _function(self, node: ast.expr, name: str, given: int) -> Operator:
+        function = super()._function(node, name, given)
+        arity = len(function.operation.parameters)
+        if given != arity:
+            raise self.source.refusal(
+                node, f"{name} takes {counted(arity, 'argument')}, not {given}"
+            )
+        return function
+
+    def _hint(self, node: ast.expr) -> str:
+        symbols = " ".join(operator.symbol for operator in BINARY.values())
+        return f"a formula has numbers, names, parentheses, functions and {symbols}"
+
+
+def _operand(value: Value) -> Tensor:
+    return value if isinstance(value, Tensor) else _scalar(value)
+
+
+def _scalar(number: Value) -> Tensor:
+    """Return a number that does not widen the values it meets nor, a float, wrap."""
+    return torch.tensor(number, dtype=torch.float64)
 
 
 def _in_dtype_of(values: Iterable[Tensor], result: Tensor) -> Tensor:

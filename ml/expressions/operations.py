@@ -1,9 +1,11 @@
 """Everything that an expression can do: tables of PyTorch's operations, under PyTorch's names.
 
-A new one is a row: what runs, what it takes, and the shape that its result has.
+A new one is a row: what runs, what it takes and, where a result may have more elements than what it
+is made from, its shape.
 """
 
 import ast
+import math
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ml.expressions import formula, shape_rules, shapes
+from ml.expressions import shape_rules, shapes
 from ml.expressions.arguments import (
     DIM,
     DIMS,
@@ -40,13 +42,15 @@ SLOW = 8
 class Operation(NamedTuple):
     """What runs, what it takes, and the shape of the result, from the same arguments.
 
-    `weight` is what an element costs, `multiplications` what comes on top in a matrix product. A
-    view costs nothing to take, only to differentiate. One that is random takes a `generator` too.
+    The shape is None where the result has no more elements than the arguments: it runs, and then
+    the shape is seen. `weight` is what an element costs, `multiplications` what comes on top in a
+    matrix product. A view costs nothing to take, only to differentiate. One that is random takes a
+    `generator` too.
     """
 
     run: Callable[..., Any]
     parameters: tuple[Parameter, ...]
-    shape: Callable[..., Shape]
+    shape: Callable[..., Shape | None] = shape_rules.no_larger
     weight: int = 1
     multiplications: Callable[..., int] = lambda *_: 0
     is_view: bool = False
@@ -57,12 +61,15 @@ class Operation(NamedTuple):
         """Whether it is one of Python's operators, which compute with plain numbers too."""
         return self.parameters[0] is LEFT
 
-    def work(self, arguments: list[Any], shape: Shape) -> int:
-        """Return what it costs to make a result of `shape` from `arguments`, or go back."""
-        elements = shapes.volume(shape) + sum(map(_elements, arguments))
-        return self.weight * elements + (
+    def reading(self, arguments: list[Any]) -> int:
+        """Return what it costs to compute with `arguments`, or go back."""
+        return self.weight * sum(map(_elements, arguments)) + (
             self.multiplications(*arguments) // MULTIPLICATIONS_PER_WORK
         )
+
+    def writing(self, shape: Shape) -> int:
+        """Return what it costs to make a result of `shape`, or go back."""
+        return self.weight * shapes.volume(shape)
 
 
 class Operator(NamedTuple):
@@ -96,12 +103,16 @@ def _of_size(run: Callable[..., Any], is_random: bool = False) -> Operation:
     return Operation(made, (SIZE, DTYPE), lambda size, _: tuple(size), is_random=is_random)
 
 
-def _reducing(run: Callable[..., Any], shape: Callable[..., Shape], dim: Parameter) -> Operation:
+def _reducing(
+    run: Callable[..., Any],
+    dim: Parameter,
+    shape: Callable[..., Shape | None] = shape_rules.no_larger,
+) -> Operation:
     return Operation(run, (INPUT, dim, KEEPDIM), shape)
 
 
-def _view(run: Callable[..., Any], shape: Callable[..., Shape], *extra: Parameter) -> Operation:
-    return Operation(run, (INPUT, *extra), shape, is_view=True)
+def _view(run: Callable[..., Any], *extra: Parameter) -> Operation:
+    return Operation(run, (INPUT, *extra), is_view=True)
 
 
 def _cast(dtype: torch.dtype) -> Operation:
@@ -147,11 +158,22 @@ COMPARISONS: dict[type[ast.cmpop], Operator] = {
     ast.Eq: Operator("==", _between(operator.eq)),
     ast.NotEq: Operator("!=", _between(operator.ne)),
 }
-FUNCTIONS: dict[str, Operation] = {
+CONSTANTS = {"e": math.e, "pi": math.pi}
+ELEMENTWISE: dict[str, Operation] = {
     **{
-        name: _elementwise(function.operation, *(INPUT, OTHER)[: function.arity])
-        for name, function in formula.FUNCTIONS.items()
+        name: _elementwise(getattr(torch, name))
+        for name in (
+            *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh"),
+            *("exp", "log", "log2", "log10", "sqrt", "sigmoid", "relu"),
+            *("abs", "sign", "floor", "ceil", "round"),
+        )
     },
+    "minimum": _elementwise(torch.minimum, INPUT, OTHER),
+    "maximum": _elementwise(torch.maximum, INPUT, OTHER),
+}
+"""The functions that a formula has too."""
+FUNCTIONS: dict[str, Operation] = {
+    **ELEMENTWISE,
     **{
         name: _elementwise(BINARY[kind].operation.run, INPUT, RIGHT, weight=weight)
         for name, kind, weight in (
@@ -162,7 +184,7 @@ FUNCTIONS: dict[str, Operation] = {
             ("pow", ast.Pow, SLOW),
         )
     },
-    "tensor": Operation(shape_rules.copied, (INPUT, DTYPE), shape_rules.same),
+    "tensor": Operation(shape_rules.copied, (INPUT, DTYPE)),
     "zeros": _of_size(torch.zeros),
     "ones": _of_size(torch.ones),
     "rand": _of_size(torch.rand, is_random=True),
@@ -197,94 +219,83 @@ FUNCTIONS: dict[str, Operation] = {
         (_START, _END, Parameter("steps", whole), DTYPE),
         lambda start, end, steps, _: (steps,),
     ),
-    "dot": Operation(torch.dot, (INPUT, OTHER), shape_rules.dot),
+    "dot": Operation(torch.dot, (INPUT, OTHER)),
     "matmul": _MATMUL,
-    "sum": _reducing(torch.sum, shape_rules.reduced, DIMS),
-    "mean": _reducing(torch.mean, shape_rules.mean, DIMS),
+    "sum": _reducing(torch.sum, DIMS),
+    "mean": _reducing(torch.mean, DIMS),
     "std": _reducing(
         lambda value, dim, keepdim: torch.std(value, dim, keepdim=keepdim),
-        shape_rules.deviation,
         DIMS,
+        shape_rules.deviation,
     ),
     "var": _reducing(
         lambda value, dim, keepdim: torch.var(value, dim, keepdim=keepdim),
-        shape_rules.deviation,
         DIMS,
+        shape_rules.deviation,
     ),
-    "max": _reducing(shape_rules.largest, shape_rules.extreme, _EXTREME),
-    "min": _reducing(shape_rules.smallest, shape_rules.extreme, _EXTREME),
-    "argmax": _reducing(torch.argmax, shape_rules.extreme, _ONE_DIM),
-    "argmin": _reducing(torch.argmin, shape_rules.extreme, _ONE_DIM),
+    "max": _reducing(shape_rules.extreme_by(torch.max), _EXTREME, shape_rules.extreme),
+    "min": _reducing(shape_rules.extreme_by(torch.min), _EXTREME, shape_rules.extreme),
+    "argmax": _reducing(torch.argmax, _ONE_DIM),
+    "argmin": _reducing(torch.argmin, _ONE_DIM),
     "prod": Operation(
         lambda value, dim: torch.prod(value) if dim is None else torch.prod(value, dim),
         (INPUT, _ONE_DIM),
-        shape_rules.reduced,
     ),
-    "all": _reducing(torch.all, shape_rules.reduced, DIMS),
-    "any": _reducing(torch.any, shape_rules.reduced, DIMS),
-    "norm": Operation(torch.linalg.vector_norm, (INPUT,), shape_rules.mean),
-    "cumsum": Operation(torch.cumsum, (INPUT, DIM), shape_rules.along),
-    "softmax": Operation(torch.softmax, (INPUT, DIM), shape_rules.normalized),
-    "log_softmax": Operation(torch.log_softmax, (INPUT, DIM), shape_rules.normalized),
+    "all": _reducing(torch.all, DIMS),
+    "any": _reducing(torch.any, DIMS),
+    "norm": Operation(torch.linalg.vector_norm, (INPUT,)),
+    "cumsum": Operation(torch.cumsum, (INPUT, DIM)),
+    "softmax": Operation(torch.softmax, (INPUT, DIM)),
+    "log_softmax": Operation(torch.log_softmax, (INPUT, DIM)),
     "where": Operation(
         torch.where, (Parameter("condition", as_tensor), LEFT, RIGHT), shape_rules.chosen
     ),
     "clamp": Operation(
         torch.clamp,
         (INPUT, Parameter("min", number).or_none(), Parameter("max", number).or_none()),
-        shape_rules.same,
     ),
     "cat": Operation(
         torch.cat,
         (Parameter("tensors", tensors), DIM._replace(default=0)),
-        lambda tensors, dim: shapes.joined(list(map(shape_rules.size, tensors)), dim),
+        shape_rules.joined,
     ),
     "stack": Operation(
         torch.stack,
         (Parameter("tensors", tensors), DIM._replace(default=0)),
-        lambda tensors, dim: shapes.stacked(list(map(shape_rules.size, tensors)), dim),
+        shape_rules.joined,
     ),
-    "flip": Operation(
-        torch.flip,
-        (INPUT, _PERMUTED),
-        lambda value, dims: shapes.places(dims, value.dim()) and shape_rules.size(value),
-    ),
+    "flip": Operation(torch.flip, (INPUT, _PERMUTED)),
     "clone": _elementwise(torch.clone),
     "contiguous": _elementwise(Tensor.contiguous),
-    "detach": _view(Tensor.detach, shape_rules.same),
-    "view": _view(
-        shape_rules.viewed,
+    "detach": _view(Tensor.detach),
+    "view": Operation(
+        Tensor.view,
+        (INPUT, SIZE),
         lambda value, size: shapes.arranged(shape_rules.size(value), size, "viewed"),
-        SIZE,
+        is_view=True,
     ),
     "reshape": Operation(
         torch.reshape,
         (INPUT, SIZE),
         lambda value, size: shapes.arranged(shape_rules.size(value), size, "reshaped"),
     ),
-    "flatten": Operation(torch.flatten, (INPUT,), lambda value: (value.numel(),)),
-    "t": _view(torch.t, shape_rules.turned),
-    "transpose": _view(
-        torch.transpose, shape_rules.swapped, Parameter("dim0", whole), Parameter("dim1", whole)
-    ),
-    "permute": _view(torch.permute, shape_rules.permuted, _PERMUTED),
+    "flatten": Operation(torch.flatten, (INPUT,)),
+    "t": _view(torch.t),
+    "transpose": _view(torch.transpose, Parameter("dim0", whole), Parameter("dim1", whole)),
+    "permute": _view(torch.permute, _PERMUTED),
     "squeeze": _view(
-        lambda value, dim: value.squeeze() if dim is None else value.squeeze(dim),
-        shape_rules.squeezed,
-        _ONE_DIM,
+        lambda value, dim: value.squeeze() if dim is None else value.squeeze(dim), _ONE_DIM
     ),
-    "unsqueeze": _view(torch.unsqueeze, shape_rules.widened, DIM),
-    "to": Operation(
-        lambda value, dtype: value.to(dtype), (INPUT, Parameter("dtype", dtype)), shape_rules.same
-    ),
+    "unsqueeze": _view(torch.unsqueeze, DIM),
+    "to": Operation(lambda value, dtype: value.to(dtype), (INPUT, Parameter("dtype", dtype))),
     "float": _cast(torch.float32),
     "double": _cast(torch.float64),
     "long": _cast(torch.int64),
     "int": _cast(torch.int32),
     "bool": _cast(torch.bool),
-    "item": _view(Tensor.item, shape_rules.only),
-    "numel": _view(Tensor.numel, shape_rules.same),
-    "dim": _view(Tensor.dim, shape_rules.same),
+    "item": _view(Tensor.item),
+    "numel": _view(Tensor.numel),
+    "dim": _view(Tensor.dim),
 }
 METHODS = frozenset(
     name for name, operation in FUNCTIONS.items() if operation.parameters[0] is INPUT

@@ -11,9 +11,15 @@ from torch import Tensor
 from ml.errors import Invalid
 from ml.expressions.budget import WRITING
 from ml.expressions.gradients import Graph, Tape
-from ml.expressions.interpreter import EXPRESSION, Evaluator, Scope, check_name, names_used
 from ml.expressions.shapes import shown, volume
 from ml.expressions.syntax import Source
+from ml.expressions.tensor_interpreter import (
+    EXPRESSION,
+    Scope,
+    TensorInterpreter,
+    check_name,
+    names_used,
+)
 from ml.expressions.values import MAX_WRITTEN, Json, dtype_name, from_json, to_json
 from ml.strict import Frozen
 
@@ -156,7 +162,7 @@ def _parts(source: Source, variables: Collection[str]) -> tuple[str | None, ast.
 def _result(
     statement: _Statement, scope: Scope, leaves: Mapping[str, Tensor], differentiate: bool
 ) -> Result:
-    tensor = Evaluator(statement.source, scope).tensor(statement.tree)
+    tensor = TensorInterpreter(statement.source, scope.names, scope).tensor(statement.tree)
     is_view, owner = _view(tensor, scope.names)
     graph = None
     if differentiate and tensor.requires_grad and not statement.is_step:

@@ -1,7 +1,8 @@
-"""What shape an operation's result has, known before any memory is taken for it."""
+"""What shapes a tensor can have, and how large a result is before any memory is taken for it."""
 
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from ml.errors import Invalid
 
@@ -56,25 +57,16 @@ def broadcast(*shapes: Shape) -> Shape:
     """
     together: Shape = ()
     for shape in shapes:
-        together = _pair(together, shape)
+        # From the right: the shorter one has any number of 1s on its left.
+        pairs = list(zip_longest(together[::-1], shape[::-1], fillvalue=1))
+        for a, b in pairs:
+            if a != b and 1 not in (a, b):
+                raise Invalid(
+                    f"shapes {shown(together)} and {shown(shape)} do not fit: aligned from the "
+                    f"right, {a} and {b} must be equal or one of them 1"
+                )
+        together = tuple(b if a == 1 else a for a, b in reversed(pairs))
     return together
-
-
-def _pair(one: Shape, other: Shape) -> Shape:
-    length = max(len(one), len(other))
-    sizes = []
-    for a, b in zip(_padded(one, length), _padded(other, length), strict=True):
-        if a != b and 1 not in (a, b):
-            raise Invalid(
-                f"shapes {shown(one)} and {shown(other)} do not fit: aligned from the right, "
-                f"{a} and {b} must be equal or one of them 1"
-            )
-        sizes.append(b if a == 1 else a)
-    return tuple(sizes)
-
-
-def _padded(shape: Shape, length: int) -> Shape:
-    return (1,) * (length - len(shape)) + shape
 
 
 def product(one: Shape, other: Shape) -> Shape:
@@ -113,21 +105,6 @@ def _as_matrices(one: Shape, other: Shape) -> tuple[Shape, Shape]:
     return left, right
 
 
-def dot(one: Shape, other: Shape) -> Shape:
-    """Return the shape of the dot product of two vectors.
-
-    Raises:
-        Invalid: they are no vectors, or not of one length.
-    """
-    if len(one) != 1 or len(other) != 1:
-        raise Invalid(
-            f"dot takes two tensors of one dimension, not {shown(one)} and {shown(other)}; use @"
-        )
-    if one != other:
-        raise Invalid(f"dot takes two tensors of one length; {one[0]} is not {other[0]}")
-    return ()
-
-
 def arranged(shape: Shape, sizes: Sizes, verb: str) -> Shape:
     """Return `sizes` for the elements of a tensor of `shape`; a -1 among them is worked out.
 
@@ -146,88 +123,6 @@ def arranged(shape: Shape, sizes: Sizes, verb: str) -> Shape:
     if known != count:
         raise Invalid(f"{tensor}, which has {known:,}")
     return tuple(sizes)
-
-
-def place(dim: int, dimensions: int) -> int:
-    """Return `dim` counted from the left; a number counts as of one dimension.
-
-    Raises:
-        Invalid: there is no such dimension.
-    """
-    last = max(dimensions, 1) - 1
-    if not -last - 1 <= dim <= last:
-        raise Invalid(
-            f"there is no dimension {dim}: the tensor has {counted(dimensions, 'dimension')}, "
-            f"so that dim goes from {-last - 1} to {last}"
-        )
-    return dim % (last + 1)
-
-
-def places(dims: int | Sizes | None, dimensions: int) -> tuple[int, ...]:
-    """Return `dims` counted from the left; None and none are all.
-
-    Raises:
-        Invalid: there is no such dimension, or one is named twice.
-    """
-    if dims is None or dims == ():
-        return tuple(range(dimensions))
-    given = [place(dim, dimensions) for dim in ((dims,) if isinstance(dims, int) else dims)]
-    if len(set(given)) < len(given):
-        raise Invalid(f"a dimension is named twice in {shown(given)}")
-    return tuple(given)
-
-
-def reduced(shape: Shape, dims: int | Sizes | None, keepdim: bool = False) -> Shape:
-    """Return what is left of `shape` when the dimensions `dims` are summed up.
-
-    Raises:
-        Invalid: there is no such dimension.
-    """
-    gone = places(dims, len(shape))
-    if keepdim:
-        return tuple(1 if i in gone else size for i, size in enumerate(shape))
-    return tuple(size for i, size in enumerate(shape) if i not in gone)
-
-
-def joined(shapes: Sequence[Shape], dim: int) -> Shape:
-    """Return the shape of tensors one after the other along `dim`.
-
-    Raises:
-        Invalid: there are none, or they differ in another dimension.
-    """
-    if not shapes:
-        raise Invalid("there is nothing to join; give at least one tensor")
-    first = shapes[0]
-    if not first:
-        raise Invalid("numbers cannot be joined by cat; use stack")
-    at = place(dim, len(first))
-    for shape in shapes[1:]:
-        if len(shape) != len(first) or any(
-            a != b for i, (a, b) in enumerate(zip(first, shape, strict=True)) if i != at
-        ):
-            raise Invalid(
-                f"{shown(first)} and {shown(shape)} cannot be joined along dimension {at}: "
-                "the other sizes must be equal"
-            )
-    return (*first[:at], sum(shape[at] for shape in shapes), *first[at + 1 :])
-
-
-def stacked(shapes: Sequence[Shape], dim: int) -> Shape:
-    """Return the shape of tensors side by side along a new dimension `dim`.
-
-    Raises:
-        Invalid: there are none, or they differ.
-    """
-    if not shapes:
-        raise Invalid("there is nothing to stack; give at least one tensor")
-    first = shapes[0]
-    for shape in shapes[1:]:
-        if shape != first:
-            raise Invalid(
-                f"{shown(first)} and {shown(shape)} cannot be stacked: they must be equal"
-            )
-    at = place(dim, len(first) + 1)
-    return (*first[:at], len(shapes), *first[at:])
 
 
 def spaced(start: float, end: float, step: float) -> Shape:

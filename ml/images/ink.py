@@ -1,20 +1,17 @@
 """From a picture that a user sends to one array in the form of the training images."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from torch.nn.functional import max_pool2d
 
 from ml.errors import Invalid
 from ml.images.decode import Grey, Mask, decode
 
 Relief = NDArray[np.float32]
 """How far each pixel stands out from the ground: 0 is ground, 1 is full ink."""
-T = TypeVar("T", bound=np.generic)
 
 _WORKING_SIDE: Final = 200
 """Pixels; ink is sought on copies whose longest side is at most this, which bounds the cost."""
@@ -184,7 +181,8 @@ def _relief_of_ink(light: Grey) -> Relief:
         raise _blank()
     floor, top = ground + 2 * noise, float(np.percentile(relief[strokes], 80))
     stretched = ((relief - floor) / (top - floor)).clip(0, 1)
-    return np.where(_dilated(strokes, _edge_width(strokes)), stretched, 0).astype(np.float32)
+    grown = _ndimage().maximum_filter(strokes, _edge_width(strokes))
+    return np.where(grown, stretched, 0).astype(np.float32)
 
 
 def _edge_width(strokes: Mask) -> int:
@@ -199,7 +197,7 @@ def _flattened(light: Grey) -> Relief:
     paper = 255.0 - light.astype(np.float32)
     even = paper / _plane_through_border(paper).clip(1)
     wide = min(light.shape) // 4 * 2 + 1
-    ground = _eroded(_dilated(even, wide), wide)
+    ground = _ndimage().grey_closing(even, (wide, wide), mode="nearest")
     return np.asarray(1 - even / ground.clip(1e-3), np.float32)
 
 
@@ -244,47 +242,20 @@ def _otsu(relief: Relief) -> float:
 
 def _without_specks(mask: Mask) -> Mask:
     labels = _patches(mask)
-    areas = np.bincount(labels.ravel(), minlength=mask.size + 1)
+    areas = np.bincount(labels.ravel())
     areas[0] = 0
     large = areas > max(_SPECK_PIXELS, _SPECK_SHARE * areas.max())
     return np.asarray(large[labels])
 
 
-def _patches(mask: Mask) -> NDArray[np.int64]:
-    """Number the connected patches of `mask`, diagonals included; all else is 0.
-
-    A patch is numbered by the last of its pixels, counted from 1.
-    """
-    parents = np.arange(mask.size + 1)
-    labels = np.where(mask, parents[1:].reshape(mask.shape), 0)
-    while True:
-        neighbours = np.where(mask, _dilated(labels, 3), 0)
-        if np.array_equal(neighbours, labels):
-            return labels
-        # Whole patches merge, not pixel by pixel: the number of rounds grows with the logarithm
-        # of a patch's length.
-        np.maximum.at(parents, labels.ravel(), neighbours.ravel())
-        parents = _roots(parents)
-        labels = parents[labels]
+def _patches(mask: Mask) -> NDArray[np.int32]:
+    """Number the connected patches of `mask` from 1, diagonals included; all else is 0."""
+    labels, _ = _ndimage().label(mask, np.ones((3, 3)))
+    return np.asarray(labels)
 
 
-def _roots(parents: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Follow each node's parent, then the parent's, to the node that is its own parent."""
-    while True:
-        grandparents = parents[parents]
-        if np.array_equal(grandparents, parents):
-            return parents
-        parents = grandparents
+def _ndimage() -> Any:
+    # Every process imports this module, and few of them read pictures.
+    from scipy import ndimage
 
-
-def _dilated(image: NDArray[T], side: int) -> NDArray[T]:
-    """Return the maximum over the square of odd `side` around each pixel."""
-    # float32 holds the labels of patches exactly, as they are far below 2**24.
-    tensor = torch.from_numpy(image.astype(np.float32))[None, None]
-    down = max_pool2d(tensor, (side, 1), stride=1, padding=(side // 2, 0))
-    across = max_pool2d(down, (1, side), stride=1, padding=(0, side // 2))
-    return across[0, 0].numpy().astype(image.dtype)
-
-
-def _eroded(image: Relief, side: int) -> Relief:
-    return -_dilated(-image, side)
+    return ndimage

@@ -10,11 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ml.errors import Invalid
-from ml.expressions import MAX_EXPRESSIONS, run
+from ml.expressions import MAX_EXPRESSIONS, run, shape_rules
 from ml.expressions.budget import MAX_WORK
-from ml.expressions.interpreter import EXPRESSION
 from ml.expressions.operations import BINARY, COMPARISONS, FUNCTIONS, METHODS, PROPERTIES, UNARY
-from ml.expressions.shapes import MAX_DIMENSIONS, MAX_ELEMENTS
+from ml.expressions.shapes import MAX_DIMENSIONS, MAX_ELEMENTS, volume
+from ml.expressions.tensor_interpreter import EXPRESSION
 from ml.expressions.values import MAX_WRITTEN
 
 EXAMPLES = settings(max_examples=300, deadline=None, database=None)
@@ -212,6 +212,25 @@ def test_no_variable_does_worse_than_be_refused(values: dict[str, Any], gradient
 def test_no_tensor_is_made_that_is_too_large(expression: str) -> None:
     msg = refusal(expression).msg
     assert f"{MAX_ELEMENTS:,} are allowed" in msg or f"{MAX_DIMENSIONS} are allowed" in msg
+
+
+UNFORESEEN = sorted(
+    name
+    for name in METHODS
+    if FUNCTIONS[name].shape in {shape_rules.no_larger, shape_rules.deviation}
+)
+SHAPES = st.lists(st.integers(0, 3), max_size=3).map(tuple)
+DIMS = st.integers(-3, 2) | st.lists(st.integers(-3, 2), max_size=3).map(tuple)
+
+
+@EXAMPLES
+@given(st.sampled_from(UNFORESEEN), SHAPES, st.just("") | DIMS)
+def test_what_runs_before_its_shape_is_known_makes_nothing_larger(
+    name: str, shape: tuple[int, ...], dim: object
+) -> None:
+    with suppress(Invalid):
+        (result,) = run([f"zeros({shape}).{name}({dim})"], {})
+        assert volume(result.shape) <= volume(shape)
 
 
 @pytest.mark.parametrize(

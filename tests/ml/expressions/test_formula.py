@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ml.errors import Invalid
-from ml.expressions.formula import (
-    BINARY,
-    CONSTANTS,
-    FORMULA,
-    FUNCTIONS,
-    UNARY,
-    Expression,
-    check_name,
-)
+from ml.expressions.formula import BINARY, FORMULA, FUNCTIONS, UNARY, Expression, check_name
+from ml.expressions.operations import CONSTANTS
 from ml.expressions.syntax import MAX_NAME
 
 MAX_LENGTH, MAX_DEPTH, MAX_NODES = FORMULA.max_length, FORMULA.max_depth, FORMULA.max_nodes
@@ -53,7 +46,7 @@ def refusal(source: str, *variables: str) -> str:
 def test_a_function_has_pythons_value(name: str) -> None:
     points = (-2.5, -0.5, 0.0, 0.3, 0.5, 1.5, 2.5)
     compared = 0
-    for xs in itertools.product(points, repeat=FUNCTIONS[name].arity):
+    for xs in itertools.product(points, repeat=len(FUNCTIONS[name].parameters)):
         try:
             expected = IN_PYTHON[name](*xs)
         except ValueError:  # such as log(-2.5)
