@@ -1,19 +1,23 @@
-# Two commands: `make serve` and `make test`. Both set up .venv first, and only when it is out of date.
+# Two commands: `make serve` and `make test`. Each sets up .venv first, as far as it needs it, and only when
+# it is out of date.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+# Two stamps: .serve for what the service needs, .ready for what tests and checks need besides.
+SERVE := $(VENV)/.serve
 READY := $(VENV)/.ready
 BENCHES := training engines sweeps service
 
-.PHONY: serve test check format soak bench gpu gpu-wheels clean
+.PHONY: serve test check format docs soak bench gpu gpu-wheels clean
 
-serve: $(READY)
+serve: $(SERVE)
 	$(BIN)/epochd serve
 
-# Two at a time, one thread each: tests wait for processes half of their time.
+# Two at a time, one thread each: tests wait for processes half of their time. Files keep their order.
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -25,11 +29,15 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The tables of docs/reference that the code itself knows.
+docs: $(READY)
+	$(BIN)/python docs/generate.py
+
 soak: $(READY)
 	$(BIN)/pytest -m soak --timeout=7200 --capture=no tests/soak
 
 bench: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	$(PIP) --quiet --editable '.[dev,bench]'
 	mkdir -p benchmarks/results
 	OMP_NUM_THREADS=2 $(BIN)/python -m benchmarks.training --json benchmarks/results/training-2.json
 	for what in $(BENCHES); do \
@@ -51,8 +59,15 @@ gpu-wheels: $(READY)
 clean:
 	rm -rf $(VENV) benchmarks/results/environments .mypy_cache .ruff_cache .pytest_cache
 
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "epochd needs Python 3.11 or newer"'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $@
+$(SERVE): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "epochd needs Python 3.11 or newer")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what epochd needs into $(VENV): 6 GB, most of it CUDA. Without a GPU 1.5 GB are enough:"
+	@echo "set PIP_EXTRA_INDEX_URL to the index of CPU wheels that PyTorch's installation page names."
+	$(PIP) --editable .
+	@touch $@
+
+$(READY): $(SERVE)
+	@echo "Installing what the tests need besides: 0.4 GB."
+	$(PIP) --editable '.[dev]'
+	@touch $@

@@ -16,97 +16,114 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EPOCHD_", env_file=".env", extra="ignore")
 
     data_dir: Path = Field(
-        default=Path("data"), description="Database, models and data sets live below it."
+        default=Path("data"), description="Directory of the database, models and data sets."
     )
     database_url: str | None = Field(
-        default=None, description="SQLAlchemy URL; by default SQLite in the data directory."
+        default=None,
+        description="SQLAlchemy URL of the database; default: SQLite in the data directory.",
     )
-    log_format: LogFormat = "text"
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535, description="0 picks a free one.")
+    log_format: LogFormat = Field(default="text", description="Format of log lines.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0 chooses a free one."
+    )
     trainers: int | None = Field(
         default=None,
         ge=0,
         le=64,
-        description="Trainer processes, each one job at a time; by default one per GPU, else 1. "
-        "With 0 jobs wait in the queue.",
+        description="Trainer processes, each running one job at a time; default: one per GPU, else "
+        "1. With 0, jobs stay queued.",
     )
     trainer_threads: int | None = Field(
         default=None,
         ge=1,
         le=1024,
-        description="Torch threads of each trainer; by default an equal share of the cores that "
-        "the web process leaves.",
+        description="PyTorch threads of each trainer; default: an equal share of all cores but "
+        "one, which is left to the web process.",
     )
     cuda_graphs: bool = Field(
         default=True,
-        description="Whether training on a GPU captures its steps in CUDA graphs.",
+        description="Capture training steps on a GPU in CUDA graphs.",
     )
     trainer_nice: int = Field(
         default=10,
         ge=0,
         le=19,
-        description="How far trainers stand back for web processes where there are not enough "
-        "cores.",
+        description="Niceness of trainer processes.",
     )
     web_workers: int = Field(
         default=1, ge=1, le=64, description="Web processes, which share the port."
     )
     fast_path: bool = Field(
         default=True,
-        description="Whether small predictions bypass ASGI. They never do with a version of "
-        "uvicorn that this was not tested with.",
+        description="Answer small predictions without ASGI; always off with a version of uvicorn "
+        "that the fast path was not tested with.",
     )
     lease_seconds: float = Field(
         default=30.0,
         ge=5,
-        description="A job is taken from an attempt that was not heard of for so long.",
+        description="Seconds without a heartbeat before a job is taken from its attempt.",
     )
     retry_seconds: float = Field(
-        default=1.0, ge=0, description="The wait after a job's first crash; it doubles each time."
+        default=1.0,
+        ge=0,
+        description="Delay before a job restarts after its first crash; it doubles each time.",
     )
     grace_seconds: float = Field(
         default=10.0,
         ge=2,
-        description="The time a trainer has to do what is asked of it, and the service to stop.",
+        description="Graceful-shutdown timeout of the service. A trainer that has not acted on a "
+        "request after seven tenths of it is killed.",
     )
-    keep_checkpoints: int = Field(default=2, ge=1, description="Of a job that has not ended.")
+    keep_checkpoints: int = Field(
+        default=2, ge=1, description="Checkpoints kept of a job that has not ended."
+    )
     keep_days: float = Field(
         default=7.0,
         ge=0,
-        description="How long checkpoints and step metrics of an ended job are kept.",
+        description="Days for which checkpoints and step metrics of an ended job are kept.",
     )
     max_parameters: int = Field(
-        default=100_000_000, ge=1, description="Learned numbers a model may have."
+        default=100_000_000, ge=1, description="Maximum parameters of a model."
     )
-    max_body_bytes: int = Field(default=32 * MIB, ge=1024, description="Of one request.")
+    max_body_bytes: int = Field(
+        default=32 * MIB, ge=1024, description="Maximum size of a request's body."
+    )
     max_stream_bytes: int = Field(
-        default=1024 * MIB, ge=1024, description="Of one request of newline-delimited JSON."
+        default=1024 * MIB,
+        ge=1024,
+        description="Maximum size of a request of newline-delimited JSON.",
     )
     max_upload_bytes: int = Field(
-        default=1024 * MIB, ge=1024, description="Of one uploaded data set."
+        default=1024 * MIB, ge=1024, description="Maximum size of an uploaded data set."
     )
     ingest_mb: int = Field(
-        default=4096, ge=1024, description="Memory that reading an uploaded data set may take."
+        default=4096, ge=1024, description="Memory limit for reading an uploaded data set."
     )
     ingest_seconds: float = Field(
-        default=600.0, gt=0, description="The longest that reading an uploaded data set may take."
+        default=600.0, gt=0, description="Time limit for reading an uploaded data set."
     )
-    max_rows: int = Field(default=10_000, ge=1, description="Of one prediction request.")
-    max_image_pixels: int = Field(default=50_000_000, ge=1, description="Of one image sent.")
+    max_rows: int = Field(default=10_000, ge=1, description="Maximum rows of a prediction request.")
+    max_image_pixels: int = Field(
+        default=50_000_000, ge=1, description="Maximum pixels of an image in a prediction request."
+    )
     dataset_cache_mb: int = Field(
-        default=512, ge=0, description="Memory in which each trainer keeps the data sets used last."
+        default=512, ge=0, description="Memory for each trainer's cache of data sets."
     )
     model_cache_mb: int = Field(
-        default=1024, ge=0, description="Memory for loaded models; the one used last always stays."
+        default=1024,
+        ge=0,
+        description="Memory for loaded models; the most recently used one always stays.",
     )
     max_waiting_rows: int = Field(
         default=20_000,
         ge=1,
-        description="Rows that may wait for one model; beyond it requests are answered 503.",
+        description="Rows that may wait for one model; further requests are answered `503`.",
     )
     predict_seconds: float = Field(
-        default=30.0, gt=0, description="The longest a prediction request may wait for its answer."
+        default=30.0,
+        gt=0,
+        description="Deadline of a prediction; later ones are answered `504`.",
     )
 
     @property

@@ -1,112 +1,153 @@
-"""The tutorial in the docs, done word by word: what is written there is what comes.
+"""The commands in the docs, run word for word: what a page shows is what comes.
 
-A block of `sh` is run, all in one shell; a `json` block after it is what it prints. There a text of
-`…` stands for anything, a key or last element `…` for whatever else there is, and numbers are equal
-to 5 %.
+The pages share one service, as they would with a reader: what one leaves behind must not change
+what another shows. A page's blocks of `sh` run in one shell; a `json` block after one is what it
+prints. There a text of `…` stands for anything, and a key or last element `…` for whatever else
+there is; numbers are rounded to the digits that are shown.
 """
 
 import json
-import math
-import re
 import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from tests.docs.pages import CHINESE, DOCS, ENGLISH, HOWTO, README, Block, blocks, section
 from tests.system.server import Server, serving
 
-DOCS = Path(__file__).parents[2] / "docs"
-ENGLISH, CHINESE = DOCS / "tutorial.md", DOCS / "tutorial.zh.md"
-BLOCK = re.compile(r"^```(sh|json)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ANYTHING = "…"
 MARK = "---- what follows was printed by the next block"
+PAGES = [README, *(page for page in HOWTO if blocks(page)), ENGLISH, CHINESE]
+METRICS = DOCS / "reference" / "metrics.md"
 
 
-@dataclass(frozen=True)
-class Block:
-    """A command, and what it prints where that is told."""
-
-    command: str
-    printed: str | None
+def parsed(text: str) -> Any:
+    """Return a JSON document whose numbers keep the digits they are written with."""
+    return json.loads(text, parse_float=Decimal)
 
 
-def blocks(page: Path) -> list[Block]:
-    found: list[Block] = []
-    for language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if language == "sh":
-            found.append(Block(text, None))
-        else:
-            found[-1] = Block(found[-1].command, text)
-    return found
+def is_rounded(shown: Decimal, came: Decimal | int) -> bool:
+    """Tell whether a number, rounded to the digits that are shown, is the one that is shown."""
+    exponent = shown.as_tuple().exponent
+    assert isinstance(exponent, int)
+    return abs(came - shown) <= Decimal(5).scaleb(exponent - 1)
 
 
-def differences(told: Any, came: Any, place: str = "") -> list[str]:
-    """Return where what came is not what is told."""
-    if told == ANYTHING:
+def differences(shown: Any, came: Any, place: str = "") -> list[str]:
+    """Return where what came is not what is shown."""
+    if shown == ANYTHING:
         return []
-    if isinstance(told, dict) and isinstance(came, dict):
-        wanted = told.keys() - {ANYTHING}
-        unlike = wanted ^ came.keys() if ANYTHING not in told else wanted - came.keys()
+    if isinstance(shown, dict) and isinstance(came, dict):
+        wanted = shown.keys() - {ANYTHING}
+        unlike = wanted ^ came.keys() if ANYTHING not in shown else wanted - came.keys()
         found = [f"{place}.{name}: only in one of them" for name in sorted(unlike)]
         for name in wanted & came.keys():
-            found += differences(told[name], came[name], f"{place}.{name}")
+            found += differences(shown[name], came[name], f"{place}.{name}")
         return found
-    if isinstance(told, list) and isinstance(came, list):
-        if told and told[-1] == ANYTHING:
-            told = told[:-1]
-            came = came[: len(told)]
-        if len(told) != len(came):
-            return [f"{place}: {len(told)} elements told, {len(came)} came"]
-        pairs = enumerate(zip(told, came, strict=True))
+    if isinstance(shown, list) and isinstance(came, list):
+        if shown and shown[-1] == ANYTHING:
+            shown = shown[:-1]
+            came = came[: len(shown)]
+        if len(shown) != len(came):
+            return [f"{place}: {len(shown)} elements shown, {len(came)} came"]
+        pairs = enumerate(zip(shown, came, strict=True))
         return [d for i, (a, b) in pairs for d in differences(a, b, f"{place}[{i}]")]
-    numbers = isinstance(told, int | float) and isinstance(came, int | float)
-    if numbers and type(told) is not bool:
-        is_same = math.isclose(told, came, rel_tol=0.05, abs_tol=0.02)
+    if isinstance(shown, Decimal) and isinstance(came, Decimal | int):
+        is_same = is_rounded(shown, came)
     else:
-        is_same = bool(told == came)
-    return [] if is_same else [f"{place}: {told!r} told, {came!r} came"]
+        is_same = bool(shown == came)
+    return [] if is_same else [f"{place}: {shown!s} shown, {came!s} came"]
 
 
 def test_the_comparison_finds_what_differs() -> None:
-    told = {"a": [1.0, "…"], "b": "x", "…": "…"}
-    assert differences(told, {"a": [1.01, 2, 3], "b": "x", "c": 0}) == []
-    assert differences(told, {"a": [1.2], "b": "y"}) != []
+    shown = parsed('{"a": [1.0, "…"], "b": "x", "…": "…"}')
+    assert differences(shown, parsed('{"a": [1.04, 2, 3], "b": "x", "c": 0}')) == []
+    assert differences(shown, parsed('{"a": [1.06], "b": "y"}')) != []
     assert differences({"a": 1}, {"a": 1, "b": 2}) == [".b: only in one of them"]
-    assert differences([1, 2], [1]) == [": 2 elements told, 1 came"]
+    assert differences([1, 2], [1]) == [": 2 elements shown, 1 came"]
     assert differences({"a": True}, {"a": 1}) == []
-    assert differences({"a": None}, {"a": 0.0}) != []
+    assert differences({"a": None}, parsed('{"a": 0.0}')) != []
+    assert differences(1, 2) != []
 
 
-@pytest.fixture
-def newcomer(tmp_path: Path, mnist_root: Path) -> Iterator[Server]:
-    """A service that nobody has used."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "datasets").symlink_to(mnist_root)
-    with serving(tmp_path / "data") as server:
+@pytest.mark.parametrize(
+    ("shown", "came", "is_same"),
+    [
+        ("0.986", "0.9862", True),
+        ("0.9859", "0.9862", False),
+        ("0.001938", "0.005602", False),
+        ("0.0000", "-5.835e-06", True),
+        ("1.151e-08", "1.1514e-08", True),
+        ("1.151e-08", "1.16e-08", False),
+        ("41.0", "41", True),
+    ],
+)
+def test_numbers_are_compared_to_the_digits_that_are_shown(
+    shown: str, came: str, is_same: bool
+) -> None:
+    assert (differences(parsed(shown), parsed(came)) == []) is is_same
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory: pytest.TempPathFactory, mnist_root: Path) -> Iterator[Server]:
+    """A service that nobody has used before the first page."""
+    data = tmp_path_factory.mktemp("newcomer")
+    (data / "datasets").symlink_to(mnist_root)
+    with serving(data) as server:
         yield server
 
 
 @pytest.mark.timeout(400)
-def test_every_command_prints_what_the_tutorial_says(newcomer: Server, tmp_path: Path) -> None:
-    told = blocks(ENGLISH)
-    assert len(told) > 20
-    address = newcomer.client.base_url.netloc.decode()
-    script = "set -eo pipefail\n" + "\n".join(
-        f"{block.command.replace('localhost:8000', address)}\necho; echo '{MARK}'" for block in told
-    )
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    printed = done.stdout.split(MARK)
-    for block, output in zip(told, printed, strict=False):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_prints_what_the_page_shows(
+    page: Path, newcomer: Server, tmp_path: Path
+) -> None:
+    shown = blocks(page)
+    done = run(shown, newcomer, tmp_path)
+    for block, output in zip(shown, done.stdout.split(MARK), strict=False):
         if block.printed is not None:
-            found = differences(json.loads(block.printed), json.loads(output))
+            found = differences(parsed(block.printed), parsed(output))
             assert not found, f"{block.command}\nprints\n{output}\nbut {'; '.join(found)}"
     assert done.returncode == 0, f"{done.stderr}\nafter\n{done.stdout[-2000:]}"
 
 
+def run(shown: list[Block], server: Server, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run the commands in one shell, as they stand but for the address and the interpreter."""
+    commands = (block.command for block in shown)
+    script = "set -eo pipefail\n" + "".join(f"{c}\necho; echo '{MARK}'\n" for c in commands)
+    address = server.client.base_url.netloc.decode()
+    script = script.replace("localhost:8000", address).replace(".venv/bin/python", sys.executable)
+    return subprocess.run(
+        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
 def test_the_chinese_tutorial_has_the_same_commands() -> None:
     assert blocks(CHINESE) == blocks(ENGLISH)
+    assert len(blocks(ENGLISH)) > 20
+
+
+def test_the_metrics_are_those_of_the_reference(newcomer: Server) -> None:
+    """After the pages, so that there are samples with labels."""
+    shown = {}
+    for row in section(METRICS, "Metrics").splitlines():
+        if row.startswith("| `"):
+            name, kind, labels = (cell.strip() for cell in row.split("|")[1:4])
+            shown[name.strip("`")] = kind, {label.strip(" `") for label in labels.split(",")} - {""}
+    answer = newcomer.client.get("/metrics").text
+    families = {family.name: family for family in text_string_to_metric_families(answer)}
+    came = {
+        name + ("_total" if family.type == "counter" else ""): family
+        for name, family in families.items()
+    }
+    assert shown.keys() == came.keys()
+    for name, family in came.items():
+        kind, labels = shown[name]
+        assert family.type == kind, name
+        for sample in family.samples:
+            assert sample.labels.keys() - {"le"} == labels, name
