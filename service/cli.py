@@ -9,9 +9,6 @@ from pydantic import ValidationError
 
 from ml import __version__
 from service import logs
-from service.app import create_app
-from service.server import web_workers
-from service.server.uvicorn_server import Server
 from service.settings import Settings
 from service.storage.data_dir import DataDirError, check_writable, exclusive
 
@@ -44,6 +41,11 @@ def version() -> None:
 
 
 def _serve(settings: Settings) -> None:
+    # Torch takes seconds to import, and only this needs it.
+    from service.app import create_app
+    from service.server import web_workers
+    from service.server.uvicorn_server import Server
+
     logs.configure(settings.log_format)
     if settings.web_workers > 1:
         web_workers.serve(settings)

@@ -17,7 +17,7 @@ from benchmarks.gpu.session import Failed, LeftOut, Session
 
 REPOSITORY = Path(__file__).parents[2]
 TESTS = REPOSITORY / "tests"
-CORE = TESTS / "unit" / "test_gpu.py"
+CORE = TESTS / "ml" / "training" / "test_gpu.py"
 LIMIT = 90.0
 """Seconds that one test may take at most."""
 SHORTEST = 8.0

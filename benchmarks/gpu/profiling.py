@@ -42,7 +42,8 @@ def measure(session: Session) -> None:
 def profiled(session: Session, batch: int, precision: str) -> None:
     device = session.device
     steps = session.pick(512 if batch == 64 else 128, 2)
-    fit = Fit(spec(batch_size=batch, precision=precision), digits(steps * batch), device)
+    size = session.pick(batch, min(batch, 256))
+    fit = Fit(spec(batch_size=size, precision=precision), digits(steps * size), device)
     fit.epochs(epochs_of(session.pick(WARM_STEPS, 1), steps))
     unprofiled = seconds(lambda: fit.epochs(1), device)
     with profile(activities=activities(device)) as profiler:

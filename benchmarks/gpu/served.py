@@ -3,14 +3,12 @@ in a script."""
 
 import importlib.util
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -113,29 +111,8 @@ def moment(event: dict[str, Any]) -> float:
     return datetime.fromisoformat(event["created_at"]).timestamp()
 
 
-@contextmanager
-def serving(data_dir: Path) -> Iterator["Server"]:
+def serving(data_dir: Path) -> AbstractContextManager["Server"]:
     """Run the service from this checkout, which need not be installed, on a free port."""
-    from tests.system.server import Log, Server
+    from tests.system import server
 
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, "serve"],
-        env=os.environ
-        | {"EPOCHD_DATA_DIR": str(data_dir), "EPOCHD_PORT": "0", "EPOCHD_TRAINERS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout
-    log = Log(process.stdout)
-    try:
-        server = Server(process, log.wait_for(r"running on (http://\S+)")[1], log)
-        with server.client:
-            yield server
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        finally:
-            process.kill()
-            process.wait()
+    return server.serving(data_dir, [sys.executable, "-c", SERVE, "serve"], trainers=1)

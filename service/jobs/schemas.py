@@ -97,7 +97,7 @@ class Job(Body):
     wish: Wish | None = Field(description="What is asked of it while it runs.")
     attempt: int
     device: str | None = Field(description="Where it runs or ran.")
-    engine: str | None = Field(description="How its steps run: see the page on speed.")
+    engine: str | None = Field(description="How its steps run, such as `resident+by-hand`.")
     progress: Progress
     metrics: dict[str, float] = Field(description="The newest of each figure.")
     error: JobError | None

@@ -1,6 +1,6 @@
 """The state machine of a job: which verb leads from which status to which.
 
-Nothing else decides what may follow what. `docs/jobs.md` draws it and tells who does what.
+Nothing else decides what may follow what. `docs/internals/jobs.md` draws it.
 """
 
 from typing import Literal

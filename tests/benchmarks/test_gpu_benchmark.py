@@ -1,27 +1,63 @@
-"""The script for a machine with a GPU, run whole on a CPU in small sizes."""
+"""The script for a machine with a GPU, its parts run on a CPU in small sizes.
+
+The part that starts a service is tested with the service: `tests/system/test_served_benchmark.py`.
+"""
 
 import json
-import os
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from benchmarks.gpu import checks, runner
+from benchmarks.gpu import part as process
 from benchmarks.gpu.goals import GOALS
-from benchmarks.gpu.plan import PLAN
+from benchmarks.gpu.plan import PLAN, Part
 from tests.conftest import REPOSITORY
 
 
-def test_every_part_runs_or_says_why_not(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick"]
-    command += ["--json", str(tmp_path / "gpu.json"), "--wheels", str(tmp_path)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Have parts run here, where torch is imported already, and read the tests to run only once."""
+
+    def run_part(part: Part, limit: float, settings: runner.Settings) -> dict[str, Any]:
+        out = tmp_path / "part.json"
+        command = [part.measure, "--out", str(out), "--device", settings.device, "--quick"]
+        monkeypatch.setattr(sys, "argv", ["part", *command, "--limit", str(limit)])
+        process.main()
+        return json.loads(out.read_text()) | {"seconds": 0.0, "limit": limit}
+
+    @cache
+    def everything() -> tuple[list[str], list[str]]:
+        return collect(checks.marked(checks.TESTS))
+
+    def of_files(files: Sequence[Path]) -> tuple[list[str], list[str]]:
+        tests, broken = everything()
+        return [test for test in tests if REPOSITORY / test.partition("::")[0] in files], broken
+
+    collect = checks.collect
+    monkeypatch.setattr(checks, "collect", of_files)
+    monkeypatch.setattr(runner, "run_part", run_part)
+    # The profile sets these for its process.
+    for name in ("TEARDOWN_CUPTI", "DISABLE_CUPTI_LAZY_REINIT"):
+        monkeypatch.setenv(name, "")
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_every_part_runs_or_says_why_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = [part for part in PLAN if part.name != "service"]
+    settings = runner.Settings("cpu", True, time.monotonic() + 480, tmp_path / "gpu.json")
+    assert runner.run(plan, settings)
     record = json.loads((tmp_path / "gpu.json").read_text())
     parts = record["parts"]
-    assert list(parts) == [part.name for part in PLAN]
+    assert list(parts) == [part.name for part in plan]
     for name, part in parts.items():
         if name in ("tests", "more tests"):
             assert part["status"] == "left out"
@@ -40,14 +76,28 @@ def test_every_part_runs_or_says_why_not(tmp_path: Path) -> None:
         "more tests",
     }
     assert len(unmeasured) == 3
-    assert "64 models as one, times one model" in ended.stdout
+    assert "64 models as one, times one model" in capsys.readouterr().out
+
+
+def script(*options: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "benchmarks.gpu", "--quick", *options]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def test_the_script_runs_the_parts_that_it_is_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "gpu.json"
+    options = ["--device", "cpu", "--only", "jobs", "--wheels", str(tmp_path)]
+    ended = script(*options, "--json", str(file))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    [(name, part)] = json.loads(file.read_text())["parts"].items()
+    assert (name, part["status"]) == ("jobs", "ran")
+    assert part["results"]["pause"]["waits_s"]
 
 
 def test_a_machine_without_its_gpu_fails_in_every_part_it_was_asked_for(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cuda:63", "--quick"]
-    command += ["--only", "sweep", "--json", str(tmp_path / "gpu.json")]
-    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    file = tmp_path / "gpu.json"
+    ended = script("--device", "cuda:63", "--only", "sweep", "--json", str(file))
     assert ended.returncode == 1
-    [part] = json.loads((tmp_path / "gpu.json").read_text())["parts"].values()
+    [part] = json.loads(file.read_text())["parts"].values()
     assert part["status"] == "failed"
     assert "CUDA" in part["error"] or "NVIDIA" in part["error"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,15 @@ from numpy.typing import NDArray
 from ml.datasets import mnist_files
 from tests.conftest import PLANE
 from tests.system.server import Server, serving
+
+TUTORIAL: dict[str, Any] = {
+    "name": "mnist",
+    "dataset": {"kind": "mnist"},
+    "model": {"kind": "mlp", "hidden": [512, 256], "dropout": [0.2, 0.0]},
+    "optimizer": {"kind": "adam", "lr": 0.001},
+    "epochs": 2,
+    "batch_size": 64,
+}
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +42,16 @@ def small(server: Server) -> str:
     model = {"kind": "mlp", "hidden": [32]}
     server.run({"name": "small", "dataset": {"kind": "mnist"}, "model": model, "epochs": 1})
     return "small"
+
+
+@pytest.fixture(scope="session")
+def mnist_job(server: Server) -> dict[str, Any]:
+    """The tutorial's MNIST job after two epochs, and what was seen of it on the way."""
+    job_id = server.submit(TUTORIAL)
+    seen = [len(server.metrics(job_id)) for e in server.events(job_id) if e["kind"] == "step"]
+    job = server.job(job_id)
+    assert job["status"] == "succeeded", job["error"]
+    return job | {"seen": seen}
 
 
 @pytest.fixture(scope="session")

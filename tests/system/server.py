@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import httpx
 
+EPOCHD_SERVE = (Path(sys.executable).parent / "epochd", "serve")
 ENDED = {"succeeded", "failed", "cancelled"}
 
 
@@ -118,14 +119,33 @@ class Server:
         assert job["status"] == "succeeded", job["error"]
         return job
 
+    def cancel_all(self) -> None:
+        """End every job that has not ended."""
+        for status in ("queued", "running", "paused"):
+            for job in self.client.get("/jobs", params={"status": status}).json()["data"]:
+                self.client.post(f"/jobs/{job['id']}/cancel")
+                self.wait(job["id"])
+
     def trainers(self) -> list[int]:
         """Return the process ids of the trainers."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return [
-            int(pid)
-            for pid in children.split()
-            if b"service.training.trainer" in _command(int(pid))
-        ]
+        return self._children(b"service.training.trainer")
+
+    def web_workers(self) -> list[int]:
+        """Return the process ids of the web processes, where there are several."""
+        return self._children(b"service.server.web_workers")
+
+    def _children(self, module: bytes) -> list[int]:
+        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [pid for pid in map(int, pids.split()) if module in _command(pid)]
+
+
+def figure(text: str, name: str) -> float:
+    """Return the sum of a figure's series in the text for Prometheus."""
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith((f"{name}{{", f"{name} "))
+    )
 
 
 def _command(pid: int) -> bytes:
@@ -135,10 +155,12 @@ def _command(pid: int) -> bytes:
         return b""
 
 
-def launch(data_dir: Path, **environment: object) -> Server:
+def launch(
+    data_dir: Path, command: Sequence[str | Path] = EPOCHD_SERVE, **environment: object
+) -> Server:
     """Start `epochd serve` on a free port, with EPOCHD_* settings from `environment`."""
     process = subprocess.Popen(
-        [Path(sys.executable).parent / "epochd", "serve"],
+        command,
         env=os.environ
         | {"EPOCHD_DATA_DIR": str(data_dir), "EPOCHD_PORT": "0"}
         | {f"EPOCHD_{name.upper()}": str(value) for name, value in environment.items()},
@@ -157,9 +179,11 @@ def launch(data_dir: Path, **environment: object) -> Server:
 
 
 @contextmanager
-def serving(data_dir: Path, **environment: object) -> Iterator[Server]:
+def serving(
+    data_dir: Path, command: Sequence[str | Path] = EPOCHD_SERVE, **environment: object
+) -> Iterator[Server]:
     """Run `epochd serve` as `launch` does, and stop it in the end."""
-    server = launch(data_dir, **environment)
+    server = launch(data_dir, command, **environment)
     process = server.process
     try:
         with server.client:

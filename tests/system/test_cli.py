@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ml import __version__
-from tests.system.server import serving
+from tests.system.server import Server
 
 EPOCHD = Path(sys.executable).parent / "epochd"
 
@@ -32,12 +32,11 @@ def test_help_tells_the_commands() -> None:
     assert "serve" in epochd("--help").stdout
 
 
-def test_one_data_directory_has_one_service(tmp_path: Path) -> None:
-    with serving(tmp_path, trainers=0) as server:
-        second = epochd("serve", "--data-dir", str(tmp_path), "--port", "0")
-        assert second.returncode == 1
-        assert second.stderr.startswith(f"another epochd runs on {tmp_path}")
-        assert server.client.get("/health/ready").status_code == 200
+def test_one_data_directory_has_one_service(server: Server, data_dir: Path) -> None:
+    second = epochd("serve", "--data-dir", str(data_dir), "--port", "0")
+    assert second.returncode == 1
+    assert second.stderr.startswith(f"another epochd runs on {data_dir}")
+    assert server.client.get("/health/ready").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -60,36 +60,16 @@ def integrity(directory: Path) -> str:
     return answer
 
 
-def test_a_checkpoint_that_does_not_fit_fails_the_job_and_leaves_nothing(disk: Path) -> None:
-    with serving(disk, trainers=1) as server:
+def test_what_a_trainer_cannot_write_is_told_and_survived(disk: Path) -> None:
+    with serving(disk, trainers=1, lease_seconds=5, retry_seconds=0) as server:
+        # A checkpoint that does not fit fails its job and leaves nothing.
         job = server.wait(server.submit(LARGE))
         assert (job["status"], job["error"]["kind"]) == ("failed", "storage")
         assert "No space left on device" in job["error"]["message"]
         assert [p for p in disk.rglob("*") if "partial" in p.name] == []
         assert server.client.get("/health/ready").status_code == 200
         assert server.run(LINE)["status"] == "succeeded"
-    assert integrity(disk) == "ok"
-
-
-def test_a_full_disk_is_told_and_survived(disk: Path) -> None:
-    with serving(disk, trainers=0) as server:
-        kept = server.submit(LINE)
-        ballast = fill(disk)
-        ready = server.client.get("/health/ready")
-        assert ready.status_code == 503
-        assert "No space left on device" in ready.json()["detail"]
-        refused = server.client.post("/jobs", json=LINE)
-        assert refused.status_code == 503
-        assert "full" in refused.json()["detail"]
-        assert server.job(kept)["status"] == "queued"
-        ballast.unlink()
-        assert server.client.get("/health/ready").status_code == 200
-        assert server.client.post("/jobs", json=LINE).status_code == 202
-    assert integrity(disk) == "ok"
-
-
-def test_a_job_outlives_a_disk_that_fills_while_it_runs(disk: Path) -> None:
-    with serving(disk, trainers=1, lease_seconds=5, retry_seconds=0) as server:
+        # A job outlives a disk that fills while it runs.
         job_id = server.submit(LINE | {"epochs": 1_000_000})
         server.until(job_id, lambda event: event["kind"] == "epoch")
         ballast = fill(disk)
@@ -104,9 +84,21 @@ def test_a_job_outlives_a_disk_that_fills_while_it_runs(disk: Path) -> None:
     assert integrity(disk) == "ok"
 
 
-def test_a_read_only_data_directory_is_told_in_one_line(disk: Path) -> None:
+def test_a_full_or_read_only_disk_is_told_and_survived(disk: Path) -> None:
     with serving(disk, trainers=0) as server:
         kept = server.submit(LINE)
+        ballast = fill(disk)
+        ready = server.client.get("/health/ready")
+        assert ready.status_code == 503
+        assert "No space left on device" in ready.json()["detail"]
+        refused = server.client.post("/jobs", json=LINE)
+        assert refused.status_code == 503
+        assert "full" in refused.json()["detail"]
+        assert server.job(kept)["status"] == "queued"
+        ballast.unlink()
+        assert server.client.get("/health/ready").status_code == 200
+        assert server.client.post("/jobs", json=LINE).status_code == 202
+    assert integrity(disk) == "ok"
     assert mounted("-o", "remount,ro", str(disk))
     refusal = pytest.raises(AssertionError, match=r"cannot write to the data directory .*Read-only")
     with refusal, serving(disk, trainers=0):

@@ -11,7 +11,6 @@ from PIL import Image
 from ml.datasets import mnist_files
 from tests.conftest import LINE, PLANE
 from tests.system.server import Server
-from tests.system.test_training import MNIST_TWO_EPOCHS
 
 COUNT = 200
 
@@ -24,9 +23,8 @@ def digits(mnist_root: Any) -> tuple[np.ndarray, list[int]]:
 
 
 @pytest.fixture(scope="module")
-def mnist(server: Server) -> str:
-    job = server.run(MNIST_TWO_EPOCHS | {"name": "digits"})
-    return "digits@{version}".format(**job["model"])
+def mnist(mnist_job: dict[str, Any]) -> str:
+    return "mnist@{version}".format(**mnist_job["model"])
 
 
 def png(image: Image.Image, **options: Any) -> bytes:
@@ -57,13 +55,17 @@ def correct(predictions: list[dict[str, Any]], labels: list[int]) -> int:
 
 
 def test_png_images_are_as_accurate_as_the_job_reported(
-    server: Server, mnist: str, digits: tuple[np.ndarray, list[int]]
+    server: Server,
+    mnist: str,
+    mnist_job: dict[str, Any],
+    digits: tuple[np.ndarray, list[int]],
 ) -> None:
     images, labels = digits
     answers = ask_files(server, mnist, [png(Image.fromarray(image)) for image in images])
     rows = ask(server, {"model": mnist, "inputs": images.tolist()})
     assert answers == rows
-    reported = server.client.get("/models/digits").json()["metrics"]["test_accuracy"]
+    version = server.client.get("/models/mnist/versions/{version}".format(**mnist_job["model"]))
+    reported = version.json()["metrics"]["test_accuracy"]
     # The first test images are the easier half; 200 of them differ from all by chance as well.
     assert correct(answers, labels) / COUNT == pytest.approx(reported, abs=0.03)
 

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 
 from service.http.access_log import ACCEPTED_ID
 from tests.conftest import LINE
-from tests.system.server import Server, launch, serving
+from tests.system.server import Server, figure, serving
 
 
 def npy(array: np.ndarray, **options: Any) -> bytes:
@@ -175,18 +173,14 @@ def test_aliases_flip_under_load_and_no_answer_is_wrong(server: Server) -> None:
     assert answered > 100
 
 
-def test_models_come_and_go_in_a_small_memory(tmp_path: Path) -> None:
-    with serving(tmp_path, trainers=1, model_cache_mb=0) as server:
+def test_models_come_and_go_in_a_small_memory_and_requests_are_logged(tmp_path: Path) -> None:
+    with serving(tmp_path, trainers=1, model_cache_mb=0, log_format="json") as server:
         for name in ("one", "two"):
             server.run(LINE | {"name": name, "epochs": 1})
         for _ in range(3):
             for name in ("one", "two"):
                 by_json(server, name, [[1]])
         assert "epochd_models_loaded 1.0" in server.client.get("/metrics").text
-
-
-def test_requests_have_ids_and_are_logged(tmp_path: Path) -> None:
-    with serving(tmp_path, trainers=0, log_format="json") as server:
         ids = [server.client.get("/health/live").headers["x-request-id"] for _ in range(20)]
         assert len(set(ids)) == 20
         assert all(ACCEPTED_ID.fullmatch(request_id.encode()) for request_id in ids)
@@ -196,14 +190,6 @@ def test_requests_have_ids_and_are_logged(tmp_path: Path) -> None:
         assert ACCEPTED_ID.fullmatch(forged.headers["x-request-id"].encode())
         line = json.loads(server.log.wait_for(r'\{.*GET /jobs 200.*"request_id":"mine-7".*\}')[0])
         assert line["logger"] == "epochd.access"
-
-
-def figure(text: str, name: str) -> float:
-    return sum(
-        float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if line.startswith((f"{name}{{", f"{name} "))
-    )
 
 
 def test_figures_for_prometheus(server: Server, plane: str) -> None:
@@ -225,44 +211,3 @@ def test_figures_for_prometheus(server: Server, plane: str) -> None:
     assert more("epochd_http_request_duration_seconds_count") >= 2
     assert 'epochd_jobs{status="succeeded"}' in after
     assert figure(after, "epochd_models_loaded_bytes") > 0
-
-
-def test_several_web_processes_are_one_service(tmp_path: Path) -> None:
-    server = launch(tmp_path, trainers=1, web_workers=2, trainer_threads=1)
-    try:
-        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-
-        def workers() -> set[int]:
-            pids = map(int, children.read_text().split())
-            commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids}
-            return {
-                pid for pid, command in commands.items() if b"service.server.web_workers" in command
-            }
-
-        for _ in range(2):
-            server.run(LINE | {"epochs": 1})
-        asked = 0
-        for flip in range(40):
-            version = 1 + flip % 2
-            # A connection of its own may come to either process.
-            with httpx.Client(base_url=server.client.base_url) as client:
-                client.put("/models/line/aliases/default", json={"version": version})
-            for _ in range(3):
-                with httpx.Client(base_url=server.client.base_url) as client:
-                    answer = client.post("/predict", json={"model": "line", "inputs": [[1]]})
-                assert answer.json()["version"] == version
-                asked += 1
-        figures = server.client.get("/metrics").text
-        assert figure(figures, "epochd_inference_queue_duration_seconds_count") == asked
-        [first, _] = sorted(workers())
-        os.kill(first, signal.SIGKILL)
-        server.log.wait_for(rf"web process {first} ended by itself")
-        for _ in range(20):
-            with httpx.Client(base_url=server.client.base_url) as client:
-                assert client.get("/models").status_code == 200
-        server.process.terminate()
-        assert server.process.wait(15) == 0
-    finally:
-        server.client.close()
-        server.process.kill()
-        server.process.wait()

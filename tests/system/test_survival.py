@@ -3,6 +3,9 @@
 import os
 import select
 import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 
 from tests.conftest import LINE, PLANE
 from tests.system.server import Server, serving
+from tests.system.test_uploads import houses, upload
 
 # Every kind of state there is: dropout, momentum, a schedule, a validation split, best weights. A
 # checkpoint every few epochs. Seconds long, so that a kill which follows an epoch's event comes in
@@ -30,12 +34,72 @@ SPEC: dict[str, Any] = PLANE | {
     "max_attempts": 20,
 }
 LONG: dict[str, Any] = LINE | {"name": "long", "epochs": 1_000_000}
+HANG = "hang@data loaded"
+KILLS = [
+    "kill@data loaded",
+    "kill@checkpoint written",
+    "kill@checkpoint renamed",
+    "kill@metrics half written",
+    "kill@artifact renamed",
+]
+
+
+class Faults:
+    """Faults of a service's trainers. None strikes until it is armed, and then once."""
+
+    def __init__(self, directory: Path, faults: Sequence[str]) -> None:
+        directory.mkdir()
+        self._markers = {fault: directory / fault for fault in faults}
+        for marker in self._markers.values():
+            marker.touch()
+
+    def __str__(self) -> str:
+        return ";".join(f"{fault}@{marker}" for fault, marker in self._markers.items())
+
+    @contextmanager
+    def armed(self, fault: str) -> Iterator[Path]:
+        """Arm `fault`. The file appears when it strikes."""
+        marker = self._markers[fault]
+        marker.unlink()
+        try:
+            yield marker
+        finally:
+            marker.touch()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A service with one trainer that most tests here share."""
+
+    server: Server
+    faults: Faults
+    data_dir: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.data_dir / "checkpoints"
 
 
 @pytest.fixture(scope="module")
-def undisturbed(server: Server) -> tuple[str, list[Any]]:
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    directory = tmp_path_factory.mktemp("survival")
+    faults = Faults(directory / "faults", [HANG, *KILLS])
+    settings = {"trainers": 1, "retry_seconds": 0, "grace_seconds": 6, "fault": faults}
+    with serving(directory / "data", **settings) as server:
+        yield Shared(server, faults, directory / "data")
+
+
+@pytest.fixture
+def shared(started: Shared) -> Iterator[Shared]:
+    yield started
+    # Else a test that fails would leave the trainer at work for the next.
+    started.server.cancel_all()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(started: Shared) -> tuple[str, list[Any]]:
     """What SPEC makes when nothing happens to it."""
-    return server.outcome(server.run(SPEC | {"checkpoint_seconds": 1e9}))
+    return started.server.outcome(started.server.run(SPEC | {"checkpoint_seconds": 1e9}))
 
 
 def is_epoch(event: dict[str, Any]) -> bool:
@@ -57,42 +121,75 @@ def assert_ends_undisturbed(
     assert_one_at_a_time(server.attempts(job_id))
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "data loaded",
-        "checkpoint written",
-        "checkpoint renamed",
-        "metrics half written",
-        "artifact renamed",
-    ],
-)
+@pytest.mark.parametrize("fault", KILLS)
 def test_a_kill_at_the_worst_point(
-    tmp_path: Path, undisturbed: tuple[str, list[Any]], place: str
+    shared: Shared, undisturbed: tuple[str, list[Any]], fault: str
 ) -> None:
-    marker = tmp_path / "struck"
-    fault = f"kill@{place}@{marker}"
-    with serving(tmp_path / "data", trainers=1, retry_seconds=0, fault=fault) as server:
+    server, before = shared.server, set(shared.checkpoints.iterdir())
+    with shared.faults.armed(fault) as marker:
         job = server.run(SPEC)
         assert marker.exists()
-        assert server.outcome(job) == undisturbed
-        attempts = server.attempts(job["id"])
-        assert [a["outcome"] for a in attempts] == ["trainer_died", "succeeded"]
-        assert_one_at_a_time(attempts)
-        assert list((tmp_path / "data" / "checkpoints").iterdir()) == []
+    assert server.outcome(job) == undisturbed
+    attempts = server.attempts(job["id"])
+    assert [a["outcome"] for a in attempts] == ["trainer_died", "succeeded"]
+    assert_one_at_a_time(attempts)
+    assert set(shared.checkpoints.iterdir()) == before
 
 
 def test_a_job_whose_trainer_is_killed_again_and_again(
-    tmp_path: Path, undisturbed: tuple[str, list[Any]]
+    shared: Shared, undisturbed: tuple[str, list[Any]]
 ) -> None:
-    with serving(tmp_path / "data", trainers=1, retry_seconds=0) as server:
-        job_id = server.submit(SPEC)
-        for _ in range(2):
-            server.until(job_id, is_epoch)
+    server = shared.server
+    job_id = server.submit(SPEC)
+    for _ in range(2):
+        server.until(job_id, is_epoch)
+        [trainer] = server.trainers()
+        os.kill(trainer, signal.SIGKILL)
+        server.wait(job_id, "queued")
+    assert_ends_undisturbed(server, job_id, 3, undisturbed)
+
+
+def test_a_killed_cross_validation_ends_as_if_undisturbed(shared: Shared) -> None:
+    server = shared.server
+    spec = {
+        "name": "folded",
+        "dataset": {"kind": "upload", "id": upload(server, houses(1000), target="price")},
+        "model": {"kind": "mlp", "hidden": [16, 16]},
+        "split": {"folds": 3},
+        "epochs": 40,
+        "batch_size": 16,
+        "checkpoint_seconds": 0.05,
+    }
+    outcomes = []
+    for kills in (0, 1):
+        job_id = server.submit(spec)
+        for _ in range(kills):
+            server.until(job_id, lambda event: bool(event["kind"] == "fold"))
             [trainer] = server.trainers()
             os.kill(trainer, signal.SIGKILL)
             server.wait(job_id, "queued")
-        assert_ends_undisturbed(server, job_id, 3, undisturbed)
+        job = server.wait(job_id)
+        assert (job["status"], job["attempt"]) == ("succeeded", kills + 1)
+        outcomes.append((server.outcome(job), job["metrics"]))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_an_unexpected_error_fails_the_job_and_spares_the_trainer(shared: Shared) -> None:
+    server = shared.server
+    version = server.run(LINE)["model"]["version"]
+    trainers = server.trainers()
+    models = shared.data_dir / "models"
+    aside = models.rename(shared.data_dir / "aside")
+    models.write_text("in the way")
+    try:
+        job = server.wait(server.submit(LINE))
+    finally:
+        models.unlink()
+        aside.rename(models)
+    assert (job["status"], job["error"]["kind"]) == ("failed", "internal")
+    assert "Traceback" in job["error"]["traceback"]
+    assert server.run(LINE)["model"]["version"] == version + 1
+    assert server.trainers() == trainers
 
 
 def test_a_killed_service_leaves_no_trainer_and_its_jobs_go_on(
@@ -112,72 +209,77 @@ def test_a_killed_service_leaves_no_trainer_and_its_jobs_go_on(
         assert_ends_undisturbed(server, job_id, 2, undisturbed)
 
 
-def test_a_stopped_service_puts_its_jobs_back_where_they_are(
+def test_a_service_stops_in_time_and_puts_its_jobs_back_where_they_are(
     tmp_path: Path, undisturbed: tuple[str, list[Any]]
 ) -> None:
-    with serving(tmp_path / "data", trainers=1) as server:
+    faults = Faults(tmp_path / "faults", [HANG])
+    settings = {"trainers": 2, "grace_seconds": 6, "fault": faults}
+    with serving(tmp_path / "data", **settings) as server:
+        with faults.armed(HANG) as marker:
+            stuck = server.submit(LINE)
+            while not marker.exists():
+                assert server.job(stuck)["status"] in ("queued", "running")
+        events = server.events(stuck)
+        next(events)
         job_id = server.submit(SPEC)
         server.until(job_id, is_epoch)
-        [trainer] = server.trainers()
-        descriptor = os.pidfd_open(trainer)
-    assert select.select([descriptor], [], [], 0)[0], "the trainer outlived its service"
-    os.close(descriptor)
+        descriptors = [os.pidfd_open(trainer) for trainer in server.trainers()]
+        assert len(descriptors) == 2
+        server.process.terminate()
+        server.process.wait(6)
+        assert [e["data"]["status"] for e in events if e["kind"] == "status"] == ["running"]
+    ended, _, _ = select.select(descriptors, [], [], 0)
+    assert ended == descriptors, "a trainer outlived its service"
+    for descriptor in descriptors:
+        os.close(descriptor)
     assert list((tmp_path / "data" / "checkpoints" / job_id).iterdir())
     with serving(tmp_path / "data", trainers=0) as server:
         assert server.job(job_id)["status"] == "queued"
+        job = server.job(stuck)
+        assert (job["status"], job["error"]) == ("queued", None)
+        # A killed service keeps what it took.
+        dataset_id = upload(server, houses(), target="price")
+        server.process.kill()
+        server.process.wait()
     with serving(tmp_path / "data", trainers=1) as server:
         job = server.wait(job_id)
         assert [a["outcome"] for a in server.attempts(job_id)] == ["released", "succeeded"]
         assert server.outcome(job) == undisturbed
+        assert server.client.get(f"/datasets/{dataset_id}/preview").status_code == 200
 
 
-def test_stopping_ends_live_streams_and_stuck_trainers_in_time(tmp_path: Path) -> None:
-    fault = f"hang@data loaded@{tmp_path / 'struck'}"
-    with serving(tmp_path / "data", trainers=1, grace_seconds=6, fault=fault) as server:
-        job_id = server.submit(SPEC)
-        server.wait(job_id, "running")
-        events = server.events(job_id)
-        next(events)
-        server.process.terminate()
-        server.process.wait(6)
-        assert [e["data"]["status"] for e in events if e["kind"] == "status"] == ["running"]
-    with serving(tmp_path / "data", trainers=0) as server:
-        job = server.job(job_id)
-        assert (job["status"], job["error"]) == ("queued", None)
+def test_a_paused_job_makes_room_and_goes_on_where_it_was(
+    shared: Shared, undisturbed: tuple[str, list[Any]]
+) -> None:
+    server = shared.server
+    job_id = server.submit(SPEC | {"checkpoint_seconds": 1e9})
+    server.until(job_id, is_epoch)
+    assert server.client.post(f"/jobs/{job_id}/pause").status_code == 202
+    paused = server.wait(job_id, "paused")
+    assert 0 < paused["progress"]["step"] < paused["progress"]["steps"]
+    assert server.run(LINE)["status"] == "succeeded"
+    assert server.job(job_id)["status"] == "paused"
+    server.client.post(f"/jobs/{job_id}/resume")
+    assert server.outcome(server.wait(job_id)) == undisturbed
+    [log] = [
+        line["message"]
+        for line in server.client.get(f"/jobs/{job_id}/logs").json()["data"]
+        if line["message"].startswith("attempt 2")
+    ]
+    assert " from step 0 " not in log
 
 
-def test_a_paused_job_makes_room_and_goes_on_where_it_was(tmp_path: Path) -> None:
-    spec = SPEC | {"checkpoint_seconds": 1e9}
-    with serving(tmp_path / "data", trainers=1) as server:
-        undisturbed = server.outcome(server.run(spec))
-        job_id = server.submit(spec)
-        server.until(job_id, is_epoch)
-        assert server.client.post(f"/jobs/{job_id}/pause").status_code == 202
-        paused = server.wait(job_id, "paused")
-        assert 0 < paused["progress"]["step"] < paused["progress"]["steps"]
-        assert server.run(LINE)["status"] == "succeeded"
-        assert server.job(job_id)["status"] == "paused"
-        server.client.post(f"/jobs/{job_id}/resume")
-        assert server.outcome(server.wait(job_id)) == undisturbed
-        [log] = [
-            line["message"]
-            for line in server.client.get(f"/jobs/{job_id}/logs").json()["data"]
-            if line["message"].startswith("attempt 2")
-        ]
-        assert " from step 0 " not in log
-
-
-def test_a_stuck_trainer_is_cancelled_in_time_and_replaced(tmp_path: Path) -> None:
-    fault = f"hang@data loaded@{tmp_path / 'struck'}"
-    with serving(tmp_path / "data", trainers=1, grace_seconds=6, fault=fault) as server:
+def test_a_stuck_trainer_is_cancelled_in_time_and_replaced(shared: Shared) -> None:
+    server = shared.server
+    with shared.faults.armed(HANG):
         job_id = server.submit(LINE)
         server.wait(job_id, "running")
         [stuck] = server.trainers()
         server.client.post(f"/jobs/{job_id}/cancel")
         job = server.wait(job_id, "cancelled", seconds=6)
-        assert job["error"] is None
-        assert server.run(LINE)["status"] == "succeeded"
-        assert stuck not in server.trainers()
+    assert job["error"] is None
+    assert server.run(LINE)["status"] == "succeeded"
+    assert stuck not in server.trainers()
 
 
 def test_a_frozen_trainer_loses_its_job_to_another(
@@ -198,7 +300,8 @@ def test_a_frozen_trainer_loses_its_job_to_another(
         assert frozen not in server.trainers()
 
 
-def test_a_job_past_its_time_limit_fails_and_can_be_continued(server: Server) -> None:
+def test_a_job_past_its_time_limit_fails_and_can_be_continued(shared: Shared) -> None:
+    server = shared.server
     job_id = server.submit(LONG | {"timeout_seconds": 1})
     job = server.wait(job_id)
     assert (job["status"], job["attempt"]) == ("failed", 1)
@@ -215,29 +318,30 @@ def test_a_job_past_its_time_limit_fails_and_can_be_continued(server: Server) ->
     assert again["progress"]["step"] > job["progress"]["step"]
 
 
-def test_the_highest_priority_runs_first(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", trainers=1) as server:
-        blocking = server.submit(LONG)
-        server.wait(blocking, "running")
-        low, high = (server.submit(LINE | {"priority": p}) for p in (1, 2))
-        server.client.post(f"/jobs/{blocking}/cancel")
-        started = [server.wait(job_id)["started_at"] for job_id in (low, high)]
-        assert started[1] < started[0]
+def test_the_highest_priority_runs_first(shared: Shared) -> None:
+    server = shared.server
+    blocking = server.submit(LONG)
+    server.wait(blocking, "running")
+    low, high = (server.submit(LINE | {"priority": p}) for p in (1, 2))
+    server.client.post(f"/jobs/{blocking}/cancel")
+    started = [server.wait(job_id)["started_at"] for job_id in (low, high)]
+    assert started[1] < started[0]
 
 
-def test_a_job_is_not_tried_again_for_a_fault_of_its_own(server: Server) -> None:
+def test_a_job_is_not_tried_again_for_a_fault_of_its_own(shared: Shared) -> None:
+    server = shared.server
     diverging = PLANE | {"name": "diverges", "optimizer": {"kind": "sgd", "lr": 1e6}}
     job = server.wait(server.submit(diverging | {"model": {"kind": "mlp", "hidden": [32, 32]}}))
     assert (job["status"], job["attempt"]) == ("failed", 1)
 
 
-def test_a_deleted_job_leaves_no_files(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", trainers=1) as server:
-        job_id = server.submit(LONG)
-        server.until(job_id, is_epoch)
-        server.client.post(f"/jobs/{job_id}/pause")
-        server.wait(job_id, "paused")
-        assert (tmp_path / "data" / "checkpoints" / job_id).exists()
-        assert server.client.delete(f"/jobs/{job_id}").status_code == 204
-        assert not (tmp_path / "data" / "checkpoints" / job_id).exists()
-        assert server.client.get(f"/jobs/{job_id}/events").status_code == 404
+def test_a_deleted_job_leaves_no_files(shared: Shared) -> None:
+    server = shared.server
+    job_id = server.submit(LONG)
+    server.until(job_id, is_epoch)
+    server.client.post(f"/jobs/{job_id}/pause")
+    server.wait(job_id, "paused")
+    assert (shared.checkpoints / job_id).exists()
+    assert server.client.delete(f"/jobs/{job_id}").status_code == 204
+    assert not (shared.checkpoints / job_id).exists()
+    assert server.client.get(f"/jobs/{job_id}/events").status_code == 404

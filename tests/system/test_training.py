@@ -1,22 +1,13 @@
 """Jobs through the whole service: real processes, real MNIST."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import LINE, PLANE
-from tests.system.server import Server, serving
+from tests.system.server import Server
 
-MNIST_TWO_EPOCHS: dict[str, Any] = {
-    "name": "mnist",
-    "dataset": {"kind": "mnist"},
-    "model": {"kind": "mlp", "hidden": [512, 256], "dropout": [0.2, 0.0]},
-    "optimizer": {"kind": "adam", "lr": 0.001},
-    "epochs": 2,
-    "batch_size": 64,
-}
 # Long enough to be watched and interrupted, with a step every few milliseconds.
 LONG: dict[str, Any] = copy.deepcopy(LINE) | {"name": "long", "epochs": 1_000_000}
 
@@ -25,16 +16,6 @@ def model(server: Server, job: dict[str, Any]) -> dict[str, Any]:
     path = "/models/{name}/versions/{version}".format(**job["model"])
     found: dict[str, Any] = server.client.get(path).raise_for_status().json()
     return found
-
-
-@pytest.fixture(scope="module")
-def mnist_job(server: Server) -> dict[str, Any]:
-    """The tutorial's MNIST job after two epochs, and what was seen of it on the way."""
-    job_id = server.submit(MNIST_TWO_EPOCHS)
-    seen = [len(server.metrics(job_id)) for e in server.events(job_id) if e["kind"] == "step"]
-    job = server.job(job_id)
-    assert job["status"] == "succeeded", job["error"]
-    return job | {"seen": seen}
 
 
 def test_mnist_learns_what_the_tutorial_says(mnist_job: dict[str, Any]) -> None:
@@ -148,19 +129,3 @@ def test_a_formula_without_a_value_fails_the_job_with_the_row(server: Server) ->
     job = server.wait(server.submit(spec))
     assert job["error"]["kind"] == "invalid"
     assert "x=0 (row 0" in job["error"]["message"]
-
-
-def test_an_unexpected_error_fails_the_job_and_spares_the_trainer(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", trainers=1) as server:
-        assert server.run(LINE)
-        trainers = server.trainers()
-        models = tmp_path / "data" / "models"
-        models.rename(tmp_path / "aside")
-        models.write_text("in the way")
-        job = server.wait(server.submit(LINE))
-        assert (job["status"], job["error"]["kind"]) == ("failed", "internal")
-        assert "Traceback" in job["error"]["traceback"]
-        models.unlink()
-        models.mkdir()
-        assert server.run(LINE)["model"]["version"] == 2
-        assert server.trainers() == trainers

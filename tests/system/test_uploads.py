@@ -1,9 +1,7 @@
 """Data that a user sends: uploaded, learned from, and predicted from raw values."""
 
 import io
-import os
 import random
-import signal
 import socket
 import zipfile
 from pathlib import Path
@@ -17,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from tests.system.server import Server, serving
+from tests.system.server import Server
 
 
 def houses(count: int = 300) -> str:
@@ -157,36 +155,6 @@ def test_a_model_is_validated_fold_by_fold(server: Server, priced: str, tmp_path
     assert job["progress"]["step"] == job["progress"]["steps"] == 20 * 4
     whole = spec | {"split": {"stratify": True}}
     assert server.outcome(server.run(whole))[0] == server.outcome(job)[0]
-
-
-def test_a_killed_cross_validation_ends_as_if_undisturbed(tmp_path: Path) -> None:
-    table = houses(1000)
-    spec = {
-        "model": {"kind": "mlp", "hidden": [16, 16]},
-        "split": {"folds": 3},
-        "epochs": 40,
-        "batch_size": 16,
-        "checkpoint_seconds": 0.05,
-    }
-
-    def is_fold(event: dict[str, Any]) -> bool:
-        return bool(event["kind"] == "fold")
-
-    outcomes = []
-    for kills in (0, 1):
-        data_dir = tmp_path / str(kills)
-        with serving(data_dir, trainers=1, retry_seconds=0) as server:
-            dataset = {"kind": "upload", "id": upload(server, table, target="price")}
-            job_id = server.submit(spec | {"name": "killed", "dataset": dataset})
-            for _ in range(kills):
-                server.until(job_id, is_fold)
-                [trainer] = server.trainers()
-                os.kill(trainer, signal.SIGKILL)
-                server.wait(job_id, "queued")
-            job = server.wait(job_id)
-            assert (job["status"], job["attempt"]) == ("succeeded", kills + 1)
-            outcomes.append((server.outcome(job), job["metrics"]))
-    assert outcomes[0] == outcomes[1]
 
 
 def test_what_a_model_needs_is_deleted_only_by_force(server: Server) -> None:
@@ -356,12 +324,3 @@ def test_any_table_is_learned_from_or_refused(
         labels = [str(t).lower() if isinstance(t, bool) else t for t in targets]
         right = [p["label"] == label for p, label in zip(predictions, labels, strict=True)]
         assert measured["accuracy"] == pytest.approx(np.mean(right))
-
-
-def test_a_service_that_is_killed_keeps_what_it_took(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", trainers=0) as server:
-        dataset_id = upload(server, houses(), target="price")
-        server.process.kill()
-        server.process.wait()
-    with serving(tmp_path / "data", trainers=0) as server:
-        assert server.client.get(f"/datasets/{dataset_id}/preview").status_code == 200

@@ -1,15 +1,27 @@
 """Several web processes behave as one."""
 
-from pathlib import Path
+import os
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.conftest import LINE
-from tests.system.server import serving
+from tests.system.server import Server, figure, serving
+
+QUEUED = "epochd_inference_queue_duration_seconds_count"
 
 
-def test_several_web_processes_are_one_server(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    data_dir = tmp_path_factory.mktemp("web-processes")
+    with serving(data_dir, trainers=1, web_workers=2, trainer_threads=1) as server:
+        yield server
+
+
+def test_several_web_processes_are_one_server(server: Server) -> None:
     def of_each(method: str, path: str, **content: Any) -> list[httpx.Response]:
         """Ask until both have answered; return all answers."""
         answers: list[httpx.Response] = []
@@ -31,21 +43,48 @@ def test_several_web_processes_are_one_server(tmp_path: Path) -> None:
     ask: dict[str, Any] = {"json": {"inputs": [{"name": "inputs", "datatype": "FP32"}]}}
     ask["json"]["inputs"][0] |= {"shape": [2, 1], "data": [1, 2]}
     predict: dict[str, Any] = {"json": {"model": "line", "inputs": [[1]]}}
-    with serving(tmp_path, trainers=1, web_workers=2, trainer_threads=1) as server:
-        server.run(LINE | {"epochs": 1})
-        asked = {1: 0, 2: 0}
-        for _ in range(2):
-            asked[2] += len(of_each("POST", f"{model}/infer", **ask))
-            asked[1] += len(of_each("POST", "/predict", **predict))
-            server.client.post(f"{repository}/unload").raise_for_status()
-            assert statuses("GET", f"{model}/ready") == {409}
-            assert statuses("POST", f"{model}/infer", **ask) == {409}
-            assert statuses("POST", "/predict", **predict) == {409}
-            assert "epochd_models_loaded 0.0" in server.client.get("/metrics").text
-            server.client.post(f"{repository}/load").raise_for_status()
-            assert statuses("GET", f"{model}/ready") == {200}
-        for told in told_by_each():
-            counts = {s["batch_size"]: s["compute_infer"]["count"] for s in told["batch_stats"]}
-            assert counts == asked
-            assert told["execution_count"] == asked[1] + asked[2]
-            assert told["inference_count"] == asked[1] + 2 * asked[2]
+    server.run(LINE | {"epochs": 1})
+    asked = {1: 0, 2: 0}
+    for _ in range(2):
+        asked[2] += len(of_each("POST", f"{model}/infer", **ask))
+        asked[1] += len(of_each("POST", "/predict", **predict))
+        server.client.post(f"{repository}/unload").raise_for_status()
+        assert statuses("GET", f"{model}/ready") == {409}
+        assert statuses("POST", f"{model}/infer", **ask) == {409}
+        assert statuses("POST", "/predict", **predict) == {409}
+        assert "epochd_models_loaded 0.0" in server.client.get("/metrics").text
+        server.client.post(f"{repository}/load").raise_for_status()
+        assert statuses("GET", f"{model}/ready") == {200}
+    for told in told_by_each():
+        counts = {s["batch_size"]: s["compute_infer"]["count"] for s in told["batch_stats"]}
+        assert counts == asked
+        assert told["execution_count"] == asked[1] + asked[2]
+        assert told["inference_count"] == asked[1] + 2 * asked[2]
+
+
+def test_aliases_are_those_of_all_and_a_process_that_is_killed_is_missed_by_none(
+    server: Server,
+) -> None:
+    for _ in range(2):
+        server.run(LINE | {"name": "aliased", "epochs": 1})
+    before = figure(server.client.get("/metrics").text, QUEUED)
+    asked = 0
+    for flip in range(40):
+        version = 1 + flip % 2
+        # A connection of its own may come to either process.
+        with httpx.Client(base_url=server.client.base_url) as client:
+            client.put("/models/aliased/aliases/default", json={"version": version})
+        for _ in range(3):
+            with httpx.Client(base_url=server.client.base_url) as client:
+                answer = client.post("/predict", json={"model": "aliased", "inputs": [[1]]})
+            assert answer.json()["version"] == version
+            asked += 1
+    assert figure(server.client.get("/metrics").text, QUEUED) - before == asked
+    [first, _] = sorted(server.web_workers())
+    os.kill(first, signal.SIGKILL)
+    server.log.wait_for(rf"web process {first} ended by itself")
+    for _ in range(20):
+        with httpx.Client(base_url=server.client.base_url) as client:
+            assert client.get("/models").status_code == 200
+    server.process.terminate()
+    assert server.process.wait(15) == 0
