@@ -22,7 +22,7 @@ from ml.specs import TrainingSpec
 from ml.training.batches import Resident
 from ml.training.engines.base import Autograd, Passes
 from ml.training.engines.eager import EagerEngine
-from ml.training.engines.manual_backward import by_hand
+from ml.training.engines.manual_backward import manual_network
 from ml.training.loop import train
 from ml.training.run import Run, build
 
@@ -37,7 +37,7 @@ class OptimizerStep(Autograd):
 
 
 def manual(run: Run) -> Passes:
-    passes = by_hand(run)
+    passes = manual_network(run)
     assert passes is not None
     return passes
 

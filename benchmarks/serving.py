@@ -140,7 +140,7 @@ def forward(models: Path) -> float:
 
     def took() -> float:
         start = time.perf_counter()
-        model.answer(row)
+        model.predict(row)
         return 1000 * (time.perf_counter() - start)
 
     return statistics.median(took() for _ in range(1000))

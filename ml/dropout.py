@@ -46,8 +46,8 @@ def factors_ahead(
     words = torch.empty((steps, sum(lengths)), dtype=torch.int64)
     words.random_(torch.iinfo(torch.int64).min, None, generator=generator)
     return [
-        _factors(own, layer)
-        for own, layer in zip(torch.split(words, lengths, 1), layers, strict=True)
+        _factors(layer_words, layer)
+        for layer_words, layer in zip(torch.split(words, lengths, 1), layers, strict=True)
     ]
 
 
@@ -55,6 +55,6 @@ def _factors(words: Tensor, layer: Dropped) -> Tensor:
     shape = (len(words), *layer.shape)
     bits = words.view(torch.int16)[:, : layer.shape.numel()].view(shape)
     dropped = round(layer.p * STEPS)
-    kept = torch.empty(shape)
-    torch.ge(bits, dropped - STEPS // 2, out=kept)
-    return kept.mul_(STEPS / (STEPS - dropped))
+    is_kept = torch.empty(shape)
+    torch.ge(bits, dropped - STEPS // 2, out=is_kept)
+    return is_kept.mul_(STEPS / (STEPS - dropped))

@@ -163,7 +163,7 @@ class CNNSpec(Strict):
         Raises:
             Invalid: the inputs are no images, or too small to be halved so often.
         """
-        planes, height, width = planar(signature)
+        in_channels, height, width = image_shape(signature)
         halved = 2 ** len(self.channels)
         if min(height, width) < halved:
             raise Invalid(
@@ -171,16 +171,16 @@ class CNNSpec(Strict):
                 " channels",
                 ("channels",),
             )
-        layers: list[nn.Module] = [Planes(planes)]
-        for channels in self.channels:
+        layers: list[nn.Module] = [ToChannels(in_channels)]
+        for out_channels in self.channels:
             layers += [
-                nn.Conv2d(planes, channels, self.kernel_size, padding="same"),
+                nn.Conv2d(in_channels, out_channels, self.kernel_size, padding="same"),
                 ACTIVATIONS[self.activation](),
                 nn.MaxPool2d(2),
             ]
-            planes = channels
+            in_channels = out_channels
         layers.append(nn.Flatten())
-        size = planes * (height // halved) * (width // halved)
+        size = in_channels * (height // halved) * (width // halved)
         for hidden in self.hidden:
             layers += [nn.Linear(size, hidden), ACTIVATIONS[self.activation]()]
             if self.dropout:
@@ -190,7 +190,7 @@ class CNNSpec(Strict):
 
 
 class TorchvisionSpec(Strict):
-    """A network of `torchvision.models`, untrained. Grey images become three equal planes."""
+    """A network of `torchvision.models`, untrained. Grey images become three equal channels."""
 
     kind: Literal["torchvision"] = "torchvision"
     name: Literal[
@@ -218,9 +218,9 @@ class TorchvisionSpec(Strict):
         # It takes a while to import, which jobs with other models can do without.
         from torchvision.models import get_model
 
-        planar(signature)
+        image_shape(signature)
         network = get_model(self.name, weights=None, num_classes=signature.output.size)
-        return nn.Sequential(Planes(3), network)
+        return nn.Sequential(ToChannels(3), network)
 
 
 AnyModel = LinearSpec | MLPSpec | CNNSpec | TorchvisionSpec
@@ -238,27 +238,27 @@ def stored_model(document: Mapping[str, Any]) -> ModelSpec:
     return KINDS[document["kind"]].model_construct(**document)
 
 
-class Planes(nn.Module):
-    """Gives images, grey `(batch, height, width)` or of several planes `(batch, n, height, width)`,
-    so many planes."""
+class ToChannels(nn.Module):
+    """Gives images, grey `(batch, height, width)` or of several channels `(batch, n, height,
+    width)`, so many channels."""
 
-    def __init__(self, planes: int) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.planes = planes
+        self.channels = channels
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return `(batch, planes, height, width)`."""
+        """Return `(batch, channels, height, width)`."""
         if images.dim() == 3:
             images = images.unsqueeze(1)
-        return images.expand(-1, self.planes, -1, -1)
+        return images.expand(-1, self.channels, -1, -1)
 
     def extra_repr(self) -> str:
         """Show how many."""
-        return str(self.planes)
+        return str(self.channels)
 
 
-def planar(signature: Signature) -> tuple[int, int, int]:
-    """Return planes, height and width of the images that a model is to take.
+def image_shape(signature: Signature) -> tuple[int, int, int]:
+    """Return channels, height and width of the images that a model is to take.
 
     Raises:
         Invalid: it takes none.
@@ -266,8 +266,8 @@ def planar(signature: Signature) -> tuple[int, int, int]:
     shape = signature.inputs.shape
     if len(shape) < 2:
         raise Invalid("takes images, and this data set has rows; use linear or mlp", ("kind",))
-    planes, height, width = shape if len(shape) == 3 else (1, *shape)
-    return planes, height, width
+    channels, height, width = shape if len(shape) == 3 else (1, *shape)
+    return channels, height, width
 
 
 def count_parameters(spec: ModelSpec, signature: Signature) -> int:

@@ -70,8 +70,8 @@ UNKNOWN = -1
 
 
 class Images(Frozen):
-    """Images, one byte a pixel and plane, in the form of the training data: of grey ink, light on
-    dark ground; or as they came."""
+    """Images, one byte a pixel and channel, in the form of the training data: a light foreground on
+    a dark background; or as they came."""
 
     kind: Literal["images"] = "images"
     form: ImageForm | PictureForm
@@ -81,7 +81,9 @@ class Images(Frozen):
     def shape(self) -> tuple[int, ...]:
         """Shape of one input."""
         size = (self.form.height, self.form.width)
-        return (3, *size) if isinstance(self.form, PictureForm) and self.form.planes == 3 else size
+        return (
+            (3, *size) if isinstance(self.form, PictureForm) and self.form.channels == 3 else size
+        )
 
     @property
     def width(self) -> int:

@@ -15,24 +15,24 @@ from starlette.types import Receive, Scope, Send
 
 from ml import __version__
 from service.background import Background
-from service.charts.job_charts import Charts
-from service.datasets.memory import Loading
+from service.charts.job_charts import JobCharts
+from service.datasets.memory import MemorySlots
 from service.datasets.store import DatasetStore
-from service.datasets.uploads import Uploading
+from service.datasets.uploads import DatasetUploader
 from service.errors import BadRequest, TooLarge, Unprocessable
-from service.expressions.evaluator import Expressions
-from service.http.access_log import Access
+from service.expressions.evaluator import ExpressionEvaluator
+from service.http.access_log import AccessLog
 from service.http.body_limit import BodyLimit
 from service.http.problem_json import install, problems
-from service.jobs.event_stream import Feeds
+from service.jobs.event_stream import EventStreams
 from service.jobs.store import JobStore
-from service.metrics import Telemetry
-from service.models.evaluation import Evaluator
-from service.models.name_index import Catalog
+from service.metrics import Metrics
+from service.models.evaluation import ModelEvaluator
+from service.models.name_index import NameIndex
 from service.models.registry import ModelRegistry
-from service.models.revision import Revision
-from service.predictions.endpoint import Predictions
-from service.predictions.model_cache import Predictor
+from service.models.revision import RegistryVersion
+from service.predictions.endpoint import PredictEndpoint
+from service.predictions.model_cache import ModelCache
 from service.routes import (
     charts,
     datasets,
@@ -45,9 +45,9 @@ from service.routes import (
     open_inference,
     predict,
 )
-from service.routes.dependencies import Parts
+from service.routes.dependencies import Components
 from service.settings import Settings
-from service.storage.cleanup import Retention
+from service.storage.cleanup import Cleanup
 from service.storage.database import Database
 
 FORM_BYTES = 64 * 1024
@@ -73,80 +73,80 @@ Running = Callable[[], AbstractAsyncContextManager[None]]
 class Application:
     """The service as an ASGI application, and the handles that a server needs besides."""
 
-    access: Access
+    access_log: AccessLog
     """The outermost layer."""
-    parts: Parts
+    components: Components
     drain: Callable[[], None]
     """Begins to stop: ends live streams, and has running jobs saved."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        await self.access(scope, receive, send)
+        await self.access_log(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Application:
     """Return the whole service. Its parts start and stop with its lifespan."""
     background = Background(settings)
-    parts = _create_parts(settings, background.nudge)
+    components = _create_components(settings, background.nudge)
 
     def drain() -> None:
-        parts.feeds.close()
+        components.event_streams.close()
         background.drain()
 
-    return Application(_layers(parts, background.running), parts, drain)
+    return Application(_layers(components, background.running), components, drain)
 
 
 def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Application:
     """Return the web side alone. `nudge` tells the scheduler, wherever it runs, that a job may be
     waiting."""
-    parts = _create_parts(settings, nudge)
-    return Application(_layers(parts, nullcontext), parts, parts.feeds.close)
+    components = _create_components(settings, nudge)
+    return Application(_layers(components, nullcontext), components, components.event_streams.close)
 
 
-def _create_parts(settings: Settings, nudge: Callable[[], None]) -> Parts:
+def _create_components(settings: Settings, nudge: Callable[[], None]) -> Components:
     database = Database(settings.sqlalchemy_url)
-    revision = Revision(settings.revision_file)
-    registry = ModelRegistry(database, settings.models_dir, revision)
+    registry_version = RegistryVersion(settings.registry_version_file)
+    registry = ModelRegistry(database, settings.models_dir, registry_version)
     store = JobStore(database)
     dataset_store = DatasetStore(database, settings)
-    telemetry, loading = Telemetry(), Loading()
-    return Parts(
+    service_metrics, memory_slots = Metrics(), MemorySlots()
+    return Components(
         settings=settings,
         database=database,
         jobs=store,
         datasets=dataset_store,
-        uploading=Uploading(dataset_store, settings),
+        uploader=DatasetUploader(dataset_store, settings),
         registry=registry,
-        predictor=Predictor(Catalog(registry, revision), settings, telemetry),
-        evaluator=Evaluator(registry, settings, loading),
-        loading=loading,
-        charts=Charts(store, registry),
-        feeds=Feeds(store),
-        retention=Retention(database, settings),
-        expressions=Expressions(),
-        telemetry=telemetry,
+        model_cache=ModelCache(NameIndex(registry, registry_version), settings, service_metrics),
+        evaluator=ModelEvaluator(registry, settings, memory_slots),
+        memory_slots=memory_slots,
+        charts=JobCharts(store, registry),
+        event_streams=EventStreams(store),
+        cleanup=Cleanup(database, settings),
+        expressions=ExpressionEvaluator(),
+        metrics=service_metrics,
         nudge=nudge,
     )
 
 
-def _layers(parts: Parts, background: Running) -> Access:
+def _layers(components: Components, background: Running) -> AccessLog:
     """Return what a request passes, from the outermost layer to the routes."""
-    settings = parts.settings
+    settings = components.settings
     limited = BodyLimit(
-        _create_api(parts, background),
+        _create_api(components, background),
         limit=settings.max_body_bytes,
         # A form is a little more than the file in it, which is counted on its own.
-        own={"/datasets": settings.max_upload_bytes + FORM_BYTES},
+        path_limits={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
-    return Access(Predictions(limited, parts.predictor, settings), parts.telemetry)
+    return AccessLog(PredictEndpoint(limited, components.model_cache, settings), components.metrics)
 
 
-def _create_api(parts: Parts, background: Running) -> FastAPI:
+def _create_api(components: Components, background: Running) -> FastAPI:
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Parts]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Components]]:
         async with background():
-            with _running(parts):
-                yield {"parts": parts}
+            with _running(components):
+                yield {"components": components}
 
     api = FastAPI(
         title="epochd",
@@ -162,14 +162,14 @@ def _create_api(parts: Parts, background: Running) -> FastAPI:
 
 
 @contextmanager
-def _running(parts: Parts) -> Iterator[None]:
+def _running(components: Components) -> Iterator[None]:
     # The cores belong to the trainers.
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        parts.feeds.close()
-        parts.predictor.close()
-        parts.expressions.close()
-        parts.charts.close()
-        parts.database.close()
+        components.event_streams.close()
+        components.model_cache.close()
+        components.expressions.close()
+        components.charts.close()
+        components.database.close()

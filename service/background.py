@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from service.jobs.attempts import AttemptStore
 from service.settings import Settings
-from service.storage.cleanup import Retention
+from service.storage.cleanup import Cleanup
 from service.storage.database import Database
 from service.training.scheduler import Scheduler
 
@@ -17,7 +17,7 @@ class Background:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._database = Database(settings.sqlalchemy_url)
-        self._retention = Retention(self._database, settings)
+        self._cleanup = Cleanup(self._database, settings)
         self._scheduler = Scheduler(AttemptStore(self._database, settings), settings)
 
     @asynccontextmanager
@@ -26,7 +26,7 @@ class Background:
         try:
             self._prepare()
             await self._scheduler.start()
-            sweeping = asyncio.create_task(self._retention.run())
+            sweeping = asyncio.create_task(self._cleanup.run())
             try:
                 yield
             finally:
@@ -49,5 +49,5 @@ class Background:
         for directory in (settings.models_dir, settings.checkpoints_dir, settings.datasets_dir):
             directory.mkdir(parents=True, exist_ok=True)
         self._database.migrate()
-        self._retention.remove_orphans()
-        self._retention.remove_unread()
+        self._cleanup.remove_orphans()
+        self._cleanup.remove_unfinished_uploads()

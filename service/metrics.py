@@ -26,9 +26,9 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 16384)
 EXACT_SIZES = 256
 """Batches of up to so many rows are counted under their exact size."""
-OF_MODEL = ("model", "version")
+MODEL_LABELS = ("model", "version")
 INFERENCE = "epochd_inference"
-BY_SIZE = f"{INFERENCE}_batch_duration_seconds"
+BATCH_DURATION_BY_SIZE = f"{INFERENCE}_batch_duration_seconds"
 """Only told in the statistics of `/v2`: Prometheus would get hundreds of series a model."""
 
 
@@ -47,13 +47,13 @@ class Durations(Histogram):
 
 
 @dataclass(frozen=True)
-class ModelTelemetry:
+class ModelMetrics:
     """The meters of one version of a model."""
 
     queue: Durations
     compute: Histogram
     batch: Histogram
-    of_size: Callable[[int], Summary]
+    by_size: Callable[[int], Summary]
     """For a batch of a size; kept out of what Prometheus is shown."""
     last: Gauge
 
@@ -63,7 +63,7 @@ class ModelTelemetry:
         self.queue.observe_all(waits)
         self.compute.observe(seconds)
         self.batch.observe(rows)
-        self.of_size(batch_size(rows)).observe(seconds)
+        self.by_size(batch_size(rows)).observe(seconds)
         self.last.set_to_current_time()
 
 
@@ -74,7 +74,7 @@ def batch_size(rows: int) -> int:
 
 
 @dataclass(frozen=True)
-class Gauged:
+class LookedUpGauge:
     """A figure that is looked up when it is asked for."""
 
     name: str
@@ -84,68 +84,75 @@ class Gauged:
     """By label; without one the only value is that of the empty text."""
 
 
-class Telemetry:
+class Metrics:
     """The meters of this process; with several web processes, the sums over all of them."""
 
     def __init__(self) -> None:
-        own = self._own = CollectorRegistry()
+        registry = self._registry = CollectorRegistry()
         self.requests = Durations(
             "epochd_http_request_duration_seconds",
             "From the request's first byte to the answer's last.",
             ("method", "route", "status"),
             buckets=SECONDS,
-            registry=own,
+            registry=registry,
         )
         self._queue = Durations(
             "epochd_inference_queue_duration_seconds",
             "What a request waited for its batch to begin.",
-            OF_MODEL,
+            MODEL_LABELS,
             buckets=SECONDS,
-            registry=own,
+            registry=registry,
         )
         self._compute = Histogram(
             "epochd_inference_compute_duration_seconds",
             "What a batch took.",
-            OF_MODEL,
+            MODEL_LABELS,
             buckets=SECONDS,
-            registry=own,
+            registry=registry,
         )
         self._batch = Histogram(
-            "epochd_inference_batch_rows", "Rows of a batch.", OF_MODEL, buckets=ROWS, registry=own
+            "epochd_inference_batch_rows",
+            "Rows of a batch.",
+            MODEL_LABELS,
+            buckets=ROWS,
+            registry=registry,
         )
         self._by_size = Summary(
-            BY_SIZE, "What batches of a size took.", (*OF_MODEL, "size"), registry=own
+            BATCH_DURATION_BY_SIZE,
+            "What batches of a size took.",
+            (*MODEL_LABELS, "size"),
+            registry=registry,
         )
         self._last = Gauge(
             "epochd_inference_last_timestamp_seconds",
             "When the last batch ended.",
-            OF_MODEL,
-            registry=own,
+            MODEL_LABELS,
+            registry=registry,
             multiprocess_mode="max",
         )
         self._failures = Counter(
             "epochd_inference_failures_total",
             "Requests that a model did not answer.",
-            OF_MODEL,
-            registry=own,
+            MODEL_LABELS,
+            registry=registry,
         )
         self._loaded = Gauge(
             "epochd_models_loaded",
             "Models in memory.",
-            registry=own,
+            registry=registry,
             multiprocess_mode="livesum",
         )
         self._loaded_bytes = Gauge(
             "epochd_models_loaded_bytes",
             "Memory of the weights of loaded models.",
-            registry=own,
+            registry=registry,
             multiprocess_mode="livesum",
         )
 
-    def of(self, ref: ModelRef) -> ModelTelemetry:
+    def for_model(self, ref: ModelRef) -> ModelMetrics:
         """Return the meters of a version."""
         labels = ref.name, str(ref.version)
-        return ModelTelemetry(
+        return ModelMetrics(
             self._queue.labels(*labels),
             self._compute.labels(*labels),
             self._batch.labels(*labels),
@@ -153,11 +160,11 @@ class Telemetry:
             self._last.labels(*labels),
         )
 
-    def failed(self, ref: ModelRef) -> None:
+    def record_failure(self, ref: ModelRef) -> None:
         """Count a request that the version did not answer."""
         self._failures.labels(ref.name, str(ref.version)).inc()
 
-    def models(self, count: int, nbytes: int) -> None:
+    def record_loaded(self, count: int, nbytes: int) -> None:
         """Note what is loaded."""
         self._loaded.set(count)
         self._loaded_bytes.set(nbytes)
@@ -165,29 +172,31 @@ class Telemetry:
     def registry(self) -> CollectorRegistry:
         """Return what to read the sums from."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return self._own
+            return self._registry
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry
 
-    def text(self, gauges: Iterable[Gauged]) -> bytes:
+    def text(self, gauges: Iterable[LookedUpGauge]) -> bytes:
         """Return everything in Prometheus' text format, with figures that are looked up now."""
         shown = CollectorRegistry()
-        shown.register(_Shown(self.registry()))
-        shown.register(_LookedUp(gauges))
+        shown.register(_ShownMetrics(self.registry()))
+        shown.register(_LookedUpGauges(gauges))
         return generate_latest(shown)
 
 
-class _Shown(Collector):
+class _ShownMetrics(Collector):
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
 
     def collect(self) -> Iterable[Metric]:
-        return (metric for metric in self._registry.collect() if metric.name != BY_SIZE)
+        return (
+            metric for metric in self._registry.collect() if metric.name != BATCH_DURATION_BY_SIZE
+        )
 
 
-class _LookedUp(Collector):
-    def __init__(self, gauges: Iterable[Gauged]) -> None:
+class _LookedUpGauges(Collector):
+    def __init__(self, gauges: Iterable[LookedUpGauge]) -> None:
         self._gauges = gauges
 
     def collect(self) -> Iterable[Metric]:

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Delay before a job restarts after its first crash; it doubles each time.",
     )
-    grace_seconds: float = Field(
+    shutdown_timeout_seconds: float = Field(
         default=10.0,
         ge=2,
         description="Graceful-shutdown timeout of the service. A trainer that has not acted on a "
@@ -132,13 +132,13 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'epochd.db'}"
 
     @property
-    def patience_seconds(self) -> float:
-        """How long a trainer is waited for before it is killed, so that all is over in time."""
-        return 0.7 * self.grace_seconds
+    def trainer_timeout_seconds(self) -> float:
+        """Seconds before a trainer that does not react is killed."""
+        return 0.7 * self.shutdown_timeout_seconds
 
     @property
-    def revision_file(self) -> Path:
-        """The mark of the model registry's state."""
+    def registry_version_file(self) -> Path:
+        """The version of the model registry's state."""
         return self.data_dir.resolve() / "registry.revision"
 
     @property

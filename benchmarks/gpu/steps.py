@@ -22,10 +22,10 @@ FULL_SCRIPT_STEPS = {64: 300, 4096: 8}
 
 def measure(session: Session) -> None:
     for batch in FULL_ROWS:
-        Bench(session, batch).measure()
+        TrainerContext(session, batch).measure()
 
 
-class Bench:
+class TrainerContext:
     """All that is measured at one size of batch."""
 
     def __init__(self, session: Session, batch: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ml.evaluation.schemas import Classification, Regression
 from ml.signature import Signature
 from ml.specs import TrainingSpec
-from ml.training.summary import Keepsakes, Sample
+from ml.training.summary import Sample, TrainingSummary
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,14 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Material:
-    """What is known of a job: its history so far and, once it has ended well, its keepsakes."""
+class ChartData:
+    """What is known of a job: its history so far and, once it has succeeded, its training
+    summary."""
 
     spec: TrainingSpec
     epochs: Sequence[Point]
     steps: Sequence[Point]
-    kept: Keepsakes | None
+    summary: TrainingSummary | None
 
     @property
     def signature(self) -> Signature:
@@ -35,27 +36,27 @@ class Material:
     @property
     def sample(self) -> Sample:
         """The kept sample of a job that has one."""
-        assert self.kept
-        return self.kept.sample
+        assert self.summary
+        return self.summary.sample
 
     @property
     def classification(self) -> Classification:
         """The kept evaluation of a classification that has one."""
-        assert self.kept
-        assert isinstance(self.kept.evaluation, Classification)
-        return self.kept.evaluation
+        assert self.summary
+        assert isinstance(self.summary.evaluation, Classification)
+        return self.summary.evaluation
 
     @property
     def regression(self) -> Regression:
         """The kept evaluation of a regression that has one."""
-        assert self.kept
-        assert isinstance(self.kept.evaluation, Regression)
-        return self.kept.evaluation
+        assert self.summary
+        assert isinstance(self.summary.evaluation, Regression)
+        return self.summary.evaluation
 
-    def assessed(self) -> str:
-        """Return in words what the model was assessed on."""
-        assert self.kept
-        evaluation = self.kept.evaluation
+    def evaluated_on(self) -> str:
+        """Return in words what the model was evaluated on."""
+        assert self.summary
+        evaluation = self.summary.evaluation
         kind = {"train": "training"}.get(evaluation.split, evaluation.split)
         return f"{evaluation.rows:,} {kind} row{'s' if evaluation.rows != 1 else ''}"
 

@@ -2,7 +2,7 @@
 
 import altair as alt
 
-from ml.charts.chart_data import Material
+from ml.charts.chart_data import ChartData
 from ml.charts.theme import BLACK, BLUE, GREY, SQUARE, VERMILLION, Picture, table, title
 
 MAX_CLASSES = 25
@@ -16,9 +16,9 @@ IMAGE, PITCH = 96, 150
 """Pixels: the edge of one, and from one to the next."""
 
 
-def confusion(material: Material) -> Picture:
+def confusion(chart_data: ChartData) -> Picture:
     """Return how often rows of each class were taken for which, darker for a greater share."""
-    found = material.classification
+    found = chart_data.classification
     matrix = found.confusion or []
     chosen, names = _most_confused(matrix), [scores.name for scores in found.classes]
     cells = [
@@ -51,17 +51,17 @@ def confusion(material: Material) -> Picture:
                 color=alt.condition("datum.share > 0.12", alt.value("white"), alt.value(BLACK)),
             )
         )
-    some = f", the {len(chosen)} most confused of {len(names)} classes"
-    told = material.assessed() + (some if len(chosen) < len(names) else "")
+    selection = f", the {len(chosen)} most confused of {len(names)} classes"
+    subtitle = chart_data.evaluated_on() + (selection if len(chosen) < len(names) else "")
     return alt.layer(*layers).properties(
-        width=size, height=size, title=title("Confusion matrix", told)
+        width=size, height=size, title=title("Confusion matrix", subtitle)
     )
 
 
-def calibration(material: Material) -> Picture:
+def calibration(chart_data: ChartData) -> Picture:
     """Return how often answers are right that are so sure, and the diagonal of the well
     calibrated."""
-    found = material.classification.calibration
+    found = chart_data.classification.calibration
     bins = [b for b in found.bins if b.confidence is not None and b.accuracy is not None]
     scale = alt.Scale(domain=[0, 1])
     diagonal = (
@@ -88,18 +88,18 @@ def calibration(material: Material) -> Picture:
     ).properties(
         width=SQUARE,
         height=SQUARE,
-        title=title("Calibration", f"{material.assessed()}{error}"),
+        title=title("Calibration", f"{chart_data.evaluated_on()}{error}"),
     )
 
 
-def misclassified(material: Material) -> Picture:
+def misclassified(chart_data: ChartData) -> Picture:
     """Return a sheet of the images that were taken for another class, the surest mistakes first."""
-    mistakes = material.sample.mistakes
+    mistakes = chart_data.sample.mistakes
     assert mistakes is not None
-    found = material.classification
+    found = chart_data.classification
     wrong = round((1 - found.accuracy) * found.rows)
-    surest = ", the surest mistakes first" if mistakes else ""
-    told = f"{wrong:,} of {material.assessed()}{surest}"
+    order = ", the surest mistakes first" if mistakes else ""
+    subtitle = f"{wrong:,} of {chart_data.evaluated_on()}{order}"
     across, down = min(len(mistakes), SHEET) or 1, -(-len(mistakes) // SHEET) or 1
     sheet = table(
         x=[i % SHEET for i in range(len(mistakes))],
@@ -125,7 +125,7 @@ def misclassified(material: Material) -> Picture:
         .properties(
             width=max(3, across) * PITCH,
             height=down * PITCH,
-            title=title("Misclassified images", told),
+            title=title("Misclassified images", subtitle),
         )
         .configure_view(stroke=None)
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 
-from ml.charts.chart_data import Material
+from ml.charts.chart_data import ChartData
 from ml.charts.theme import (
     BLUE,
     GREY,
@@ -36,47 +36,47 @@ Row = tuple[str, float, float]
 """Series, epoch, value."""
 
 
-def loss(material: Material) -> Picture:
+def loss(chart_data: ChartData) -> Picture:
     """Return the training and validation loss over the epochs, and the steps' where there are more
     of these."""
     names = {"train_loss": TRAINING, "validation_loss": VALIDATION}
-    rows = [(names[name], at.epoch, value) for name, at, value in material.series(*names)]
-    steps = [(STEPS, point.epoch, point.values["loss"]) for point in material.steps]
-    if len(steps) <= len(material.epochs):
+    rows = [(names[name], at.epoch, value) for name, at, value in chart_data.series(*names)]
+    steps = [(STEPS, point.epoch, point.values["loss"]) for point in chart_data.steps]
+    if len(steps) <= len(chart_data.epochs):
         steps = []
     values = [value for *_, value in steps + rows]
     low, high = min(values), max(values)
-    measure = LOSS_TITLES[material.spec.loss]
+    measure = LOSS_TITLES[chart_data.spec.loss]
     y = alt.Y("value:Q", title=measure)
     if low > 0 and high / low > SPREAD:
         y = y.scale(type="log", domain=[low, high]).title(f"{measure}, log scale")
     base = alt.Chart().encode(
-        x=_epochs(material),
+        x=_epochs(chart_data),
         y=y,
         color=_colours(steps + rows, {STEPS: GREY, TRAINING: BLUE, VALIDATION: ORANGE}),
     )
     lines = [
         base.mark_line(strokeWidth=1, opacity=0.7).properties(data=_table(steps)),
-        base.mark_line(strokeWidth=2, point=len(material.epochs) <= FEW).properties(
+        base.mark_line(strokeWidth=2, point=len(chart_data.epochs) <= FEW).properties(
             data=_table(rows)
         ),
     ]
     return _layered(lines, "Loss by epoch")
 
 
-def accuracy(material: Material) -> Picture:
+def accuracy(chart_data: ChartData) -> Picture:
     """Return the validation accuracy over the epochs, and that of the end."""
     series = [
         (VALIDATION, point.epoch, value)
-        for _, point, value in material.series("validation_accuracy")
+        for _, point, value in chart_data.series("validation_accuracy")
     ]
     ends = []
-    if material.kept is not None:
-        found = material.classification
-        ends = [(f"{found.split}, at the end", _last(material), found.accuracy)]
+    if chart_data.summary is not None:
+        found = chart_data.classification
+        ends = [(f"{found.split}, at the end", _last(chart_data), found.accuracy)]
     colours = {name: VERMILLION for name, *_ in ends} | {VALIDATION: ORANGE}
     base = alt.Chart().encode(
-        x=_epochs(material),
+        x=_epochs(chart_data),
         y=alt.Y("value:Q", title="accuracy (share of rows)")
         .axis(format=".1~%")
         .scale(zero=False, padding=12),
@@ -90,24 +90,24 @@ def accuracy(material: Material) -> Picture:
             text=alt.Text("value:Q", format=".2%")
         ),
     ]
-    told = "" if series else "without a validation split only the end is measured"
-    return _layered(layers, "Accuracy by epoch", told)
+    subtitle = "" if series else "without a validation split only the end is measured"
+    return _layered(layers, "Accuracy by epoch", subtitle)
 
 
-def learning_rate(material: Material) -> Picture:
+def learning_rate(chart_data: ChartData) -> Picture:
     """Return the learning rate of each epoch's last step."""
-    rows = [("lr", point.epoch, value) for _, point, value in material.series("lr")]
+    rows = [("lr", point.epoch, value) for _, point, value in chart_data.series("lr")]
     line = (
         alt.Chart(_table(rows))
         .mark_line(color=BLUE, strokeWidth=2, point=len(rows) <= FEW)
         .encode(
-            x=_epochs(material),
+            x=_epochs(chart_data),
             y=alt.Y("value:Q", title="learning rate")
             .axis(format="~g")
             .scale(domain=[0, 1.1 * max(value for *_, value in rows)], nice=False),
         )
     )
-    schedule = material.spec.schedule.kind.replace("_", " ")
+    schedule = chart_data.spec.schedule.kind.replace("_", " ")
     return _layered([line], "Learning rate by epoch", f"schedule: {schedule}")
 
 
@@ -116,16 +116,16 @@ def _layered(layers: Sequence[alt.Chart], text: str, subtitle: str = "") -> Pict
     return chart.properties(width=WIDTH, height=HEIGHT, title=title(text, subtitle))
 
 
-def _epochs(material: Material) -> alt.X:
-    last = _last(material)
+def _epochs(chart_data: ChartData) -> alt.X:
+    last = _last(chart_data)
     scale = alt.Scale(domain=[0, max(1, last)], nice=False)
     return alt.X("epoch:Q", title="epochs done", axis=whole(max(1, last)), scale=scale)
 
 
-def _last(material: Material) -> float:
+def _last(chart_data: ChartData) -> float:
     """Return how far the history goes: a whole number of epochs, once one is done."""
-    points = material.epochs or material.steps
-    return points[-1].epoch if points else material.spec.epochs
+    points = chart_data.epochs or chart_data.steps
+    return points[-1].epoch if points else chart_data.spec.epochs
 
 
 def _colours(rows: Sequence[Row], colours: Mapping[str, str]) -> alt.Color:

@@ -1,6 +1,6 @@
 """Pictures of a job: one Vega-Lite specification each, whatever it is rendered as.
 
-A new chart is a function from `Material` to a picture, and a line in `CHARTS`.
+A new chart is a function from `ChartData` to a picture, and a line in `CHARTS`.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from ml.charts import classes, history, values
-from ml.charts.chart_data import Material, Point
+from ml.charts.chart_data import ChartData, Point
 from ml.charts.theme import CONFIG, Picture
 from ml.evaluation.schemas import MAX_CONFUSED
 from ml.signature import Classes, Features, Images, Signature
 from ml.training.fit_curves import has_curve
 
-__all__ = ["CHARTS", "Chart", "Material", "Point", "charts_of"]
+__all__ = ["CHARTS", "Chart", "ChartData", "Point", "charts_of"]
 
 
 @dataclass(frozen=True)
-class Needs:
+class ChartRequirements:
     """What must have happened before a chart can be drawn."""
 
     when: str
     """In words: "it can be drawn ..."."""
-    are_met: Callable[[Material], bool]
+    are_met: Callable[[ChartData], bool]
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class Chart:
 
     title: str
     description: str
-    suits: Callable[[Signature], bool]
+    applies_to: Callable[[Signature], bool]
     """Whether jobs of such data have it."""
-    needs: Needs
-    draw: Callable[[Material], Picture]
+    needs: ChartRequirements
+    draw: Callable[[ChartData], Picture]
 
-    def specification(self, material: Material) -> dict[str, Any]:
+    def specification(self, chart_data: ChartData) -> dict[str, Any]:
         """Return the Vega-Lite specification, its data inside."""
-        specification: dict[str, Any] = self.draw(material).to_dict(validate=False)
+        specification: dict[str, Any] = self.draw(chart_data).to_dict(validate=False)
         return specification | {"config": CONFIG | specification.get("config", {})}
 
 
 def charts_of(signature: Signature) -> dict[str, Chart]:
     """Return the charts of a job of such data, by name."""
-    return {name: chart for name, chart in CHARTS.items() if chart.suits(signature)}
+    return {name: chart for name, chart in CHARTS.items() if chart.applies_to(signature)}
 
 
 def _any(signature: Signature) -> bool:
@@ -72,13 +72,13 @@ def _tells_images_apart(signature: Signature) -> bool:
     return isinstance(signature.inputs, Images) and _answers_classes(signature)
 
 
-LOSS = Needs("once its first loss is reported", lambda m: bool(m.epochs or m.steps))
-EPOCH = Needs("once its first epoch is done", lambda m: bool(m.epochs))
-ACCURACY = Needs(
+LOSS = ChartRequirements("once its first loss is reported", lambda m: bool(m.epochs or m.steps))
+EPOCH = ChartRequirements("once its first epoch is done", lambda m: bool(m.epochs))
+ACCURACY = ChartRequirements(
     "at its end; with a validation split, once its first epoch is done",
-    lambda m: m.kept is not None or bool(m.series("validation_accuracy")),
+    lambda m: m.summary is not None or bool(m.series("validation_accuracy")),
 )
-END = Needs("at its end, when it has succeeded", lambda m: m.kept is not None)
+END = ChartRequirements("at its end, when it has succeeded", lambda m: m.summary is not None)
 
 CHARTS: Mapping[str, Chart] = {
     "features": Chart(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from ml.charts.chart_data import Material
+from ml.charts.chart_data import ChartData
 from ml.charts.theme import (
     BLACK,
     BLUE,
@@ -35,18 +35,18 @@ GOLDEN = 0.6180339887
 """Its multiples' fractions scatter evenly."""
 
 
-def features(material: Material) -> Picture:
+def features(chart_data: ChartData) -> Picture:
     """Return each feature against the target, a panel each."""
-    sample = material.sample.features
+    sample = chart_data.sample.features
     assert sample
     alone = len(sample.columns) == 1
     width, height = (WIDTH, HEIGHT) if alone else (PANEL_WIDTH, PANEL_HEIGHT)
     panels = [
-        alt.Chart(_column(sample, values, material.signature))
+        alt.Chart(_column(sample, values, chart_data.signature))
         .mark_circle(size=22, opacity=0.55, color=BLUE)
         .encode(
             x=alt.X("x:Q", title=name).scale(zero=False).axis(tickCount=5),
-            **_target(material.signature, first=i % PANELS == 0),
+            **_target(chart_data.signature, first=i % PANELS == 0),
         )
         .properties(width=width, height=height)
         for i, (name, values) in enumerate(sample.columns.items())
@@ -60,9 +60,9 @@ def features(material: Material) -> Picture:
     )
 
 
-def predictions(material: Material) -> Picture:
+def predictions(chart_data: ChartData) -> Picture:
     """Return predicted against actual values, and the diagonal on which they would be equal."""
-    pairs, name = material.sample.pairs, _name(material.signature)
+    pairs, name = chart_data.sample.pairs, _name(chart_data.signature)
     assert pairs
     seen = [*pairs.actual, *(value for value in pairs.predicted if value is not None)]
     ends = [min(seen), max(seen)]
@@ -80,18 +80,18 @@ def predictions(material: Material) -> Picture:
             y=alt.Y("y:Q", title=f"predicted {name}").scale(scale).axis(tickCount=8),
         )
     )
-    found = material.regression
+    found = chart_data.regression
     r2 = "" if found.r2 is None else f", R² = {found.r2:.4f}"
     return alt.layer(points, diagonal).properties(
         width=SQUARE,
         height=SQUARE,
-        title=title("Predicted against actual", f"{material.assessed()}{r2}; dashed: equal"),
+        title=title("Predicted against actual", f"{chart_data.evaluated_on()}{r2}; dashed: equal"),
     )
 
 
-def residuals(material: Material) -> Picture:
+def residuals(chart_data: ChartData) -> Picture:
     """Return how often the answers are off by how much."""
-    found, name = material.regression, _name(material.signature)
+    found, name = chart_data.regression, _name(chart_data.signature)
     histogram = found.residuals.histogram
     edges, counts = (histogram.edges, histogram.counts) if histogram else ([0.0], [])
     bars = (
@@ -108,18 +108,18 @@ def residuals(material: Material) -> Picture:
     if found.residuals.mean is not None and found.residuals.std is not None:
         spread = f", mean {found.residuals.mean:.3g}, deviation {found.residuals.std:.3g}"
     return alt.layer(bars, zero).properties(
-        width=WIDTH, height=HEIGHT, title=title("Residuals", material.assessed() + spread)
+        width=WIDTH, height=HEIGHT, title=title("Residuals", chart_data.evaluated_on() + spread)
     )
 
 
-def fit(material: Material) -> Picture:
+def fit(chart_data: ChartData) -> Picture:
     """Return the curve through the data as it was after some epochs."""
-    [(feature, values)] = material.sample.features.columns.items()  # type: ignore[union-attr]
-    assert material.sample.features
-    assert material.sample.fit
-    curves, grid = material.sample.fit.curves, material.sample.fit.grid
+    [(feature, values)] = chart_data.sample.features.columns.items()  # type: ignore[union-attr]
+    assert chart_data.sample.features
+    assert chart_data.sample.fit
+    curves, grid = chart_data.sample.fit.curves, chart_data.sample.fit.grid
     points = (
-        alt.Chart(table(x=values, y=material.sample.features.targets))
+        alt.Chart(table(x=values, y=chart_data.sample.features.targets))
         .mark_circle(size=28, opacity=0.45, color="#777777")
         .encode(x="x:Q", y="y:Q")
     )
@@ -135,7 +135,7 @@ def fit(material: Material) -> Picture:
         .mark_line()
         .encode(
             x=alt.X("x:Q", title=feature).scale(zero=False, nice=False, padding=8),
-            y=alt.Y("y:Q", title=_name(material.signature)).scale(zero=False),
+            y=alt.Y("y:Q", title=_name(chart_data.signature)).scale(zero=False),
             color=alt.Color(
                 "epoch:N", title="epochs done", sort=epochs, scale=alt.Scale(range=CURVES)
             ),

@@ -1,6 +1,6 @@
 """Data sets by kind.
 
-A new family is a file with a `Strict` spec that has the methods of `Source`, and its name in
+A new family is a file with a `Strict` spec that has the methods of `DatasetSource`, and its name in
 `Complete`; or in both unions below, where what a user writes is not yet all that is to be known.
 """
 
@@ -14,13 +14,13 @@ from torch import Tensor
 from ml.datasets import splits
 from ml.datasets.mnist import VisionSpec
 from ml.datasets.splits import (
+    Categories,
     Dataset,
-    Extent,
     Fitted,
+    RowCounts,
     Rows,
     SplitSpec,
     Table,
-    Vocabulary,
     divide,
     held_out,
 )
@@ -33,10 +33,10 @@ from ml.units import from_units
 __all__ = [
     "Dataset",
     "DatasetRequest",
+    "DatasetSource",
     "DatasetSpec",
     "Fitted",
     "Rows",
-    "Source",
     "SplitSpec",
     "Table",
     "check_split",
@@ -45,23 +45,25 @@ __all__ = [
 ]
 
 
-class Source(Protocol):
+class DatasetSource(Protocol):
     """What every data set's spec can do."""
 
     def signature(self) -> Signature:
         """Return what a model of this data takes and answers, without loading any."""
 
-    def extent(self) -> Extent:
+    def row_counts(self) -> RowCounts:
         """Return how many rows it has, without loading any."""
 
     def load(self, root: Path) -> Table:
         """Return the rows, from below `root` where the data is files."""
 
-    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
+    def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return what the training rows teach before any training: the layer that brings raw
         inputs into the form a network learns from, and the signature, exactly."""
 
-    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+    def encode_categories(
+        self, inputs: Tensor, categories: Categories, signature: Signature
+    ) -> Tensor:
         """Return loaded inputs with the codes of categories that a signature has."""
 
 
@@ -80,19 +82,19 @@ def resolve(request: DatasetRequest, uploads: Uploads) -> DatasetSpec:
     return request.resolve(uploads) if isinstance(request, UploadRequest) else request
 
 
-def check_split(spec: Source, split: SplitSpec) -> None:
+def check_split(spec: DatasetSource, split: SplitSpec) -> None:
     """Do nothing where the data can be divided so.
 
     Raises:
         Invalid: a part would be empty; or strata are asked for, and the target is no class.
     """
-    held_out(spec.extent(), split)
+    held_out(spec.row_counts(), split)
     if split.stratify and spec.signature().output.kind != "classes":
         raise Invalid("stratify goes by classes, and the target of this data set is a value")
 
 
 def load(
-    spec: Source,
+    spec: DatasetSource,
     split: SplitSpec,
     root: Path,
     fold: int | None = None,
@@ -111,21 +113,21 @@ def load(
         parts = divide(table, split)
     if fold is not None:
         parts = splits.fold(parts.train, split, fold)
-    fitted = spec.fit(parts.train, table.vocabulary)
-    wanted, own = signature or fitted.signature, fitted.signature.output
+    fitted = spec.fit(parts.train, table.categories)
+    wanted, data_output = signature or fitted.signature, fitted.signature.output
 
     def converted(rows: Rows) -> Rows:
-        inputs = spec.coded(rows.inputs, table.vocabulary, wanted)
-        return Rows(inputs, _targets(rows.targets, own, wanted.output))
+        inputs = spec.encode_categories(rows.inputs, table.categories, wanted)
+        return Rows(inputs, _targets(rows.targets, data_output, wanted.output))
 
     return Dataset(wanted, fitted.preprocessing, *parts.map(converted))
 
 
-def _targets(targets: Tensor, own: Value | Classes, wanted: Value | Classes) -> Tensor:
+def _targets(targets: Tensor, data_output: Value | Classes, wanted: Value | Classes) -> Tensor:
     """Return targets, values in units of the data or indices of their own classes, as a network
     answers them."""
     if isinstance(wanted, Value):
         return from_units(targets.squeeze(1), wanted)
-    if isinstance(own, Value) or own.names == wanted.names:
+    if isinstance(data_output, Value) or data_output.names == wanted.names:
         return targets
-    return torch.tensor([wanted.names.index(name) for name in own.names])[targets]
+    return torch.tensor([wanted.names.index(name) for name in data_output.names])[targets]

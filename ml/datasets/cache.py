@@ -12,13 +12,13 @@ class DatasetCache:
     def __init__(self, root: Path, max_bytes: int) -> None:
         self._root = root
         self._max_bytes = max_bytes
-        self._kept: OrderedDict[tuple[str, str, int | None], Dataset] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, str, int | None], Dataset] = OrderedDict()
 
     def load(self, spec: DatasetSpec, split: SplitSpec, fold: int | None = None) -> Dataset:
         """Return the data set that `spec`, `split` and `fold` describe, see `ml.datasets.load`."""
         key = spec.model_dump_json(), split.model_dump_json(), fold
-        data = self._kept.pop(key, None) or load(spec, split, self._root, fold)
-        self._kept[key] = data
-        while sum(kept.nbytes for kept in self._kept.values()) > self._max_bytes:
-            self._kept.popitem(last=False)
+        data = self._entries.pop(key, None) or load(spec, split, self._root, fold)
+        self._entries[key] = data
+        while sum(entry.nbytes for entry in self._entries.values()) > self._max_bytes:
+            self._entries.popitem(last=False)
         return data

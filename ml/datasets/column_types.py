@@ -37,25 +37,25 @@ def check_target(column: Column, rows: int) -> None:
         raise Invalid(f"the column {name!r} is {only} in every row: there is nothing to learn")
 
 
-def task_of(column: Column, asked: Task | None) -> Task:
+def task_of(column: Column, requested: Task | None) -> Task:
     """Return what a target is for: numbers are values unless they are asked to be classes.
 
     Raises:
         Invalid: it is not for what is asked.
     """
     if not isinstance(column, Numeric):
-        if asked == "regression":
+        if requested == "regression":
             raise Invalid(f"needs a target of numbers, and {column.name!r} is {column.kind}")
         return "classification"
-    if asked == "classification" and column.distinct is None:
+    if requested == "classification" and column.distinct is None:
         raise Invalid(
             f"the column {column.name!r} has over {MAX_CATEGORIES:,} different values, too many "
             "for classes"
         )
-    return asked or "regression"
+    return requested or "regression"
 
 
-def kind_of(column: Column, asked: FeatureKind | None) -> FeatureKind:
+def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
     """Return how a feature is taken: numbers may be asked to be categories.
 
     Raises:
@@ -65,11 +65,13 @@ def kind_of(column: Column, asked: FeatureKind | None) -> FeatureKind:
         raise Invalid(
             f"the column {column.name!r} {FREE_TEXT}, which no model here learns from; leave it out"
         )
-    if asked in (None, column.kind):
+    if requested in (None, column.kind):
         return column.kind
-    if asked == "categorical" and isinstance(column, Numeric) and column.distinct is not None:
+    if requested == "categorical" and isinstance(column, Numeric) and column.distinct is not None:
         return "categorical"
-    raise Invalid(f"the column {column.name!r} is {column.kind}, which cannot be taken as {asked}")
+    raise Invalid(
+        f"the column {column.name!r} is {column.kind}, which cannot be taken as {requested}"
+    )
 
 
 def width_of(column: Column, kind: FeatureKind) -> int:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ml.datasets import mnist_files
-from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
+from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.images.ink import ImageForm
 from ml.preprocessing import Standardize
 from ml.signature import Classes, Images, Signature
@@ -34,9 +34,9 @@ class VisionSpec(Strict):
         classes = list(mnist_files.FAMILIES[self.kind].classes)
         return Signature(inputs=Images(form=FORMS[self.kind]), output=Classes(names=classes))
 
-    def extent(self) -> Extent:
+    def row_counts(self) -> RowCounts:
         """Return how many rows it has."""
-        return Extent(60_000, own_test=True, own=10_000)
+        return RowCounts(60_000, has_test_split=True, builtin_split_rows=10_000)
 
     def load(self, root: Path) -> Table:
         """Read the files below `root`, fetching them first where they are missing.
@@ -50,12 +50,14 @@ class VisionSpec(Strict):
             test=Rows(raw.test_images, raw.test_labels),
         )
 
-    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
+    def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return the family's published normalisation; `train` is not needed."""
         family = mnist_files.FAMILIES[self.kind]
         layer = Standardize(torch.tensor(family.mean), torch.tensor(family.std), unit=255.0)
         return Fitted(self.signature(), layer)
 
-    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+    def encode_categories(
+        self, inputs: Tensor, categories: Categories, signature: Signature
+    ) -> Tensor:
         """Return the inputs, which have no codes."""
         return inputs

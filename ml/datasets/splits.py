@@ -16,7 +16,7 @@ from ml.strict import Strict
 
 TEST_FRACTION = 0.2
 
-Vocabulary = dict[str, list[str]]
+Categories = dict[str, list[str]]
 """The values of each categorical feature, by the number that stands for each in the inputs."""
 
 
@@ -85,16 +85,16 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Extent:
+class RowCounts:
     """What is known of a data set's size without loading it."""
 
     rows: int
     """Beside those of its own validation and test splits."""
-    own_test: bool
+    has_test_split: bool
     """Whether it brings a test split."""
-    own_validation: bool = False
+    has_validation_split: bool = False
     """Whether it brings a validation split."""
-    own: int = 0
+    builtin_split_rows: int = 0
     """Rows of these splits."""
 
 
@@ -106,19 +106,19 @@ class Table:
     rows: Rows
     validation: Rows | None = None
     test: Rows | None = None
-    vocabulary: Vocabulary = field(default_factory=dict)
+    categories: Categories = field(default_factory=dict)
 
 
-class Parts(NamedTuple):
+class Splits(NamedTuple):
     """Divided rows. A split that was not asked for is None."""
 
     train: Rows
     validation: Rows | None
     test: Rows | None
 
-    def map(self, change: Callable[[Rows], Rows]) -> "Parts":
+    def map(self, change: Callable[[Rows], Rows]) -> "Splits":
         """Return each part changed."""
-        return Parts(
+        return Splits(
             change(self.train),
             change(self.validation) if self.validation else None,
             change(self.test) if self.test else None,
@@ -127,7 +127,7 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What is learned from the training rows before training: see `Source.fit`."""
+    """What is learned from the training rows before training: see `DatasetSource.fit`."""
 
     signature: Signature
     preprocessing: nn.Module
@@ -162,60 +162,60 @@ class Dataset:
             yield from (rows.inputs, rows.targets) if rows else ()
 
 
-def held_out(extent: Extent, spec: SplitSpec) -> tuple[int, int]:
+def held_out(row_counts: RowCounts, spec: SplitSpec) -> tuple[int, int]:
     """Return how many rows of a data set become the validation and the test split.
 
     Raises:
         Invalid: a split would be empty, or is asked of a data set that brings its own.
     """
-    if extent.own_test and spec.test is not None:
+    if row_counts.has_test_split and spec.test is not None:
         raise Invalid("this data set brings its own test split; leave test out")
-    if extent.own_validation and spec.validation:
+    if row_counts.has_validation_split and spec.validation:
         raise Invalid("this data set brings its own validation split; leave validation out")
-    if extent.own_validation and spec.folds:
+    if row_counts.has_validation_split and spec.folds:
         raise Invalid("this data set brings its own validation split; leave folds out")
-    own = extent.own_test or extent.own_validation
-    test = spec.test if spec.test is not None else 0.0 if own else TEST_FRACTION
+    has_builtin_split = row_counts.has_test_split or row_counts.has_validation_split
+    test = spec.test if spec.test is not None else 0.0 if has_builtin_split else TEST_FRACTION
     sizes = []
     for name, fraction in (("validation", spec.validation), ("test", test)):
-        sizes.append(size := round(fraction * extent.rows))
+        sizes.append(size := round(fraction * row_counts.rows))
         if fraction and not size:
             raise Invalid(
-                f"{name}: {fraction:g} of {extent.rows} rows is none; ask for more, or for 0"
+                f"{name}: {fraction:g} of {row_counts.rows} rows is none; ask for more, or for 0"
             )
-    left = extent.rows - sum(sizes)
+    left = row_counts.rows - sum(sizes)
     if left <= 0:
-        raise Invalid(f"of {extent.rows} rows none remain to train on")
+        raise Invalid(f"of {row_counts.rows} rows none remain to train on")
     if spec.folds and spec.folds > left:
         raise Invalid(f"{spec.folds} folds are too many for {left} training rows")
     return sizes[0], sizes[1]
 
 
-def divide(table: Table, spec: SplitSpec) -> Parts:
+def divide(table: Table, spec: SplitSpec) -> Splits:
     """Return the training, validation and test rows of `table`.
 
     Raises:
         Invalid: see `held_out`.
     """
     total = len(table.rows)
-    extent = Extent(total, table.test is not None, table.validation is not None)
-    validation_size, test_size = held_out(extent, spec)
+    row_counts = RowCounts(total, table.test is not None, table.validation is not None)
+    validation_size, test_size = held_out(row_counts, spec)
     if test_size + validation_size == 0:
-        return Parts(table.rows, table.validation, table.test)
+        return Splits(table.rows, table.validation, table.test)
     order = torch.randperm(total, generator=torch.Generator().manual_seed(spec.seed))
     if spec.stratify:
         order = order[_evenly(table.rows.targets[order])]
     test_rows, validation_rows, train_rows = order.tensor_split(
         [test_size, test_size + validation_size]
     )
-    return Parts(
+    return Splits(
         table.rows.at(train_rows),
         table.rows.at(validation_rows) if validation_size else table.validation,
         table.rows.at(test_rows) if test_size else table.test,
     )
 
 
-def fold(train: Rows, spec: SplitSpec, number: int) -> Parts:
+def fold(train: Rows, spec: SplitSpec, number: int) -> Splits:
     """Return the rows to train on when fold `number`, from 0 on, of `spec.folds` is left out, and
     that fold as the test rows."""
     assert spec.folds is not None
@@ -225,7 +225,7 @@ def fold(train: Rows, spec: SplitSpec, number: int) -> Parts:
     is_left_out = torch.zeros(len(train), dtype=torch.bool)
     is_left_out[order[number :: spec.folds]] = True
     rest, left_out = (~is_left_out).nonzero(), is_left_out.nonzero()
-    return Parts(train.at(rest.squeeze(1)), None, train.at(left_out.squeeze(1)))
+    return Splits(train.at(rest.squeeze(1)), None, train.at(left_out.squeeze(1)))
 
 
 def _by_class(classes: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator, model_serializer, model_validator
 from torch import Generator, Tensor, nn
 
-from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
+from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.errors import Invalid
 from ml.expressions.formula import Expression, check_name
 from ml.preprocessing import Standardize
@@ -100,9 +100,9 @@ class SyntheticSpec(Strict):
         """Return what a model of this data takes and answers."""
         return Signature(inputs=Features(names=list(self.features)), output=Value(name="y"))
 
-    def extent(self) -> Extent:
+    def row_counts(self) -> RowCounts:
         """Return how many rows it has."""
-        return Extent(self.size, own_test=False)
+        return RowCounts(self.size, has_test_split=False)
 
     def load(self, root: Path) -> Table:
         """Draw the rows; `root` is not needed.
@@ -122,12 +122,14 @@ class SyntheticSpec(Strict):
         self._refuse_infinite(inputs, targets)
         return Table(Rows(inputs, targets))
 
-    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
+    def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return the layer fitted on `train`."""
         layer = Standardize.fit(train.inputs) if self.standardize else nn.Identity()
         return Fitted(self.signature(), layer)
 
-    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+    def encode_categories(
+        self, inputs: Tensor, categories: Categories, signature: Signature
+    ) -> Tensor:
         """Return the inputs, which have no codes."""
         return inputs
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
+from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.images.decode import PictureForm
 from ml.ingest.schema import IMAGES, LABELS, ImageSchema
 from ml.preprocessing import Standardize
@@ -29,7 +29,7 @@ class ImageView(Strict):
     @classmethod
     def of(cls, schema: ImageSchema) -> "ImageView":
         """Return what a job makes of images so described."""
-        form = PictureForm(height=schema.height, width=schema.width, planes=schema.planes)
+        form = PictureForm(height=schema.height, width=schema.width, channels=schema.channels)
         classes = [one.name for one in schema.classes]
         return cls(form=form, classes=classes, rows=schema.rows)
 
@@ -37,9 +37,9 @@ class ImageView(Strict):
         """Return what a model takes and answers."""
         return Signature(inputs=Images(form=self.form), output=Classes(names=self.classes))
 
-    def extent(self) -> Extent:
+    def row_counts(self) -> RowCounts:
         """Return how many rows there are."""
-        return Extent(self.rows, own_test=False)
+        return RowCounts(self.rows, has_test_split=False)
 
     def load(self, directory: Path) -> Table:
         """Read the images."""
@@ -48,18 +48,21 @@ class ImageView(Strict):
         images = torch.from_numpy(np.load(directory / IMAGES, mmap_mode="c"))
         return Table(Rows(images, torch.from_numpy(np.load(directory / LABELS))))
 
-    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
-        """Return the layer that gives the pixels of each plane mean 0 and standard deviation 1."""
+    def fit(self, train: Rows, categories: Categories) -> Fitted:
+        """Return the layer that gives the pixels of each channel mean 0 and standard deviation
+        1."""
         # Images may come class by class, so that the first would tell of one class alone.
         stride = -(-train.inputs.numel() // MEASURED)
         pixels = train.inputs[::stride].double() / 255.0
-        over = (0, 1, 2) if self.form.planes == 1 else (0, 2, 3)
+        over = (0, 1, 2) if self.form.channels == 1 else (0, 2, 3)
         std, mean = torch.std_mean(pixels, dim=over, correction=0)
-        if self.form.planes == 3:
+        if self.form.channels == 3:
             mean, std = mean.reshape(3, 1, 1), std.reshape(3, 1, 1)
         std = torch.where(std > 0, std, torch.ones_like(std))
         return Fitted(self.signature(), Standardize(mean, std, unit=255.0))
 
-    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+    def encode_categories(
+        self, inputs: Tensor, categories: Categories, signature: Signature
+    ) -> Tensor:
         """Return the inputs, which have no codes."""
         return inputs

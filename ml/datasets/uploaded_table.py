@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ml.datasets.column_types import FeatureKind, Task, width_of
-from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
+from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.errors import Invalid
 from ml.ingest.schema import TABLE, TableSchema, Text
 from ml.inputs.rows import FLOAT32_MAX
@@ -68,11 +68,11 @@ class TableView(Strict):
             inputs=Features(names=list(self.features), encoding=encoding), output=self._output()
         )
 
-    def extent(self) -> Extent:
+    def row_counts(self) -> RowCounts:
         """Return how many rows there are."""
         train = self.rows["train"]
-        own = sum(self.rows.values()) - train
-        return Extent(train, "test" in self.rows, "validation" in self.rows, own)
+        builtin = sum(self.rows.values()) - train
+        return RowCounts(train, "test" in self.rows, "validation" in self.rows, builtin)
 
     def load(self, directory: Path) -> Table:
         """Read the rows that have a value of the target.
@@ -83,38 +83,40 @@ class TableView(Strict):
         columns = {*self.features, self.target, *([self.split_by] if self.split_by else [])}
         table = pq.read_table(directory / TABLE, columns=list(columns))
         table = table.filter(pc.is_valid(table[self.target]))
-        vocabulary: Vocabulary = {}
+        categories: Categories = {}
         inputs = torch.empty((table.num_rows, len(self.features)), dtype=torch.float64)
         for index, (name, kind) in enumerate(self.features.items()):
             column = table[name].combine_chunks()
             if kind == "categorical":
-                column, vocabulary[name] = _coded(column)
+                column, categories[name] = _dictionary_encode(column)
             inputs[:, index] = torch.from_numpy(_numbers(name, column))
         rows = Rows(inputs, self._targets(table[self.target].combine_chunks()))
         if self.split_by is None:
-            return Table(rows, vocabulary=vocabulary)
+            return Table(rows, categories=categories)
         marks = [PARTS[mark] for mark in table[self.split_by].to_pylist()]
         parts = {part: _where(marks, part) for part in self.rows}
         return Table(
             rows.at(parts["train"]),
             rows.at(parts["validation"]) if "validation" in parts else None,
             rows.at(parts["test"]) if "test" in parts else None,
-            vocabulary,
+            categories,
         )
 
-    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
+    def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return the encoding of the features, and the scale of a target that is a value."""
         numbered = list(enumerate(self.features))
         seen = {
             name: _different(train.inputs[:, index])
             for index, name in numbered
-            if name in vocabulary
+            if name in categories
         }
-        categories = {name: [vocabulary[name][i] for i in codes] for name, codes in seen.items()}
+        used_categories = {
+            name: [categories[name][i] for i in codes] for name, codes in seen.items()
+        }
         gaps = [name for index, name in numbered if train.inputs[:, index].isnan().any()]
         encoding = Encoding(
             booleans=[name for name, kind in self.features.items() if kind == "boolean"],
-            categories=categories,
+            categories=used_categories,
             gaps=gaps,
             width=len(self.features) - len(seen) + sum(map(len, seen.values())) + len(gaps),
         )
@@ -126,17 +128,19 @@ class TableView(Strict):
         signature = Signature(inputs=features, output=output)
         return Fitted(signature, Encode.fit(features, train.inputs))
 
-    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+    def encode_categories(
+        self, inputs: Tensor, categories: Categories, signature: Signature
+    ) -> Tensor:
         """Return loaded inputs with the codes of categories that a signature has."""
         assert isinstance(signature.inputs, Features)
         encoding = signature.inputs.encoding or Encoding(width=0)
-        coded = inputs.clone()
+        encoded = inputs.clone()
         for index, name in enumerate(self.features):
-            if name in vocabulary:
-                codes = _recoding(vocabulary[name], encoding.categories.get(name, []))
-                known = ~coded[:, index].isnan()
-                coded[known, index] = codes[coded[known, index].long()]
-        return coded
+            if name in categories:
+                codes = _recoding(categories[name], encoding.categories.get(name, []))
+                known = ~encoded[:, index].isnan()
+                encoded[known, index] = codes[encoded[known, index].long()]
+        return encoded
 
     def _output(self) -> Value | Classes:
         if self.task == "regression":
@@ -183,8 +187,8 @@ def view(
             "of many categories",
             ("features",),
         )
-    asked = [target, split_by] if split_by else [target]
-    table = pq.read_table(directory / TABLE, columns=asked)
+    needed = [target, split_by] if split_by else [target]
+    table = pq.read_table(directory / TABLE, columns=needed)
     table = table.filter(pc.is_valid(table[target]))
     return TableView(
         target=target,
@@ -203,14 +207,14 @@ def view(
 
 
 def _part_sizes(column: Any) -> dict[Part, int]:
-    told = {one["values"]: one["counts"] for one in pc.value_counts(column).to_pylist()}
-    if wrong := [value for value in told if value not in PARTS]:
+    rows_by_value = {one["values"]: one["counts"] for one in pc.value_counts(column).to_pylist()}
+    if wrong := [value for value in rows_by_value if value not in PARTS]:
         shown = ", ".join(
             "nothing" if value is None else repr(value) for value in wrong[:MAX_SHOWN]
         )
         raise Invalid(f"says {shown} in some rows; it may say {', '.join(PARTS)}", ("split_by",))
     sizes: dict[Part, int] = {}
-    for value, count in told.items():
+    for value, count in rows_by_value.items():
         sizes[PARTS[value]] = sizes.get(PARTS[value], 0) + count
     if "train" not in sizes:
         raise Invalid("has no row that says train", ("split_by",))
@@ -226,7 +230,7 @@ def _classes(column: Any) -> list[str]:
     return [str(text) for text in _texts(pc.unique(column).sort()).to_pylist()]
 
 
-def _coded(column: Any) -> tuple[Any, list[str]]:
+def _dictionary_encode(column: Any) -> tuple[Any, list[str]]:
     """Return a column's values as indices of its different values, and these."""
     values = _classes(column.drop_null())
     return pc.index_in(_texts(column), value_set=pa.array(values, pa.string())), values
@@ -253,8 +257,8 @@ def _different(codes: Tensor) -> list[int]:
     return [int(code) for code in np.unique(known)]
 
 
-def _recoding(own: list[str], wanted: list[str]) -> Tensor:
-    """Return what each code, which stands for one of `own`, is as an index of `wanted`."""
+def _recoding(names: list[str], wanted: list[str]) -> Tensor:
+    """Return what each code, which stands for one of `names`, is as an index of `wanted`."""
     places = {value: place for place, value in enumerate(wanted)}
-    indices = [places.get(value, UNKNOWN) for value in own]
+    indices = [places.get(value, UNKNOWN) for value in names]
     return torch.tensor(indices, dtype=torch.float64)

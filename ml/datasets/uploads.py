@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ml.datasets import column_types, uploaded_table
 from ml.datasets.column_types import FeatureKind, Task
-from ml.datasets.splits import Extent, Fitted, Rows, Table, Vocabulary
+from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.datasets.uploaded_images import ImageView
 from ml.datasets.uploaded_table import PARTS, TableView
 from ml.errors import DataUnavailable, Invalid, located_at
@@ -153,9 +153,9 @@ class UploadSpec(UploadRequest):
         """Return what a model of this data takes and answers."""
         return self.resolved.view.signature()
 
-    def extent(self) -> Extent:
+    def row_counts(self) -> RowCounts:
         """Return how many rows it has."""
-        return self.resolved.view.extent()
+        return self.resolved.view.row_counts()
 
     def load(self, root: Path) -> Table:
         """Read the rows.
@@ -168,22 +168,24 @@ class UploadSpec(UploadRequest):
         except FileNotFoundError as error:
             raise DataUnavailable(f"the data set {self.id} was deleted") from error
 
-    def fit(self, train: Rows, vocabulary: Vocabulary) -> Fitted:
+    def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return what the training rows teach before any training."""
-        return self.resolved.view.fit(train, vocabulary)
+        return self.resolved.view.fit(train, categories)
 
-    def coded(self, inputs: Tensor, vocabulary: Vocabulary, signature: Signature) -> Tensor:
+    def encode_categories(
+        self, inputs: Tensor, categories: Categories, signature: Signature
+    ) -> Tensor:
         """Return loaded inputs with the codes of categories that a signature has."""
-        return self.resolved.view.coded(inputs, vocabulary, signature)
+        return self.resolved.view.encode_categories(inputs, categories, signature)
 
 
-def _target(upload: Upload, asked: str | None) -> str | None:
+def _target(upload: Upload, requested: str | None) -> str | None:
     """Return the column that is learned; images have none."""
     if isinstance(upload.schema, ImageSchema):
-        if asked is not None:
+        if requested is not None:
             raise Invalid("is for tables; images are learned to be told by their folders")
         return None
-    target = asked or upload.target
+    target = requested or upload.target
     if target is None:
         raise Invalid(f"is not told; name one of {_listed(upload.columns())}")
     column = _column(upload, target)
@@ -191,38 +193,42 @@ def _target(upload: Upload, asked: str | None) -> str | None:
     return column.name
 
 
-def _task(upload: Upload, target: str | None, asked: Task | None) -> Task | None:
+def _task(upload: Upload, target: str | None, requested: Task | None) -> Task | None:
     if target is not None:
-        return column_types.task_of(_column(upload, target), asked)
-    if asked == "regression":
+        return column_types.task_of(_column(upload, target), requested)
+    if requested == "regression":
         raise Invalid("images are classified, by their folders")
-    return asked
+    return requested
 
 
-def _split_by(upload: Upload, target: str | None, asked: str | None) -> str | None:
-    if asked is None:
+def _split_by(upload: Upload, target: str | None, requested: str | None) -> str | None:
+    if requested is None:
         return None
-    column = _column(upload, asked)
-    if asked == target:
+    column = _column(upload, requested)
+    if requested == target:
         raise Invalid("is the target")
     if not isinstance(column, Categorical):
         raise Invalid(f"is {column.kind}; it must be a column of {', '.join(PARTS)}")
-    return asked
+    return requested
 
 
 def _features(
-    upload: Upload, roles: Mapping[str, str | None], asked: Mapping[str, FeatureKind | None] | None
+    upload: Upload,
+    roles: Mapping[str, str | None],
+    requested: Mapping[str, FeatureKind | None] | None,
 ) -> dict[str, FeatureKind] | None:
     """Return how each of the columns that are asked for is taken; `roles` are taken already."""
-    if asked is None:
+    if requested is None:
         return None
-    if not asked:
+    if not requested:
         raise Invalid("leaves nothing to learn from; name at least one column")
-    for name in asked:
+    for name in requested:
         for role, taken in roles.items():
             if name == taken:
                 raise Invalid(f"names {name!r}, which is {role}")
-    return {name: column_types.kind_of(_column(upload, name), kind) for name, kind in asked.items()}
+    return {
+        name: column_types.kind_of(_column(upload, name), kind) for name, kind in requested.items()
+    }
 
 
 def _view(

@@ -1,5 +1,6 @@
-"""All that is measured of a trained model on some rows: `assess` goes through them once, keeps a
-few numbers of each row, however many classes there are, and makes every figure from those."""
+"""All that is measured of a trained model on some rows: `evaluate_split` goes through them once,
+keeps a few numbers of each row, however many classes there are, and makes every figure from
+those."""
 
 import math
 from collections.abc import Callable
@@ -35,7 +36,7 @@ MAX_BARS = 30
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
-class Choices(NamedTuple):
+class ClassPredictions(NamedTuple):
     """What is kept of a classifier's answers, a number for each row."""
 
     actual: Tensor
@@ -44,25 +45,25 @@ class Choices(NamedTuple):
     """The predicted class's probability."""
     rank: Tensor
     """How many classes were held likelier than the right one."""
-    surprise: Tensor
+    nll: Tensor
     """Minus the logarithm of the right one's probability."""
 
 
-class Estimates(NamedTuple):
+class ValuePredictions(NamedTuple):
     """What is kept of a regression's answers, a number for each row, in the target's units."""
 
     actual: Tensor
     predicted: Tensor
 
 
-class Assessment(NamedTuple):
+class EvaluationResult(NamedTuple):
     """An evaluation, and the answers it was made from."""
 
     evaluation: Classification | Regression
-    answers: Choices | Estimates
+    predictions: ClassPredictions | ValuePredictions
 
 
-def judged_on(data: Dataset) -> tuple[Split, Rows]:
+def evaluation_split(data: Dataset) -> tuple[Split, Rows]:
     """Return the rows that tell how good a model of `data` is: those of the test split, else of
     the validation split, else all that it was trained on."""
     if data.test is not None:
@@ -73,61 +74,71 @@ def judged_on(data: Dataset) -> tuple[Split, Rows]:
 
 
 @torch.inference_mode()
-def assess(
+def evaluate_split(
     model: nn.Module,
     rows: Rows,
     signature: Signature,
     loss: Loss,
     split: Split,
     between_batches: Callable[[], None] = lambda: None,
-) -> Assessment:
+) -> EvaluationResult:
     """Return how good `model` is on `rows`, which are called `split`.
 
     The rows may lie elsewhere than the model: each batch is moved when it is due. Memory is
     bounded by a few numbers a row and one batch's answers. `between_batches` is called before each
-    batch; what it raises ends the assessment.
+    batch; what it raises ends the evaluation.
     """
     model.eval()
     device = device_of(model, rows.inputs)
 
-    def judge(inputs: Tensor, targets: Tensor) -> tuple[float, Choices | Estimates]:
+    def evaluate_batch(
+        inputs: Tensor, targets: Tensor
+    ) -> tuple[float, ClassPredictions | ValuePredictions]:
         between_batches()
-        answers, targets = model(inputs.to(device)).float(), targets.to(device)
-        return loss(answers, targets).item() * len(targets), _keep(answers, targets, signature)
+        outputs, targets = model(inputs.to(device)).float(), targets.to(device)
+        return loss(outputs, targets).item() * len(targets), _predictions(
+            outputs, targets, signature
+        )
 
-    losses, kept = zip(*batchwise(judge, rows.inputs, rows.targets, device=device), strict=True)
-    columns = [torch.cat(column).cpu() for column in zip(*kept, strict=True)]
+    losses, columns_of_batches = zip(
+        *batchwise(evaluate_batch, rows.inputs, rows.targets, device=device), strict=True
+    )
+    columns = [torch.cat(column).cpu() for column in zip(*columns_of_batches, strict=True)]
     mean = _finite(sum(losses) / len(rows))
     output = signature.output
     if isinstance(output, Classes):
-        choices = Choices(*columns)
-        return Assessment(_classification(choices, output.names, split, mean), choices)
-    estimates = Estimates(*columns)
-    return Assessment(_regression(estimates, split, mean), estimates)
+        class_predictions = ClassPredictions(*columns)
+        return EvaluationResult(
+            _classification(class_predictions, output.names, split, mean), class_predictions
+        )
+    value_predictions = ValuePredictions(*columns)
+    return EvaluationResult(_regression(value_predictions, split, mean), value_predictions)
 
 
-def _keep(answers: Tensor, targets: Tensor, signature: Signature) -> Choices | Estimates:
+def _predictions(
+    outputs: Tensor, targets: Tensor, signature: Signature
+) -> ClassPredictions | ValuePredictions:
     output = signature.output
     if isinstance(output, Value):
-        return Estimates(to_units(targets, output), to_units(answers, output))
-    shares = answers.log_softmax(1)
+        return ValuePredictions(to_units(targets, output), to_units(outputs, output))
+    shares = outputs.log_softmax(1)
     confidence, predicted = shares.max(1)
     right = shares.gather(1, targets[:, None])
     # Of classes held equally likely the first goes first, as it does in `predicted`.
     before = torch.arange(output.size, device=targets.device) < targets[:, None]
     rank = ((shares > right) | ((shares == right) & before)).sum(1)
-    return Choices(targets, predicted, confidence.exp(), rank, -right.squeeze(1))
+    return ClassPredictions(targets, predicted, confidence.exp(), rank, -right.squeeze(1))
 
 
 def _classification(
-    choices: Choices, names: list[str], split: Split, loss: float | None
+    class_predictions: ClassPredictions, names: list[str], split: Split, loss: float | None
 ) -> Classification:
     from torchmetrics.functional.classification import (
         multiclass_confusion_matrix,
         multiclass_stat_scores,
     )
 
-    actual, predicted, size = choices.actual, choices.predicted, len(names)
+    actual, predicted, size = class_predictions.actual, class_predictions.predicted, len(names)
     stats = multiclass_stat_scores(predicted, actual, size, average=None)
     hits, false_alarms, _, misses, support = stats.double().unbind(1)
     precision = hits / (hits + false_alarms)
@@ -142,9 +153,9 @@ def _classification(
         split=split,
         rows=len(actual),
         loss=loss,
-        accuracy=_share(choices.predicted == actual),
-        top_k={k: _share(choices.rank < k) for k in TOP if k < size},
-        log_loss=_finite(choices.surprise.double().mean().item()),
+        accuracy=_share(class_predictions.predicted == actual),
+        top_k={k: _share(class_predictions.rank < k) for k in TOP if k < size},
+        log_loss=_finite(class_predictions.nll.double().mean().item()),
         macro=_scores(_average(scores, occurring)),
         weighted=_scores(_average(scores, support)),
         classes=[
@@ -152,7 +163,7 @@ def _classification(
             for name, count, row in zip(names, support.tolist(), scores, strict=True)
         ],
         confusion=confusion,
-        calibration=_calibration(choices.confidence.double(), predicted == actual),
+        calibration=_calibration(class_predictions.confidence.double(), predicted == actual),
     )
 
 
@@ -182,8 +193,10 @@ def _calibration(confidence: Tensor, right: Tensor) -> Calibration:
     )
 
 
-def _regression(estimates: Estimates, split: Split, loss: float | None) -> Regression:
-    actual, predicted = estimates
+def _regression(
+    value_predictions: ValuePredictions, split: Split, loss: float | None
+) -> Regression:
+    actual, predicted = value_predictions
     residuals = actual - predicted
     metrics = {name: metric(predicted, actual).item() for name, metric in value_metrics().items()}
     with np.errstate(invalid="ignore"):

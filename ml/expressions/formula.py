@@ -15,7 +15,7 @@ from ml.expressions import operations, syntax
 from ml.expressions.interpreter import Interpreter
 from ml.expressions.operations import Operator
 from ml.expressions.shapes import counted
-from ml.expressions.syntax import Language, Source, as_float
+from ml.expressions.syntax import Language, SourceText, as_float
 from ml.expressions.values import Value
 
 FORMULA = Language(noun="formula", example="3*x + 2")
@@ -53,7 +53,7 @@ class Expression:
         """
         for name in variables:
             check_name(name)
-        text = Source(source, FORMULA)
+        text = SourceText(source, FORMULA)
         tree = text.expression()
         # What is wrong with a formula is wrong whatever the values.
         _Interpreter(text, dict.fromkeys(variables, _scalar(math.nan))).value(tree)
@@ -73,7 +73,7 @@ class Expression:
             raise Invalid(f"the formula {self.source!r} needs a value for {', '.join(missing)}")
         used = {name: values[name] for name in sorted(self.variables)}
         try:
-            result = _Interpreter(Source(self.source, FORMULA), used).value(self._tree)
+            result = _Interpreter(SourceText(self.source, FORMULA), used).value(self._tree)
         except RuntimeError as error:
             shapes = ", ".join(f"{name} of shape {tuple(v.shape)}" for name, v in used.items())
             reason = str(error).partition("\n")[0]

@@ -46,7 +46,7 @@ class _Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tape:
+class GraphRecorder:
     """What is known of autograd's nodes beyond what autograd knows."""
 
     variables: Mapping[str, Tensor]

@@ -41,17 +41,17 @@ def index(shape: Shape, items: Sequence[Item]) -> Index:
             f"a tensor {shown(shape)} has {counted(len(shape), 'dimension')}, and cannot be "
             f"indexed by {consumed}"
         )
-    kept: list[int] = []
+    kept_sizes: list[int] = []
     picked: list[Shape] = []
     at = 0
     for item in plain:
         if item is ...:
-            kept += shape[at : at + len(shape) - consumed]
+            kept_sizes += shape[at : at + len(shape) - consumed]
             at += len(shape) - consumed
         elif item is None:
-            kept.append(1)
+            kept_sizes.append(1)
         elif isinstance(item, slice):
-            kept.append(_length(item, shape[at]))
+            kept_sizes.append(_length(item, shape[at]))
             at += 1
         elif isinstance(item, int):
             _check_range(item, item, at, shape)
@@ -59,7 +59,7 @@ def index(shape: Shape, items: Sequence[Item]) -> Index:
         else:
             picked.append(_picked(item, at, shape))
             at += _dimensions(item)
-    return Index(tuple(plain), (*broadcast(*picked), *kept, *shape[at:]))
+    return Index(tuple(plain), (*broadcast(*picked), *kept_sizes, *shape[at:]))
 
 
 def _plain(item: Item) -> Item:

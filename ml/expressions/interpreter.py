@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ml.errors import Invalid
 from ml.expressions.operations import CONSTANTS, Operation, Operator
-from ml.expressions.syntax import Source, listed
+from ml.expressions.syntax import SourceText, listed
 from ml.expressions.values import Value
 
 
@@ -22,7 +22,7 @@ from ml.expressions.values import Value
 class Interpreter(ABC):
     """Computes the trees of one source, in which `names` have values."""
 
-    source: Source
+    source: SourceText
     names: Mapping[str, Tensor]
 
     binary: ClassVar[Mapping[type[ast.operator], Operator]]

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ml.errors import Invalid
 from ml.expressions.budget import WRITING
-from ml.expressions.gradients import Graph, Tape
+from ml.expressions.gradients import Graph, GraphRecorder
 from ml.expressions.shapes import shown, volume
-from ml.expressions.syntax import Source
+from ml.expressions.syntax import SourceText
 from ml.expressions.tensor_interpreter import (
     EXPRESSION,
     Scope,
@@ -54,7 +54,7 @@ class Result(Frozen):
 class _Statement:
     """An expression, the name it is assigned to, and whether a later one uses that."""
 
-    source: Source
+    source: SourceText
     tree: ast.expr
     name: str | None
     is_step: bool
@@ -81,7 +81,7 @@ def run(
     tensors = _variables(variables, gradients)
     leaves = {name: tensor for name, tensor in tensors.items() if tensor.requires_grad}
     random = torch.Generator().manual_seed(seed)
-    scope = Scope(dict(tensors), random, Tape(leaves))
+    scope = Scope(dict(tensors), random, GraphRecorder(leaves))
     statements = _statements(expressions, tensors)
     results = []
     for i, statement in enumerate(statements):
@@ -131,7 +131,7 @@ def _statements(expressions: Sequence[str], variables: Collection[str]) -> list[
     used: set[str] = set()
     statements = []
     for i, text in reversed(list(enumerate(expressions))):
-        source = Source(text, EXPRESSION)
+        source = SourceText(text, EXPRESSION)
         try:
             name, tree = _parts(source, variables)
         except Invalid as error:
@@ -141,7 +141,7 @@ def _statements(expressions: Sequence[str], variables: Collection[str]) -> list[
     return statements[::-1]
 
 
-def _parts(source: Source, variables: Collection[str]) -> tuple[str | None, ast.expr]:
+def _parts(source: SourceText, variables: Collection[str]) -> tuple[str | None, ast.expr]:
     """Return the name that is assigned to, if one is, and the expression."""
     statement = source.statement()
     match statement:
@@ -199,8 +199,8 @@ def _differentiate(result: Tensor, scope: Scope) -> Graph:
             f"a gradient is that of one number, and this result is {shown(result.shape)}; make it "
             "one by sum(...) or mean(...), or leave out gradients"
         )
-    scope.budget.spend(scope.tape.work(result))
-    graph = scope.tape.graph(result)
+    scope.budget.spend(scope.graph_recorder.work(result))
+    graph = scope.graph_recorder.graph(result)
     try:
         # Kept, since a later expression may use the same part.
         result.backward(retain_graph=True)  # type: ignore[no-untyped-call]

@@ -31,7 +31,7 @@ class Language:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceText:
     """A text of a language, and the places in it."""
 
     text: str

@@ -12,7 +12,7 @@ from ml.errors import Invalid
 from ml.expressions import shapes, syntax
 from ml.expressions.arguments import bind
 from ml.expressions.budget import STEP, Budget
-from ml.expressions.gradients import Tape
+from ml.expressions.gradients import GraphRecorder
 from ml.expressions.indexing import Index, Item, index
 from ml.expressions.interpreter import Interpreter
 from ml.expressions.operations import (
@@ -39,11 +39,11 @@ TORCH = "torch"
 
 @dataclass(frozen=True)
 class Scope:
-    """What the expressions of a request share: names, random numbers, budget and tape."""
+    """What the expressions of a request share: names, random numbers, budget and graph recorder."""
 
     names: dict[str, Tensor]
     random: torch.Generator
-    tape: Tape
+    graph_recorder: GraphRecorder
     budget: Budget = field(default_factory=Budget)
 
 
@@ -111,7 +111,7 @@ class TensorInterpreter(Interpreter):
             except REFUSALS as error:
                 raise Invalid(in_words(error, arguments)) from None
             if isinstance(result, Tensor):
-                self.scope.tape.record(result, symbol, self.source.part(node), work)
+                self.scope.graph_recorder.record(result, symbol, self.source.part(node), work)
             return result
 
         return self._checked(node, run)
@@ -204,7 +204,7 @@ class TensorInterpreter(Interpreter):
             self.scope.budget.spend(STEP if taken.is_view else STEP + touched)
             result = tensor[taken.items]
             shapes.checked(result.shape)
-            self.scope.tape.record(result, "[]", self.source.part(node), touched)
+            self.scope.graph_recorder.record(result, "[]", self.source.part(node), touched)
             return result
 
         return self._checked(node, run)

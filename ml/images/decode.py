@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from pydantic import AliasChoices, Field
 
 from ml.errors import Invalid
 from ml.strict import Frozen
@@ -70,15 +71,16 @@ class PictureForm(Frozen):
 
     height: int
     width: int
-    planes: Literal[1, 3]
+    channels: Literal[1, 3] = Field(validation_alias=AliasChoices("channels", "planes"))
+    """`planes` in artifacts of earlier versions."""
 
     def apply(self, picture: Picture) -> NDArray[np.uint8]:
         """Return a picture of any size as uint8 `(height, width)` or `(3, height, width)`."""
-        image = Image.fromarray(picture).convert("L" if self.planes == 1 else "RGB")
+        image = Image.fromarray(picture).convert("L" if self.channels == 1 else "RGB")
         if image.size != (self.width, self.height):
             image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
         pixels = np.array(image)
-        return pixels if self.planes == 1 else np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+        return pixels if self.channels == 1 else np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
 
     def read(self, file: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
         """Return the image in a PNG or JPEG file in this form.

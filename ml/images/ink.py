@@ -11,13 +11,14 @@ from ml.errors import Invalid
 from ml.images.decode import Grey, Mask, decode
 
 Relief = NDArray[np.float32]
-"""How far each pixel stands out from the ground: 0 is ground, 1 is full ink."""
+"""How far each pixel stands out from the ground: 0 is ground, 1 is full foreground."""
 
 _WORKING_SIDE: Final = 200
-"""Pixels; ink is sought on copies whose longest side is at most this, which bounds the cost."""
+"""Pixels; foreground is sought on copies whose longest side is at most this, which bounds the
+cost."""
 
-_FAINTEST_INK: Final = 0.08
-"""Ink must stand out from the ground by this share of the ground's brightness ..."""
+_FAINTEST_FOREGROUND: Final = 0.08
+"""A foreground must stand out from the ground by this share of the ground's brightness ..."""
 
 _NOISE_MARGIN: Final = 5.0
 """... and by this many standard deviations of the ground's noise."""
@@ -29,16 +30,16 @@ _SPECK_PIXELS: Final = 3
 """... and so is a patch of no more than this many pixels of the reduced copy."""
 
 _VISIBLE: Final = 0.15
-"""The ink's bounding box ends where the ink gets fainter than this."""
+"""The foreground's bounding box ends where the foreground gets fainter than this."""
 
 
 @dataclass(frozen=True)
 class ImageForm:
-    """How the images of a training set were made: light ink on dark ground, as in MNIST.
+    """How the images of a training set were made: light foreground on dark ground, as in MNIST.
 
-    `height` and `width` are those of the canvas, `box` is the longest side of the ink on it, all
-    in pixels; `center` is the point of the ink that lies at the centre of the canvas: its centre
-    of mass or that of its bounding box.
+    `height` and `width` are those of the canvas, `box` is the longest side of the foreground on it,
+    all in pixels; `center` is the point of the foreground that lies at the centre of the canvas:
+    its centre of mass or that of its bounding box.
 
     Raises:
         Invalid: `box` is less than 1 or does not fit on the canvas; `loc` is `("box",)`.
@@ -56,8 +57,8 @@ class ImageForm:
     def apply(self, grey: Grey) -> Grey:
         """Bring a uint8 image (any height, any width) into this form, uint8 (height, width).
 
-        Ink darker than its ground is turned round. An image of the right size is otherwise left
-        as it is; of any other the ink is found, scaled and placed.
+        A foreground darker than its ground is turned round. An image of the right size is otherwise
+        left as it is; of any other the foreground is found, scaled and placed.
 
         Raises:
             Invalid: the image is blank.
@@ -65,7 +66,7 @@ class ImageForm:
         light = _light_on_dark(grey)
         if light.shape == (self.height, self.width):
             return light
-        return self._placed(self._scaled(_ink(light)))
+        return self._placed(self._scaled(_foreground(light)))
 
     def read(self, file: bytes, *, max_pixels: int) -> Grey:
         """Return the image in a PNG or JPEG file in this form.
@@ -75,48 +76,51 @@ class ImageForm:
         """
         return self.apply(decode(file, max_pixels=max_pixels))
 
-    def _scaled(self, ink: Relief) -> Relief:
-        scale = self.box / max(ink.shape)
-        height, width = (max(1, round(side * scale)) for side in ink.shape)
-        image = Image.fromarray(ink).resize((width, height), Image.Resampling.BICUBIC)
+    def _scaled(self, foreground: Relief) -> Relief:
+        scale = self.box / max(foreground.shape)
+        height, width = (max(1, round(side * scale)) for side in foreground.shape)
+        image = Image.fromarray(foreground).resize((width, height), Image.Resampling.BICUBIC)
         scaled = np.asarray(image).clip(0)
-        # Thin strokes fade when scaled down; those of the training images reach full ink.
+        # Thin strokes fade when scaled down; those of the training images reach full foreground.
         return np.asarray(scaled / scaled.max(), np.float32)
 
-    def _placed(self, ink: Relief) -> Grey:
+    def _placed(self, foreground: Relief) -> Grey:
         canvas = np.zeros((self.height, self.width), np.uint8)
         window = tuple(
             slice(start, start + length)
-            for start, length in zip(self._corner(ink), ink.shape, strict=True)
+            for start, length in zip(self._corner(foreground), foreground.shape, strict=True)
         )
-        canvas[window] = np.rint(ink * 255)
+        canvas[window] = np.rint(foreground * 255)
         return canvas
 
-    def _corner(self, ink: Relief) -> list[int]:
-        """Return the row and column of the canvas at which the first pixel of `ink` lies."""
-        middle = _center_of_mass(ink) if self.center == "mass" else _center_of_box(ink)
+    def _corner(self, foreground: Relief) -> list[int]:
+        """Return the row and column of the canvas at which the first pixel of `foreground` lies."""
+        middle = (
+            _center_of_mass(foreground) if self.center == "mass" else _center_of_box(foreground)
+        )
         return [
             min(max(round(canvas / 2 - point), 0), canvas - length)
             for canvas, length, point in zip(
-                (self.height, self.width), ink.shape, middle, strict=True
+                (self.height, self.width), foreground.shape, middle, strict=True
             )
         ]
 
 
-def _center_of_mass(ink: Relief) -> list[float]:
+def _center_of_mass(foreground: Relief) -> list[float]:
     """Return (row, column); as in MNIST, a pixel's mass lies in its upper left corner."""
     return [
-        float(np.average(np.arange(length), weights=ink.sum(axis=1 - axis)))
-        for axis, length in enumerate(ink.shape)
+        float(np.average(np.arange(length), weights=foreground.sum(axis=1 - axis)))
+        for axis, length in enumerate(foreground.shape)
     ]
 
 
-def _center_of_box(ink: Relief) -> list[float]:
-    return [length / 2 for length in ink.shape]
+def _center_of_box(foreground: Relief) -> list[float]:
+    return [length / 2 for length in foreground.shape]
 
 
 def _light_on_dark(grey: Grey) -> Grey:
-    """Return `grey`, turned round if its ink is darker than its ground, which is at the border."""
+    """Return `grey`, turned round if its foreground is darker than its ground, which is at the
+    border."""
     if grey.min() == grey.max():
         raise _blank()
     small = _reduced(grey)
@@ -148,34 +152,35 @@ def _reduced(grey: Grey) -> Grey:
     return np.asarray(Image.fromarray(grey).reduce(_reduction(grey.shape)))
 
 
-def _ink(light: Grey) -> Relief:
-    """Return the ink of a light-on-dark image, cropped to its bounding box."""
-    # Ink that is small in a large picture would be coarse on the reduced copy.
+def _foreground(light: Grey) -> Relief:
+    """Return the foreground of a light-on-dark image, cropped to its bounding box."""
+    # A foreground that is small in a large picture would be coarse on the reduced copy.
     closeup = _reduced(light[_surroundings(light)])
-    ink = _relief_of_ink(closeup)
-    return ink[_bounding_box(ink)]
+    foreground = _foreground_relief(closeup)
+    return foreground[_bounding_box(foreground)]
 
 
 def _surroundings(light: Grey) -> tuple[slice, ...]:
-    """Return the part of the image that holds its ink and half the ink's size around it."""
+    """Return the part of the image that holds its foreground and half the foreground's size around
+    it."""
     factor = _reduction(light.shape)
-    found = _bounding_box(_relief_of_ink(_reduced(light)))
+    found = _bounding_box(_foreground_relief(_reduced(light)))
     margin = max(span.stop - span.start for span in found) // 2 + 1
     return tuple(
         slice(max(span.start - margin, 0) * factor, (span.stop + margin) * factor) for span in found
     )
 
 
-def _bounding_box(ink: Relief) -> tuple[slice, ...]:
-    visible = np.nonzero(ink > _VISIBLE)
+def _bounding_box(foreground: Relief) -> tuple[slice, ...]:
+    visible = np.nonzero(foreground > _VISIBLE)
     return tuple(slice(int(where.min()), int(where.max()) + 1) for where in visible)
 
 
-def _relief_of_ink(light: Grey) -> Relief:
-    """Return the ink with soft edges on a ground of 0, without shadows, noise and specks."""
+def _foreground_relief(light: Grey) -> Relief:
+    """Return the foreground with soft edges on a ground of 0, without shadows, noise and specks."""
     relief = _flattened(light)
     ground, noise = _level_and_noise(relief)
-    faintest = ground + max(_NOISE_MARGIN * noise, _FAINTEST_INK)
+    faintest = ground + max(_NOISE_MARGIN * noise, _FAINTEST_FOREGROUND)
     strokes = _without_specks(relief > max(_otsu(relief), faintest))
     if not strokes.any():
         raise _blank()
@@ -192,7 +197,8 @@ def _edge_width(strokes: Mask) -> int:
 
 
 def _flattened(light: Grey) -> Relief:
-    """Return by what share the ink of a light-on-dark image departs from the ground around it."""
+    """Return by what share the foreground of a light-on-dark image departs from the ground around
+    it."""
     # Light falls on paper as a factor, so it is divided out, and the paper is the light part.
     paper = 255.0 - light.astype(np.float32)
     even = paper / _plane_through_border(paper).clip(1)
@@ -202,19 +208,20 @@ def _flattened(light: Grey) -> Relief:
 
 
 def _plane_through_border(image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return the plane (rows, columns) nearest to the border's pixels, ink on them disregarded.
+    """Return the plane (rows, columns) nearest to the border's pixels, foreground on them
+    disregarded.
 
-    A morphological closing alone takes a slope at the darker edge of the picture for ink.
+    A morphological closing alone takes a slope at the darker edge of the picture for foreground.
     """
     rows, columns = np.indices(image.shape, np.float32) / max(image.shape)
     terms = np.stack([np.ones_like(rows), rows, columns], axis=-1)
     border = _border(image)
     points, values = terms[border], image[border].astype(np.float32)
-    kept = np.ones(values.shape, np.bool_)
+    inliers = np.ones(values.shape, np.bool_)
     for _ in range(4):
-        plane = np.linalg.lstsq(points[kept], values[kept])[0]
+        plane = np.linalg.lstsq(points[inliers], values[inliers])[0]
         distance = np.abs(points @ plane - values)
-        kept = distance <= 2 * np.median(distance) + 1
+        inliers = distance <= 2 * np.median(distance) + 1
     return np.asarray(terms @ plane, np.float32)
 
 

@@ -42,27 +42,27 @@ Prediction = ValuePrediction | ClassPrediction
 
 
 @dataclass(slots=True)
-class Answers:
+class Predictions:
     """A model's answers to some rows: the value, or the probability of each class."""
 
     values: Numbers
     """`(rows, size)`; float64 where they are in other units than the network's."""
     lists: list[list[float]]
     """The same, for JSON: made once for a batch, however many requests it answers."""
-    likeliest: list[int]
+    argmax: list[int]
     """The index of the greatest value of each row."""
 
     @classmethod
-    def of(cls, values: Numbers) -> "Answers":
+    def from_values(cls, values: Numbers) -> "Predictions":
         """Return the answers that `values` (rows, size) are."""
         return cls(values, values.tolist(), values.argmax(1).tolist())
 
     def __len__(self) -> int:
         return len(self.lists)
 
-    def __getitem__(self, rows: slice) -> "Answers":
+    def __getitem__(self, rows: slice) -> "Predictions":
         """The answers to some of the rows."""
-        return Answers(self.values[rows], self.lists[rows], self.likeliest[rows])
+        return Predictions(self.values[rows], self.lists[rows], self.argmax[rows])
 
     def are_finite(self) -> bool:
         """Return whether every one is."""
@@ -96,7 +96,7 @@ class Model:
         return cls(manifest, load_model(directory, manifest))
 
     def rows(self, rows: Sequence[object], pixels: PixelRange | None = None) -> Inputs:
-        """Return raw `rows`, as JSON has them, as the array that `answer` takes.
+        """Return raw `rows`, as JSON has them, as the array that `predict` takes.
 
         Raises:
             Invalid: see `ml.inputs.rows`; `loc` is within `rows`.
@@ -123,7 +123,7 @@ class Model:
 
     def images(self, files: Sequence[bytes], max_pixels: int) -> Inputs:
         """Return PNG or JPEG `files`, each brought into the form of the training images, as the
-        array that `answer` takes.
+        array that `predict` takes.
 
         Raises:
             Invalid: the model takes no images, or a file is none; `loc` is within `files`.
@@ -136,7 +136,7 @@ class Model:
         return np.stack([_image(file, inputs.form, max_pixels, i) for i, file in enumerate(files)])
 
     def array(self, array: NDArray[Any], pixels: PixelRange | None = None) -> Inputs:
-        """Return an array of rows, images flattened or not, as the array that `answer` takes.
+        """Return an array of rows, images flattened or not, as the array that `predict` takes.
 
         Raises:
             Invalid: it has another shape, holds no numbers, or some are out of range.
@@ -168,24 +168,24 @@ class Model:
         return in_pixel_range(rows, pixels)
 
     @torch.inference_mode()
-    def answer(self, inputs: Inputs) -> Answers:
+    def predict(self, inputs: Inputs) -> Predictions:
         """Return the answers to `inputs` `(rows, *shape)`."""
         values, output = in_batches(self._forward, torch.from_numpy(inputs)), self._output
         if output.kind == "classes":
             values = values.softmax(dim=1)
         elif output.is_scaled:
             values = output.in_units(values.double())
-        return Answers.of(values.numpy())
+        return Predictions.from_values(values.numpy())
 
-    def predictions(self, answers: Answers) -> list[Prediction]:
+    def to_json(self, predictions: Predictions) -> list[Prediction]:
         """Return one prediction for each answer."""
         output = self._output
         if output.kind != "classes":
-            return [{"value": value} for [value] in answers.lists]
+            return [{"value": value} for [value] in predictions.lists]
         names = output.names
         return [
             {"class": index, "label": names[index], "probabilities": shares}
-            for index, shares in zip(answers.likeliest, answers.lists, strict=True)
+            for index, shares in zip(predictions.argmax, predictions.lists, strict=True)
         ]
 
     @cached_property

@@ -16,7 +16,7 @@ from ml.ingest.zip_safety import check_archive, refusing_broken
 
 __all__ = ["Options", "Schema", "ingest"]
 
-Reader = Callable[[Path, Path, Options], Schema]
+FileReader = Callable[[Path, Path, Options], Schema]
 
 OTHERS = {
     b"\x1f\x8b": "is packed with gzip; unpack it first",
@@ -48,7 +48,7 @@ def ingest(source: Path, into: Path, options: Options) -> Schema:
         raise
 
 
-def _reader(source: Path) -> Reader:
+def _reader(source: Path) -> FileReader:
     with source.open("rb") as file:
         start = file.read(8)
     if not start:

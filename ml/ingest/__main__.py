@@ -15,7 +15,7 @@ from ml.ingest.options import Options
 MIB = 1024 * 1024
 
 
-class Task(BaseModel):
+class IngestTask(BaseModel):
     """What is to be read."""
 
     source: Path
@@ -26,7 +26,7 @@ class Task(BaseModel):
 
 def main() -> None:
     """Do the task on the standard input; say the schema, or what is wrong with the file."""
-    task = Task.model_validate_json(sys.stdin.buffer.read())
+    task = IngestTask.model_validate_json(sys.stdin.buffer.read())
     limit = task.max_memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     answer: dict[str, object]

@@ -18,7 +18,7 @@ from ml.ingest.schema import (
     ImageSchema,
 )
 
-Planes = Literal[1, 3]
+Channels = Literal[1, 3]
 
 
 class ImageWriter:
@@ -29,7 +29,7 @@ class ImageWriter:
     """
 
     def __init__(
-        self, into: Path, rows: int, size: list[int], planes: Planes, classes: list[str]
+        self, into: Path, rows: int, size: list[int], channels: Channels, classes: list[str]
     ) -> None:
         if rows * size[0] * size[1] > MAX_VALUES:
             raise Invalid(
@@ -40,11 +40,11 @@ class ImageWriter:
             raise Invalid(f"has images of one class, {classes[0]!r}: there is nothing to learn")
         if len(classes) > MAX_CATEGORIES:
             raise Invalid(f"has {len(classes):,} classes; at most {MAX_CATEGORIES:,} are allowed")
-        self._form = PictureForm(height=size[0], width=size[1], planes=planes)
+        self._form = PictureForm(height=size[0], width=size[1], channels=channels)
         self._codes = {name: code for code, name in enumerate(classes)}
         self._labels: list[int] = []
         self._path = into / LABELS
-        shape = (rows, *size) if planes == 1 else (rows, planes, *size)
+        shape = (rows, *size) if channels == 1 else (rows, channels, *size)
         self._images: NDArray[Any] = np.lib.format.open_memmap(into / IMAGES, "w+", np.uint8, shape)
         # A disk that is full says so here; to write into the map would kill the process.
         with (into / IMAGES).open("r+b") as file:
@@ -69,7 +69,7 @@ class ImageWriter:
             rows=len(self._labels),
             height=self._form.height,
             width=self._form.width,
-            planes=self._form.planes,
+            channels=self._form.channels,
             classes=[
                 ImageClass(name=name, count=count)
                 for name, count in zip(self._codes, counts, strict=True)

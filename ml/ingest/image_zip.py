@@ -7,7 +7,7 @@ from zipfile import ZipFile, ZipInfo
 
 from ml.errors import Invalid
 from ml.images.decode import Picture, decode_picture
-from ml.ingest.image_writer import ImageWriter, Planes
+from ml.ingest.image_writer import Channels, ImageWriter
 from ml.ingest.options import Options
 from ml.ingest.schema import ImageSchema
 from ml.ingest.zip_safety import refusing_broken
@@ -30,7 +30,7 @@ def read(source: Path, into: Path, options: Options) -> ImageSchema:
         pictures = _pictures(archive, labelled)
         # Once through to know the size and the colours of all, once to write them.
         shapes = {picture.shape for picture in pictures}
-        planes: Planes = 3 if any(len(shape) == 3 for shape in shapes) else 1
+        channels: Channels = 3 if any(len(shape) == 3 for shape in shapes) else 1
         sizes = {shape[:2] for shape in shapes}
         if options.image_size is None and len(sizes) > 1:
             (h, w), (other_h, other_w) = sorted(sizes)[0], sorted(sizes)[-1]
@@ -40,7 +40,7 @@ def read(source: Path, into: Path, options: Options) -> ImageSchema:
             )
         size = options.image_size or list(next(iter(sizes)))
         classes = sorted({label for _, label in labelled})
-        with ImageWriter(into, len(labelled), size, planes, classes) as writer:
+        with ImageWriter(into, len(labelled), size, channels, classes) as writer:
             for picture, (_, label) in zip(_pictures(archive, labelled), labelled, strict=True):
                 writer.add(picture, label)
         return writer.schema()

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ml.errors import Invalid
-from ml.ingest.image_writer import ImageWriter, Planes
+from ml.ingest.image_writer import Channels, ImageWriter
 from ml.ingest.options import ColumnKind, Options
 from ml.ingest.schema import MAX_COLUMNS, MAX_VALUES, TABLE, Schema, TableSchema
 from ml.ingest.table_writer import TableWriter, check_names, check_size, check_types, trimmed, typed
@@ -85,9 +85,9 @@ def _member(archive: ZipFile, file: str) -> Member:
         length = struct.unpack(width, stream.read(struct.calcsize(width)))[0]
         header = stream.read(min(length, MAX_HEADER))
     try:
-        told = ast.literal_eval(header.decode("latin-1"))
-        shape, dtype = tuple(map(int, told["shape"])), np.dtype(told["descr"])
-        fortran = bool(told["fortran_order"])
+        fields = ast.literal_eval(header.decode("latin-1"))
+        shape, dtype = tuple(map(int, fields["shape"])), np.dtype(fields["descr"])
+        fortran = bool(fields["fortran_order"])
     except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
         raise Invalid(f"the array {name!r} has a broken header") from None
     if dtype.hasobject:
@@ -195,15 +195,15 @@ def _images(
         pictures = np.moveaxis(pictures, 1, -1)
     elif not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
         raise Invalid(f"the images {member.name!r} have the shape {member.shape}")
-    told = _arrow(_array(archive, labels[0]), options.missing)
-    named = typed(told, "categorical", labels[0].name, FIRST_ROW).to_pylist()
+    label_values = _arrow(_array(archive, labels[0]), options.missing)
+    named = typed(label_values, "categorical", labels[0].name, FIRST_ROW).to_pylist()
     if None in named:
         row = FIRST_ROW + named.index(None)
         raise Invalid(f"row {row}, array {labels[0].name!r}: the image has no label")
-    planes: Planes = 3 if pictures.ndim == 4 else 1
+    channels: Channels = 3 if pictures.ndim == 4 else 1
     size = options.image_size or list(pictures.shape[1:3])
     with ImageWriter(
-        into, len(pictures), size, planes, sorted(set(named), key=_by_number)
+        into, len(pictures), size, channels, sorted(set(named), key=_by_number)
     ) as writer:
         for picture, label in zip(pictures, named, strict=True):
             writer.add(picture, label)

@@ -30,9 +30,10 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
             check_names(names)
             check_types(options.types, names)
             check_size(file.metadata.num_rows, len(names))
-            own = [_kind(field) for field in file.schema_arrow]
+            inferred = [_kind(field) for field in file.schema_arrow]
             kinds = {
-                name: options.types.get(name, kind) for name, kind in zip(names, own, strict=True)
+                name: options.types.get(name, kind)
+                for name, kind in zip(names, inferred, strict=True)
             }
             with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
                 for batch in file.iter_batches(batch_size=BATCH_ROWS):

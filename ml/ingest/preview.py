@@ -26,7 +26,7 @@ def preview(schema: Schema, directory: Path, count: int) -> list[list[object]]:
     """
     if isinstance(schema, TableSchema):
         return _rows(directory, min(count, max(1, MAX_VALUES // len(schema.columns))))
-    pixels = schema.planes * schema.height * schema.width
+    pixels = schema.channels * schema.height * schema.width
     return _images(schema, directory, min(count, max(1, MAX_PIXELS // pixels)))
 
 
@@ -47,6 +47,6 @@ def _images(schema: ImageSchema, directory: Path, count: int) -> list[list[objec
 
 def _png(image: NDArray[Any]) -> str:
     file = io.BytesIO()
-    planes_last = image if image.ndim == 2 else np.moveaxis(image, 0, -1)
-    Image.fromarray(np.ascontiguousarray(planes_last)).save(file, "PNG")
+    channels_last = image if image.ndim == 2 else np.moveaxis(image, 0, -1)
+    Image.fromarray(np.ascontiguousarray(channels_last)).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

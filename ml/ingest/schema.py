@@ -102,7 +102,7 @@ class ImageSchema(Frozen):
     rows: int
     height: int
     width: int
-    planes: Literal[1, 3]
+    channels: Literal[1, 3]
     """Grey, or red, green and blue."""
     classes: list[ImageClass]
 

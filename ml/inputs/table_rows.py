@@ -10,7 +10,7 @@ from ml.errors import Invalid
 from ml.inputs.rows import FLOAT32_MAX, count_of, describe, in_order
 from ml.signature import UNKNOWN, Encoding, Features
 
-Reader = Callable[[object], float]
+ValueReader = Callable[[object], float]
 """Returns the number that a value stands for."""
 
 
@@ -67,7 +67,7 @@ def text_of(value: float | bool | str) -> str:
     return str(value).removesuffix(".0")
 
 
-def _reader(encoding: Encoding, name: str) -> Reader:
+def _reader(encoding: Encoding, name: str) -> ValueReader:
     if name in encoding.booleans:
         return _boolean
     if name not in encoding.categories:

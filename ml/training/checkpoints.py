@@ -34,7 +34,7 @@ class Checkpoint:
 
 def save(directory: Path, attempt: int, step: int, state: dict[str, Any], keep: int) -> None:
     """Write `state` into `directory`, on the disk when this returns, then delete all files but the
-    newest `keep`.
+    newest `summarize`.
 
     Raises:
         OSError: it cannot be written; nothing of it is left.

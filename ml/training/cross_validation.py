@@ -12,7 +12,7 @@ Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Course:
+class FoldResults:
     """What lies behind the present run of a job: the folds of its cross-validation."""
 
     folds: list[Figures]
@@ -21,15 +21,15 @@ class Course:
     """Done in all of them."""
 
     @classmethod
-    def of(cls, state: dict[str, Any] | None) -> "Course":
+    def from_state(cls, state: dict[str, Any] | None) -> "FoldResults":
         """Return what the state of a checkpoint tells."""
         return cls(**(state or {}).get("course", {"folds": [], "steps": 0}))
 
-    def after(self, run: Run) -> "Course":
+    def with_fold(self, run: Run) -> "FoldResults":
         """Return it with the fold that `run` was trained without."""
         assert run.data.test is not None
         figures = evaluate(run.model, run.data.test, run.signature, LOSSES[run.spec.loss])
-        return Course([*self.folds, figures], self.steps + run.progress.step)
+        return FoldResults([*self.folds, figures], self.steps + run.progress.step)
 
     def summary(self) -> Figures:
         """Return the mean of each figure over the folds, as `cv_accuracy`, and its standard

@@ -11,7 +11,7 @@ POINTS = 100
 MILESTONES = (0, 50, 100, 150)
 
 
-class Snapshots:
+class FitCurves:
     """The curves of a run at its milestones. Runs of other data have none."""
 
     def __init__(self, data: Dataset, epochs: int) -> None:
@@ -21,7 +21,7 @@ class Snapshots:
         self.curves: dict[int, Tensor] = {}
         """Answers `(POINTS, 1)`, on the CPU, by how many epochs were done."""
 
-    def note(self, model: nn.Module, epoch: int) -> None:
+    def record(self, model: nn.Module, epoch: int) -> None:
         """Keep the curve of `model`, which has done `epoch` epochs, if that is a milestone."""
         if epoch in self._wanted and self.grid is not None:
             self.curves[epoch] = curve(model, self.grid)

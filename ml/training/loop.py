@@ -43,7 +43,7 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
     set_precision(run.spec)
     engine = engine or choose(run)
     if run.progress.step == 0:
-        run.snapshots.note(run.model, epoch=0)
+        run.fit_curves.record(run.model, epoch=0)
     while run.progress.epoch <= run.spec.epochs and not _is_patience_over(run):
         run.model.train()
         engine.begin(run.epoch_order(), run.progress.batch)
@@ -97,7 +97,7 @@ def _end_epoch(run: Run) -> Report:
         if run.spec.keep_best:
             state = run.model.state_dict()
             run.best_weights = {name: tensor.clone() for name, tensor in state.items()}
-    run.snapshots.note(run.model, progress.epoch)
+    run.fit_curves.record(run.model, progress.epoch)
     run.end_epoch(watched)
     return Report("epoch", progress.epoch, progress.step, values)
 

@@ -15,7 +15,7 @@ from ml.losses import LOSSES
 from ml.specs import TrainingSpec
 from ml.training import divergence
 from ml.training.batches import Placement, place
-from ml.training.fit_curves import Snapshots
+from ml.training.fit_curves import FitCurves
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Run:
         self.order = Generator().manual_seed(spec.seed)
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] | None = None
-        self.snapshots = Snapshots(data, spec.epochs)
+        self.fit_curves = FitCurves(data, spec.epochs)
         network = self.model.get_submodule("network")
         if spec.compile:
             # What was compiled for other networks counts towards a limit, from which on networks
@@ -161,7 +161,7 @@ class Run:
             "cuda_random": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
             "progress": asdict(self.progress),
             "best_weights": self.best_weights,
-            "curves": self.snapshots.curves,
+            "curves": self.fit_curves.curves,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -185,7 +185,7 @@ class Run:
         self.progress = Progress(**state["progress"])
         self.best_weights = state["best_weights"]
         # Checkpoints of earlier versions have none.
-        self.snapshots.curves = state.get("curves", {})
+        self.fit_curves.curves = state.get("curves", {})
 
     @property
     def kept_epoch(self) -> int:

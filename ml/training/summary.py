@@ -1,5 +1,5 @@
 """What is kept of a run beside its model: how good it is, and a sample of rows and answers, bounded
-whatever the data, that its charts are drawn from. The same run leaves the same keepsakes."""
+whatever the data, that its charts are drawn from. The same run leaves the same summary."""
 
 import base64
 import io
@@ -13,7 +13,13 @@ from pydantic import BaseModel, TypeAdapter
 from torch import Tensor
 
 from ml.datasets import Rows
-from ml.evaluation.evaluate import Assessment, Choices, Estimates, assess, judged_on
+from ml.evaluation.evaluate import (
+    ClassPredictions,
+    EvaluationResult,
+    ValuePredictions,
+    evaluate_split,
+    evaluation_split,
+)
 from ml.evaluation.schemas import Classification, Evaluation, Regression
 from ml.losses import LOSSES
 from ml.signature import Classes, Features, Images, Signature, Value
@@ -25,7 +31,7 @@ from ml.units import to_units
 EVALUATION = "evaluation.json"
 SAMPLE = "sample.json"
 
-MAX_ASSESSED = 100_000
+MAX_EVALUATED = 100_000
 """Training rows, where there are no others to assess a model on."""
 MAX_FEATURES = 12
 MAX_FEATURE_ROWS = 1000
@@ -49,7 +55,7 @@ class FeatureSample(Frozen):
 
 
 class Pairs(Frozen):
-    """Predicted and actual values of some of the assessed rows, in the target's units."""
+    """Predicted and actual values of some of the evaluated rows, in the target's units."""
 
     predicted: list[Number]
     actual: list[float]
@@ -92,7 +98,7 @@ _EVALUATION: TypeAdapter[Classification | Regression] = TypeAdapter(Evaluation)
 
 
 @dataclass(frozen=True)
-class Keepsakes:
+class TrainingSummary:
     """What is kept of one run."""
 
     evaluation: Classification | Regression
@@ -100,11 +106,11 @@ class Keepsakes:
 
     def files(self) -> dict[str, bytes]:
         """Return them as files by name, for `ml.artifacts.save_model`."""
-        kept: dict[str, BaseModel] = {EVALUATION: self.evaluation, SAMPLE: self.sample}
-        return {name: value.model_dump_json().encode() for name, value in kept.items()}
+        documents: dict[str, BaseModel] = {EVALUATION: self.evaluation, SAMPLE: self.sample}
+        return {name: value.model_dump_json().encode() for name, value in documents.items()}
 
     @classmethod
-    def load(cls, directory: Path) -> "Keepsakes":
+    def load(cls, directory: Path) -> "TrainingSummary":
         """Return those that lie beside the model in `directory`.
 
         Raises:
@@ -116,20 +122,20 @@ class Keepsakes:
         )
 
 
-def keep(run: Run) -> Keepsakes:
-    """Assess a run's model as it is now, and return what to keep of the run."""
-    split, rows = judged_on(run.data)
+def summarize(run: Run) -> TrainingSummary:
+    """Evaluate a run's model as it is now, and return the run's summary."""
+    split, rows = evaluation_split(run.data)
     if split == "train":
-        rows = _some(rows, MAX_ASSESSED)
+        rows = _sample_rows(rows, MAX_EVALUATED)
     signature = run.signature
-    assessment = assess(run.model, rows, signature, LOSSES[run.spec.loss], split)
+    result = evaluate_split(run.model, rows, signature, LOSSES[run.spec.loss], split)
     sample = Sample(
         features=_features(run.data.train, signature),
-        pairs=_pairs(assessment),
-        mistakes=_mistakes(assessment, rows, signature),
+        pairs=_pairs(result),
+        mistakes=_mistakes(result, rows, signature),
         fit=_fit(run),
     )
-    return Keepsakes(assessment.evaluation, sample)
+    return TrainingSummary(result.evaluation, sample)
 
 
 def spaced(total: int, most: int) -> Tensor:
@@ -140,7 +146,7 @@ def spaced(total: int, most: int) -> Tensor:
     return torch.linspace(0, total - 1, most, dtype=torch.float64).round().long()
 
 
-def _some(rows: Rows, most: int) -> Rows:
+def _sample_rows(rows: Rows, most: int) -> Rows:
     return rows if len(rows) <= most else rows.at(spaced(len(rows), most))
 
 
@@ -148,14 +154,16 @@ def _features(train: Rows, signature: Signature) -> FeatureSample | None:
     inputs, output = signature.inputs, signature.output
     if not isinstance(inputs, Features):
         return None
-    some = _some(train, MAX_FEATURE_ROWS)
-    targets = to_units(some.targets, output) if isinstance(output, Value) else some.targets.double()
+    sample = _sample_rows(train, MAX_FEATURE_ROWS)
+    targets = (
+        to_units(sample.targets, output) if isinstance(output, Value) else sample.targets.double()
+    )
     numbers = inputs.numbers
     if not numbers:
         return None
     return FeatureSample(
         columns={
-            name: _numbers(some.inputs[:, inputs.names.index(name)])
+            name: _numbers(sample.inputs[:, inputs.names.index(name)])
             for name in numbers[:MAX_FEATURES]
         },
         targets=targets.tolist(),
@@ -163,43 +171,44 @@ def _features(train: Rows, signature: Signature) -> FeatureSample | None:
     )
 
 
-def _pairs(assessment: Assessment) -> Pairs | None:
-    estimates = assessment.answers
-    if not isinstance(estimates, Estimates):
+def _pairs(result: EvaluationResult) -> Pairs | None:
+    value_predictions = result.predictions
+    if not isinstance(value_predictions, ValuePredictions):
         return None
-    some = spaced(len(estimates.actual), MAX_PAIRS)
+    indices = spaced(len(value_predictions.actual), MAX_PAIRS)
     return Pairs(
-        predicted=_numbers(estimates.predicted[some]), actual=estimates.actual[some].tolist()
+        predicted=_numbers(value_predictions.predicted[indices]),
+        actual=value_predictions.actual[indices].tolist(),
     )
 
 
-def _mistakes(assessment: Assessment, rows: Rows, signature: Signature) -> list[Mistake] | None:
-    choices, output = assessment.answers, signature.output
+def _mistakes(result: EvaluationResult, rows: Rows, signature: Signature) -> list[Mistake] | None:
+    class_predictions, output = result.predictions, signature.output
     if not (
-        isinstance(choices, Choices)
+        isinstance(class_predictions, ClassPredictions)
         and isinstance(output, Classes)
         and isinstance(signature.inputs, Images)
     ):
         return None
-    wrong = (choices.predicted != choices.actual).nonzero().squeeze(1)
-    surest = choices.confidence[wrong].sort(descending=True, stable=True).indices
+    wrong = (class_predictions.predicted != class_predictions.actual).nonzero().squeeze(1)
+    most_confident = class_predictions.confidence[wrong].sort(descending=True, stable=True).indices
     return [
         Mistake(
             png=png(rows.inputs[row]),
-            actual=output.names[int(choices.actual[row])],
-            predicted=output.names[int(choices.predicted[row])],
-            probability=_number(choices.confidence[row].item()),
+            actual=output.names[int(class_predictions.actual[row])],
+            predicted=output.names[int(class_predictions.predicted[row])],
+            probability=_number(class_predictions.confidence[row].item()),
         )
-        for row in wrong[surest][:MAX_MISTAKES].tolist()
+        for row in wrong[most_confident][:MAX_MISTAKES].tolist()
     ]
 
 
 def png(image: Tensor) -> str:
-    """Return an image `(height, width)` or `(planes, height, width)`, with pixels from 0 to 255, as
-    a PNG file."""
+    """Return an image `(height, width)` or `(channels, height, width)`, with pixels from 0 to 255,
+    as a PNG file."""
     pixels = image.cpu().clamp(0, 255).byte()
     if pixels.dim() == 3:
-        pixels = pixels.permute(1, 2, 0).squeeze(2)  # of one plane nothing but the plane is left
+        pixels = pixels.permute(1, 2, 0).squeeze(2)  # a single channel has no axis of its own
     picture = Image.fromarray(pixels.numpy())
     if (times := LONGEST_EDGE // max(picture.size)) > 1:
         picture = picture.resize(
@@ -212,10 +221,10 @@ def png(image: Tensor) -> str:
 
 
 def _fit(run: Run) -> Fit | None:
-    grid, output = run.snapshots.grid, run.signature.output
+    grid, output = run.fit_curves.grid, run.signature.output
     if grid is None or not isinstance(output, Value):
         return None
-    curves = run.snapshots.curves | {run.kept_epoch: curve(run.model, grid)}
+    curves = run.fit_curves.curves | {run.kept_epoch: curve(run.model, grid)}
     return Fit(
         grid=grid.squeeze(1).tolist(),
         curves=[

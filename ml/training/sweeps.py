@@ -33,7 +33,7 @@ from ml.training.stacked_updates import Clipping, RowUpdate, alike, stacked
 
 logger = logging.getLogger(__name__)
 
-OWN: dict[str, Any] = {
+PER_MODEL_FIELDS: dict[str, Any] = {
     "name": True,
     "seed": True,
     "optimizer": True,
@@ -137,7 +137,7 @@ class _Sweep:
         apart = device.type == "cpu" and record is None
         self._update = (RowUpdate if apart else stacked)(specs, self._weights, self._gradients)
         self._clip = Clipping(specs, self._gradients)
-        self._dropout = Dropout(specs, device, randoms if apart else None)
+        self._dropout = SweepDropout(specs, device, randoms if apart else None)
         self._network, self._masked = _template(specs[0].model, self._dropout.highest, data)
         self._parameters = {
             name: part.requires_grad_()
@@ -161,8 +161,8 @@ class _Sweep:
             rates[:, same] = _rates(schedule, len(batches)).unsqueeze(1)
         figures = self._update.figures(rates, self._steps_done).to(self._device)
         self._sums.zero_()
-        for index, own in zip(batches, figures, strict=True):
-            self._advance(index, own)
+        for index, batch_figures in zip(batches, figures, strict=True):
+            self._advance(index, batch_figures)
         self._steps_done += len(batches)
         return self._sums / len(self._rows)
 
@@ -253,7 +253,7 @@ class _Sweep:
             return None
 
 
-class Dropout:
+class SweepDropout:
     """The masks of all models, drawn anew at each step: with `generators` each model's by its own,
     as in a run of its own; else those of a layer at once, on the device."""
 
@@ -285,13 +285,13 @@ class Dropout:
     def draw(self, masks: list[Tensor]) -> None:
         """Fill `masks` with what the numbers of each layer are multiplied by."""
         if self._generators is None:
-            for mask, kept in zip(masks, self._kept, strict=True):
-                mask.bernoulli_(kept).div_(kept)
+            for mask, keep_probability in zip(masks, self._kept, strict=True):
+                mask.bernoulli_(keep_probability).div_(keep_probability)
             return
         for mask, dropped in zip(masks, self._dropped, strict=True):
-            for own, p, generator in zip(mask, dropped, self._generators, strict=True):
+            for model_mask, p, generator in zip(mask, dropped, self._generators, strict=True):
                 if p:
-                    own.copy_(factors(own.shape, p, generator))
+                    model_mask.copy_(factors(model_mask.shape, p, generator))
 
 
 def _dropouts(model: ModelSpec) -> list[float]:
@@ -348,9 +348,9 @@ def _check(specs: Sequence[TrainingSpec]) -> None:
     first = specs[0]
     if first.model.kind == "torchvision":
         raise Invalid("networks of torchvision are not trained together", (0, "model"))
-    shared = first.model_dump(exclude=OWN)
+    shared = first.model_dump(exclude=PER_MODEL_FIELDS)
     for number, spec in enumerate(specs):
-        for field, value in spec.model_dump(exclude=OWN).items():
+        for field, value in spec.model_dump(exclude=PER_MODEL_FIELDS).items():
             if value != shared[field]:
                 raise Invalid("must be the same in all specs of a sweep", (number, field))
         if spec.optimizer.kind != first.optimizer.kind:

@@ -4,12 +4,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ml.charts.kinds import Chart, Material, Point, charts_of
+from ml.charts.kinds import Chart, ChartData, Point, charts_of
 from ml.charts.render import PictureFormat
 from ml.errors import Invalid
 from ml.specs import TrainingSpec
 from ml.strict import parse
-from ml.training.summary import Keepsakes
+from ml.training.summary import TrainingSummary
 from service.charts.renderer import Renderer
 from service.errors import NotFound, Unprocessable
 from service.jobs.schemas import Job
@@ -18,7 +18,7 @@ from service.models.registry import ModelRegistry
 from service.schemas import Body
 
 MAX_POINTS = 2000
-"""Of one curve: longer histories are thinned."""
+"""Of one curve: longer histories are sampled evenly."""
 
 
 class ChartSummary(Body):
@@ -30,7 +30,7 @@ class ChartSummary(Body):
     ready: bool = Field(description="Whether it can be drawn by now.")
 
 
-class Charts:
+class JobCharts:
     """The charts of all jobs."""
 
     def __init__(self, jobs: JobStore, registry: ModelRegistry) -> None:
@@ -45,15 +45,15 @@ class Charts:
             NotFound: there is no such job; as every method below.
         """
         job = self._jobs.fetch(job_id)
-        material = self._material(job, _spec(job))
+        chart_data = self._chart_data(job, _spec(job))
         return [
             ChartSummary(
                 name=name,
                 title=chart.title,
                 description=chart.description,
-                ready=chart.needs.are_met(material),
+                ready=chart.needs.are_met(chart_data),
             )
-            for name, chart in charts_of(material.signature).items()
+            for name, chart in charts_of(chart_data.signature).items()
         ]
 
     def specification(self, job_id: str, name: str) -> dict[str, Any]:
@@ -67,10 +67,10 @@ class Charts:
         charts = charts_of(spec.dataset.signature())
         if name not in charts:
             raise NotFound(f"job {job.id} has no chart {name!r}; it has {', '.join(charts)}")
-        material = self._material(job, spec)
-        if not charts[name].needs.are_met(material):
+        chart_data = self._chart_data(job, spec)
+        if not charts[name].needs.are_met(chart_data):
             raise NotFound(_not_ready(job, name, charts[name]))
-        return charts[name].specification(material)
+        return charts[name].specification(chart_data)
 
     def picture(self, job_id: str, name: str, form: PictureFormat) -> bytes:
         """Return a chart as a picture.
@@ -85,26 +85,26 @@ class Charts:
         """Draw no more."""
         self._renderer.close()
 
-    def _material(self, job: Job, spec: TrainingSpec) -> Material:
-        return Material(
+    def _chart_data(self, job: Job, spec: TrainingSpec) -> ChartData:
+        return ChartData(
             spec=spec,
             epochs=self._points(job, "epoch"),
             steps=self._points(job, "step"),
-            kept=self._kept(job),
+            summary=self._training_summary(job),
         )
 
     def _points(self, job: Job, level: Literal["epoch", "step"]) -> list[Point]:
         steps_per_epoch = (job.progress.steps or 1) / job.progress.epochs
         return [
             Point(record.step / steps_per_epoch, record.values)
-            for record in self._jobs.course(job.id, level, MAX_POINTS)
+            for record in self._jobs.metric_series(job.id, level, MAX_POINTS)
         ]
 
-    def _kept(self, job: Job) -> Keepsakes | None:
+    def _training_summary(self, job: Job) -> TrainingSummary | None:
         if job.model is None:
             return None
         try:
-            return Keepsakes.load(self._registry.directory(job.model.name, job.model.version))
+            return TrainingSummary.load(self._registry.directory(job.model.name, job.model.version))
         except (NotFound, FileNotFoundError):
             return None
 

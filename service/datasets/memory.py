@@ -14,25 +14,25 @@ MAX_BYTES = 96 * MIB
 """Of a data set's inputs: all of it is loaded, whichever split is asked for."""
 
 
-class Loading:
+class MemorySlots:
     """Gives places in memory. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._semaphore = threading.BoundedSemaphore(AT_ONCE)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def acquire(self) -> Iterator[None]:
         """Have a place for as long as the context lasts.
 
         Raises:
             Overloaded: all are taken.
         """
-        if not self._places.acquire(blocking=False):
+        if not self._semaphore.acquire(blocking=False):
             raise Overloaded(f"{AT_ONCE} data sets are being worked on here already")
         try:
             yield
         finally:
-            self._places.release()
+            self._semaphore.release()
 
 
 def check_size(dataset: DatasetSpec) -> None:
@@ -41,8 +41,8 @@ def check_size(dataset: DatasetSpec) -> None:
     Raises:
         Invalid: it is too large.
     """
-    signature, extent = dataset.signature(), dataset.extent()
-    rows = extent.rows + extent.own
+    signature, row_counts = dataset.signature(), dataset.row_counts()
+    rows = row_counts.rows + row_counts.builtin_split_rows
     size = rows * signature.input_size * signature.inputs.itemsize
     if size > MAX_BYTES:
         raise Invalid(f"takes {size / MIB:,.0f} MiB; here it may take {MAX_BYTES // MIB} MiB")

@@ -17,7 +17,7 @@ Columns = Annotated[list[str], Field(max_length=4096)]
 
 
 class UploadQuery(Strict):
-    """What the address of an upload may say."""
+    """Query parameters of an upload."""
 
     name: Name | None = Field(
         default=None,

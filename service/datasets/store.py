@@ -28,7 +28,7 @@ SUMMARIZED = ("id", "name", "target", "sha256", "bytes", "created_at")
 
 
 @dataclass(frozen=True)
-class Arrival:
+class NewDataset:
     """A file that was read and has no row yet."""
 
     name: str
@@ -44,15 +44,15 @@ class Arrival:
     @property
     def content(self) -> str:
         """See `DatasetRow.content`."""
-        return content_of(self.sha256, self.options)
+        return content_hash(self.sha256, self.options)
 
 
 @dataclass(frozen=True)
-class Added:
+class AddedDataset:
     """The data set of an upload, and whether it is a new one."""
 
     dataset: Dataset
-    new: bool
+    created: bool
 
 
 class DatasetStore:
@@ -63,27 +63,27 @@ class DatasetStore:
         self._directory = settings.uploads_dir
         self._incoming = settings.incoming_dir
 
-    def known(self, name: str, target: str | None, content: str) -> Dataset | None:
+    def find_duplicate(self, name: str, target: str | None, content: str) -> Dataset | None:
         """Return the data set of this name, target and content, if there is one."""
         with self._database.read() as session:
-            row = _twin(session, name, target, content)
+            row = _find_row(session, name, target, content)
             there = row is not None and (self._directory / content).exists()
             return _dataset(row) if row and there else None
 
-    def add(self, arrival: Arrival) -> Added:
+    def add(self, dataset: NewDataset) -> AddedDataset:
         """Keep what was read, once however often it comes."""
         with self._database.write() as session:
-            row = _twin(session, arrival.name, arrival.target, arrival.content)
+            row = _find_row(session, dataset.name, dataset.target, dataset.content)
             new = row is None
             if row is None:
-                row = _row_of(arrival)
+                row = _row_of(dataset)
                 session.add(row)
                 session.flush()
-            place = self._directory / arrival.content
+            place = self._directory / dataset.content
             if not place.exists():
-                arrival.directory.rename(place)
+                dataset.directory.rename(place)
                 sync(self._directory)
-            return Added(_dataset(row), new)
+            return AddedDataset(_dataset(row), new)
 
     def fetch(self, dataset_id: str) -> Dataset:
         """Return a data set.
@@ -138,13 +138,13 @@ class DatasetStore:
         with self._database.write() as session:
             row = _row(session, dataset_id)
             if not force:
-                _refuse_if_needed(session, dataset_id)
+                _refuse_if_in_use(session, dataset_id)
             session.delete(row)
         # Only now that it is certain. Were this process killed from here on, the next one would
         # clear what no row speaks of.
-        self._forget(row.content)
+        self._delete_rows(row.content)
 
-    def _forget(self, content: str) -> None:
+    def _delete_rows(self, content: str) -> None:
         """Remove rows that no data set has any more."""
         place, trash = self._directory / content, self._incoming / str(ULID())
         with self._database.write() as session:  # so that nobody adds it meanwhile
@@ -154,21 +154,21 @@ class DatasetStore:
         shutil.rmtree(trash, ignore_errors=True)
 
 
-def content_of(file_sha256: str, options: Options) -> str:
+def content_hash(file_sha256: str, options: Options) -> str:
     """Return what a file's rows are known by: see `DatasetRow.content`."""
     return sha256(f"{file_sha256} {options.model_dump_json()}".encode()).hexdigest()
 
 
-def _row_of(arrival: Arrival) -> DatasetRow:
+def _row_of(dataset: NewDataset) -> DatasetRow:
     return DatasetRow(
         id=f"ds_{ULID()}",
-        name=arrival.name,
-        target=arrival.target,
-        sha256=arrival.sha256,
-        content=arrival.content,
-        bytes=arrival.bytes,
-        options=arrival.options.model_dump(mode="json"),
-        schema=arrival.schema.model_dump(mode="json"),
+        name=dataset.name,
+        target=dataset.target,
+        sha256=dataset.sha256,
+        content=dataset.content,
+        bytes=dataset.bytes,
+        options=dataset.options.model_dump(mode="json"),
+        schema=dataset.schema.model_dump(mode="json"),
         created_at=datetime.now(UTC),
     )
 
@@ -180,7 +180,7 @@ def _row(session: Session, dataset_id: str) -> DatasetRow:
     return row
 
 
-def _twin(session: Session, name: str, target: str | None, content: str) -> DatasetRow | None:
+def _find_row(session: Session, name: str, target: str | None, content: str) -> DatasetRow | None:
     return session.scalar(
         select(DatasetRow).where(
             DatasetRow.content == content,
@@ -190,7 +190,7 @@ def _twin(session: Session, name: str, target: str | None, content: str) -> Data
     )
 
 
-def _refuse_if_needed(session: Session, dataset_id: str) -> None:
+def _refuse_if_in_use(session: Session, dataset_id: str) -> None:
     job = session.scalar(
         select(JobRow.id)
         .where(

@@ -20,7 +20,7 @@ from ml.files import sync
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema, TableSchema
 from service import processes
-from service.datasets.store import SCHEMA, Added, Arrival, DatasetStore, content_of
+from service.datasets.store import SCHEMA, AddedDataset, DatasetStore, NewDataset, content_hash
 from service.errors import BadRequest, Unavailable, Unprocessable
 from service.http.body_limit import too_large
 from service.settings import MIB, Settings
@@ -41,7 +41,7 @@ class Received:
     bytes: int
 
 
-class Uploading:
+class DatasetUploader:
     """Takes uploads: receives them, has them read by a process of their own, and keeps them."""
 
     def __init__(self, store: DatasetStore, settings: Settings) -> None:
@@ -49,9 +49,9 @@ class Uploading:
         self._settings = settings
         self._readers = asyncio.Semaphore(MAX_READERS)
 
-    async def take(
+    async def upload(
         self, request: Request, name: str | None, target: str | None, options: Options
-    ) -> Added:
+    ) -> AddedDataset:
         """Receive the file in a request, and return the data set that it is. Whatever goes wrong,
         nothing of it stays.
 
@@ -66,17 +66,17 @@ class Uploading:
             await asyncio.to_thread(place.mkdir, parents=True)
             received = await self._receive(request, place / "file")
             name = name or _name_of(received.filename)
-            content = content_of(received.sha256, options)
-            known = await asyncio.to_thread(self._store.known, name, target, content)
+            content = content_hash(received.sha256, options)
+            known = await asyncio.to_thread(self._store.find_duplicate, name, target, content)
             if known is not None:
-                return Added(known, new=False)
+                return AddedDataset(known, created=False)
             async with self._readers:
                 schema = await self._read(received.path, place / "rows", options)
             _check_target(target, schema)
-            arrival = Arrival(
+            dataset = NewDataset(
                 name, target, received.sha256, received.bytes, options, schema, place / "rows"
             )
-            return await asyncio.to_thread(self._store.add, arrival)
+            return await asyncio.to_thread(self._store.add, dataset)
         except ClientDisconnect:
             raise BadRequest("the upload broke off") from None
         except OSError as error:
@@ -117,7 +117,7 @@ class Uploading:
         }
         process = await processes.start("ml.ingest")
         try:
-            told, _ = await asyncio.wait_for(
+            output, _ = await asyncio.wait_for(
                 process.communicate(json.dumps(task).encode()), self._settings.ingest_seconds
             )
         except TimeoutError:
@@ -129,11 +129,11 @@ class Uploading:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-        if not told:
+        if not output:
             raise _unreadable(
                 Invalid(f"could not be read: its reader ended with code {process.returncode}")
             )
-        answer = json.loads(told)
+        answer = json.loads(output)
         if "storage" in answer:
             raise Unavailable(f"the upload cannot be stored here: {answer['storage']}")
         if "invalid" in answer:

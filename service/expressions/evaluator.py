@@ -12,7 +12,7 @@ THREADS = 2
 MAX_WAITING = 100
 
 
-class Expressions:
+class ExpressionEvaluator:
     """Computes requests, two at a time: what one takes of time and memory has an end, and so has
     what all take. It belongs to one event loop."""
 
@@ -20,7 +20,7 @@ class Expressions:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="expressions")
         self._waiting = 0
 
-    async def answer(self, request: ExpressionRequest) -> bytes:
+    async def evaluate(self, request: ExpressionRequest) -> bytes:
         """Return an `ExpressionResponse` as JSON.
 
         Raises:
@@ -32,7 +32,7 @@ class Expressions:
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._threads, _answered, request
+                self._threads, _evaluate, request
             )
         finally:
             self._waiting -= 1
@@ -42,7 +42,7 @@ class Expressions:
         self._threads.shutdown(cancel_futures=True)
 
 
-def _answered(request: ExpressionRequest) -> bytes:
+def _evaluate(request: ExpressionRequest) -> bytes:
     sources = request.expressions or [request.expression or ""]
     try:
         results = run(

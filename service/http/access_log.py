@@ -9,7 +9,7 @@ from itertools import count
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.logs import REQUEST_ID
-from service.metrics import Durations, Telemetry
+from service.metrics import Durations, Metrics
 
 logger = logging.getLogger("epochd.access")
 
@@ -21,13 +21,13 @@ QUIET = ("/predict", "/v2/", "/health/", "/metrics")
 """Paths of which only what failed is logged: the rest is counted."""
 
 
-class Access:
+class AccessLog:
     """ASGI middleware: gives each request an id, the client's own where it sends one as
     `X-Request-ID`, and counts, times and logs it."""
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
-        self._requests = telemetry.requests
+        self._requests = metrics.requests
         self._meters: dict[tuple[str, str, int], Durations] = {}
         process = os.urandom(6).hex()
         self._ids = (f"{process}-{number:x}".encode() for number in count(1))
@@ -38,11 +38,11 @@ class Access:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = self.given_id(scope) or self.new_id()
+        request_id = self.client_request_id(scope) or self.new_request_id()
         REQUEST_ID.set(request_id.decode())
         status = CLIENT_GONE
 
-        async def noted(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -50,7 +50,7 @@ class Access:
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            await self._app(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - began
             path = scope["path"]
@@ -59,7 +59,7 @@ class Access:
                 logger.info("%s %s %d %.1f ms", scope["method"], path, status, 1000 * seconds)
 
     @staticmethod
-    def given_id(scope: Scope) -> bytes | None:
+    def client_request_id(scope: Scope) -> bytes | None:
         """Return the id that a request came with, if it is one."""
         for name, value in scope["headers"]:
             if name == b"x-request-id" and ACCEPTED_ID.fullmatch(value):
@@ -67,7 +67,7 @@ class Access:
                 return given
         return None
 
-    def new_id(self) -> bytes:
+    def new_request_id(self) -> bytes:
         """Return an id for a request that came with none."""
         return next(self._ids)
 

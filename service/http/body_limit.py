@@ -16,17 +16,17 @@ class BodyLimit:
     A body that is sent without a length is counted as it is read.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, own: Mapping[str, int]) -> None:
+    def __init__(self, app: ASGIApp, limit: int, path_limits: Mapping[str, int]) -> None:
         self.app = app
         self.limit = limit
-        self.own = own
+        self.path_limits = path_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, its body counted, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.own.get(scope["path"], self.limit)
+        limit = self.path_limits.get(scope["path"], self.limit)
         try:
             _check_announced(scope, limit)
         except TooLarge as error:

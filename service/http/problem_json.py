@@ -71,9 +71,9 @@ async def refusal(request: Request, error: Exception) -> JSONResponse:
     response = await _HANDLERS[kind](request, error)
     if not request.url.path.startswith("/v2"):
         return response
-    told = {"error": json.loads(bytes(response.body))["detail"]}
-    kept = {k: v for k, v in response.headers.items() if not k.startswith("content-")}
-    return JSONResponse(told, response.status_code, kept)
+    body = {"error": json.loads(bytes(response.body))["detail"]}
+    headers = {k: v for k, v in response.headers.items() if not k.startswith("content-")}
+    return JSONResponse(body, response.status_code, headers)
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:

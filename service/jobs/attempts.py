@@ -1,7 +1,7 @@
 """Attempts at jobs: what trainers and the scheduler ask of the job and attempt tables.
 
-An attempt holds its job by a lease, which every word of it renews. Whoever finds a lease expired
-takes the job away; every write of an attempt is conditional on the job still being its own, so
+An attempt holds its job by a lease, which each of its heartbeats renews. A job whose lease has
+expired is taken away; every write of an attempt is conditional on the job still being its own, so
 that one which was taken for dead can change nothing when it wakes.
 """
 
@@ -18,13 +18,13 @@ from ml.artifacts import Manifest
 from ml.specs import TrainingSpec
 from ml.strict import parse
 from service.jobs import events
-from service.jobs.events import Happening
-from service.jobs.failures import STUCK, UNHEARD_OF, TimedOut, explain
+from service.jobs.events import NewEvent
+from service.jobs.failures import LEASE_EXPIRED, TRAINER_STUCK, AttemptTimedOut, explain
 from service.jobs.schemas import JobError, JobOptions
-from service.jobs.states import Verb, Wish
+from service.jobs.states import RequestedAction, Verb
 from service.jobs.transitions import end_attempt, move
 from service.models import registry
-from service.models.revision import Revision
+from service.models.revision import RegistryVersion
 from service.schemas import ModelRef
 from service.settings import Settings
 from service.storage.database import Database
@@ -33,7 +33,7 @@ from service.storage.tables import AttemptRow, JobRow
 MAX_RETRY_SECONDS = 60.0
 
 
-class LostClaim(Exception):
+class LeaseLost(Exception):
     """The job is not this attempt's any more."""
 
 
@@ -60,7 +60,7 @@ class AttemptStore:
         self._database = database
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._retry_seconds = settings.retry_seconds
-        self._revision = Revision(settings.revision_file)
+        self._registry_version = RegistryVersion(settings.registry_version_file)
 
     def claim(self, trainer: str) -> Claim | None:
         """Take the queued job that is first in line and due, for a new attempt by `trainer`."""
@@ -84,7 +84,7 @@ class AttemptStore:
                 claim.job_id,
                 "claim",
                 ["queued"],
-                told={"attempt": claim.attempt},
+                details={"attempt": claim.attempt},
                 attempt=claim.attempt,
                 not_before=None,
                 started_at=now,
@@ -103,107 +103,112 @@ class AttemptStore:
             )
             return claim
 
-    def work(self, claim: Claim) -> Work:
+    def load_work(self, claim: Claim) -> Work:
         """Return what the attempt is to do.
 
         Raises:
-            LostClaim: as every method below that takes a claim.
+            LeaseLost: as every method below that takes a claim.
             Invalid: the job was submitted under other rules than those of today.
         """
         with self._database.read() as session:
-            row = _mine(session, claim)
+            row = _claimed_row(session, claim)
             return Work(parse(TrainingSpec, row.spec), parse(JobOptions, row.options))
 
-    def begin(self, claim: Claim, device: str, engine: str, step: int, steps: int) -> None:
+    def mark_started(self, claim: Claim, device: str, engine: str, step: int, steps: int) -> None:
         """Note that the data is loaded and training goes on from `step` of `steps`."""
         with self._database.write() as session:
-            row = self._renewed(session, claim)
+            row = self._renew_lease(session, claim)
             row.device, row.engine, row.step, row.steps = device, engine, step, steps
             row.training_at, row.training_step = datetime.now(UTC), step
 
-    def beat(
-        self, claim: Claim, happenings: Sequence[Happening] = (), engine: str | None = None
-    ) -> Wish | None:
+    def heartbeat(
+        self, claim: Claim, new_events: Sequence[NewEvent] = (), engine: str | None = None
+    ) -> RequestedAction | None:
         """Renew the lease, write down what happened and the name of the `engine` that runs now, if
         it is known; return what is asked of the attempt."""
         with self._database.write() as session:
-            row = self._renewed(session, claim)
+            row = self._renew_lease(session, claim)
             row.engine = engine or row.engine
-            events.append(session, row.id, happenings)
+            events.append(session, row.id, new_events)
             faults.reach("metrics half written")
-            for happening in happenings:
-                if happening.kind in ("step", "epoch") and happening.step is not None:
-                    row.step = happening.step
-                    row.metrics = row.metrics | happening.data
-                if happening.kind == "epoch" and happening.epoch is not None:
-                    row.epoch = happening.epoch
-            return _wish(row)
+            for new_event in new_events:
+                if new_event.kind in ("step", "epoch") and new_event.step is not None:
+                    row.step = new_event.step
+                    row.metrics = row.metrics | new_event.data
+                if new_event.kind == "epoch" and new_event.epoch is not None:
+                    row.epoch = new_event.epoch
+            return _requested_action(row)
 
     def succeed(self, claim: Claim, manifest: Manifest, directory: str) -> ModelRef:
         """End the job well and register its model, in one transaction."""
         with self._database.write() as session:
-            row = _mine(session, claim)
+            row = _claimed_row(session, claim)
             version = registry.add_version(session, row.name, row.id, directory, manifest)
             row.model_version = version
             row.metrics = row.metrics | manifest.metrics
             ref = ModelRef(name=row.name, version=version)
             self._end(session, row, "succeed", "succeeded", model=ref.model_dump())
-        self._revision.change()
+        self._registry_version.bump()
         return ref
 
     def fail(self, claim: Claim, error: JobError) -> None:
         """End the job with what went wrong, never to be tried again unasked."""
         with self._database.write() as session:
-            row = _mine(session, claim)
+            row = _claimed_row(session, claim)
             row.error = error.model_dump()
             self._end(session, row, "fail", error.kind, error=row.error)
 
     def release(self, claim: Claim) -> None:
-        """Give the job back between two steps: do what was wished of it, or put it back into the
-        queue."""
+        """Give the job back between two steps: perform its requested action, or put it back into
+        the queue."""
         with self._database.write() as session:
-            row = _mine(session, claim)
-            self._end(session, row, _wish(row) or "release", row.wish or "released")
+            row = _claimed_row(session, claim)
+            self._end(
+                session,
+                row,
+                _requested_action(row) or "release",
+                row.requested_action or "released",
+            )
 
-    def crashed(self, claim: Claim, error: JobError) -> None:
-        """Note that the attempt's trainer is gone, or cannot go on: do what was wished of the job,
-        else put it back into the queue, to be claimed after a while, or fail it with `error` if it
-        was its last try."""
+    def record_crash(self, claim: Claim, error: JobError) -> None:
+        """Note that the attempt's trainer is gone, or cannot go on: perform the job's requested
+        action, else put it back into the queue, to be claimed after a while, or fail it with
+        `error` if it was its last try."""
         # It may have been killed after it registered its model and before it told of it.
-        self._revision.change()
+        self._registry_version.bump()
         with self._database.write() as session:
-            self._crash(session, _mine(session, claim), error)
+            self._crash(session, _claimed_row(session, claim), error)
 
-    def overdue(self, claim: Claim, patience: timedelta) -> JobError | None:
+    def overdue(self, claim: Claim, timeout: timedelta) -> JobError | None:
         """Return what to say of the attempt if its trainer is to be killed: its lease has expired,
-        or for longer than `patience` it has not done what was wished of it or not ended by itself
-        at its time limit; else None.
+        or for longer than `timeout` it has not performed its requested action or not ended by
+        itself at its time limit; else None.
 
         It only reads: a trainer that was stopped in the middle of a transaction keeps all others
         from writing, until it is killed.
         """
         now = datetime.now(UTC)
-        late = now - patience
+        late = now - timeout
         with self._database.read() as session:
-            row = _mine(session, claim)
+            row = _claimed_row(session, claim)
         limit = JobOptions.stored(row.options).timeout_seconds
         assert row.started_at is not None
         assert row.lease_expires_at is not None
         if row.lease_expires_at < now:
-            return UNHEARD_OF
-        if row.wish_at is not None and row.wish_at < late:
-            return STUCK
+            return LEASE_EXPIRED
+        if row.requested_at is not None and row.requested_at < late:
+            return TRAINER_STUCK
         if limit is not None and row.started_at + timedelta(seconds=limit) < late:
-            return explain(TimedOut(limit))
+            return explain(AttemptTimedOut(limit))
         return None
 
-    def take_away(self, error: JobError, even_leased: bool = False) -> int:
+    def expire_leases(self, error: JobError, all_running: bool = False) -> int:
         """Treat every attempt whose lease has expired as crashed; return how many there were.
 
-        `even_leased` is for a service that starts, when the trainers of the one before are gone.
+        `all_running` is for a service that starts, when the trainers of the one before are gone.
         """
         query = select(JobRow).where(JobRow.status == "running")
-        if not even_leased:
+        if not all_running:
             query = query.where(JobRow.lease_expires_at < datetime.now(UTC))
         with self._database.write() as session:
             rows = session.scalars(query).all()
@@ -214,8 +219,8 @@ class AttemptStore:
     def _crash(self, session: Session, row: JobRow, error: JobError) -> None:
         options = JobOptions.stored(row.options)
         row.crashes += 1
-        if wish := _wish(row):
-            self._end(session, row, wish, error.kind)
+        if action := _requested_action(row):
+            self._end(session, row, action, error.kind)
         elif error.kind == "timeout" or row.crashes >= options.max_attempts:
             row.error = error.model_dump()
             self._end(session, row, "fail", error.kind, error=row.error)
@@ -224,8 +229,8 @@ class AttemptStore:
             wait = min(self._retry_seconds * 2.0 ** min(row.crashes - 1, 16), MAX_RETRY_SECONDS)
             row.not_before = datetime.now(UTC) + timedelta(seconds=wait)
 
-    def _renewed(self, session: Session, claim: Claim) -> JobRow:
-        row, now = _mine(session, claim), datetime.now(UTC)
+    def _renew_lease(self, session: Session, claim: Claim) -> JobRow:
+        row, now = _claimed_row(session, claim), datetime.now(UTC)
         row.lease_expires_at = now + self._lease
         session.execute(
             update(AttemptRow)
@@ -234,16 +239,16 @@ class AttemptStore:
         )
         return row
 
-    def _end(self, session: Session, row: JobRow, verb: Verb, outcome: str, **told: Any) -> None:
-        if not end_attempt(session, row.id, row.attempt, verb, outcome, told):
-            raise LostClaim(f"attempt {row.attempt} of {row.id} is over")
+    def _end(self, session: Session, row: JobRow, verb: Verb, outcome: str, **details: Any) -> None:
+        if not end_attempt(session, row.id, row.attempt, verb, outcome, details):
+            raise LeaseLost(f"attempt {row.attempt} of {row.id} is over")
 
 
-def _wish(row: JobRow) -> Wish | None:
-    return cast("Wish | None", row.wish)
+def _requested_action(row: JobRow) -> RequestedAction | None:
+    return cast("RequestedAction | None", row.requested_action)
 
 
-def _mine(session: Session, claim: Claim) -> JobRow:
+def _claimed_row(session: Session, claim: Claim) -> JobRow:
     """Return the claim's row, which in a writing session no other can change meanwhile."""
     row = session.scalar(
         select(JobRow)
@@ -253,5 +258,5 @@ def _mine(session: Session, claim: Claim) -> JobRow:
         .with_for_update()
     )
     if row is None:
-        raise LostClaim(f"attempt {claim.attempt} of {claim.job_id} is over")
+        raise LeaseLost(f"attempt {claim.attempt} of {claim.job_id} is over")
     return row

@@ -12,37 +12,37 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import NotFound
 from service.jobs.schemas import Event
-from service.jobs.store import JobStore, Passage
+from service.jobs.store import EventPage, JobStore
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.25
 KEEP_ALIVE_SECONDS = 15.0
 PAGE = 500
-MEMORY = 2000
+REMEMBERED_EVENTS = 2000
 """Events a feed remembers; a watcher who needs older ones reads them for itself."""
 
 
-class Feeds:
-    """The feeds of the jobs that are being watched."""
+class EventStreams:
+    """The event streams of the jobs that are being watched."""
 
     def __init__(self, jobs: JobStore) -> None:
         self._jobs = jobs
-        self._feeds: dict[str, _Feed] = {}
+        self._streams: dict[str, _EventStream] = {}
         self._closed = False
 
     async def watch(self, job_id: str, last: int) -> AsyncIterator[bytes]:
         """Yield server-sent events: all that happened to the job after event `last`, and all that
         happens until it ends or the service stops."""
-        with self._joined(job_id, last) as feed:
+        with self._subscribed(job_id, last) as stream:
             while not self._closed:
-                waiting, over = feed.changed, feed.over
-                events = feed.since(last)
+                waiting, over = stream.changed, stream.over
+                events = stream.since(last)
                 if events is None:
                     page = await asyncio.to_thread(self._jobs.events, job_id, last, PAGE)
-                    events = [(event.id, _encoded(event)) for event in page.events]
+                    events = [(event.id, _encode(event)) for event in page.events]
                     if not events:  # those it asks for have been forgotten
-                        last = feed.floor
+                        last = stream.floor
                         continue
                 if events:
                     yield b"".join(text for _, text in events)
@@ -58,26 +58,26 @@ class Feeds:
     def close(self) -> None:
         """End every stream."""
         self._closed = True
-        for feed in self._feeds.values():
-            feed.wake()
+        for stream in self._streams.values():
+            stream.wake()
 
     @contextmanager
-    def _joined(self, job_id: str, last: int) -> Iterator["_Feed"]:
-        feed = self._feeds.get(job_id)
-        if feed is None or feed.over:
-            feed = self._feeds[job_id] = _Feed(self._jobs, job_id, last)
-        feed.watchers += 1
+    def _subscribed(self, job_id: str, last: int) -> Iterator["_EventStream"]:
+        stream = self._streams.get(job_id)
+        if stream is None or stream.over:
+            stream = self._streams[job_id] = _EventStream(self._jobs, job_id, last)
+        stream.watchers += 1
         try:
-            yield feed
+            yield stream
         finally:
-            feed.watchers -= 1
-            if not feed.watchers:
-                feed.stop()
-                if self._feeds.get(job_id) is feed:
-                    del self._feeds[job_id]
+            stream.watchers -= 1
+            if not stream.watchers:
+                stream.stop()
+                if self._streams.get(job_id) is stream:
+                    del self._streams[job_id]
 
 
-class _Feed:
+class _EventStream:
     """What happens to one job, read once for all who watch it."""
 
     def __init__(self, jobs: JobStore, job_id: str, start: int) -> None:
@@ -113,15 +113,15 @@ class _Feed:
             try:
                 page = await asyncio.to_thread(self._jobs.events, self._job_id, position, PAGE)
             except NotFound:
-                page = Passage([], over=True)
+                page = EventPage([], over=True)
             except SQLAlchemyError as error:
                 logger.error("the events of %s cannot be read: %s", self._job_id, error)
-                page = Passage([], over=False)
+                page = EventPage([], over=False)
             self.over = page.over
             if page.events:
                 position = page.events[-1].id
-                self._memory.extend((event.id, _encoded(event)) for event in page.events)
-                while len(self._memory) > MEMORY:
+                self._memory.extend((event.id, _encode(event)) for event in page.events)
+                while len(self._memory) > REMEMBERED_EVENTS:
                     self.floor = self._memory.popleft()[0]
             if page.events or page.over:
                 self.wake()
@@ -129,5 +129,5 @@ class _Feed:
                 await asyncio.sleep(POLL_SECONDS)
 
 
-def _encoded(event: Event) -> bytes:
+def _encode(event: Event) -> bytes:
     return format_sse_event(data_str=event.model_dump_json(), event=event.kind, id=str(event.id))

@@ -19,7 +19,7 @@ METRICS: tuple[Kind, ...] = ("step", "epoch", "fold")
 
 
 @dataclass(frozen=True)
-class Happening:
+class NewEvent:
     """An event that is not written yet."""
 
     kind: Kind
@@ -29,14 +29,14 @@ class Happening:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @classmethod
-    def of_report(cls, report: Report) -> "Happening":
+    def from_report(cls, report: Report) -> "NewEvent":
         """Return the event of a metric."""
         return cls(report.level, dict(report.values), report.epoch, report.step)
 
 
-def append(session: Session, job_id: str, happenings: Sequence[Happening]) -> None:
+def append(session: Session, job_id: str, new_events: Sequence[NewEvent]) -> None:
     """Write events into the caller's transaction. A metric that is there already stays."""
-    if not happenings:
+    if not new_events:
         return
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     statement = dialect.insert(EventRow).on_conflict_do_nothing(
@@ -47,13 +47,13 @@ def append(session: Session, job_id: str, happenings: Sequence[Happening]) -> No
         [
             {
                 "job_id": job_id,
-                "kind": happening.kind,
-                "epoch": happening.epoch,
-                "step": happening.step,
-                "data": happening.data,
-                "created_at": happening.at,
+                "kind": new_event.kind,
+                "epoch": new_event.epoch,
+                "step": new_event.step,
+                "data": new_event.data,
+                "created_at": new_event.at,
             }
-            for happening in happenings
+            for new_event in new_events
         ],
     )
 
@@ -69,7 +69,7 @@ def read(
     return [Event.model_validate(row, from_attributes=True) for row in rows]
 
 
-def thinned(session: Session, job_id: str, kind: Kind, most: int) -> list[Event]:
+def evenly_spaced(session: Session, job_id: str, kind: Kind, most: int) -> list[Event]:
     """Return up to `most` of the job's events of a kind, evenly spaced, with the first and the
     last."""
     mine = EventRow.job_id == job_id, EventRow.kind == kind

@@ -10,7 +10,7 @@ from ml.errors import DataUnavailable, Diverged, Invalid
 from service.jobs.schemas import JobError
 
 
-class TimedOut(Exception):
+class AttemptTimedOut(Exception):
     """The attempt ran as long as it may."""
 
     def __init__(self, seconds: float) -> None:
@@ -18,12 +18,13 @@ class TimedOut(Exception):
 
 
 STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-LOST_SERVICE = JobError(kind="trainer_died", message="the service ended while the job ran")
-UNHEARD_OF = JobError(
-    kind="trainer_died", message="nothing was heard of the trainer until the lease expired"
+SERVICE_ENDED = JobError(kind="trainer_died", message="the service ended while the job ran")
+LEASE_EXPIRED = JobError(
+    kind="trainer_died", message="the trainer sent no heartbeat before its lease expired"
 )
-STUCK = JobError(
-    kind="trainer_died", message="the trainer did not do what was asked of it, and was killed"
+TRAINER_STUCK = JobError(
+    kind="trainer_died",
+    message="the trainer did not perform the requested action in time and was killed",
 )
 
 
@@ -36,7 +37,7 @@ def explain(error: BaseException) -> JobError:
             return JobError(kind="data_unavailable", message=str(error))
         case Invalid():
             return JobError(kind="invalid", message=error.with_place())
-        case TimedOut():
+        case AttemptTimedOut():
             return JobError(kind="timeout", message=str(error))
         case OSError() if error.errno in STORAGE_ERRORS:
             return JobError(
@@ -66,7 +67,7 @@ def device_lost(error: Exception, device: str) -> JobError:
     )
 
 
-def died(exit_code: int) -> JobError:
+def trainer_died(exit_code: int) -> JobError:
     """Return the job's error for a trainer process that ended under it."""
     if exit_code == -9:
         return JobError(

@@ -9,7 +9,7 @@ from service.errors import Unprocessable
 from service.settings import Settings
 
 
-def admit(request: TrainingRequest, uploads: Uploads, settings: Settings) -> TrainingSpec:
+def check_limits(request: TrainingRequest, uploads: Uploads, settings: Settings) -> TrainingSpec:
     """Return the training run that a request's body asks for, if it can run here.
 
     Raises:

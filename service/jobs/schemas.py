@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from ml.specs import TrainingRequest
 from ml.strict import Strict
-from service.jobs.states import Status, Wish
+from service.jobs.states import RequestedAction, Status
 from service.models.schemas import StoredSpec
 from service.schemas import Body, ModelRef, StoredAs
 
@@ -94,10 +94,12 @@ class Job(Body):
     id: str
     name: str
     status: Status
-    wish: Wish | None = Field(description="What is asked of it while it runs.")
+    requested_action: RequestedAction | None = Field(
+        description="Action requested of the running job."
+    )
     attempt: int
     device: str | None = Field(description="Where it runs or ran.")
-    engine: str | None = Field(description="How its steps run, such as `resident+by-hand`.")
+    engine: str | None = Field(description="How its steps run, such as `resident+manual`.")
     progress: Progress
     metrics: dict[str, float] = Field(description="The newest of each figure.")
     error: JobError | None

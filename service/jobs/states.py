@@ -7,8 +7,8 @@ from typing import Literal
 
 Status = Literal["queued", "running", "paused", "succeeded", "failed", "cancelled"]
 Verb = Literal["claim", "succeed", "fail", "release", "pause", "cancel", "resume", "retry"]
-Wish = Literal["pause", "cancel"]
-"""What is asked of a running job, and done by its attempt between two steps."""
+RequestedAction = Literal["pause", "cancel"]
+"""An action requested of a running job, which its attempt performs between two steps."""
 
 EDGES: dict[Verb, dict[Status, Status]] = {
     "claim": {"queued": "running"},

@@ -13,7 +13,7 @@ from ulid import ULID
 
 from ml.specs import TrainingSpec
 from service.errors import Conflict, NotFound
-from service.jobs.events import METRICS, Happening, Kind, append, read, thinned
+from service.jobs.events import METRICS, Kind, NewEvent, append, evenly_spaced, read
 from service.jobs.schemas import (
     Attempt,
     Event,
@@ -24,7 +24,7 @@ from service.jobs.schemas import (
     MetricRecord,
     Progress,
 )
-from service.jobs.states import EDGES, ENDED, Status, Verb, Wish
+from service.jobs.states import EDGES, ENDED, RequestedAction, Status, Verb
 from service.jobs.transitions import move
 from service.schemas import ModelRef, Page
 from service.storage.database import Database
@@ -43,7 +43,7 @@ class Submitted:
 
 
 @dataclass(frozen=True)
-class Passage:
+class EventPage:
     """Some of a job's events, and whether they end its history as it stands."""
 
     events: list[Event]
@@ -105,7 +105,7 @@ class JobStore:
                     return Submitted(_job(earlier), replayed=True)
             session.add(row)
             session.flush()
-            append(session, row.id, [Happening("status", {"status": "queued"})])
+            append(session, row.id, [NewEvent("status", {"status": "queued"})])
         return Submitted(_job(row), replayed=False)
 
     def fetch(self, job_id: str) -> Job:
@@ -142,30 +142,32 @@ class JobStore:
             )
             return [Attempt.model_validate(row, from_attributes=True) for row in rows]
 
-    def events(self, job_id: str, after: int, limit: int) -> Passage:
+    def events(self, job_id: str, after: int, limit: int) -> EventPage:
         """Return up to `limit` events of the job, the oldest first, with ids above `after`."""
         with self._database.read() as session:
             status = _row(session, job_id).status
             events = read(session, job_id, after, limit)
-        return Passage(events, over=status in ENDED and len(events) < limit)
+        return EventPage(events, over=status in ENDED and len(events) < limit)
 
     def metrics(self, job_id: str, level: str | None, limit: int, after: int) -> Page[MetricRecord]:
         """Return up to `limit` reports of the job, the oldest first, with ids above `after`."""
         kinds = tuple(kind for kind in METRICS if level in (kind, None))
-        events, following = self._history(job_id, limit, after, kinds)
+        events, following = self._page_of_events(job_id, limit, after, kinds)
         return Page(data=[MetricRecord.of(event) for event in events], next=following)
 
-    def course(self, job_id: str, level: Literal["epoch", "step"], most: int) -> list[MetricRecord]:
+    def metric_series(
+        self, job_id: str, level: Literal["epoch", "step"], most: int
+    ) -> list[MetricRecord]:
         """Return up to `most` of the job's reports at a level, evenly spaced over its history, the
         first and the last among them."""
         with self._database.read() as session:
             _row(session, job_id)
-            events = thinned(session, job_id, level, most)
+            events = evenly_spaced(session, job_id, level, most)
         return [MetricRecord.of(event) for event in events]
 
     def logs(self, job_id: str, limit: int, after: int) -> Page[LogRecord]:
         """Return up to `limit` lines of the job's log, the oldest first, with ids above `after`."""
-        events, following = self._history(job_id, limit, after, ("log",))
+        events, following = self._page_of_events(job_id, limit, after, ("log",))
         return Page(data=[LogRecord.of(event) for event in events], next=following)
 
     def cancel(self, job_id: str) -> Job:
@@ -174,20 +176,20 @@ class JobStore:
         Raises:
             Conflict: its status does not allow it; as the three methods below.
         """
-        return self._do(job_id, "cancel", wish="cancel")
+        return self._change_status(job_id, "cancel", action="cancel")
 
     def pause(self, job_id: str) -> Job:
         """Take a waiting job out of the line; ask a running one to save its state and stop."""
-        return self._do(job_id, "pause", wish="pause")
+        return self._change_status(job_id, "pause", action="pause")
 
     def resume(self, job_id: str) -> Job:
         """Put a paused job back into the queue."""
-        return self._do(job_id, "resume")
+        return self._change_status(job_id, "resume")
 
     def retry(self, job_id: str) -> Job:
         """Put a failed or cancelled job back into the queue, where it left off, its crashes
         forgiven."""
-        return self._do(job_id, "retry", crashes=0, not_before=None)
+        return self._change_status(job_id, "retry", crashes=0, not_before=None)
 
     def delete(self, job_id: str) -> None:
         """Forget a job that does not run, with all that happened to it, but not its model.
@@ -205,7 +207,7 @@ class JobStore:
                 _row(session, job_id)
                 raise Conflict(f"job {job_id} is running; cancel it first")
 
-    def _history(
+    def _page_of_events(
         self, job_id: str, limit: int, after: int, kinds: Sequence[Kind]
     ) -> tuple[list[Event], str | None]:
         """Return a page of the job's events of some kinds, and where the next page begins."""
@@ -215,36 +217,45 @@ class JobStore:
         page = events[:limit]
         return page, str(page[-1].id) if len(events) > limit else None
 
-    def _do(self, job_id: str, verb: Verb, wish: Wish | None = None, **values: Any) -> Job:
+    def _change_status(
+        self, job_id: str, verb: Verb, action: RequestedAction | None = None, **values: Any
+    ) -> Job:
         sources = [status for status in EDGES[verb] if status != "running"]
         with self._database.write() as session:
             if not move(session, job_id, verb, sources, **values) and not (
-                wish and _wish(session, job_id, wish)
+                action and _request_action(session, job_id, action)
             ):
                 row = _row(session, job_id)
-                asked = " and being cancelled" if row.wish == "cancel" else ""
+                ending = " and being cancelled" if row.requested_action == "cancel" else ""
                 raise Conflict(
-                    f"job {job_id} is {row.status}{asked}; one can {verb} only a job that is "
+                    f"job {job_id} is {row.status}{ending}; one can {verb} only a job that is "
                     f"{' or '.join(EDGES[verb])}"
                 )
             session.expire_all()
             return _job(_row(session, job_id))
 
 
-def _wish(session: Session, job_id: str, wish: Wish) -> bool:
-    """Ask `wish` of a running job. The time it has for it starts with the first asking, and a
+def _request_action(session: Session, job_id: str, action: RequestedAction) -> bool:
+    """Request `action` of a running job. Its time limit starts with the first request, and a
     cancellation is not taken back."""
-    asked = session.execute(
+    changed = session.execute(
         update(JobRow)
         .where(
             JobRow.id == job_id,
             JobRow.status == "running",
-            or_(JobRow.wish.is_(None), JobRow.wish != "cancel", literal(wish) == "cancel"),
+            or_(
+                JobRow.requested_action.is_(None),
+                JobRow.requested_action != "cancel",
+                literal(action) == "cancel",
+            ),
         )
-        .values(wish=wish, wish_at=func.coalesce(JobRow.wish_at, datetime.now(UTC)))
+        .values(
+            requested_action=action,
+            requested_at=func.coalesce(JobRow.requested_at, datetime.now(UTC)),
+        )
         .returning(JobRow.id)
     )
-    return asked.one_or_none() is not None
+    return changed.one_or_none() is not None
 
 
 def _steps_per_second(row: JobRow) -> float | None:
@@ -266,7 +277,7 @@ def _job(row: JobRow) -> Job:
         id=row.id,
         name=row.name,
         status=row.status,
-        wish=row.wish,
+        requested_action=row.requested_action,
         attempt=row.attempt,
         device=row.device,
         engine=row.engine,

@@ -8,7 +8,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from service.jobs import events
-from service.jobs.events import Happening
+from service.jobs.events import NewEvent
 from service.jobs.states import EDGES, ENDED, Status, Verb
 from service.storage.tables import AttemptRow, JobRow
 
@@ -18,22 +18,22 @@ def move(
     job_id: str,
     verb: Verb,
     sources: Sequence[Status],
-    told: dict[str, Any] | None = None,
+    details: dict[str, Any] | None = None,
     **values: Any,
 ) -> bool:
     """Take a job that is in one of `sources` along `verb`'s edge, setting `values`; tell whoever
-    watches, with what is `told`; return whether it was there to be taken."""
-    return any(_move(session, job_id, verb, source, None, told, values) for source in sources)
+    watches, with what is `details`; return whether it was there to be taken."""
+    return any(_move(session, job_id, verb, source, None, details, values) for source in sources)
 
 
 def end_attempt(
-    session: Session, job_id: str, attempt: int, verb: Verb, outcome: str, told: dict[str, Any]
+    session: Session, job_id: str, attempt: int, verb: Verb, outcome: str, details: dict[str, Any]
 ) -> bool:
     """Take a running job along `verb`'s edge if it is still this attempt's; return whether it
     was."""
     now = datetime.now(UTC)
-    told = {"attempt": attempt} | told
-    if not _move(session, job_id, verb, "running", attempt, told, {"lease_expires_at": None}):
+    details = {"attempt": attempt} | details
+    if not _move(session, job_id, verb, "running", attempt, details, {"lease_expires_at": None}):
         return False
     session.execute(
         update(AttemptRow)
@@ -49,7 +49,7 @@ def _move(
     verb: Verb,
     source: Status,
     attempt: int | None,
-    told: dict[str, Any] | None,
+    details: dict[str, Any] | None,
     values: dict[str, Any],
 ) -> bool:
     target = EDGES[verb][source]
@@ -60,13 +60,13 @@ def _move(
     moved = session.execute(
         statement.values(
             status=target,
-            wish=None,
-            wish_at=None,
+            requested_action=None,
+            requested_at=None,
             finished_at=now if target in ENDED else None,
             **values,
         ).returning(JobRow.id)
     ).one_or_none()
     if moved is not None:
-        data = {"status": target} | (told or {})
-        events.append(session, job_id, [Happening("status", data, at=now)])
+        data = {"status": target} | (details or {})
+        events.append(session, job_id, [NewEvent("status", data, at=now)])
     return moved is not None

@@ -14,13 +14,13 @@ from ml.datasets.uploaded_table import TableView
 from ml.datasets.uploads import UploadRequest, Uploads, UploadSpec
 from ml.errors import DataUnavailable, Invalid
 from ml.evaluation import compatibility
-from ml.evaluation.evaluate import assess, judged_on
+from ml.evaluation.evaluate import evaluate_split, evaluation_split
 from ml.evaluation.schemas import Classification, Regression, Split
 from ml.inference.model import Model
 from ml.losses import LOSSES, LossName
 from ml.strict import parse
-from ml.training.summary import Keepsakes
-from service.datasets.memory import Loading, check_size
+from ml.training.summary import TrainingSummary
+from service.datasets.memory import MemorySlots, check_size
 from service.errors import DeadlineExceeded, NotFound, Unavailable, Unprocessable
 from service.models.registry import ModelRegistry
 from service.models.schemas import EvaluationRequest
@@ -40,22 +40,24 @@ class Trained(BaseModel):
     loss: LossName
 
 
-class Evaluator:
+class ModelEvaluator:
     """Measures models. Safe to use from several threads."""
 
-    def __init__(self, registry: ModelRegistry, settings: Settings, loading: Loading) -> None:
+    def __init__(
+        self, registry: ModelRegistry, settings: Settings, memory_slots: MemorySlots
+    ) -> None:
         self._registry = registry
         self._datasets_dir = settings.datasets_dir
-        self._loading = loading
+        self._memory_slots = memory_slots
 
-    def kept(self, name: str, version: int) -> Classification | Regression:
+    def evaluation_at_training(self, name: str, version: int) -> Classification | Regression:
         """Return the evaluation that was made when the model was trained.
 
         Raises:
             NotFound: there is no such version, or an earlier version of the service made it.
         """
         try:
-            return Keepsakes.load(self._registry.directory(name, version)).evaluation
+            return TrainingSummary.load(self._registry.directory(name, version)).evaluation
         except FileNotFoundError:
             message = f"version {version} of model {name!r} has no evaluation kept; ask for one"
             raise NotFound(message) from None
@@ -69,11 +71,11 @@ class Evaluator:
             NotFound: there is no such version.
             Unprocessable: the data set does not fit the model, is too large or has no such rows.
             Unavailable: no source of the data answered.
-            Overloaded: see `Loading.place`.
+            Overloaded: see `MemorySlots.acquire`.
             DeadlineExceeded: it took too long.
         """
         directory = self._registry.directory(name, version)
-        with self._loading.place():
+        with self._memory_slots.acquire():
             # Each thread has a number of its own, and the cores belong to the trainers.
             torch.set_num_threads(1)
             return self._evaluate(_load(directory, name, version), request, uploads)
@@ -82,21 +84,21 @@ class Evaluator:
         self, model: Model, request: EvaluationRequest, uploads: Uploads
     ) -> Classification | Regression:
         trained = _trained(model)
-        with _telling("dataset"):
+        with _located_errors("dataset"):
             dataset = _dataset(request.dataset, trained.dataset, uploads)
             compatibility.check(dataset.signature(), model.manifest.signature)
             check_size(dataset)
-        own = dataset == trained.dataset
-        division = request.division or (trained.split if own else SplitSpec())
-        with _telling("division"):
+        same_dataset = dataset == trained.dataset
+        division = request.division or (trained.split if same_dataset else SplitSpec())
+        with _located_errors("division"):
             datasets.check_split(dataset, division)
-        with _telling():
+        with _located_errors():
             data = datasets.load(
                 dataset, division, self._datasets_dir, signature=model.manifest.signature
             )
-        with _telling("split"):
-            split, rows = _chosen(data, request.split)
-        return assess(
+        with _located_errors("split"):
+            split, rows = _select_split(data, request.split)
+        return evaluate_split(
             model.network,
             rows,
             model.manifest.signature,
@@ -122,21 +124,23 @@ def _trained(model: Model) -> Trained:
         raise Unprocessable(message) from None
 
 
-def _dataset(asked: DatasetRequest | None, trained: DatasetSpec, uploads: Uploads) -> DatasetSpec:
+def _dataset(
+    requested: DatasetRequest | None, trained: DatasetSpec, uploads: Uploads
+) -> DatasetSpec:
     """Return the data set to measure on: of an uploaded table the columns that the model was
     trained on, where the request does not name others."""
-    if asked is None:
+    if requested is None:
         return trained
     view = trained.resolved.view if isinstance(trained, UploadSpec) else None
-    if isinstance(asked, UploadRequest) and isinstance(view, TableView):
-        own = {"target": view.target, "task": view.task, "features": view.features}
-        left_out = own.keys() - asked.model_fields_set
-        asked = asked.model_copy(update={name: own[name] for name in left_out})
-    return datasets.resolve(asked, uploads)
+    if isinstance(requested, UploadRequest) and isinstance(view, TableView):
+        view_fields = {"target": view.target, "task": view.task, "features": view.features}
+        left_out = view_fields.keys() - requested.model_fields_set
+        requested = requested.model_copy(update={name: view_fields[name] for name in left_out})
+    return datasets.resolve(requested, uploads)
 
 
 @contextmanager
-def _telling(*place: str) -> Iterator[None]:
+def _located_errors(*place: str) -> Iterator[None]:
     """Have what `ml` finds wrong told at its place in the request."""
     try:
         yield
@@ -146,9 +150,9 @@ def _telling(*place: str) -> Iterator[None]:
         raise Unavailable(str(error)) from error
 
 
-def _chosen(data: Dataset, split: Split | None) -> tuple[Split, Rows]:
+def _select_split(data: Dataset, split: Split | None) -> tuple[Split, Rows]:
     if split is None:
-        return judged_on(data)
+        return evaluation_split(data)
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     if split == "all":
         there = [rows for rows in parts.values() if rows is not None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from service.errors import NotFound, Unloaded, Unprocessable
 from service.models.registry import DEFAULT, Entry, ModelRegistry
-from service.models.revision import Revision
+from service.models.revision import RegistryVersion
 from service.schemas import ModelRef
 
 REFERENCE = re.compile(
@@ -15,28 +15,28 @@ REFERENCE = re.compile(
 
 
 @dataclass(frozen=True)
-class Located:
+class ResolvedModel:
     """A version of a model, and the directory of its artifact below the models directory."""
 
     ref: ModelRef
     directory: str
 
 
-class Catalog:
-    """The registry as it stands. It is read again when its mark has changed, and not before, so
+class NameIndex:
+    """The registry as it stands. It is read again when its version has changed, and not before, so
     that a request costs no query and yet sees every change that was acknowledged before it."""
 
-    def __init__(self, registry: ModelRegistry, revision: Revision) -> None:
+    def __init__(self, registry: ModelRegistry, registry_version: RegistryVersion) -> None:
         self._registry = registry
-        self._revision = revision
-        self.seen: bytes | None = None
+        self._registry_version = registry_version
+        self.seen_version: bytes | None = None
         """The mark of the registry when it was read last."""
         self._entries: dict[str, Entry] = {}
-        self._references: dict[str, Located] = {}
+        self._references: dict[str, ResolvedModel] = {}
         self._served: set[str] = set()
         self._reading = asyncio.Lock()
 
-    async def resolve(self, reference: str) -> Located:
+    async def resolve(self, reference: str) -> ResolvedModel:
         """Return the version that `name`, `name@3` or `name@alias` means.
 
         Raises:
@@ -45,12 +45,12 @@ class Catalog:
             Unloaded: there is, and it does not answer.
         """
         await self.entries()
-        located = self._references.get(reference)
-        if located is None:
-            located = self._references[reference] = self._resolve(reference)
-        return located
+        resolved = self._references.get(reference)
+        if resolved is None:
+            resolved = self._references[reference] = self._resolve(reference)
+        return resolved
 
-    def known(self, reference: str) -> Located | None:
+    def get_resolved(self, reference: str) -> ResolvedModel | None:
         """Return what `reference` means where it was resolved since the last change."""
         return self._references.get(reference) if self._is_current() else None
 
@@ -65,14 +65,14 @@ class Catalog:
         return directory in self._served
 
     def _is_current(self) -> bool:
-        return self._revision.current() == self.seen
+        return self._registry_version.current() == self.seen_version
 
     async def _refresh(self) -> None:
         """Read the registry, unless another request just did."""
         async with self._reading:
             # Before the rows: what changes meanwhile is read again.
-            mark = self._revision.current()
-            if mark != self.seen:
+            current = self._registry_version.current()
+            if current != self.seen_version:
                 self._entries = await asyncio.to_thread(self._registry.snapshot)
                 self._references = {}
                 self._served = {
@@ -81,9 +81,9 @@ class Catalog:
                     if not entry.unloaded
                     for directory in entry.directories.values()
                 }
-                self.seen = mark
+                self.seen_version = current
 
-    def _resolve(self, reference: str) -> Located:
+    def _resolve(self, reference: str) -> ResolvedModel:
         match = REFERENCE.match(reference)
         if match is None:
             message = f"{reference!r} is no model reference; write `name`, `name@3` or `name@alias`"
@@ -105,4 +105,4 @@ class Catalog:
                 f"model {name!r} is not ready: it was unloaded, and "
                 f"`POST /v2/repository/models/{name}/load` brings it back"
             )
-        return Located(ModelRef(name=name, version=number), entry.directories[number])
+        return ResolvedModel(ModelRef(name=name, version=number), entry.directories[number])

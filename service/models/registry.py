@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ml.artifacts import Manifest
 from service.errors import Conflict, NotFound, PreconditionFailed
-from service.models.revision import Revision
+from service.models.revision import RegistryVersion
 from service.models.schemas import Lineage, ModelAlias, ModelSummary, ModelVersion
 from service.storage.database import Database
 from service.storage.tables import ModelAliasRow, ModelVersionRow, UnloadedModelRow
@@ -43,10 +43,12 @@ class Entry:
 class ModelRegistry:
     """Trained models, as rows."""
 
-    def __init__(self, database: Database, models_dir: Path, revision: Revision) -> None:
+    def __init__(
+        self, database: Database, models_dir: Path, registry_version: RegistryVersion
+    ) -> None:
         self._database = database
         self._models_dir = models_dir
-        self._revision = revision
+        self._registry_version = registry_version
 
     def snapshot(self) -> dict[str, Entry]:
         """Return what every name, version and alias stands for."""
@@ -128,7 +130,7 @@ class ModelRegistry:
             if session.scalar(others.limit(1)) is None:
                 # Whoever gives the name to another model knows nothing of this one.
                 session.execute(delete(UnloadedModelRow).where(UnloadedModelRow.name == name))
-        self._revision.change()
+        self._registry_version.bump()
         # Were this process killed here, the next one would find files that no row speaks of.
         shutil.rmtree(self._models_dir / directory, ignore_errors=True)
 
@@ -141,13 +143,13 @@ class ModelRegistry:
         with self._database.write() as session:
             _row(session, name, None)
             session.merge(UnloadedModelRow(name=name, unloaded_at=datetime.now(UTC)))
-        self._revision.change()
+        self._registry_version.bump()
 
     def load(self, name: str) -> None:
         """Have the versions of a model answer again."""
         with self._database.write() as session:
             session.execute(delete(UnloadedModelRow).where(UnloadedModelRow.name == name))
-        self._revision.change()
+        self._registry_version.bump()
 
     def aliases(self, name: str) -> list[ModelAlias]:
         """Return a model's aliases, by name.
@@ -187,7 +189,7 @@ class ModelRegistry:
                 session.add(row)
             row.version, row.etag, row.updated_at = version, _etag(), datetime.now(UTC)
             answer = _alias(row)
-        self._revision.change()
+        self._registry_version.bump()
         return answer
 
     def delete_alias(self, name: str, alias: str, preconditions: Preconditions) -> None:
@@ -201,7 +203,7 @@ class ModelRegistry:
             row = _alias_row(session, name, alias)
             _check(row, preconditions)
             session.delete(row)
-        self._revision.change()
+        self._registry_version.bump()
 
 
 def add_version(

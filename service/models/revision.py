@@ -1,4 +1,4 @@
-"""A mark that changes whenever the model registry does, seen at once by every process."""
+"""The model registry's version, which changes with it and is seen at once by every process."""
 
 import mmap
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 SIZE = 8
 
 
-class Revision:
+class RegistryVersion:
     """Eight bytes of a file that all processes on this data directory have in their memory: to look
     at them costs no system call, so that every prediction can."""
 
@@ -22,9 +22,9 @@ class Revision:
             os.close(descriptor)
 
     def current(self) -> bytes:
-        """Return the mark."""
+        """Return the version."""
         return self._bytes[:]
 
-    def change(self) -> None:
-        """Set another mark. To be called after a change of the registry was committed."""
+    def bump(self) -> None:
+        """Set another version. To be called after a change of the registry was committed."""
         self._bytes[:] = os.urandom(SIZE)

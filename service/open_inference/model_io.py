@@ -3,7 +3,7 @@
 import numpy as np
 
 from ml.errors import Invalid
-from ml.inference.model import Answers, Inputs, Model
+from ml.inference.model import Inputs, Model, Predictions
 from ml.inputs.rows import PIXEL_MAXIMA
 from ml.signature import Classes, Encoding, Features
 from service.open_inference.wire import InferRequest, Output, Tensor
@@ -14,7 +14,7 @@ Described = list[tuple[str, str, list[int]]]
 """Name, datatype and shape without the rows."""
 
 
-def described(model: Model) -> tuple[Described, Described]:
+def describe(model: Model) -> tuple[Described, Described]:
     """Return what a model takes and answers."""
     signature = model.manifest.signature
     datatype = "UINT8" if signature.inputs.kind == "images" else _number(signature.inputs)
@@ -30,11 +30,11 @@ def described(model: Model) -> tuple[Described, Described]:
     ]
 
 
-def inputs_of(model: Model, tensors: dict[str, Tensor], asked: InferRequest) -> Inputs:
+def inputs_of(model: Model, tensors: dict[str, Tensor], request: InferRequest) -> Inputs:
     """Return the one array that the inputs are: `inputs`, or a column for each feature; a model
     with categories takes columns alone."""
     signature = model.manifest.signature
-    pixels = asked.parameters.get("pixels")
+    pixels = request.parameters.get("pixels")
     if pixels is not None and pixels not in list(PIXEL_MAXIMA):  # it may be of any type
         raise Invalid(f"the parameter pixels must be {' or '.join(PIXEL_MAXIMA)}")
     texts = [name for name, tensor in tensors.items() if tensor.dtype == object]
@@ -73,24 +73,24 @@ def _number(features: Features) -> str:
     return "FP64" if features.encoding else "FP32"
 
 
-def outputs_of(model: Model, answers: Answers, asked: InferRequest) -> list[Output]:
+def outputs_of(model: Model, predictions: Predictions, request: InferRequest) -> list[Output]:
     """Return the outputs that were asked for, all of them by default."""
-    rows, output = len(answers), model.manifest.signature.output
+    rows, output = len(predictions), model.manifest.signature.output
     values: dict[str, Tensor | list[str]] = {}
     if isinstance(output, Classes):
-        values["probabilities"] = answers.values
-        values["class"] = np.array(answers.likeliest, np.int64)
-        values["label"] = [output.names[index] for index in answers.likeliest]
+        values["probabilities"] = predictions.values
+        values["class"] = np.array(predictions.argmax, np.int64)
+        values["label"] = [output.names[index] for index in predictions.argmax]
     else:
-        values["value"] = answers.values
-    if asked.outputs is None:
-        binary = asked.wants_binary(None)
+        values["value"] = predictions.values
+    if request.outputs is None:
+        binary = request.wants_binary(None)
         return [Output(name, v, _shape(v), binary) for name, v in values.items()]
     outputs = []
-    for wanted in asked.outputs:
+    for wanted in request.outputs:
         if wanted.name not in values:
             raise Invalid(f"there is no output {wanted.name!r}; the model has {', '.join(values)}")
-        binary, value = asked.wants_binary(wanted), values[wanted.name]
+        binary, value = request.wants_binary(wanted), values[wanted.name]
         count = wanted.parameters.get("classification")
         if count is None:
             outputs.append(Output(wanted.name, value, _shape(value), binary))
@@ -100,9 +100,9 @@ def outputs_of(model: Model, answers: Answers, asked: InferRequest) -> list[Outp
         if not isinstance(count, int) or not count >= 1:
             raise Invalid("the parameter classification must be a positive integer")
         count = min(count, output.size)
-        order = np.argsort(-answers.values, axis=1, kind="stable")[:, :count]
+        order = np.argsort(-predictions.values, axis=1, kind="stable")[:, :count]
         texts = [
-            f"{answers.lists[row][index]:f}:{index}:{output.names[index]}"
+            f"{predictions.lists[row][index]:f}:{index}:{output.names[index]}"
             for row, indices in enumerate(order.tolist())
             for index in indices
         ]

@@ -18,7 +18,7 @@ def model_statistics(
 ) -> list[dict[str, Any]]:
     """Return the counts and times of each version. Requests are counted and batches timed."""
     figures = _figures(registry)
-    return [_told(ref, figures[ref.name, str(ref.version)]) for ref in versions]
+    return [_model_statistics(ref, figures[ref.name, str(ref.version)]) for ref in versions]
 
 
 def _figures(
@@ -40,7 +40,7 @@ def _figures(
     return figures
 
 
-def _told(ref: ModelRef, by_size: defaultdict[int, Figures]) -> dict[str, Any]:
+def _model_statistics(ref: ModelRef, by_size: defaultdict[int, Figures]) -> dict[str, Any]:
     total = by_size[ALL_SIZES]
     answered, queue = total["queue_duration_seconds_count"], total["queue_duration_seconds_sum"]
     batches, compute = total["batch_rows_count"], total["compute_duration_seconds_sum"]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ml.errors import Invalid
 
 Tensor = NDArray[Any]
-Asked = TypeVar("Asked", bound=BaseModel)
+RequestModel = TypeVar("RequestModel", bound=BaseModel)
 
 DATATYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype("?"),
@@ -49,7 +49,7 @@ class InputTensor(BaseModel):
     parameters: dict[str, Any] = {}
 
 
-class WantedOutput(BaseModel):
+class RequestedOutput(BaseModel):
     """An output that is asked for."""
 
     name: str
@@ -69,9 +69,9 @@ class InferRequest(BaseModel):
     id: str | None = None
     parameters: dict[str, Any] = {}
     inputs: list[InputTensor] = Field(min_length=1, max_length=10_000)
-    outputs: list[WantedOutput] | None = None
+    outputs: list[RequestedOutput] | None = None
 
-    def wants_binary(self, output: WantedOutput | None) -> bool:
+    def wants_binary(self, output: RequestedOutput | None) -> bool:
         """Return whether an output is to be binary; None is one that was not named."""
         everything = bool(self.parameters.get("binary_data_output"))
         return bool(output.parameters.get("binary_data", everything)) if output else everything
@@ -95,14 +95,14 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedResponse:
     """A body, and the length of its JSON part where something binary follows."""
 
     body: bytes
     json_length: int | None = None
 
 
-def read_json(model: type[Asked], content: bytes) -> Asked:
+def read_json(model: type[RequestModel], content: bytes) -> RequestModel:
     """Return what JSON says.
 
     Raises:
@@ -149,7 +149,7 @@ def read_request(body: bytes, json_length: int | None) -> tuple[InferRequest, di
     return request, tensors
 
 
-def encode(head: dict[str, Any], outputs: Sequence[Output]) -> Encoded:
+def encode(head: dict[str, Any], outputs: Sequence[Output]) -> EncodedResponse:
     """Return the answer `head` with `outputs`."""
     described, chunks = [], []
     for output in outputs:
@@ -169,8 +169,8 @@ def encode(head: dict[str, Any], outputs: Sequence[Output]) -> Encoded:
         described.append(about)
     document = orjson.dumps(head | {"outputs": described})
     if not chunks:
-        return Encoded(document)
-    return Encoded(b"".join((document, *chunks)), len(document))
+        return EncodedResponse(document)
+    return EncodedResponse(b"".join((document, *chunks)), len(document))
 
 
 def _bytes(values: Tensor) -> bytes:

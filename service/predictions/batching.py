@@ -11,14 +11,14 @@ from typing import Protocol
 import numpy as np
 
 from ml.errors import Invalid
-from ml.inference.model import Answers, Inputs, Model
+from ml.inference.model import Inputs, Model, Predictions
 from service.errors import DeadlineExceeded, Overloaded
 
 MAX_ROWS = 256
 """Of one batch; a single request may have more."""
 INLINE_SECONDS = 0.005
 """A batch that takes less is run where the requests are read: another thread would cost more."""
-MEMORY = 0.1
+SMOOTHING = 0.1
 """The weight of the newest batch in what the next is thought to take."""
 
 
@@ -34,24 +34,24 @@ class Pace:
         """Return what a batch of `rows` would take."""
         return self.slowdown * (self.batch_seconds + self.row_seconds * rows)
 
-    def learn(self, rows: int, seconds: float) -> None:
+    def update(self, rows: int, seconds: float) -> None:
         """Take into account what a batch took."""
-        self.slowdown *= 1 + MEMORY * (seconds / self.seconds(rows) - 1)
+        self.slowdown *= 1 + SMOOTHING * (seconds / self.seconds(rows) - 1)
 
 
 class RecordBatch(Protocol):
-    """A function that is called after each batch, see `ModelTelemetry.record`."""
+    """A function that is called after each batch, see `ModelMetrics.record`."""
 
     def __call__(self, rows: int, waits: Sequence[float], seconds: float) -> None: ...
 
 
-class Waiting(Protocol):
+class FutureLike(Protocol):
     """Who waits for answers: a future, or what behaves like one."""
 
     def done(self) -> bool:
         """Return whether they are not wanted any more."""
 
-    def set_result(self, answers: Answers, /) -> None:
+    def set_result(self, predictions: Predictions, /) -> None:
         """Take them."""
 
     def set_exception(self, error: BaseException, /) -> None:
@@ -63,7 +63,7 @@ class _Request:
     inputs: Inputs
     arrived: float
     deadline: float
-    waiting: Waiting
+    future: FutureLike
 
 
 class Batcher:
@@ -82,8 +82,8 @@ class Batcher:
         self._max_waiting_rows = max_waiting_rows
         self._pace = pace
         self._record = record
-        self._waiting: deque[_Request] = deque()
-        self._waiting_rows = 0
+        self._queue: deque[_Request] = deque()
+        self._queued_rows = 0
         self._scheduled = False
         self._running = False
         self._loop = asyncio.get_running_loop()
@@ -91,16 +91,16 @@ class Batcher:
     def is_quick(self, rows: int = 0) -> bool:
         """Return whether all that waits, and so many rows more, would be answered in this turn of
         the loop."""
-        return not self._running and self._pace.seconds(self._waiting_rows + rows) <= INLINE_SECONDS
+        return not self._running and self._pace.seconds(self._queued_rows + rows) <= INLINE_SECONDS
 
-    def submit(self, inputs: Inputs, seconds: float) -> "asyncio.Future[Answers]":
+    def submit(self, inputs: Inputs, seconds: float) -> "asyncio.Future[Predictions]":
         """Have `inputs` answered within `seconds`, as `enqueue` does, by a future. Who cancels it
         before the batch begins costs nothing."""
-        answers: asyncio.Future[Answers] = self._loop.create_future()
-        self.enqueue(inputs, seconds, answers)
-        return answers
+        future: asyncio.Future[Predictions] = self._loop.create_future()
+        self.enqueue(inputs, seconds, future)
+        return future
 
-    def enqueue(self, inputs: Inputs, seconds: float, waiting: Waiting) -> None:
+    def enqueue(self, inputs: Inputs, seconds: float, future: FutureLike) -> None:
         """Have `inputs` answered within `seconds`, together with what else waits.
 
         Who waits may be told:
@@ -110,13 +110,13 @@ class Batcher:
         Raises:
             Overloaded: too many rows wait.
         """
-        if self._waiting and self._waiting_rows + len(inputs) > self._max_waiting_rows:
+        if self._queue and self._queued_rows + len(inputs) > self._max_waiting_rows:
             raise Overloaded(
-                f"{self._waiting_rows:,} rows wait for this model already; try again in a second"
+                f"{self._queued_rows:,} rows wait for this model already; try again in a second"
             )
         now = time.monotonic()
-        self._waiting.append(_Request(inputs, now, now + seconds, waiting))
-        self._waiting_rows += len(inputs)
+        self._queue.append(_Request(inputs, now, now + seconds, future))
+        self._queued_rows += len(inputs)
         if not self._scheduled:
             self._scheduled = True
             # After all that was read in this turn of the loop.
@@ -131,14 +131,14 @@ class Batcher:
         rows = sum(len(request.inputs) for request in requests)
         if self._pace.seconds(rows) <= INLINE_SECONDS:
             try:
-                answers = self._answer(requests)
+                predictions = self._predict(requests)
             except Exception as error:
                 self._end(requests, began, error)
             else:
-                self._end(requests, began, answers)
+                self._end(requests, began, predictions)
             return
         self._running = True
-        running = self._loop.run_in_executor(self._executor, self._answer, requests)
+        running = self._loop.run_in_executor(self._executor, self._predict, requests)
         running.add_done_callback(
             lambda done: self._end(requests, began, done.exception() or done.result())
         )
@@ -147,13 +147,13 @@ class Batcher:
         """Return the requests of the next batch, in the order in which they came."""
         taken: list[_Request] = []
         rows, now = 0, time.monotonic()
-        while self._waiting and (not taken or rows + len(self._waiting[0].inputs) <= MAX_ROWS):
-            request = self._waiting.popleft()
-            self._waiting_rows -= len(request.inputs)
-            if request.waiting.done():
+        while self._queue and (not taken or rows + len(self._queue[0].inputs) <= MAX_ROWS):
+            request = self._queue.popleft()
+            self._queued_rows -= len(request.inputs)
+            if request.future.done():
                 continue
             if now > request.deadline:
-                request.waiting.set_exception(
+                request.future.set_exception(
                     DeadlineExceeded("the request waited too long for its turn")
                 )
                 continue
@@ -161,49 +161,51 @@ class Batcher:
             rows += len(request.inputs)
         return taken
 
-    def _answer(self, requests: list[_Request]) -> Answers:
+    def _predict(self, requests: list[_Request]) -> Predictions:
         # Of this thread alone: how busy the machine is says nothing about the model.
         began = time.thread_time()
         if len(requests) == 1:
-            answers = self._model.answer(requests[0].inputs)
+            predictions = self._model.predict(requests[0].inputs)
         else:
-            answers = self._model.answer(np.concatenate([request.inputs for request in requests]))
-        self._pace.learn(len(answers), time.thread_time() - began)
-        return answers
+            predictions = self._model.predict(
+                np.concatenate([request.inputs for request in requests])
+            )
+        self._pace.update(len(predictions), time.thread_time() - began)
+        return predictions
 
     def _end(
-        self, requests: list[_Request], began: float, outcome: Answers | BaseException
+        self, requests: list[_Request], began: float, outcome: Predictions | BaseException
     ) -> None:
         self._running = False
         seconds = time.monotonic() - began
         try:
             self._deliver(requests, outcome)
-            if isinstance(outcome, Answers):
+            if isinstance(outcome, Predictions):
                 # Counted while the answers are on their way.
                 waits = [began - request.arrived for request in requests]
                 self._record(len(outcome), waits, seconds)
         finally:
-            if self._waiting:
+            if self._queue:
                 self._loop.call_soon(self._begin)
             else:
                 self._scheduled = False
 
     @staticmethod
-    def _deliver(requests: list[_Request], outcome: Answers | BaseException) -> None:
-        all_finite = isinstance(outcome, Answers) and outcome.are_finite()
+    def _deliver(requests: list[_Request], outcome: Predictions | BaseException) -> None:
+        all_finite = isinstance(outcome, Predictions) and outcome.are_finite()
         start = 0
         for request in requests:
             stop = start + len(request.inputs)
-            if request.waiting.done():
+            if request.future.done():
                 pass
-            elif isinstance(outcome, Answers):
-                own = outcome[start:stop] if len(requests) > 1 else outcome
+            elif isinstance(outcome, Predictions):
+                part = outcome[start:stop] if len(requests) > 1 else outcome
                 try:
                     if not all_finite:
-                        own.check()
-                    request.waiting.set_result(own)
+                        part.check()
+                    request.future.set_result(part)
                 except Invalid as error:
-                    request.waiting.set_exception(error)
+                    request.future.set_exception(error)
             else:
-                request.waiting.set_exception(outcome)
+                request.future.set_exception(outcome)
             start = stop

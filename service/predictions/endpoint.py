@@ -7,10 +7,10 @@ from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml.errors import Invalid
-from ml.inference.model import Answers
+from ml.inference.model import Predictions
 from service.errors import ClientGone, Unprocessable
 from service.http.problem_json import refusal
-from service.predictions.model_cache import Loaded, Predictor
+from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.ndjson import predict_lines
 from service.predictions.payloads import NDJSON, media_type, read_payload
 from service.settings import Settings
@@ -20,15 +20,15 @@ MANY_ROWS = 512
 """So many predictions are written in a thread."""
 
 
-class Predictions:
+class PredictEndpoint:
     """ASGI application that answers `POST /predict` and passes on everything else.
 
     It stands before the framework: the way through that costs more than a small model's answer.
     """
 
-    def __init__(self, app: ASGIApp, predictor: Predictor, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, model_cache: ModelCache, settings: Settings) -> None:
         self._app = app
-        self._predictor = predictor
+        self._model_cache = model_cache
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,10 +40,10 @@ class Predictions:
             content_type = media_type(scope)
             if content_type == NDJSON:
                 request = Request(scope, receive)
-                response = await predict_lines(request, self._predictor, self._settings)
+                response = await predict_lines(request, self._model_cache, self._settings)
                 await response(scope, receive, send)
                 return
-            body = await self._answer(content_type, scope, receive)
+            body = await self._predict(content_type, scope, receive)
         except ClientGone:
             return
         except Exception as error:
@@ -55,28 +55,28 @@ class Predictions:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, content_type: str, scope: Scope, receive: Receive) -> bytes:
+    async def _predict(self, content_type: str, scope: Scope, receive: Receive) -> bytes:
         payload = await read_payload(content_type, scope, receive, self._settings.max_body_bytes)
-        loaded = await self._predictor.find(payload.model)
+        loaded = await self._model_cache.find(payload.model)
         try:
             if payload.is_light:
                 inputs = payload.inputs(loaded.model, self._settings)
             else:
                 inputs = await to_thread(payload.inputs, loaded.model, self._settings)
-            answers = await self._predictor.answer(loaded, inputs, receive)
+            predictions = await self._model_cache.predict(loaded, inputs, receive)
         except Invalid as error:
             raise Unprocessable.at(Invalid(error.msg), *payload.place(error.loc)) from None
-        if len(answers) < MANY_ROWS:
-            return encoded(loaded, answers)
-        return await to_thread(encoded, loaded, answers)
+        if len(predictions) < MANY_ROWS:
+            return encode_response(loaded, predictions)
+        return await to_thread(encode_response, loaded, predictions)
 
 
-def encoded(loaded: Loaded, answers: Answers) -> bytes:
+def encode_response(loaded: LoadedModel, predictions: Predictions) -> bytes:
     """Return a `PredictResponse`."""
     return orjson.dumps(
         {
             "model": loaded.ref.name,
             "version": loaded.ref.version,
-            "predictions": loaded.model.predictions(answers),
+            "predictions": loaded.model.to_json(predictions),
         }
     )

@@ -16,10 +16,10 @@ import torch
 from starlette.types import Receive
 
 from ml.errors import Invalid
-from ml.inference.model import Answers, Inputs, Model
+from ml.inference.model import Inputs, Model, Predictions
 from service.errors import ClientGone, DeadlineExceeded, NotFound, Problem
-from service.metrics import Telemetry
-from service.models.name_index import Catalog, Located
+from service.metrics import Metrics
+from service.models.name_index import NameIndex, ResolvedModel
 from service.predictions.batching import Batcher, Pace
 from service.schemas import ModelRef
 from service.settings import MIB, Settings
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model in memory, and the queue before it."""
 
     ref: ModelRef
@@ -41,21 +41,21 @@ class Loaded:
     batcher: Batcher
 
 
-class Predictor:
+class ModelCache:
     """Finds the model that a request means, and keeps the ones used last in memory. It belongs to
     one event loop."""
 
-    def __init__(self, catalog: Catalog, settings: Settings, telemetry: Telemetry) -> None:
-        self.catalog = catalog
-        self._seen: bytes | None = None
+    def __init__(self, name_index: NameIndex, settings: Settings, metrics: Metrics) -> None:
+        self.name_index = name_index
+        self._seen_version: bytes | None = None
         """The mark of the registry whose models are kept."""
         self._models_dir = settings.models_dir
         self._max_bytes = settings.model_cache_mb * MIB
         self._max_waiting_rows = settings.max_waiting_rows
         self._seconds = settings.predict_seconds
-        self._telemetry = telemetry
-        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
-        self._loading: dict[str, asyncio.Task[Loaded]] = {}
+        self._metrics = metrics
+        self._loaded: OrderedDict[str, LoadedModel] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[LoadedModel]] = {}
         self._executor = ThreadPoolExecutor(
             len(os.sched_getaffinity(0)),
             thread_name_prefix="inference",
@@ -63,40 +63,40 @@ class Predictor:
             initializer=partial(torch.set_num_threads, 1),
         )
 
-    async def find(self, reference: str) -> Loaded:
+    async def find(self, reference: str) -> LoadedModel:
         """Return the model that `reference` means, loaded.
 
         Raises:
-            Unprocessable, NotFound, Unloaded: see `Catalog.resolve`.
+            Unprocessable, NotFound, Unloaded: see `NameIndex.resolve`.
         """
         # Whatever the reference means now, what a change took out of service goes.
         await self.refresh()
-        located = await self.catalog.resolve(reference)
-        loaded = self._at_hand(located)
+        resolved = await self.name_index.resolve(reference)
+        loaded = self._get_loaded(resolved)
         if loaded is not None:
             return loaded
         # However many requests wait for a model, it is loaded once.
-        loading = self._loading.get(located.directory)
+        loading = self._loading.get(resolved.directory)
         if loading is None:
-            loading = asyncio.create_task(self._load(located.ref, located.directory))
-            self._loading[located.directory] = loading
+            loading = asyncio.create_task(self._load(resolved.ref, resolved.directory))
+            self._loading[resolved.directory] = loading
         try:
             # Who goes away does not take it from the others.
             return await asyncio.shield(loading)
         except FileNotFoundError:
             # It was deleted since it was resolved.
             raise NotFound(
-                f"version {located.ref.version} of model {located.ref.name!r} is gone"
+                f"version {resolved.ref.version} of model {resolved.ref.name!r} is gone"
             ) from None
 
-    def at_hand(self, reference: str) -> Loaded | None:
+    def get_loaded(self, reference: str) -> LoadedModel | None:
         """Return the model that `reference` means where nothing needs to be looked up or loaded."""
-        located = self.catalog.known(reference)
-        return None if located is None else self._at_hand(located)
+        resolved = self.name_index.get_resolved(reference)
+        return None if resolved is None else self._get_loaded(resolved)
 
-    async def answer(
-        self, loaded: Loaded, inputs: Inputs, receive: Receive, seconds: float | None = None
-    ) -> Answers:
+    async def predict(
+        self, loaded: LoadedModel, inputs: Inputs, receive: Receive, seconds: float | None = None
+    ) -> Predictions:
         """Return the model's answers to `inputs`, together with whatever else it is asked.
         `receive` is the rest of the request, of which nothing is left to come but its end.
 
@@ -108,76 +108,78 @@ class Predictor:
         """
         seconds = min(seconds or self._seconds, self._seconds)
         try:
-            answers = loaded.batcher.submit(inputs, seconds)
+            future = loaded.batcher.submit(inputs, seconds)
             if loaded.batcher.is_quick():
-                return await answers
-            return await _in_time(answers, receive, seconds)
+                return await future
+            return await _in_time(future, receive, seconds)
         except (Invalid, Problem):
-            self._telemetry.failed(loaded.ref)
+            self._metrics.record_failure(loaded.ref)
             raise
 
     async def refresh(self) -> None:
         """Read the registry if it has changed, and let go of models that are not served any
         more."""
-        await self.catalog.entries()
+        await self.name_index.entries()
         self._follow()
 
     def close(self) -> None:
         """Run no more batches."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _at_hand(self, located: Located) -> Loaded | None:
+    def _get_loaded(self, resolved: ResolvedModel) -> LoadedModel | None:
         self._follow()
-        loaded = self._loaded.get(located.directory)
+        loaded = self._loaded.get(resolved.directory)
         if loaded is not None:
-            self._loaded.move_to_end(located.directory)
+            self._loaded.move_to_end(resolved.directory)
         return loaded
 
-    async def _load(self, ref: ModelRef, directory: str) -> Loaded:
+    async def _load(self, ref: ModelRef, directory: str) -> LoadedModel:
         try:
             model, pace = await asyncio.get_running_loop().run_in_executor(
                 self._executor, _load_and_warm, self._models_dir / directory
             )
         finally:
             del self._loading[directory]
-        record = self._telemetry.of(ref).record
+        record = self._metrics.for_model(ref).record
         batcher = Batcher(model, self._executor, self._max_waiting_rows, pace, record)
-        loaded = self._loaded[directory] = Loaded(ref, model, batcher)
-        self._let_go()
+        loaded = self._loaded[directory] = LoadedModel(ref, model, batcher)
+        self._evict()
         return loaded
 
     def _follow(self) -> None:
-        """Let go of models that are not served any more, if the catalog has changed."""
-        if self.catalog.seen != self._seen:
-            self._seen = self.catalog.seen
-            self._let_go()
+        """Let go of models that are not served any more, if the name index has changed."""
+        if self.name_index.seen_version != self._seen_version:
+            self._seen_version = self.name_index.seen_version
+            self._evict()
 
-    def _let_go(self) -> None:
+    def _evict(self) -> None:
         """Keep in memory what is served, and of that what there is room for. Requests under way
         with another keep it."""
-        for directory in [d for d in self._loaded if not self.catalog.serves(d)]:
+        for directory in [d for d in self._loaded if not self.name_index.serves(d)]:
             del self._loaded[directory]
         while self._bytes() > self._max_bytes and len(self._loaded) > 1:
             gone, _ = self._loaded.popitem(last=False)
-            logger.info("let go of the model in %s to make room", gone)
-        self._telemetry.models(len(self._loaded), self._bytes())
+            logger.info("evicted the model in %s to make room", gone)
+        self._metrics.record_loaded(len(self._loaded), self._bytes())
 
     def _bytes(self) -> int:
         return sum(loaded.model.nbytes for loaded in self._loaded.values())
 
 
-async def _in_time(answers: "asyncio.Future[Answers]", receive: Receive, seconds: float) -> Answers:
+async def _in_time(
+    future: "asyncio.Future[Predictions]", receive: Receive, seconds: float
+) -> Predictions:
     gone = asyncio.ensure_future(receive())
     try:
-        either: set[asyncio.Future[Any]] = {answers, gone}
+        either: set[asyncio.Future[Any]] = {future, gone}
         await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if answers.done():
-            return answers.result()
+        if future.done():
+            return future.result()
         if gone.done():
             raise ClientGone
         raise DeadlineExceeded(f"there was no answer within {seconds:g} seconds")
     finally:
-        answers.cancel()
+        future.cancel()
         gone.cancel()
 
 
@@ -187,9 +189,9 @@ def _load_and_warm(directory: Path) -> tuple[Model, Pace]:
 
     def seconds(rows: int) -> float:
         inputs = np.zeros((rows, *shape), np.float32)
-        model.answer(inputs)  # what is done for the first time takes longer
+        model.predict(inputs)  # what is done for the first time takes longer
         start = time.thread_time()
-        model.answer(inputs)
+        model.predict(inputs)
         return time.thread_time() - start
 
     one = max(seconds(1), SHORTEST_SECONDS)

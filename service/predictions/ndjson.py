@@ -13,9 +13,9 @@ from fastapi.responses import StreamingResponse
 from ml.errors import Invalid, Loc
 from service.errors import DeadlineExceeded, Overloaded
 from service.http.body_limit import too_large
-from service.predictions.model_cache import Loaded, Predictor
+from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.payloads import NDJSON
-from service.predictions.query import address_of
+from service.predictions.query import parse_query
 from service.settings import Settings
 
 IN_MEMORY = 1024 * 1024
@@ -25,7 +25,7 @@ RETRY_SECONDS = 0.05
 """The wait for room in the queue of a model that is asked too much."""
 
 
-async def predict_lines(request: Request, predictor: Predictor, settings: Settings) -> Response:
+async def predict_lines(request: Request, model_cache: ModelCache, settings: Settings) -> Response:
     """Return an answer that has a line for every line of the request: a prediction, or an `error`.
 
     It begins when the last line has come: a client that writes all before it reads, as most do,
@@ -34,9 +34,9 @@ async def predict_lines(request: Request, predictor: Predictor, settings: Settin
     Raises:
         TooLarge: the body is over the limit.
     """
-    address = address_of(request.scope)
-    loaded, pixels = await predictor.find(address.model), address.pixels
-    file: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115, closed by `answers`
+    query = parse_query(request.scope)
+    loaded, pixels = await model_cache.find(query.model), query.pixels
+    file: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115, closed by `response_lines`
     try:
         size = 0
         async for chunk in request.stream():
@@ -52,14 +52,14 @@ async def predict_lines(request: Request, predictor: Predictor, settings: Settin
         file.close()
         raise
 
-    async def answers() -> AsyncIterator[bytes]:
+    async def response_lines() -> AsyncIterator[bytes]:
         with file:
             before = 0
             while lines := await asyncio.to_thread(_lines, file, settings.max_body_bytes):
-                yield await _Chunk(loaded, before, lines).answered(predictor, request, pixels)
+                yield await _Chunk(loaded, before, lines).predict(model_cache, request, pixels)
                 before += len(lines)
 
-    return StreamingResponse(answers(), media_type=NDJSON)
+    return StreamingResponse(response_lines(), media_type=NDJSON)
 
 
 def _lines(file: IO[bytes], longest: int) -> list[bytes]:
@@ -76,7 +76,7 @@ def _lines(file: IO[bytes], longest: int) -> list[bytes]:
 class _Chunk:
     """Some lines, the good ones of which are answered together."""
 
-    def __init__(self, loaded: Loaded, before: int, lines: Sequence[bytes]) -> None:
+    def __init__(self, loaded: LoadedModel, before: int, lines: Sequence[bytes]) -> None:
         self._loaded = loaded
         self._before = before
         self._results: list[Any] = [None] * len(lines)
@@ -85,22 +85,22 @@ class _Chunk:
             try:
                 self._rows[number] = orjson.loads(line)
             except orjson.JSONDecodeError as error:
-                self._blame(number, (), f"is not JSON: {error}")
+                self._set_error(number, (), f"is not JSON: {error}")
 
-    async def answered(self, predictor: Predictor, request: Request, pixels: Any) -> bytes:
+    async def predict(self, model_cache: ModelCache, request: Request, pixels: Any) -> bytes:
         """Return a line for each line."""
         while self._rows:
             rows = list(self._rows.values())
             try:
                 inputs = await asyncio.to_thread(self._loaded.model.rows, rows, pixels)
-                answers = await predictor.answer(self._loaded, inputs, request.receive)
+                predictions = await model_cache.predict(self._loaded, inputs, request.receive)
             except Overloaded:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             except DeadlineExceeded as error:
                 # The answer has begun, so that its status cannot tell any more.
                 for number in self._rows:
-                    self._blame(number, (), error.detail)
+                    self._set_error(number, (), error.detail)
                 break
             except Invalid as error:
                 # Without the row that is to blame, the others may be right.
@@ -108,14 +108,14 @@ class _Chunk:
                 assert isinstance(index, int)
                 number = next(islice(self._rows, index, None))
                 del self._rows[number]
-                self._blame(number, tuple(rest), error.msg)
+                self._set_error(number, tuple(rest), error.msg)
                 continue
-            predictions = self._loaded.model.predictions(answers)
-            for number, prediction in zip(self._rows, predictions, strict=True):
+            results = self._loaded.model.to_json(predictions)
+            for number, prediction in zip(self._rows, results, strict=True):
                 self._results[number] = prediction
             break
         return b"".join(orjson.dumps(result) + b"\n" for result in self._results)
 
-    def _blame(self, number: int, loc: Loc, message: str) -> None:
+    def _set_error(self, number: int, loc: Loc, message: str) -> None:
         error = {"line": self._before + number + 1, "loc": list(loc), "msg": message}
         self._results[number] = {"error": error}

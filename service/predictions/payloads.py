@@ -26,7 +26,7 @@ from ml.inference.model import Inputs, Model
 from ml.inputs.rows import PixelRange
 from service.errors import TooLarge, Unprocessable, UnsupportedMediaType
 from service.http.body_limit import read_body
-from service.predictions.query import RAW_TYPES, RawType, address_of
+from service.predictions.query import RAW_TYPES, RawType, parse_query
 from service.predictions.schemas import PredictRequest
 from service.settings import Settings
 
@@ -61,7 +61,7 @@ class Payload(ABC):
 
 
 @dataclass
-class Rows(Payload):
+class JsonRows(Payload):
     """Rows from a JSON body."""
 
     model: str
@@ -84,7 +84,7 @@ class Rows(Payload):
 
 
 @dataclass
-class Files(Payload):
+class ImageFiles(Payload):
     """Image files, and where in the request each was."""
 
     model: str
@@ -108,7 +108,7 @@ class Files(Payload):
 
 
 @dataclass
-class Array(Payload):
+class NpyArray(Payload):
     """An array that says its own shape and type."""
 
     model: str
@@ -122,7 +122,7 @@ class Array(Payload):
 
 
 @dataclass
-class Numbers(Payload):
+class RawNumbers(Payload):
     """Little-endian numbers, row by row, and nothing else: the model says how many a row has."""
 
     model: str
@@ -133,8 +133,10 @@ class Numbers(Payload):
 
     def inputs(self, model: Model, settings: Settings) -> Inputs:
         """Return the rows as `model` takes them."""
-        own: RawType = "uint8" if model.manifest.signature.inputs.kind == "images" else "float32"
-        dtype = RAW_TYPES[self.dtype or own]
+        default: RawType = (
+            "uint8" if model.manifest.signature.inputs.kind == "images" else "float32"
+        )
+        dtype = RAW_TYPES[self.dtype or default]
         row = dtype.itemsize * model.row_size
         if not self.data or len(self.data) % row:
             raise Invalid(
@@ -201,33 +203,33 @@ def _replaying(body: bytes) -> Receive:
 
 
 def _read_json(_: Scope, body: bytes) -> Payload:
-    asked = _parsed(body)
+    request = _parse_json(body)
     # What is simple and right needs no model of pydantic's to be told so.
-    if type(asked) is dict and len(asked) == 2:
-        model, rows = asked.get("model"), asked.get("inputs")
+    if type(request) is dict and len(request) == 2:
+        model, rows = request.get("model"), request.get("inputs")
         if type(model) is str and type(rows) is list:
-            return Rows(model, rows)
+            return JsonRows(model, rows)
     try:
-        asked = PredictRequest.model_validate_json(body)
+        request = PredictRequest.model_validate_json(body)
     except ValidationError as error:
         found = [e | {"loc": ("body", *e["loc"])} for e in error.errors()]
         raise RequestValidationError(found) from None
-    if asked.inputs is not None:
-        return Rows(asked.model, asked.inputs, asked.pixels)
+    if request.inputs is not None:
+        return JsonRows(request.model, request.inputs, request.pixels)
     whole = ("body", "images")
-    places: list[Loc] = [(*whole, i) for i in range(len(asked.images or []))]
-    files = [_decoded(*pair) for pair in zip(asked.images or [], places, strict=True)]
-    return Files(asked.model, files, places, whole)
+    places: list[Loc] = [(*whole, i) for i in range(len(request.images or []))]
+    files = [_decode_base64(*pair) for pair in zip(request.images or [], places, strict=True)]
+    return ImageFiles(request.model, files, places, whole)
 
 
-def _parsed(body: bytes) -> object:
+def _parse_json(body: bytes) -> object:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return None  # pydantic says what is wrong, and takes some numbers that this does not
 
 
-def _decoded(text: str, place: Loc) -> bytes:
+def _decode_base64(text: str, place: Loc) -> bytes:
     # A page's canvas gives "data:image/png;base64,..."
     _, _, encoded = text.rpartition(",")
     try:
@@ -237,11 +239,11 @@ def _decoded(text: str, place: Loc) -> bytes:
 
 
 def _read_npy(scope: Scope, body: bytes) -> Payload:
-    address = address_of(scope)
-    return Array(address.model, array_of(body), address.pixels)
+    query = parse_query(scope)
+    return NpyArray(query.model, parse_npy(body), query.pixels)
 
 
-def array_of(body: bytes) -> NDArray[Any]:
+def parse_npy(body: bytes) -> NDArray[Any]:
     """Return the array of a `.npy` file. Nothing is allocated that the file does not hold.
 
     Raises:
@@ -270,29 +272,29 @@ def array_of(body: bytes) -> NDArray[Any]:
 
 
 def _read_numbers(scope: Scope, body: bytes) -> Payload:
-    address = address_of(scope)
-    return Numbers(address.model, body, address.dtype, address.pixels)
+    query = parse_query(scope)
+    return RawNumbers(query.model, body, query.dtype, query.pixels)
 
 
 def _read_image(scope: Scope, body: bytes) -> Payload:
-    return Files(address_of(scope).model, [body], [("body",)])
+    return ImageFiles(parse_query(scope).model, [body], [("body",)])
 
 
 async def _read_form(request: Request) -> Payload:
     async with request.form(max_files=1000, max_fields=10) as form:
         parts = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
-        model = form.get("model") or address_of(request.scope).model
+        model = form.get("model") or parse_query(request.scope).model
         if not parts or not isinstance(model, str):
             message = "has no file; send at least one image as a file part"
             raise Unprocessable.at(Invalid(message), "body")
         places: list[Loc] = [
             ("body", name, part.filename or i) for i, (name, part) in enumerate(parts)
         ]
-        return Files(model, [await part.read() for _, part in parts], places)
+        return ImageFiles(model, [await part.read() for _, part in parts], places)
 
 
-Reader = Callable[[Scope, bytes], Payload]
-READERS: dict[str, Reader] = {
+PayloadReader = Callable[[Scope, bytes], Payload]
+READERS: dict[str, PayloadReader] = {
     JSON: _read_json,
     "application/x-npy": _read_npy,
     "application/octet-stream": _read_numbers,

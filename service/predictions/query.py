@@ -1,4 +1,4 @@
-"""What the address of a prediction request says of a body that cannot say it itself."""
+"""What the query of a prediction request says of a body that cannot say it itself."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ RAW_TYPES: dict[RawType, np.dtype[Any]] = {
 
 
 @dataclass(frozen=True)
-class Address:
-    """The parameters of one."""
+class PredictQuery:
+    """The parameters of a query."""
 
-    named: str | None
+    model_name: str | None
     dtype: RawType | None
     """Of bare numbers."""
     pixels: PixelRange | None
@@ -37,30 +37,30 @@ class Address:
         Raises:
             Unprocessable: none is.
         """
-        if not self.named:
-            message = "is missing; name the model in the address: /predict?model=mnist"
+        if not self.model_name:
+            message = "is missing; name the model in the query: /predict?model=mnist"
             raise Unprocessable.at(Invalid(message), "query", "model")
-        return self.named
+        return self.model_name
 
 
-def address_of(scope: Scope) -> Address:
-    """Return the address of a request.
+def parse_query(scope: Scope) -> PredictQuery:
+    """Return the parsed query of a request.
 
     Raises:
         Unprocessable: there is no such type, or no such range of pixels.
     """
-    return _address(scope["query_string"])
+    return _parse_query(scope["query_string"])
 
 
 @lru_cache(maxsize=64)  # the same is asked again and again
-def _address(query: bytes) -> Address:
+def _parse_query(query: bytes) -> PredictQuery:
     given = QueryParams(query)
     dtype, pixels = given.get("dtype"), given.get("pixels")
     if dtype is not None and dtype not in RAW_TYPES:
         raise _unknown("dtype", dtype, RAW_TYPES)
     if pixels is not None and pixels not in PIXEL_MAXIMA:
         raise _unknown("pixels", pixels, PIXEL_MAXIMA)
-    return Address(given.get("model"), dtype, pixels)
+    return PredictQuery(given.get("model"), dtype, pixels)
 
 
 def _unknown(name: str, given: str, known: Iterable[str]) -> Unprocessable:

@@ -20,7 +20,8 @@ class PredictRequest(Strict):
     inputs: list[Any] | None = Field(
         default=None,
         description="Rows: lists of numbers in the order of the features or objects by feature "
-        "name; for images 28 lists of 28 pixels or 784 pixels, light ink on dark ground.",
+        "name; for images 28 lists of 28 pixels or 784 pixels, a light foreground on a "
+        "dark background.",
     )
     images: list[str] | None = Field(
         default=None, description="PNG or JPEG files of any size, base64."

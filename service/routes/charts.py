@@ -6,10 +6,10 @@ from typing import Literal
 import orjson
 from fastapi import APIRouter, Response
 
-from service.charts.job_charts import Charts, ChartSummary
+from service.charts.job_charts import ChartSummary, JobCharts
 from service.errors import NotFound, Overloaded
 from service.http.problem_json import problems
-from service.routes.dependencies import Service
+from service.routes.dependencies import AppComponents
 from service.schemas import Page
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -21,7 +21,7 @@ MEDIA_TYPES: dict[Form, str] = {
     "svg": "image/svg+xml",
     "png": "image/png",
 }
-DRAWN: dict[Form, Callable[[Charts, str, str], bytes]] = {
+DRAWN: dict[Form, Callable[[JobCharts, str, str], bytes]] = {
     "json": lambda charts, job_id, name: orjson.dumps(charts.specification(job_id, name)),
     "svg": lambda charts, job_id, name: charts.picture(job_id, name, "svg"),
     "png": lambda charts, job_id, name: charts.picture(job_id, name, "png"),
@@ -29,9 +29,9 @@ DRAWN: dict[Form, Callable[[Charts, str, str], bytes]] = {
 
 
 @router.get("/{job_id}/charts", responses=problems(NotFound))
-def list_charts(job_id: str, service: Service) -> Page[ChartSummary]:
+def list_charts(job_id: str, components: AppComponents) -> Page[ChartSummary]:
     """The charts that the job has, and those that it will have."""
-    return Page(data=service.charts.listed(job_id), next=None)
+    return Page(data=components.charts.listed(job_id), next=None)
 
 
 @router.get(
@@ -48,11 +48,11 @@ def list_charts(job_id: str, service: Service) -> Page[ChartSummary]:
         }
     },
 )
-def get_chart(job_id: str, chart: str, form: Form, service: Service) -> Response:
+def get_chart(job_id: str, chart: str, form: Form, components: AppComponents) -> Response:
     """A chart: `json` is a Vega-Lite specification with its data inside, `svg` and `png` show the
     same picture.
 
     While the job runs, the charts of its history show how far it is; the others are there at its
     end.
     """
-    return Response(DRAWN[form](service.charts, job_id, chart), media_type=MEDIA_TYPES[form])
+    return Response(DRAWN[form](components.charts, job_id, chart), media_type=MEDIA_TYPES[form])

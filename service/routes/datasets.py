@@ -27,7 +27,7 @@ from service.datasets.schemas import (
 )
 from service.errors import Conflict, NotFound, Overloaded, Unavailable, Unprocessable
 from service.http.problem_json import problems
-from service.routes.dependencies import Service
+from service.routes.dependencies import AppComponents
 from service.schemas import Page
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -61,45 +61,45 @@ async def upload(
     request: Request,
     response: Response,
     query: Annotated[UploadQuery, Query()],
-    service: Service,
+    components: AppComponents,
 ) -> Dataset:
     """Send a data set: CSV, Parquet, NPZ, or a zip of images in a folder for each class; as the
     body itself or as a form's file. What it is, is seen in its first bytes."""
-    added = await service.uploading.take(request, query.name, query.target, query.options())
+    added = await components.uploader.upload(request, query.name, query.target, query.options())
     response.headers["Location"] = f"/datasets/{added.dataset.id}"
-    if not added.new:
+    if not added.created:
         response.status_code = 200
     return added.dataset
 
 
 @router.get("", responses=problems(NotFound))
 def list_datasets(
-    service: Service,
+    components: AppComponents,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     after: str | None = None,
 ) -> Page[DatasetSummary]:
     """Data sets, the newest first."""
-    return service.datasets.page(limit, after)
+    return components.datasets.page(limit, after)
 
 
 @router.get("/{dataset_id}", responses=problems(NotFound))
-def get_dataset(dataset_id: str, service: Service) -> Dataset:
+def get_dataset(dataset_id: str, components: AppComponents) -> Dataset:
     """A data set: its columns or classes, and figures about them."""
-    return service.datasets.fetch(dataset_id)
+    return components.datasets.fetch(dataset_id)
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=problems(NotFound, Conflict))
-def delete_dataset(dataset_id: str, service: Service, force: bool = False) -> None:
+def delete_dataset(dataset_id: str, components: AppComponents, force: bool = False) -> None:
     """Delete a data set; refused while a job or a model needs it, unless forced."""
-    service.datasets.delete(dataset_id, force)
+    components.datasets.delete(dataset_id, force)
 
 
 @router.get("/{dataset_id}/preview", responses=problems(NotFound))
 def get_preview(
-    dataset_id: str, service: Service, rows: Annotated[int, Query(ge=1, le=1000)] = 10
+    dataset_id: str, components: AppComponents, rows: Annotated[int, Query(ge=1, le=1000)] = 10
 ) -> Preview:
     """The first rows, as they were read."""
-    upload = _found(service, dataset_id)
+    upload = _found(components, dataset_id)
     with _reading(dataset_id):
         shown = preview(upload.schema, upload.directory, rows)
     return Preview(columns=list(upload.columns()) or ["class", "image"], rows=shown)
@@ -108,7 +108,7 @@ def get_preview(
 @router.get("/{dataset_id}/batches", responses=problems(NotFound, Overloaded))
 def get_batches(
     dataset_id: str,
-    service: Service,
+    components: AppComponents,
     target: Annotated[str | None, Query(max_length=1000)] = None,
     batch_size: Annotated[int, Query(ge=1, le=10_000_000)] = 32,
     shuffle: bool = False,
@@ -118,23 +118,23 @@ def get_batches(
 ) -> Batches:
     """What a DataLoader yields over the data set: in each batch the inputs, a category as its
     number, and the targets."""
-    upload = _found(service, dataset_id)
+    upload = _found(components, dataset_id)
     try:
         spec = UploadRequest(kind="upload", id=dataset_id, target=target).resolve_for(upload)
     except Invalid as error:
         raise Unprocessable.at(error, "query") from None
     inputs, output = spec.signature().inputs, spec.signature().output
     rows = min(rows, MAX_NUMBERS // limit // prod(inputs.shape))
-    with service.loading.place(), _reading(dataset_id):
+    with components.memory_slots.acquire(), _reading(dataset_id):
         if isinstance(inputs, Features):  # images are read one by one
             check_size(spec)
-        whole = spec.load(service.settings.datasets_dir).rows
+        whole = spec.load(components.settings.datasets_dir).rows
         data = []
         for index in islice(batches(len(whole), batch_size, shuffle, seed), limit):
-            some = whole.at(index[:rows])
+            batch = whole.at(index[:rows])
             data.append(
                 Batch(
-                    inputs=_peek(some.inputs, len(index)), targets=_peek(some.targets, len(index))
+                    inputs=_peek(batch.inputs, len(index)), targets=_peek(batch.targets, len(index))
                 )
             )
     return Batches(
@@ -146,9 +146,9 @@ def get_batches(
     )
 
 
-def _found(service: Service, dataset_id: str) -> Upload:
+def _found(components: AppComponents, dataset_id: str) -> Upload:
     try:
-        return service.datasets.find(dataset_id)
+        return components.datasets.find(dataset_id)
     except Invalid as error:
         raise NotFound(error.msg) from None
 
@@ -164,9 +164,9 @@ def _reading(dataset_id: str) -> Iterator[None]:
         raise Unprocessable(f"the data set {error.msg}") from None
 
 
-def _peek(some: Tensor, rows: int) -> TensorPeek:
+def _peek(tensor: Tensor, rows: int) -> TensorPeek:
     """Return the first of so many rows of a tensor."""
-    shown = some.float() if some.is_floating_point() else some
+    shown = tensor.float() if tensor.is_floating_point() else tensor
     values = shown.numpy()
     return TensorPeek(
         shape=[rows, *shown.shape[1:]],

@@ -7,47 +7,47 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.charts.job_charts import Charts
-from service.datasets.memory import Loading
+from service.charts.job_charts import JobCharts
+from service.datasets.memory import MemorySlots
 from service.datasets.store import DatasetStore
-from service.datasets.uploads import Uploading
-from service.expressions.evaluator import Expressions
-from service.jobs.event_stream import Feeds
+from service.datasets.uploads import DatasetUploader
+from service.expressions.evaluator import ExpressionEvaluator
+from service.jobs.event_stream import EventStreams
 from service.jobs.store import JobStore
-from service.metrics import Telemetry
-from service.models.evaluation import Evaluator
+from service.metrics import Metrics
+from service.models.evaluation import ModelEvaluator
 from service.models.registry import ModelRegistry
-from service.predictions.model_cache import Predictor
+from service.predictions.model_cache import ModelCache
 from service.settings import Settings
-from service.storage.cleanup import Retention
+from service.storage.cleanup import Cleanup
 from service.storage.database import Database
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """The parts of the web side."""
 
     settings: Settings
     database: Database
     jobs: JobStore
     datasets: DatasetStore
-    uploading: Uploading
+    uploader: DatasetUploader
     registry: ModelRegistry
-    predictor: Predictor
-    evaluator: Evaluator
-    loading: Loading
-    charts: Charts
-    feeds: Feeds
-    retention: Retention
-    expressions: Expressions
-    telemetry: Telemetry
+    model_cache: ModelCache
+    evaluator: ModelEvaluator
+    memory_slots: MemorySlots
+    charts: JobCharts
+    event_streams: EventStreams
+    cleanup: Cleanup
+    expressions: ExpressionEvaluator
+    metrics: Metrics
     nudge: Callable[[], None]
     """Tells the scheduler that a job may be waiting."""
 
 
-def _parts(request: Request) -> Parts:
-    parts: Parts = request.state.parts
-    return parts
+def _components(request: Request) -> Components:
+    components: Components = request.state.components
+    return components
 
 
-Service = Annotated[Parts, Depends(_parts)]
+AppComponents = Annotated[Components, Depends(_components)]

@@ -8,7 +8,7 @@ from ml.evaluation.schemas import Evaluation
 from service.errors import DeadlineExceeded, NotFound, Overloaded
 from service.http.problem_json import problems
 from service.models.schemas import EvaluationRequest
-from service.routes.dependencies import Service
+from service.routes.dependencies import AppComponents
 from service.routes.models import Version
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -30,9 +30,9 @@ EXAMPLES = {
 
 
 @router.get("/{name}/versions/{version}/evaluation", responses=problems(NotFound))
-def get_evaluation(name: str, version: Version, service: Service) -> Evaluation:
+def get_evaluation(name: str, version: Version, components: AppComponents) -> Evaluation:
     """How good the model was at the end of its training."""
-    return service.evaluator.kept(name, version)
+    return components.evaluator.evaluation_at_training(name, version)
 
 
 @router.post(
@@ -43,8 +43,8 @@ def evaluate(
     name: str,
     version: Version,
     request: Annotated[EvaluationRequest, Body(openapi_examples=EXAMPLES)],
-    service: Service,
+    components: AppComponents,
 ) -> Evaluation:
     """Measure the model on any data set of the same inputs and output. Of an uploaded table it
     takes the columns that it was trained on, unless others are named."""
-    return service.evaluator.evaluate(name, version, request, service.datasets)
+    return components.evaluator.evaluate(name, version, request, components.datasets)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Response
 from service.errors import Overloaded
 from service.expressions.schemas import ExpressionRequest, ExpressionResponse
 from service.http.problem_json import problems
-from service.routes.dependencies import Service
+from service.routes.dependencies import AppComponents
 
 router = APIRouter(prefix="/expressions", tags=["expressions"])
 
@@ -55,7 +55,8 @@ EXAMPLES = {
 
 @router.post("", response_model=ExpressionResponse, responses=problems(Overloaded))
 async def evaluate(
-    request: Annotated[ExpressionRequest, Body(openapi_examples=EXAMPLES)], service: Service
+    request: Annotated[ExpressionRequest, Body(openapi_examples=EXAMPLES)],
+    components: AppComponents,
 ) -> Response:
     """Compute tensor expressions: value, shape, dtype, whether it is a view; with `gradients` also
     the gradient by each variable and the graph of operations.
@@ -63,4 +64,4 @@ async def evaluate(
     Nothing is stored. An expression may have 1,000 characters and 300 parts, a tensor 1,000,000
     elements and 8 dimensions, a value in the answer 10,000 numbers.
     """
-    return Response(await service.expressions.answer(request), media_type="application/json")
+    return Response(await components.expressions.evaluate(request), media_type="application/json")

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from service.errors import Unavailable
 from service.http.problem_json import problems
-from service.routes.dependencies import Service
+from service.routes.dependencies import AppComponents
 from service.schemas import Health, Readiness
 from service.storage.data_dir import DataDirError, check_writable
 from service.training.device_warnings import DeviceWarnings
@@ -19,12 +19,12 @@ async def live() -> Health:
 
 
 @router.get("/ready", responses=problems(Unavailable))
-def ready(service: Service) -> Readiness:
+def ready(components: AppComponents) -> Readiness:
     """The database answers too, and the data directory can be written."""
-    service.database.ping()
+    components.database.ping()
     try:
-        check_writable(service.settings.data_dir)
+        check_writable(components.settings.data_dir)
     except DataDirError as error:
         raise Unavailable(str(error)) from error
-    warnings = DeviceWarnings(service.settings.warnings_file).all()
+    warnings = DeviceWarnings(components.settings.warnings_file).all()
     return Readiness(status="ok", warnings=warnings)

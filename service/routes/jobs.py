@@ -9,10 +9,10 @@ from pydantic import Field
 
 from service.errors import Conflict, NotFound
 from service.http.problem_json import problems
-from service.jobs.limits import admit
+from service.jobs.limits import check_limits
 from service.jobs.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord
 from service.jobs.states import Status
-from service.routes.dependencies import Service
+from service.routes.dependencies import AppComponents
 from service.schemas import Page
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -79,7 +79,7 @@ EXAMPLES = {
 def submit(
     request: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
     response: Response,
-    service: Service,
+    components: AppComponents,
     idempotency_key: IdempotencyKey = None,
 ) -> Job:
     """Queue a training job. It survives whatever happens to the service from here on.
@@ -87,9 +87,9 @@ def submit(
     With an `Idempotency-Key` a request can be sent again without harm: the second answers with the
     job of the first, and the header `Idempotent-Replayed: true`.
     """
-    spec = admit(request.spec, service.datasets, service.settings)
-    submitted = service.jobs.submit(spec, request.options, idempotency_key)
-    service.nudge()
+    spec = check_limits(request.spec, components.datasets, components.settings)
+    submitted = components.jobs.submit(spec, request.options, idempotency_key)
+    components.nudge()
     response.headers["Location"] = f"/jobs/{submitted.job.id}"
     if submitted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -98,46 +98,46 @@ def submit(
 
 @router.get("", responses=problems(NotFound))
 def list_jobs(
-    service: Service,
+    components: AppComponents,
     status: Status | None = None,
     name: str | None = None,
     limit: Limit = 50,
     after: str | None = None,
 ) -> Page[Job]:
     """Jobs, the newest first."""
-    return service.jobs.page(status, name, limit, after)
+    return components.jobs.page(status, name, limit, after)
 
 
 @router.get("/{job_id}", responses=problems(NotFound))
-def get_job(job_id: str, service: Service) -> Job:
+def get_job(job_id: str, components: AppComponents) -> Job:
     """A job: its state, its progress and its newest figures."""
-    return service.jobs.fetch(job_id)
+    return components.jobs.fetch(job_id)
 
 
 @router.get("/{job_id}/metrics", responses=problems(NotFound))
 def get_metrics(
     job_id: str,
-    service: Service,
+    components: AppComponents,
     level: Literal["epoch", "step", "fold"] | None = None,
     limit: Limit = 1000,
     after: EventId = 0,
 ) -> Page[MetricRecord]:
     """The loss history, the oldest first."""
-    return service.jobs.metrics(job_id, level, limit, after)
+    return components.jobs.metrics(job_id, level, limit, after)
 
 
 @router.get("/{job_id}/logs", responses=problems(NotFound))
 def get_logs(
-    job_id: str, service: Service, limit: Limit = 1000, after: EventId = 0
+    job_id: str, components: AppComponents, limit: Limit = 1000, after: EventId = 0
 ) -> Page[LogRecord]:
     """What its trainers had to say, the oldest first."""
-    return service.jobs.logs(job_id, limit, after)
+    return components.jobs.logs(job_id, limit, after)
 
 
 @router.get("/{job_id}/attempts", responses=problems(NotFound))
-def get_attempts(job_id: str, service: Service) -> Page[Attempt]:
+def get_attempts(job_id: str, components: AppComponents) -> Page[Attempt]:
     """Every try at it: which trainer, from when to when, and how it ended."""
-    return Page(data=service.jobs.attempts(job_id), next=None)
+    return Page(data=components.jobs.attempts(job_id), next=None)
 
 
 @router.get(
@@ -150,7 +150,9 @@ def get_attempts(job_id: str, service: Service) -> Page[Attempt]:
     },
 )
 async def get_events(
-    job_id: str, service: Service, last_event_id: Annotated[EventId | None, Header()] = None
+    job_id: str,
+    components: AppComponents,
+    last_event_id: Annotated[EventId | None, Header()] = None,
 ) -> Response:
     """Server-sent events: its history from the start, or after `Last-Event-ID`, and all that
     happens until it ends.
@@ -158,46 +160,46 @@ async def get_events(
     An event's name is `status`, `log`, `step` or `epoch`; its data is a JSON object.
     """
     last = last_event_id or 0
-    page = await run_in_threadpool(service.jobs.events, job_id, last, 1)
+    page = await run_in_threadpool(components.jobs.events, job_id, last, 1)
     if last_event_id is not None and page.over and not page.events:
         # What a browser needs to hear to connect no more.
         return Response(status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
-        service.feeds.watch(job_id, last), headers=headers, media_type=EVENT_STREAM
+        components.event_streams.watch(job_id, last), headers=headers, media_type=EVENT_STREAM
     )
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))
-def cancel(job_id: str, service: Service) -> Job:
+def cancel(job_id: str, components: AppComponents) -> Job:
     """Cancel a waiting job, or stop a running one between two steps."""
-    return service.jobs.cancel(job_id)
+    return components.jobs.cancel(job_id)
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=problems(NotFound, Conflict))
-def pause(job_id: str, service: Service) -> Job:
+def pause(job_id: str, components: AppComponents) -> Job:
     """Take a queued job out of the line, or have a running one save its state and stop."""
-    return service.jobs.pause(job_id)
+    return components.jobs.pause(job_id)
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=problems(NotFound, Conflict))
-def resume(job_id: str, service: Service) -> Job:
+def resume(job_id: str, components: AppComponents) -> Job:
     """Put a paused job back into the queue; it goes on where it stopped."""
-    job = service.jobs.resume(job_id)
-    service.nudge()
+    job = components.jobs.resume(job_id)
+    components.nudge()
     return job
 
 
 @router.post("/{job_id}/retry", status_code=202, responses=problems(NotFound, Conflict))
-def retry(job_id: str, service: Service) -> Job:
+def retry(job_id: str, components: AppComponents) -> Job:
     """Put a failed or cancelled job back into the queue; it goes on from its last checkpoint."""
-    job = service.jobs.retry(job_id)
-    service.nudge()
+    job = components.jobs.retry(job_id)
+    components.nudge()
     return job
 
 
 @router.delete("/{job_id}", status_code=204, responses=problems(NotFound, Conflict))
-def delete(job_id: str, service: Service) -> None:
+def delete(job_id: str, components: AppComponents) -> None:
     """Forget a job that does not run: its row, its history and its files, but not its model."""
-    service.jobs.delete(job_id)
-    service.retention.forget(job_id)
+    components.jobs.delete(job_id)
+    components.cleanup.delete_checkpoints(job_id)

@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Response
 
 from ml import devices
-from service.metrics import CONTENT_TYPE, Gauged
-from service.routes.dependencies import Parts, Service
+from service.metrics import CONTENT_TYPE, LookedUpGauge
+from service.routes.dependencies import AppComponents, Components
 
 router = APIRouter(tags=["metrics"])
 
@@ -14,21 +14,21 @@ router = APIRouter(tags=["metrics"])
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def metrics(service: Service) -> Response:
+def metrics(components: AppComponents) -> Response:
     """Requests, queues, batches, models, jobs and devices, in Prometheus' text format."""
-    return Response(service.telemetry.text(_gauges(service)), media_type=CONTENT_TYPE)
+    return Response(components.metrics.text(_gauges(components)), media_type=CONTENT_TYPE)
 
 
-def _gauges(service: Parts) -> list[Gauged]:
+def _gauges(components: Components) -> list[LookedUpGauge]:
     return [
-        Gauged("epochd_jobs", "Jobs by status.", "status", service.jobs.counts),
-        Gauged(
+        LookedUpGauge("epochd_jobs", "Jobs by status.", "status", components.jobs.counts),
+        LookedUpGauge(
             "epochd_training_steps_per_second",
             "Of all running jobs together.",
             None,
-            lambda: {"": service.jobs.steps_per_second()},
+            lambda: {"": components.jobs.steps_per_second()},
         ),
-        Gauged(
+        LookedUpGauge(
             "epochd_device_memory_used_bytes",
             "Memory of each GPU that is taken, by whomever.",
             "device",

@@ -8,7 +8,7 @@ from service.errors import Conflict, NotFound, PreconditionFailed
 from service.http.problem_json import problems
 from service.models.registry import Preconditions
 from service.models.schemas import AliasRequest, ModelAlias, ModelSummary, ModelVersion
-from service.routes.dependencies import Service
+from service.routes.dependencies import AppComponents
 from service.schemas import Page
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -31,42 +31,42 @@ IfNoneMatch = Annotated[
 
 
 @router.get("")
-def list_models(service: Service) -> Page[ModelSummary]:
+def list_models(components: AppComponents) -> Page[ModelSummary]:
     """Every model, by name."""
-    return Page(data=service.registry.names(), next=None)
+    return Page(data=components.registry.names(), next=None)
 
 
 @router.get("/{name}", responses=problems(NotFound))
-def get_model(name: str, service: Service) -> ModelVersion:
+def get_model(name: str, components: AppComponents) -> ModelVersion:
     """The version that the bare name means: its alias `default` if it has one, else the newest."""
-    return service.registry.fetch(name)
+    return components.registry.fetch(name)
 
 
 @router.get("/{name}/versions/{version}", responses=problems(NotFound))
-def get_model_version(name: str, version: Version, service: Service) -> ModelVersion:
+def get_model_version(name: str, version: Version, components: AppComponents) -> ModelVersion:
     """A version of a model: structure, parameters, metrics and lineage."""
-    return service.registry.fetch(name, version)
+    return components.registry.fetch(name, version)
 
 
 @router.delete(
     "/{name}/versions/{version}", status_code=204, responses=problems(NotFound, Conflict)
 )
-def delete_model_version(name: str, version: Version, service: Service) -> None:
+def delete_model_version(name: str, version: Version, components: AppComponents) -> None:
     """Delete a version and its files; refused while an alias stands for it. Its number is never
     given again."""
-    service.registry.delete(name, version)
+    components.registry.delete(name, version)
 
 
 @router.get("/{name}/aliases", responses=problems(NotFound))
-def list_aliases(name: str, service: Service) -> Page[ModelAlias]:
+def list_aliases(name: str, components: AppComponents) -> Page[ModelAlias]:
     """A model's aliases, by name."""
-    return Page(data=service.registry.aliases(name), next=None)
+    return Page(data=components.registry.aliases(name), next=None)
 
 
 @router.get("/{name}/aliases/{alias}", responses=problems(NotFound))
-def get_alias(name: str, alias: Alias, service: Service, response: Response) -> ModelAlias:
+def get_alias(name: str, alias: Alias, components: AppComponents, response: Response) -> ModelAlias:
     """An alias."""
-    return _with_etag(service.registry.alias(name, alias), response)
+    return _with_etag(components.registry.alias(name, alias), response)
 
 
 @router.put("/{name}/aliases/{alias}", responses=problems(NotFound, PreconditionFailed))
@@ -76,7 +76,7 @@ def set_alias(
     request: Annotated[
         AliasRequest, Body(openapi_examples={"version 3": {"value": {"version": 3}}})
     ],
-    service: Service,
+    components: AppComponents,
     response: Response,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
@@ -85,16 +85,18 @@ def set_alias(
     for after the answer is that version's."""
     preconditions = Preconditions(if_match, if_none_match)
     return _with_etag(
-        service.registry.set_alias(name, alias, request.version, preconditions), response
+        components.registry.set_alias(name, alias, request.version, preconditions), response
     )
 
 
 @router.delete(
     "/{name}/aliases/{alias}", status_code=204, responses=problems(NotFound, PreconditionFailed)
 )
-def delete_alias(name: str, alias: Alias, service: Service, if_match: IfMatch = None) -> None:
+def delete_alias(
+    name: str, alias: Alias, components: AppComponents, if_match: IfMatch = None
+) -> None:
     """Delete an alias; the version it stands for stays."""
-    service.registry.delete_alias(name, alias, Preconditions(if_match))
+    components.registry.delete_alias(name, alias, Preconditions(if_match))
 
 
 def _with_etag(alias: ModelAlias, response: Response) -> ModelAlias:

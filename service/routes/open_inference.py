@@ -12,19 +12,19 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from ml import __version__
 from ml.errors import Invalid
 from service.errors import BadRequest, Unloaded
-from service.open_inference.model_io import INPUT, Described, described, inputs_of, outputs_of
+from service.open_inference.model_io import INPUT, Described, describe, inputs_of, outputs_of
 from service.open_inference.statistics import model_statistics
 from service.open_inference.wire import (
-    Encoded,
+    EncodedResponse,
     IndexRequest,
     InferRequest,
     encode,
     read_json,
     read_request,
 )
-from service.predictions.model_cache import Loaded
+from service.predictions.model_cache import LoadedModel
 from service.predictions.payloads import check_count
-from service.routes.dependencies import Parts, Service
+from service.routes.dependencies import AppComponents, Components
 from service.schemas import ModelRef, self_contained
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
@@ -110,18 +110,18 @@ async def live() -> Document:
 
 
 @router.get("/health/ready", responses=ERRORS)
-def ready(service: Service) -> Document:
+def ready(components: AppComponents) -> Document:
     """The database answers too."""
-    service.database.ping()
+    components.database.ping()
     return {"ready": True}
 
 
 @router.get("/models/stats")
-async def all_statistics(service: Service) -> Document:
+async def all_statistics(components: AppComponents) -> Document:
     """Counts and times of every version of every model that is not unloaded."""
-    entries = await service.predictor.catalog.entries()
+    entries = await components.model_cache.name_index.entries()
     return await _statistics(
-        service,
+        components,
         [
             ModelRef(name=name, version=version)
             for name, entry in entries.items()
@@ -133,11 +133,13 @@ async def all_statistics(service: Service) -> Document:
 
 @router.get("/models/{name}", responses=ERRORS)
 @router.get("/models/{name}/versions/{version}", responses=ERRORS)
-async def model_metadata(name: Name, service: Service, version: Version | None = None) -> Document:
+async def model_metadata(
+    name: Name, components: AppComponents, version: Version | None = None
+) -> Document:
     """A model's versions, inputs and outputs; -1 is the dimension of the rows."""
-    loaded = await _find(service, name, version)
-    entries = await service.predictor.catalog.entries()
-    inputs, outputs = described(loaded.model)
+    loaded = await _find(components, name, version)
+    entries = await components.model_cache.name_index.entries()
+    inputs, outputs = describe(loaded.model)
     return {
         "name": loaded.ref.name,
         "versions": [str(number) for number in entries[loaded.ref.name].directories],
@@ -149,18 +151,22 @@ async def model_metadata(name: Name, service: Service, version: Version | None =
 
 @router.get("/models/{name}/ready", responses=ERRORS)
 @router.get("/models/{name}/versions/{version}/ready", responses=ERRORS)
-async def model_ready(name: Name, service: Service, version: Version | None = None) -> Document:
+async def model_ready(
+    name: Name, components: AppComponents, version: Version | None = None
+) -> Document:
     """The model can be asked: it is in memory, or will be when it is. One that was unloaded is
     not ready."""
-    located = await service.predictor.catalog.resolve(_reference(name, version))
-    return {"name": located.ref.name, "ready": True}
+    resolved = await components.model_cache.name_index.resolve(_reference(name, version))
+    return {"name": resolved.ref.name, "ready": True}
 
 
 @router.get("/models/{name}/config", responses=ERRORS)
 @router.get("/models/{name}/versions/{version}/config", responses=ERRORS)
-async def model_config(name: Name, service: Service, version: Version | None = None) -> Document:
+async def model_config(
+    name: Name, components: AppComponents, version: Version | None = None
+) -> Document:
     """The model's configuration in Triton's terms."""
-    loaded = await _find(service, name, version)
+    loaded = await _find(components, name, version)
 
     def tensors(described: Described) -> list[Document]:
         return [
@@ -168,12 +174,12 @@ async def model_config(name: Name, service: Service, version: Version | None = N
             for n, d, s in described
         ]
 
-    inputs, outputs = described(loaded.model)
+    inputs, outputs = describe(loaded.model)
     return {
         "name": loaded.ref.name,
         "platform": PLATFORM,
         "backend": "epochd",
-        "max_batch_size": service.settings.max_rows,
+        "max_batch_size": components.settings.max_rows,
         "input": tensors(inputs),
         "output": tensors(outputs),
     }
@@ -181,47 +187,49 @@ async def model_config(name: Name, service: Service, version: Version | None = N
 
 @router.get("/models/{name}/stats", responses=ERRORS)
 @router.get("/models/{name}/versions/{version}/stats", responses=ERRORS)
-async def statistics(name: Name, service: Service, version: Version | None = None) -> Document:
+async def statistics(
+    name: Name, components: AppComponents, version: Version | None = None
+) -> Document:
     """Counts and times of a version."""
-    located = await service.predictor.catalog.resolve(_reference(name, version))
-    return await _statistics(service, [located.ref])
+    resolved = await components.model_cache.name_index.resolve(_reference(name, version))
+    return await _statistics(components, [resolved.ref])
 
 
 @router.post("/repository/index", responses=ERRORS, openapi_extra={"requestBody": INDEX_BODY})
-async def repository_index(request: Request, service: Service) -> list[Document]:
+async def repository_index(request: Request, components: AppComponents) -> list[Document]:
     """Every version of every model, and whether it can be asked."""
     try:
-        asked = read_json(IndexRequest, await request.body() or b"{}")
+        index_request = read_json(IndexRequest, await request.body() or b"{}")
     except Invalid as error:
         raise BadRequest(error.msg) from None
-    entries = await service.predictor.catalog.entries()
+    entries = await components.model_cache.name_index.entries()
     return [
         {"name": name, "version": str(version)} | STATES[entry.unloaded]
         for name, entry in entries.items()
-        if not (asked.ready and entry.unloaded)
+        if not (index_request.ready and entry.unloaded)
         for version in entry.directories
     ]
 
 
 @router.post("/repository/models/{name}/load", responses=ERRORS)
-async def load(name: Name, service: Service) -> Document:
+async def load(name: Name, components: AppComponents) -> Document:
     """Have a model answer again that was unloaded, all its versions, and bring the one that is
     named into memory, as its first request would."""
     try:
-        await _find(service, name, None)
+        await _find(components, name, None)
     except Unloaded:
-        await to_thread(service.registry.load, name.partition("@")[0])
-        await _find(service, name, None)
+        await to_thread(components.registry.load, name.partition("@")[0])
+        await _find(components, name, None)
     return {}
 
 
 @router.post("/repository/models/{name}/unload", responses=ERRORS)
-async def unload(name: str, service: Service) -> Document:
+async def unload(name: str, components: AppComponents) -> Document:
     """Have no version of a model answer, here and at `/predict`, until it is loaded; versions that
     are trained meanwhile wait with it. Requests under way are answered."""
-    await to_thread(service.registry.unload, name)
+    await to_thread(components.registry.unload, name)
     # This process lets go of the memory now, others when they are asked anything.
-    await service.predictor.refresh()
+    await components.model_cache.refresh()
     return {}
 
 
@@ -234,7 +242,7 @@ async def unload(name: str, service: Service) -> Document:
 async def infer(
     request: Request,
     name: Name,
-    service: Service,
+    components: AppComponents,
     version: Version | None = None,
     json_length: Annotated[int | None, Header(alias=HEADER_LENGTH)] = None,
 ) -> Document:
@@ -242,19 +250,19 @@ async def infer(
     body = await request.body()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
-        body = await to_thread(_inflated, body, encoding, service.settings.max_body_bytes)
-    loaded = await _find(service, name, version)
+        body = await to_thread(_inflated, body, encoding, components.settings.max_body_bytes)
+    loaded = await _find(components, name, version)
     try:
-        asked, tensors = read_request(body, json_length)
-        inputs = inputs_of(loaded.model, tensors, asked)
-        check_count(len(inputs), service.settings)
-        answers = await service.predictor.answer(
-            loaded, inputs, request.receive, asked.timeout_seconds
+        infer_request, tensors = read_request(body, json_length)
+        inputs = inputs_of(loaded.model, tensors, infer_request)
+        check_count(len(inputs), components.settings)
+        predictions = await components.model_cache.predict(
+            loaded, inputs, request.receive, infer_request.timeout_seconds
         )
         encoded = encode(
             {"model_name": loaded.ref.name, "model_version": str(loaded.ref.version)}
-            | ({"id": asked.id} if asked.id is not None else {}),
-            outputs_of(loaded.model, answers, asked),
+            | ({"id": infer_request.id} if infer_request.id is not None else {}),
+            outputs_of(loaded.model, predictions, infer_request),
         )
     except Invalid as error:
         place = f"row {error.loc[0]} " if error.loc else ""
@@ -262,7 +270,7 @@ async def infer(
     return _response(encoded, request.headers.get("accept-encoding", ""))  # type: ignore[return-value]
 
 
-def _response(encoded: Encoded, accepted: str) -> Response:
+def _response(encoded: EncodedResponse, accepted: str) -> Response:
     headers, body = {}, encoded.body
     if encoded.json_length is not None:
         headers[HEADER_LENGTH] = str(encoded.json_length)
@@ -296,11 +304,11 @@ def _reference(name: str, version: str | None) -> str:
     return f"{name}@{version}" if version else name
 
 
-async def _statistics(service: Parts, versions: list[ModelRef]) -> Document:
+async def _statistics(components: Components, versions: list[ModelRef]) -> Document:
     # In a thread: with several processes it reads their files.
-    told = await to_thread(model_statistics, service.telemetry.registry(), versions)
-    return {"model_stats": told}
+    statistics = await to_thread(model_statistics, components.metrics.registry(), versions)
+    return {"model_stats": statistics}
 
 
-async def _find(service: Parts, name: str, version: str | None) -> Loaded:
-    return await service.predictor.find(_reference(name, version))
+async def _find(components: Components, name: str, version: str | None) -> LoadedModel:
+    return await components.model_cache.find(_reference(name, version))

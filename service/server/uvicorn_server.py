@@ -20,7 +20,7 @@ class Server(uvicorn.Server):
     while requests under way finish."""
 
     def __init__(self, app: Application) -> None:
-        settings = app.parts.settings
+        settings = app.components.settings
         self._drain = app.drain
         self._incoming = settings.incoming_dir
         super().__init__(
@@ -29,7 +29,7 @@ class Server(uvicorn.Server):
                 http=http_protocol(app),
                 host=settings.host,
                 port=settings.port,
-                timeout_graceful_shutdown=max(1, int(settings.patience_seconds)),
+                timeout_graceful_shutdown=max(1, int(settings.trainer_timeout_seconds)),
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,

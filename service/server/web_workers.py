@@ -1,8 +1,8 @@
 """Several web processes on one socket, over one scheduler, which runs here.
 
 A web process tells the scheduler of a new job by a signal. What changes in the model registry all
-see by its mark, see `service.models.revision`; what each counts is summed by files in a directory
-that they share.
+see by its version, see `service.models.revision`; what each counts is summed by files in a
+directory that they share.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ NUDGE = signal.SIGUSR1
 RESTART_SECONDS = 1.0
 
 
-class Assignment(BaseModel):
+class WorkerConfig(BaseModel):
     """What a web process is told when it starts."""
 
     settings: Settings
@@ -82,7 +82,7 @@ class _Supervisor:
             if stopping.done():
                 process.terminate()
                 try:
-                    await asyncio.wait_for(ended, self._settings.grace_seconds)
+                    await asyncio.wait_for(ended, self._settings.shutdown_timeout_seconds)
                 except TimeoutError:
                     process.kill()
             stopping.cancel()
@@ -92,10 +92,10 @@ class _Supervisor:
                 await asyncio.sleep(RESTART_SECONDS)
 
     async def _start(self, listening: socket.socket) -> asyncio.subprocess.Process:
-        assignment = Assignment(settings=self._settings, socket=listening.fileno())
+        config = WorkerConfig(settings=self._settings, socket=listening.fileno())
         return await processes.start(
             "service.server.web_workers",
-            assignment.model_dump_json(),
+            config.model_dump_json(),
             piped=False,
             environment={"PROMETHEUS_MULTIPROC_DIR": self._metrics},
             pass_fds=[listening.fileno()],
@@ -104,11 +104,11 @@ class _Supervisor:
 
 def main(argument: str) -> None:
     """Be a web process."""
-    assignment = Assignment.model_validate_json(argument)
-    settings, supervisor = assignment.settings, os.getppid()
+    config = WorkerConfig.model_validate_json(argument)
+    settings, supervisor = config.settings, os.getppid()
     logs.configure(settings.log_format)
     server = Server(create_web_app(settings, lambda: os.kill(supervisor, NUDGE)))
-    server.run(sockets=[socket.socket(fileno=assignment.socket)])
+    server.run(sockets=[socket.socket(fileno=config.socket)])
 
 
 if __name__ == "__main__":

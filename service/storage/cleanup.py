@@ -15,10 +15,10 @@ from service.storage.tables import DatasetRow, EventRow, JobRow, ModelVersionRow
 
 logger = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 3600.0
+CLEANUP_SECONDS = 3600.0
 
 
-class Retention:
+class Cleanup:
     """Deletes what is past its time."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
@@ -28,7 +28,7 @@ class Retention:
         self._incoming = settings.incoming_dir
         self._keep = timedelta(days=settings.keep_days)
 
-    def forget(self, job_id: str) -> None:
+    def delete_checkpoints(self, job_id: str) -> None:
         """Delete a job's checkpoints."""
         shutil.rmtree(self._checkpoints / job_id, ignore_errors=True)
 
@@ -45,7 +45,7 @@ class Retention:
         self._remove_unknown(self._checkpoints, jobs)
         self._remove_unknown(self._models, models)
 
-    def remove_unread(self) -> None:
+    def remove_unfinished_uploads(self) -> None:
         """Delete what was being uploaded or deleted when the service ended, and the rows of data
         sets that no row of the database speaks of. Only for a service that starts."""
         shutil.rmtree(self._incoming, ignore_errors=True)
@@ -54,7 +54,7 @@ class Retention:
             contents = set(session.scalars(select(DatasetRow.content)))
         self._remove_unknown(self._incoming.parent, contents | {self._incoming.name})
 
-    def sweep(self) -> None:
+    def delete_expired(self) -> None:
         """Delete checkpoints and step metrics of jobs that ended too long ago."""
         ended = select(JobRow.id).where(JobRow.finished_at < datetime.now(UTC) - self._keep)
         with self._database.write() as session:
@@ -63,7 +63,7 @@ class Retention:
             )
             jobs = session.scalars(ended).all()
         for job_id in jobs:
-            self.forget(job_id)
+            self.delete_checkpoints(job_id)
 
     def _remove_unknown(self, directory: Path, known: set[str]) -> None:
         for path in directory.iterdir():
@@ -75,7 +75,7 @@ class Retention:
         """Sweep now and then, for ever."""
         while True:
             try:
-                await asyncio.to_thread(self.sweep)
+                await asyncio.to_thread(self.delete_expired)
             except SQLAlchemyError as error:
                 logger.error("old metrics could not be deleted: %s", error)
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(CLEANUP_SECONDS)

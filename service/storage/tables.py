@@ -75,15 +75,15 @@ class JobRow(Table):
     idempotency_key: Mapped[str | None] = mapped_column(String(255), index=True, unique=True)
     request_sha256: Mapped[str] = mapped_column(String(64))
     status: Mapped[str] = mapped_column(String(16))
-    wish: Mapped[str | None] = mapped_column(String(16))
-    """What is asked of it while it runs."""
-    wish_at: Mapped[datetime | None]
+    requested_action: Mapped[str | None] = mapped_column(String(16))
+    """The action requested of it while it runs."""
+    requested_at: Mapped[datetime | None]
     not_before: Mapped[datetime | None]
     """Queued, it is not claimed earlier: a scheduled start, or the wait after a crash."""
     attempt: Mapped[int] = mapped_column(default=0)
     """Which try runs now, or ran last; each write of a trainer names its own."""
     lease_expires_at: Mapped[datetime | None]
-    """Running, it is taken from an attempt that has not been heard of by then."""
+    """Running, it is taken from an attempt without a heartbeat by then."""
     crashes: Mapped[int] = mapped_column(default=0)
     """Attempts that ended without a word, since it was submitted or retried by hand."""
     device: Mapped[str | None] = mapped_column(String(16))

@@ -17,13 +17,13 @@ from ml.artifacts import Manifest, save_model
 from ml.datasets.cache import DatasetCache
 from ml.specs import TrainingSpec
 from ml.training import checkpoints, summary
-from ml.training.cross_validation import Course
+from ml.training.cross_validation import FoldResults
 from ml.training.engines.base import Engine
 from ml.training.engines.choose import choose
 from ml.training.loop import Report, fit
 from ml.training.run import Run, build, steps_per_epoch
-from service.jobs.attempts import AttemptStore, Claim, LostClaim, Work
-from service.jobs.failures import TimedOut, device_lost, explain
+from service.jobs.attempts import AttemptStore, Claim, LeaseLost, Work
+from service.jobs.failures import AttemptTimedOut, device_lost, explain
 from service.jobs.schemas import JobOptions
 from service.settings import Settings
 from service.training.reporter import LogHandler, Reporter
@@ -111,13 +111,13 @@ class Attempt:
         """Do it, and write into the job's row how it ended.
 
         Raises:
-            LostClaim: the job was taken away meanwhile.
+            LeaseLost: the job was taken away meanwhile.
         """
         try:
-            work = self._attempts.work(self._claim)
+            work = self._attempts.load_work(self._claim)
             with self._reporter, _logging_to(self._reporter):
                 saved = self._train(work)
-        except LostClaim:
+        except LeaseLost:
             raise
         except Exception as error:
             logger.exception("attempt %d of %s failed", self._claim.attempt, self._claim.job_id)
@@ -133,7 +133,7 @@ class Attempt:
         explanation = explain(error)
         if explanation.kind in DEVICE_FAULTS and not devices.is_sound(self.device):
             lost = device_lost(error, str(self.device))
-            self._attempts.crashed(self._claim, lost)
+            self._attempts.record_crash(self._claim, lost)
         else:
             self._attempts.fail(self._claim, explanation)
 
@@ -145,12 +145,12 @@ class Attempt:
         devices.use(self.device, context.share)
         timer = CheckpointTimer(work.options)
         self._state = checkpoints.load_newest(self._checkpoints)
-        course = Course.of(self._state)
-        for fold in range(len(course.folds), spec.split.folds or 0):
-            following = self._train_fold(spec, timer, course, fold)
+        fold_results = FoldResults.from_state(self._state)
+        for fold in range(len(fold_results.folds), spec.split.folds or 0):
+            following = self._train_fold(spec, timer, fold_results, fold)
             if following is None:
                 return None
-            course = following
+            fold_results = following
             # Else the run of this fold is in memory beside that of the next.
             devices.release_memory(self.device)
         run, engine = self._prepare(spec)
@@ -158,51 +158,51 @@ class Attempt:
         for report in fit(run, engine):
             if report is not None:
                 self._reporter.report(report)
-            elif self._is_to_leave(run, engine, timer, course):
+            elif self._should_leave(run, engine, timer, fold_results):
                 return None
-        return self._save_model(run, course)
+        return self._save_model(run, fold_results)
 
     def _train_fold(
-        self, spec: TrainingSpec, timer: CheckpointTimer, course: Course, fold: int
-    ) -> Course | None:
-        """Train without a fold, and measure on it; return the course with its figures, or None
-        where the attempt was left."""
+        self, spec: TrainingSpec, timer: CheckpointTimer, fold_results: FoldResults, fold: int
+    ) -> FoldResults | None:
+        """Train without a fold, and measure on it; return the results with those of the fold, or
+        None where the attempt was left."""
         run, engine = self._prepare(spec, fold)
         timer.begin(run.progress.epoch)
         for report in fit(run, engine):
-            if report is None and self._is_to_leave(run, engine, timer, course):
+            if report is None and self._should_leave(run, engine, timer, fold_results):
                 return None
-        course = course.after(run)
-        self._reporter.report(Report("fold", fold + 1, fold + 1, course.folds[-1]))
-        return course
+        fold_results = fold_results.with_fold(run)
+        self._reporter.report(Report("fold", fold + 1, fold + 1, fold_results.folds[-1]))
+        return fold_results
 
-    def _is_to_leave(
-        self, run: Run, engine: Engine, timer: CheckpointTimer, course: Course
+    def _should_leave(
+        self, run: Run, engine: Engine, timer: CheckpointTimer, fold_results: FoldResults
     ) -> bool:
         """Look, between two steps, at what is asked of the job and at the clock; save the run's
         state where it is due, and return whether to leave the run.
 
         Raises:
-            TimedOut: the attempt ran as long as it may.
+            AttemptTimedOut: the attempt ran as long as it may.
         """
         # A graph that cannot be captured leaves the run with another engine.
         self._reporter.engine = engine.name
-        asked = self._reporter.wish()
-        if asked == "cancel":
+        action = self._reporter.requested_action()
+        if action == "cancel":
             return True
-        leaves = asked == "pause" or self._context.draining.is_set()
+        leaves = action == "pause" or self._context.draining.is_set()
         limit = None if leaves else timer.limit_reached()
         if leaves or limit is not None or timer.is_checkpoint_due(run.progress.epoch):
-            self._save_state(run, course)
+            self._save_state(run, fold_results)
         if limit is not None:
-            raise TimedOut(limit)
+            raise AttemptTimedOut(limit)
         return leaves
 
-    def _save_model(self, run: Run, course: Course) -> SavedModel:
-        kept = summary.keep(run)
-        metrics = course.summary()
-        if kept.evaluation.split == "test":
-            figures = kept.evaluation.figures()
+    def _save_model(self, run: Run, fold_results: FoldResults) -> SavedModel:
+        training_summary = summary.summarize(run)
+        metrics = fold_results.summary()
+        if training_summary.evaluation.split == "test":
+            figures = training_summary.evaluation.figures()
             metrics |= {f"test_{name}": figure for name, figure in figures.items()}
         directory = self._settings.models_dir / f"{self._claim.job_id}-{self._claim.attempt}"
         manifest = save_model(
@@ -213,7 +213,7 @@ class Attempt:
             metrics,
             run.data.fingerprint,
             self.device,
-            beside=kept.files(),
+            beside=training_summary.files(),
         )
         faults.reach("artifact renamed")
         return SavedModel(directory, manifest)
@@ -238,25 +238,25 @@ class Attempt:
             steps,
         )
         self._reporter.engine = engine.name
-        self._attempts.begin(self._claim, str(self.device), engine.name, step, steps)
+        self._attempts.mark_started(self._claim, str(self.device), engine.name, step, steps)
         return run, engine
 
     def _register(self, saved: SavedModel) -> None:
         try:
             self._attempts.succeed(self._claim, saved.manifest, saved.directory.name)
-        except LostClaim:
+        except LeaseLost:
             shutil.rmtree(saved.directory, ignore_errors=True)
             raise
         shutil.rmtree(self._checkpoints, ignore_errors=True)
 
-    def _save_state(self, run: Run, course: Course) -> None:
+    def _save_state(self, run: Run, fold_results: FoldResults) -> None:
         # What was reported before the checkpoint would not be reported again after it.
         self._reporter.flush()
         checkpoints.save(
             self._checkpoints,
             self._claim.attempt,
-            course.steps + run.progress.step,
-            run.state_dict() | course.state_dict(),
+            fold_results.steps + run.progress.step,
+            run.state_dict() | fold_results.state_dict(),
             self._settings.keep_checkpoints,
         )
 

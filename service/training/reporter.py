@@ -9,57 +9,59 @@ from queue import Empty, SimpleQueue
 from ml import faults
 from ml.training.loop import Report
 from service.jobs.attempts import AttemptStore, Claim
-from service.jobs.events import Happening
-from service.jobs.states import Wish
+from service.jobs.events import NewEvent
+from service.jobs.states import RequestedAction
 
 FLUSH_SECONDS = 0.25
-BEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 MAX_LOG_CHARACTERS = 4000
 
 
 class Reporter:
-    """Writes reports and log lines into the job's row, several in one transaction, and beats for
-    the lease; with every beat it hears what is wished of the attempt.
+    """Writes reports and log lines into the job's row, several in one transaction, and renews the
+    lease by a heartbeat, which returns the action that is requested of the attempt.
 
-    While it is entered a thread of its own does that. What goes wrong there is raised by `wish`
-    and `flush`, and where it is left.
+    While it is entered a thread of its own does that. What goes wrong there is raised by
+    `requested_action` and `flush`, and where it is left.
     """
 
     def __init__(self, attempts: AttemptStore, claim: Claim) -> None:
         self._attempts = attempts
         self._claim = claim
-        self._happenings: SimpleQueue[Happening] = SimpleQueue()
+        self._new_events: SimpleQueue[NewEvent] = SimpleQueue()
         self._over = threading.Event()
         self._writing = threading.Lock()
         self.engine: str | None = None
         """The name of the engine that runs the steps, once there is one."""
-        self._wish: Wish | None = None
+        self._requested_action: RequestedAction | None = None
         self._error: Exception | None = None
-        self._beaten = 0.0
+        self._last_heartbeat = 0.0
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def report(self, report: Report) -> None:
         """Have `report` written soon."""
-        self._happenings.put(Happening.of_report(report))
+        self._new_events.put(NewEvent.from_report(report))
 
     def log(self, level: str, message: str) -> None:
         """Have a line written soon."""
         data = {"level": level, "message": message[:MAX_LOG_CHARACTERS]}
-        self._happenings.put(Happening("log", data))
+        self._new_events.put(NewEvent("log", data))
 
-    def wish(self) -> Wish | None:
-        """Return what is wished of the attempt, as of the last beat."""
+    def requested_action(self) -> RequestedAction | None:
+        """Return the action requested of the attempt, as of the last heartbeat."""
         if self._error:
             raise self._error
-        return self._wish
+        return self._requested_action
 
     def flush(self) -> None:
         """Write all that was reported, now."""
         with self._writing:
-            happenings = list(_drain(self._happenings))
-            if happenings or time.monotonic() - self._beaten >= BEAT_SECONDS:
-                self._wish = self._attempts.beat(self._claim, happenings, self.engine)
-                self._beaten = time.monotonic()
+            new_events = list(_drain(self._new_events))
+            if new_events or time.monotonic() - self._last_heartbeat >= HEARTBEAT_SECONDS:
+                self._requested_action = self._attempts.heartbeat(
+                    self._claim, new_events, self.engine
+                )
+                self._last_heartbeat = time.monotonic()
                 faults.reach("metrics flushed")
 
     def __enter__(self) -> "Reporter":
@@ -93,7 +95,7 @@ class LogHandler(logging.Handler):
         self._reporter.log(record.levelname.lower(), record.getMessage())
 
 
-def _drain(queue: "SimpleQueue[Happening]") -> Iterator[Happening]:
+def _drain(queue: "SimpleQueue[NewEvent]") -> Iterator[NewEvent]:
     while True:
         try:
             yield queue.get_nowait()

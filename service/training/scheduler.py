@@ -11,8 +11,8 @@ from datetime import timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml import devices
-from service.jobs.attempts import AttemptStore, Claim, LostClaim
-from service.jobs.failures import LOST_SERVICE, UNHEARD_OF, died
+from service.jobs.attempts import AttemptStore, Claim, LeaseLost
+from service.jobs.failures import LEASE_EXPIRED, SERVICE_ENDED, trainer_died
 from service.jobs.schemas import JobError
 from service.settings import Settings
 from service.training.device_warnings import DeviceWarnings
@@ -30,7 +30,7 @@ MAX_DEATHS_ON_GPU = 3
 
 
 @dataclass
-class Slot:
+class TrainerSlot:
     """A trainer's place in the pool, which the next one takes when it dies."""
 
     number: int
@@ -43,13 +43,13 @@ class Slot:
     """Trainers in a row that ended while starting on `device`, a GPU."""
 
 
-def slots(count: int) -> list[Slot]:
+def trainer_slots(count: int) -> list[TrainerSlot]:
     """Return `count` slots, spread evenly over the GPUs, or on the CPU if there is none."""
     gpus = devices.gpu_count() if count else 0
     if not gpus:
-        return [Slot(number, "cpu", 1.0) for number in range(count)]
+        return [TrainerSlot(number, "cpu", 1.0) for number in range(count)]
     return [
-        Slot(number, f"cuda:{number % gpus}", 1 / len(range(number % gpus, count, gpus)))
+        TrainerSlot(number, f"cuda:{number % gpus}", 1 / len(range(number % gpus, count, gpus)))
         for number in range(count)
     ]
 
@@ -63,7 +63,7 @@ class Scheduler:
         self._draining = False
         self._drained_by = 0.0
         self._warnings = DeviceWarnings(settings.warnings_file)
-        self._slots = slots(trainer_count(settings))
+        self._slots = trainer_slots(trainer_count(settings))
         self._trainers: set[TrainerProcess] = set()
         self._busy: set[asyncio.Task[bool]] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -72,11 +72,13 @@ class Scheduler:
     async def start(self) -> None:
         """Take over the queue: what an earlier service left running goes back into it."""
         self._loop = asyncio.get_running_loop()
-        taken = await asyncio.to_thread(self._attempts.take_away, LOST_SERVICE, even_leased=True)
+        taken = await asyncio.to_thread(
+            self._attempts.expire_leases, SERVICE_ENDED, all_running=True
+        )
         if taken:
             logger.info("took %d jobs from a service that is gone", taken)
         self._warnings.clear()
-        self._tasks = [asyncio.create_task(self._keep(slot)) for slot in self._slots]
+        self._tasks = [asyncio.create_task(self._run_slot(slot)) for slot in self._slots]
         self._tasks.append(asyncio.create_task(self._watch_leases()))
 
     def nudge(self) -> None:
@@ -90,7 +92,7 @@ class Scheduler:
         if self._draining:
             return
         self._draining = True
-        self._drained_by = self._loop.time() + self._settings.patience_seconds
+        self._drained_by = self._loop.time() + self._settings.trainer_timeout_seconds
         for trainer in self._trainers:
             trainer.drain()
 
@@ -111,12 +113,12 @@ class Scheduler:
         while True:
             await asyncio.sleep(self._settings.lease_seconds / 3)
             try:
-                if await asyncio.to_thread(self._attempts.take_away, UNHEARD_OF):
+                if await asyncio.to_thread(self._attempts.expire_leases, LEASE_EXPIRED):
                     self.nudge()
             except SQLAlchemyError as error:
                 logger.error("expired leases could not be taken away: %s", error)
 
-    async def _keep(self, slot: Slot) -> None:
+    async def _run_slot(self, slot: TrainerSlot) -> None:
         """Run trainers in `slot`, one after another dies."""
         idle_deaths = 0
         while not self._draining:
@@ -128,13 +130,13 @@ class Scheduler:
                 worked = False
             idle_deaths = 0 if worked else idle_deaths + 1
 
-    async def _run_trainer(self, slot: Slot) -> bool:
+    async def _run_trainer(self, slot: TrainerSlot) -> bool:
         """Run one trainer until it dies or leaves; return whether it did any work."""
         try:
             trainer = await TrainerProcess.start(self._settings, slot.device, slot.share)
         except TrainerDied as death:
             logger.error("trainer %d ended while starting: %s", slot.number, death)
-            self._note_death(slot)
+            self._record_death(slot)
             return False
         slot.deaths_on_gpu = 0
         self._trainers.add(trainer)
@@ -157,7 +159,7 @@ class Scheduler:
             self._trainers.discard(trainer)
         return worked
 
-    def _note_death(self, slot: Slot) -> None:
+    def _record_death(self, slot: TrainerSlot) -> None:
         """Count a trainer that ended while it started; after some go on without the GPU."""
         if slot.device == "cpu":
             return
@@ -194,13 +196,13 @@ class Scheduler:
             verdict = await self._watch(trainer, claim, running)
             await running
         except TrainerDied as death:
-            with suppress(LostClaim):
-                why = verdict or died(death.exit_code)
-                await asyncio.to_thread(self._attempts.crashed, claim, why)
+            with suppress(LeaseLost):
+                why = verdict or trainer_died(death.exit_code)
+                await asyncio.to_thread(self._attempts.record_crash, claim, why)
             raise
         except asyncio.CancelledError:
             await trainer.stop()
-            with suppress(LostClaim):
+            with suppress(LeaseLost):
                 await asyncio.to_thread(self._attempts.release, claim)
             raise
         finally:
@@ -212,15 +214,17 @@ class Scheduler:
     ) -> JobError | None:
         """Wait for the end of an attempt. Kill the trainer if it does not do what is asked of it in
         time, and return what to say of it then."""
-        patience = timedelta(seconds=self._settings.patience_seconds)
+        timeout = timedelta(seconds=self._settings.trainer_timeout_seconds)
         while not (await asyncio.wait({running}, timeout=WATCH_SECONDS))[0]:
             try:
-                verdict = await asyncio.to_thread(self._attempts.overdue, claim, patience)
-            except LostClaim:
+                verdict = await asyncio.to_thread(self._attempts.overdue, claim, timeout)
+            except LeaseLost:
                 # The trainer has ended the attempt and is about to say so, or it was taken away.
-                if (await asyncio.wait({running}, timeout=self._settings.patience_seconds))[0]:
+                if (await asyncio.wait({running}, timeout=self._settings.trainer_timeout_seconds))[
+                    0
+                ]:
                     return None
-                verdict = UNHEARD_OF
+                verdict = LEASE_EXPIRED
             if verdict is not None:
                 logger.error("trainer process %d does not react; it is killed", trainer.pid)
                 trainer.kill()

@@ -25,7 +25,7 @@ from ml.training.engines.choose import choose
 from ml.training.loop import fit
 from ml.training.run import Run, build
 from service import logs
-from service.jobs.attempts import AttemptStore, Claim, LostClaim
+from service.jobs.attempts import AttemptStore, Claim, LeaseLost
 from service.settings import MIB, Settings
 from service.storage.database import Database
 from service.training.attempt import Attempt, TrainerContext
@@ -38,7 +38,7 @@ LAST = "last"
 """The answer to an attempt after which the trainer ends, instead of `done`."""
 
 
-class Assignment(BaseModel):
+class TrainerConfig(BaseModel):
     """What a trainer process is told when it starts."""
 
     settings: Settings
@@ -49,21 +49,21 @@ class Assignment(BaseModel):
 
 def main(argument: str) -> None:
     """Serve attempts until the standard input ends."""
-    assignment = Assignment.model_validate_json(argument)
-    settings = assignment.settings
+    config = TrainerConfig.model_validate_json(argument)
+    settings = config.settings
     logs.configure(settings.log_format)
     os.nice(settings.trainer_nice)
     replies = _claim_stdout()
     claims: SimpleQueue[Claim] = SimpleQueue()
     context = TrainerContext(
         settings,
-        torch.device(assignment.auto_device),
-        assignment.share,
+        torch.device(config.auto_device),
+        config.share,
         DatasetCache(settings.datasets_dir, settings.dataset_cache_mb * MIB),
         draining=threading.Event(),
     )
     threading.Thread(target=_listen, args=(claims, context.draining), daemon=True).start()
-    torch.set_num_threads(assignment.threads)
+    torch.set_num_threads(config.threads)
     _warm_up(context)
     attempts = AttemptStore(Database(settings.sqlalchemy_url), settings)
     _reply(replies, "ready")
@@ -89,7 +89,7 @@ def _run(claim: Claim, attempts: AttemptStore, context: TrainerContext) -> torch
     attempt = Attempt(claim, attempts, context)
     try:
         attempt.run()
-    except LostClaim as lost:
+    except LeaseLost as lost:
         logger.warning("%s", lost)
     except Exception:
         # Its row cannot be written, with a full disk say: the lease will tell.
@@ -115,7 +115,7 @@ def _warm_up(context: TrainerContext) -> None:
     run = Run(build(spec, data), data, spec, context.auto_device)
     for _ in fit(run, choose(run, graphs=context.settings.cuda_graphs)):
         pass
-    summary.keep(run)
+    summary.summarize(run)
 
 
 def _claim_stdout() -> BinaryIO:

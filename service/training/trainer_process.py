@@ -8,7 +8,7 @@ from service import processes
 from service.jobs.attempts import Claim
 from service.settings import Settings
 from service.training.pool import threads_per_trainer
-from service.training.trainer import DRAIN, LAST, Assignment
+from service.training.trainer import DRAIN, LAST, TrainerConfig
 
 
 class TrainerDied(Exception):
@@ -35,12 +35,12 @@ class TrainerProcess:
             TrainerDied: it ended before.
         """
         threads = threads_per_trainer(settings)
-        assignment = Assignment(
+        config = TrainerConfig(
             settings=settings, auto_device=auto_device, share=share, threads=threads
         )
         process = await processes.start(
             "service.training.trainer",
-            assignment.model_dump_json(),
+            config.model_dump_json(),
             environment={"OMP_NUM_THREADS": str(threads)},
         )
         trainer = cls(process)

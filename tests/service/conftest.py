@@ -19,7 +19,7 @@ from service.jobs.attempts import AttemptStore, Claim
 from service.jobs.schemas import JobRequest
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry
-from service.models.revision import Revision
+from service.models.revision import RegistryVersion
 from service.settings import Settings
 from service.storage.database import Database
 from tests.conftest import LINE
@@ -57,7 +57,9 @@ def attempts(database: Database, settings: Settings) -> AttemptStore:
 
 @pytest.fixture
 def registry(database: Database, settings: Settings) -> ModelRegistry:
-    return ModelRegistry(database, settings.models_dir, Revision(settings.revision_file))
+    return ModelRegistry(
+        database, settings.models_dir, RegistryVersion(settings.registry_version_file)
+    )
 
 
 @pytest.fixture

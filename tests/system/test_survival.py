@@ -84,7 +84,7 @@ class Shared:
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     directory = tmp_path_factory.mktemp("survival")
     faults = Faults(directory / "faults", [HANG, *KILLS])
-    settings = {"trainers": 1, "retry_seconds": 0, "grace_seconds": 6, "fault": faults}
+    settings = {"trainers": 1, "retry_seconds": 0, "shutdown_timeout_seconds": 6, "fault": faults}
     with serving(directory / "data", **settings) as server:
         yield Shared(server, faults, directory / "data")
 
@@ -179,13 +179,13 @@ def test_an_unexpected_error_fails_the_job_and_spares_the_trainer(shared: Shared
     version = server.run(LINE)["model"]["version"]
     trainers = server.trainers()
     models = shared.data_dir / "models"
-    aside = models.rename(shared.data_dir / "aside")
+    side_stream = models.rename(shared.data_dir / "aside")
     models.write_text("in the way")
     try:
         job = server.wait(server.submit(LINE))
     finally:
         models.unlink()
-        aside.rename(models)
+        side_stream.rename(models)
     assert (job["status"], job["error"]["kind"]) == ("failed", "internal")
     assert "Traceback" in job["error"]["traceback"]
     assert server.run(LINE)["model"]["version"] == version + 1
@@ -213,7 +213,7 @@ def test_a_service_stops_in_time_and_puts_its_jobs_back_where_they_are(
     tmp_path: Path, undisturbed: tuple[str, list[Any]]
 ) -> None:
     faults = Faults(tmp_path / "faults", [HANG])
-    settings = {"trainers": 2, "grace_seconds": 6, "fault": faults}
+    settings = {"trainers": 2, "shutdown_timeout_seconds": 6, "fault": faults}
     with serving(tmp_path / "data", **settings) as server:
         with faults.armed(HANG) as marker:
             stuck = server.submit(LINE)
@@ -285,7 +285,9 @@ def test_a_stuck_trainer_is_cancelled_in_time_and_replaced(shared: Shared) -> No
 def test_a_frozen_trainer_loses_its_job_to_another(
     tmp_path: Path, undisturbed: tuple[str, list[Any]]
 ) -> None:
-    with serving(tmp_path / "data", trainers=2, lease_seconds=5, grace_seconds=3) as server:
+    with serving(
+        tmp_path / "data", trainers=2, lease_seconds=5, shutdown_timeout_seconds=3
+    ) as server:
         job_id = server.submit(SPEC)
         server.until(job_id, is_epoch)
         frozen = int(server.attempts(job_id)[0]["trainer"].rpartition(":")[2])

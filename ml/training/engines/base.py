@@ -20,7 +20,7 @@ class Engine(ABC):
 
     name: str
     """As a job shows it; it changes where a run goes on by other means."""
-    stride: int
+    steps_per_advance: int
     """How many steps it does at a time, at most."""
 
     @abstractmethod
@@ -29,7 +29,8 @@ class Engine(ABC):
 
     @abstractmethod
     def advance(self, count: int) -> Iterator[float]:
-        """Do the next steps of the epoch, at most `count` and `stride`; yield the loss of each.
+        """Do the next steps of the epoch, at most `count` and `steps_per_advance`; yield the loss
+        of each.
 
         The run may be ahead of the losses: it is whole again when the iterator has ended.
 
@@ -50,12 +51,12 @@ class Passes(ABC):
 
     suffix = ""
     """What they add to the engine's name."""
-    ahead = 1
+    steps_ahead = 1
     """For how many steps it pays to prepare the batches together."""
 
-    def __init__(self, run: Run, aside: "Aside | None" = None) -> None:
+    def __init__(self, run: Run, side_stream: "SideStream | None" = None) -> None:
         self.run = run
-        self.aside = aside or Aside()
+        self.side_stream = side_stream or SideStream()
         """For work that the pass back need not wait for."""
         self._fused_update = FusedUpdate(run.optimizer)
 
@@ -108,19 +109,19 @@ class Autograd(Passes):
         divergence.backward(loss, self.run.where())
 
 
-class Aside(nullcontext[None]):
+class SideStream(nullcontext[None]):
     """A place for work beside the main line of a step. Without a GPU that is the main line."""
 
     def join(self) -> None:
         """Have the main line wait until all of it is done."""
 
 
-class StreamAside(Aside):
+class CudaSideStream(SideStream):
     """A CUDA stream beside the current one. What is used there must be kept until it is joined."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
-        self._stream = devices.side_stream(device, "aside")
+        self._stream = devices.side_stream(device, "side")
 
     def __enter__(self) -> None:
         self._main = torch.cuda.current_stream(self._stream.device)

@@ -31,7 +31,7 @@ STEPS_PER_CALL = 8
 """Steps in one launch of a graph."""
 BYTES_PER_CALL = 256 << 20
 """Bound on the encoded rows of one launch."""
-LONGEST_STRIDE = 128
+MAX_STEPS_PER_ADVANCE = 128
 LONGEST_SECONDS = 0.25
 """Bounds on the steps between two looks at what is asked of the job."""
 EAGER_STEPS = 200
@@ -122,7 +122,7 @@ class CudaGraphEngine(Engine):
         self._record = record or CudaGraphs(run.device).record
         self._replays: dict[tuple[int, int], Replay] = {}
         self._steps_per_call = steps_per_call(run)
-        self._longest_stride = self._steps_per_call
+        self._max_steps_per_advance = self._steps_per_call
         self._order: Tensor
         # What a graph reads and writes. A GPU's kernels take rates in float32, a CPU's as they are.
         on_gpu = run.device.type == "cuda"
@@ -134,9 +134,9 @@ class CudaGraphEngine(Engine):
         self._one = torch.ones((), device=run.device)
 
     @property
-    def stride(self) -> int:  # type: ignore[override]
+    def steps_per_advance(self) -> int:  # type: ignore[override]
         """How many steps it is worth doing at a time."""
-        return self._eager.stride if self._is_eager else self._longest_stride
+        return self._eager.steps_per_advance if self._is_eager else self._max_steps_per_advance
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -170,7 +170,7 @@ class CudaGraphEngine(Engine):
     def _advance_by_graph(self, count: int) -> Generator[float, None, int]:
         """Do the next steps up to the first that cannot be captured; return how many were done."""
         run, first = self._run, self._run.progress.batch
-        count = min(count, self._longest_stride)
+        count = min(count, self._max_steps_per_advance)
         start, graphs, done = time.perf_counter(), len(self._replays), 0
         losses = self._losses.new_empty(count)
         while done < count:
@@ -188,7 +188,9 @@ class CudaGraphEngine(Engine):
             yield loss
         if done and graphs == len(self._replays):
             seconds = (time.perf_counter() - start) / done
-            self._longest_stride = max(1, min(LONGEST_STRIDE, int(LONGEST_SECONDS / seconds)))
+            self._max_steps_per_advance = max(
+                1, min(MAX_STEPS_PER_ADVANCE, int(LONGEST_SECONDS / seconds))
+            )
         return done
 
     def _next_call(self, count: int) -> tuple[int, int]:
@@ -233,12 +235,12 @@ class CudaGraphEngine(Engine):
         """Have steps change no weights from now on; return what undoes all that they change."""
         run, went_bad = self._run, self._went_bad
         counts = [state["step"] for state in run.optimizer.state.values() if "step" in state]
-        kept = [(tensor, tensor.clone()) for tensor in (went_bad, *run.model.buffers(), *counts)]
+        saved = [(tensor, tensor.clone()) for tensor in (went_bad, *run.model.buffers(), *counts)]
         random = devices.random_state(run.device)
         went_bad.fill_(1.0)
 
         def undo() -> None:
-            for tensor, value in kept:
+            for tensor, value in saved:
                 tensor.copy_(value)
             devices.set_random_state(run.device, random)
 
@@ -249,13 +251,15 @@ class CudaGraphEngine(Engine):
         passes = self._passes
         for number, batch in enumerate(passes.prepare(rows)):
             loss = passes.forward(batch)
-            with passes.aside:
-                kept = self._losses[number]
-                kept.copy_(loss.detach())
+            with passes.side_stream:
+                loss_there = self._losses[number]
+                loss_there.copy_(loss.detach())
                 # Turns to 1 where the loss is not finite, and stays so.
-                torch._amp_foreach_non_finite_check_and_unscale_([kept], self._went_bad, self._one)
+                torch._amp_foreach_non_finite_check_and_unscale_(
+                    [loss_there], self._went_bad, self._one
+                )
             passes.backward()
-            passes.aside.join()
+            passes.side_stream.join()
             passes.update(self._rates[number], self._went_bad)
 
     def _diagnosis(self, loss: Tensor, batch: int) -> Diverged:

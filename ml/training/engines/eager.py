@@ -18,7 +18,7 @@ class EagerEngine(Engine):
         self._run = run
         self._batches = batches
         self._passes = passes
-        self.stride = passes.ahead
+        self.steps_per_advance = passes.steps_ahead
         self.name = batches.placement + passes.suffix
 
     def begin(self, order: Tensor, batch: int) -> None:
@@ -28,17 +28,17 @@ class EagerEngine(Engine):
     def advance(self, count: int) -> Iterator[float]:
         """Do the next steps."""
         run, passes = self._run, self._passes
-        rows = self._batches.take(min(count, self.stride))
+        rows = self._batches.take(min(count, self.steps_per_advance))
         for number, batch in enumerate(passes.prepare(rows)):
             with torch.autograd.set_detect_anomaly(run.spec.detect_anomaly):
                 loss = passes.forward(batch)
-                passes.aside.join()
+                passes.side_stream.join()
                 value = loss.item()
                 if not math.isfinite(value):
                     raw = torch.split(rows.inputs, run.spec.batch_size)[number]
                     raise run.diagnose(loss, raw, run.progress.step + 1)
                 passes.backward()
-                passes.aside.join()
+                passes.side_stream.join()
                 passes.update(run.schedule.lr)
                 run.count_steps(1)
             yield value

@@ -1,4 +1,4 @@
-"""Backpropagation by hand through a chain of layers, into memory that is used again at each step.
+"""Manual backpropagation through a chain of layers, into memory that is used again at each step.
 
 For small batches autograd's own account of what it does takes a good part of the time. So does the
 beginning of each operation: what depends on no weights is therefore done for several steps at once.
@@ -17,7 +17,7 @@ from ml.datasets import Rows
 from ml.dropout import Dropout, Dropped, factors_ahead
 from ml.losses import LOSSES, LossName
 from ml.preprocessing import Encode, Standardize
-from ml.training.engines.base import Aside, Batch, Passes, StreamAside
+from ml.training.engines.base import Batch, CudaSideStream, Passes, SideStream
 from ml.training.run import Run
 
 aten = torch.ops.aten
@@ -56,14 +56,14 @@ class LossLayer(ABC):
 class ValueLoss(LossLayer):
     """A mean over the errors of a regression."""
 
-    def __init__(self, name: LossName, aside: Aside) -> None:
+    def __init__(self, name: LossName, side_stream: SideStream) -> None:
         self._loss = LOSSES[name]
         self._gradient = VALUE_GRADIENTS[name]
-        self._aside = aside
+        self._side_stream = side_stream
 
     def __call__(self, outputs: Tensor, batch: Batch, aim: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and the gradient."""
-        with self._aside:
+        with self._side_stream:
             loss = self._loss(outputs, batch.targets)
         error = outputs - aim
         return loss, self._gradient(error).mul_(1 / error.numel())
@@ -80,9 +80,9 @@ VALUE_GRADIENTS: dict[LossName, Callable[[Tensor], Tensor]] = {
 class CrossEntropy(LossLayer):
     """The mean of minus the logarithm of the right classes' probabilities."""
 
-    def __init__(self, classes: int, aside: Aside) -> None:
+    def __init__(self, classes: int, side_stream: SideStream) -> None:
         self._classes = classes
-        self._aside = aside
+        self._side_stream = side_stream
         # Kept as long as the run, since a graph reads them.
         self._right_classes: dict[int, Tensor] = {}
 
@@ -97,7 +97,7 @@ class CrossEntropy(LossLayer):
         """Return the loss and the gradient."""
         # Kept, since its memory must not be used again before what is done aside has read it.
         self._logs = logs = torch.log_softmax(outputs, 1)
-        with self._aside:
+        with self._side_stream:
             loss = functional.nll_loss(logs, batch.targets)
         return loss, aten._log_softmax_backward_data(aim, logs, 1, logs.dtype)
 
@@ -117,14 +117,16 @@ class ManualLayer(ABC):
 class Affine(ManualLayer):
     """`y = W x + b`, or `max(W x + b, 0)`."""
 
-    def __init__(self, layer: nn.Linear, batch_size: int, is_first: bool, aside: Aside) -> None:
+    def __init__(
+        self, layer: nn.Linear, batch_size: int, is_first: bool, side_stream: SideStream
+    ) -> None:
         self._weight, self._bias = layer.weight.detach(), layer.bias.detach()
         layer.weight.grad, layer.bias.grad = map(torch.zeros_like, (self._weight, self._bias))
         self._weight_gradient, self._bias_gradient = layer.weight.grad, layer.bias.grad
         self._outputs = self._weight.new_empty(batch_size, layer.out_features)
         self._gradient = self._weight.new_empty(batch_size, layer.in_features)
         self._is_first = is_first
-        self._aside = aside
+        self._side_stream = side_stream
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs."""
@@ -135,7 +137,7 @@ class Affine(ManualLayer):
     def backward(self, gradient: Tensor) -> Tensor:
         """Return the gradient of the inputs."""
         self._received = gradient  # kept until what is done aside has read it
-        with self._aside:
+        with self._side_stream:
             torch.mm(gradient.t(), self._inputs, out=self._weight_gradient)
             torch.sum(gradient, 0, out=self._bias_gradient)
         if self._is_first:
@@ -180,7 +182,7 @@ class Activation(ManualLayer):
         return answer
 
 
-class Drop(ManualLayer):
+class ManualDropout(ManualLayer):
     """Dropout on a CPU, with the factors of some steps to come."""
 
     def __init__(self, p: float, batch_size: int, width: int) -> None:
@@ -207,7 +209,7 @@ class Drop(ManualLayer):
         return gradient.mul_(self._factors)
 
 
-class DeviceDrop(ManualLayer):
+class DeviceDropout(ManualLayer):
     """Dropout on a GPU, in one kernel that draws as it multiplies."""
 
     def __init__(self, p: float) -> None:
@@ -227,21 +229,26 @@ class DeviceDrop(ManualLayer):
 class ManualNetwork(Passes):
     """Both passes through a network of known layers, behind what encodes its inputs."""
 
-    suffix = "+by-hand"
+    suffix = "+manual"
 
     def __init__(
-        self, run: Run, layers: list[ManualLayer], loss: LossLayer, width: int, aside: Aside
+        self,
+        run: Run,
+        layers: list[ManualLayer],
+        loss: LossLayer,
+        width: int,
+        side_stream: SideStream,
     ) -> None:
         """`width` is that of an encoded row."""
-        super().__init__(run, aside)
+        super().__init__(run, side_stream)
         self._layers = layers
         self._loss_layer = loss
-        self._drops = [layer for layer in layers if isinstance(layer, Drop)]
+        self._drops = [layer for layer in layers if isinstance(layer, ManualDropout)]
         batch = min(run.spec.batch_size, len(run.train))
         made = batch * width + sum(drop.at(batch).shape.numel() for drop in self._drops)
         products = batch * sum(parameter.numel() for parameter in run.model.parameters())
         limits = BYTES_AHEAD // (made * torch.float32.itemsize), PRODUCTS_AHEAD // products
-        self.ahead = max(1, min(STEPS_AHEAD, *limits))
+        self.steps_ahead = max(1, min(STEPS_AHEAD, *limits))
 
     def prepare(self, rows: Rows) -> Iterator[Batch]:
         """Yield the batches of some steps."""
@@ -273,11 +280,11 @@ class ManualNetwork(Passes):
 
     def _draw(self, rows: int, steps: int) -> None:
         factors = factors_ahead([drop.at(rows) for drop in self._drops], steps)
-        for drop, own in zip(self._drops, factors, strict=True):
-            drop.take(own)
+        for drop, mask in zip(self._drops, factors, strict=True):
+            drop.take(mask)
 
 
-def by_hand(run: Run) -> ManualNetwork | None:
+def manual_network(run: Run) -> ManualNetwork | None:
     """Return both passes through the layers of a run's model, which share its parameters; None if
     some layer is not of a kind that is known here."""
     preprocessing, network = (run.model.get_submodule(n) for n in ("preprocessing", "network"))
@@ -286,7 +293,7 @@ def by_hand(run: Run) -> ManualNetwork | None:
     if not isinstance(network, nn.Sequential) or not isinstance(network[0], nn.Flatten):
         return None
     on_gpu = run.device.type == "cuda"
-    aside = StreamAside(run.device) if on_gpu else Aside()
+    side_stream = CudaSideStream(run.device) if on_gpu else SideStream()
     batch = min(run.spec.batch_size, len(run.train))
     layers: list[ManualLayer] = []
     width = 0
@@ -296,15 +303,21 @@ def by_hand(run: Run) -> ManualNetwork | None:
             case nn.Linear():
                 width = layer.out_features
                 kind = AffineReLU if type(after) is nn.ReLU else Affine
-                layers.append(kind(layer, batch, is_first=not layers, aside=aside))
+                layers.append(kind(layer, batch, is_first=not layers, side_stream=side_stream))
             case nn.ReLU() if layers and type(layers[-1]) is AffineReLU:
                 pass  # the layer before has done it
             case Dropout() if layers:
-                layers.append(DeviceDrop(layer.p) if on_gpu else Drop(layer.p, batch, width))
+                layers.append(
+                    DeviceDropout(layer.p) if on_gpu else ManualDropout(layer.p, batch, width)
+                )
             case _ if layers and type(layer) in BACKWARD_FUNCTIONS:
                 layers.append(Activation(layer))
             case _:
                 return None
     name = run.spec.loss
-    loss = CrossEntropy(width, aside) if name == "cross_entropy" else ValueLoss(name, aside)
-    return ManualNetwork(run, layers, loss, run.signature.inputs.width, aside)
+    loss = (
+        CrossEntropy(width, side_stream)
+        if name == "cross_entropy"
+        else ValueLoss(name, side_stream)
+    )
+    return ManualNetwork(run, layers, loss, run.signature.inputs.width, side_stream)

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 def http_protocol(app: Application) -> type[asyncio.Protocol] | str:
     """Return the protocol with which uvicorn is to serve `app`."""
-    if not app.parts.settings.fast_path:
+    if not app.components.settings.fast_path:
         return ORDINARY
     minor = ".".join(uvicorn.__version__.split(".")[:2])
     if minor not in TESTED_UVICORN:
@@ -35,4 +35,6 @@ def http_protocol(app: Application) -> type[asyncio.Protocol] | str:
     from service.server.fast_path.protocol import protocol_class
     from service.server.fast_path.small_predictions import FastPath
 
-    return protocol_class(FastPath(app.parts.predictor, app.parts.settings, app.access))
+    return protocol_class(
+        FastPath(app.components.model_cache, app.components.settings, app.access_log)
+    )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from service.predictions.payloads import Reader
+from service.predictions.payloads import PayloadReader
 
 MAX_HEADS = 256
 MAX_HEAD_BYTES = 4096
@@ -24,7 +24,7 @@ class Head(NamedTuple):
 
     scope: Scope
     """Of the request that it was learned from."""
-    read: Reader
+    read: PayloadReader
     """Of the bodies."""
     request_id: bytes | None
     """The one that the client gave."""
@@ -39,7 +39,7 @@ class RequestFrame(NamedTuple):
     end: int
 
 
-def framed(received: bytes | bytearray) -> RequestFrame | None:
+def find_frame(received: bytes | bytearray) -> RequestFrame | None:
     """Return where the parts of the request are that was `received` first; None where its head is
     not whole, is too long, or says no length, or where uvicorn would not read it at once."""
     end = received.find(END, 0, MAX_HEAD_BYTES)

@@ -22,7 +22,7 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.server.fast_path.head_cache import framed
+from service.server.fast_path.head_cache import find_frame
 from service.server.fast_path.small_predictions import FastPath, FastRequest
 from service.server.fast_path.state import State
 
@@ -79,7 +79,7 @@ class Connection(HttpToolsProtocol):
             begin_task()
             return
         if key and cycle.keep_alive:
-            self._fast_path.heads.learn(key, head)
+            self._fast_path.head_cache.learn(key, head)
         request = FastRequest(
             self._fast_path, self, cycle, head, partial(_complete, cycle), begin_task
         )
@@ -114,7 +114,7 @@ class Connection(HttpToolsProtocol):
         """Forget the client; what it asked is counted."""
         if self.state is ANSWERING:
             self.state = IDLE
-            self._fast_path.count_gone(self._release())
+            self._fast_path.record_disconnect(self._release())
         elif self.state is RECEIVING:
             self._parse()
         super().connection_lost(exc)
@@ -149,8 +149,8 @@ class Connection(HttpToolsProtocol):
     def _take(self) -> None:
         """Take what begins with a request, where none is under way."""
         received = self._received
-        frame = framed(received)
-        head = self._fast_path.heads.get(frame.key) if frame else None
+        frame = find_frame(received)
+        head = self._fast_path.head_cache.get(frame.key) if frame else None
         if frame is None or head is None or self.flow.write_paused:
             self._key = frame.key if frame else None
             self._parse()

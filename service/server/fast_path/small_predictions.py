@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ml.inference.model import Answers
-from service.http.access_log import CLIENT_GONE, Access
-from service.predictions.endpoint import PATH, encoded
-from service.predictions.model_cache import Loaded, Predictor
+from ml.inference.model import Predictions
+from service.http.access_log import CLIENT_GONE, AccessLog
+from service.predictions.endpoint import PATH, encode_response
+from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.payloads import JSON, LIGHT_ROWS, READERS, media_type
 from service.server.fast_path.head_cache import Head, HeadCache
 from service.settings import Settings
@@ -32,13 +32,13 @@ ANSWER = (
 class FastPath:
     """Answers small predictions, for all connections of a process."""
 
-    def __init__(self, predictor: Predictor, settings: Settings, access: Access) -> None:
-        self.heads = HeadCache()
-        self._predictor = predictor
+    def __init__(self, model_cache: ModelCache, settings: Settings, access_log: AccessLog) -> None:
+        self.head_cache = HeadCache()
+        self._model_cache = model_cache
         self._settings = settings
-        self._access = access
-        self._own: tuple[object, bytes] = (None, b"")
-        self._took: list[float] = []
+        self._access_log = access_log
+        self._server_headers: tuple[object, bytes] = (None, b"")
+        self._durations: list[float] = []
         """Seconds of what was answered in this turn of the loop."""
 
     def head(self, cycle: RequestResponseCycle) -> Head | None:
@@ -47,15 +47,15 @@ class FastPath:
         if scope["path"] != PATH or scope["method"] != "POST" or cycle.waiting_for_100_continue:
             return None
         read = LIGHT.get(media_type(scope))
-        return Head(scope, read, self._access.given_id(scope)) if read else None
+        return Head(scope, read, self._access_log.client_request_id(scope)) if read else None
 
-    def enqueue(self, request: "FastRequest", body: bytes) -> Loaded | None:
+    def enqueue(self, request: "FastRequest", body: bytes) -> LoadedModel | None:
         """Have a request answered with the next batch of the model that is returned; nothing is
         done where that cannot be."""
         if len(body) > self._settings.max_body_bytes:
             return None
         payload = request.head.read(request.head.scope, body)
-        loaded = self._predictor.at_hand(payload.model)
+        loaded = self._model_cache.get_loaded(payload.model)
         if loaded is None or not payload.is_light:
             return None
         inputs = payload.inputs(loaded.model, self._settings)
@@ -67,34 +67,34 @@ class FastPath:
     def answer(self, request: "FastRequest", body: bytes) -> None:
         """Write the answer to a request."""
         protocol, head = request.protocol, request.head
-        own = self._own_headers(protocol.server_state.default_headers)
-        request_id = head.request_id or self._access.new_id()
+        server_headers = self._server_header_lines(protocol.server_state.default_headers)
+        request_id = head.request_id or self._access_log.new_request_id()
         end = b"" if request.keep_alive else b"connection: close\r\n"
-        protocol.transport.write(ANSWER % (own, len(body), request_id, end, body))
+        protocol.transport.write(ANSWER % (server_headers, len(body), request_id, end, body))
         if end:
             protocol.transport.close()
-        if not self._took:
-            asyncio.get_running_loop().call_soon(self._count, head.scope)
-        self._took.append(time.perf_counter() - request.began)
+        if not self._durations:
+            asyncio.get_running_loop().call_soon(self._record_durations, head.scope)
+        self._durations.append(time.perf_counter() - request.began)
 
-    def count_gone(self, request: "FastRequest") -> None:
+    def record_disconnect(self, request: "FastRequest") -> None:
         """Count a request whose client did not wait for the answer."""
         seconds = time.perf_counter() - request.began
-        self._access.meter(request.head.scope, CLIENT_GONE).observe(seconds)
+        self._access_log.meter(request.head.scope, CLIENT_GONE).observe(seconds)
 
-    def _count(self, scope: Scope) -> None:
-        took, self._took = self._took, []
-        self._access.meter(scope, 200).observe_all(took)
+    def _record_durations(self, scope: Scope) -> None:
+        durations, self._durations = self._durations, []
+        self._access_log.meter(scope, 200).observe_all(durations)
 
-    def _own_headers(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+    def _server_header_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Return the lines of the server's own headers, which uvicorn makes anew every second."""
-        if self._own[0] is not headers:
+        if self._server_headers[0] is not headers:
             lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-            self._own = headers, lines
-        return self._own[1]
+            self._server_headers = headers, lines
+        return self._server_headers[1]
 
 
-class Kept(Protocol):
+class HasKeepAlive(Protocol):
     """What knows whether a connection is kept."""
 
     @property
@@ -107,8 +107,8 @@ class FastRequest:
 
     __slots__ = (
         "_answered",
+        "_connection",
         "_fast_path",
-        "_kept",
         "_loaded",
         "began",
         "head",
@@ -120,7 +120,7 @@ class FastRequest:
         self,
         fast_path: FastPath,
         protocol: HttpToolsProtocol,
-        kept: Kept,
+        connection: HasKeepAlive,
         head: Head,
         answered: Callable[[], None],
         pass_on: Callable[[], None],
@@ -131,13 +131,13 @@ class FastRequest:
         self.pass_on = pass_on
         self.began = time.perf_counter()
         self._fast_path = fast_path
-        self._kept = kept
+        self._connection = connection
         self._answered = answered
 
     @property
     def keep_alive(self) -> bool:
         """Whether more may come on its connection."""
-        return self._kept.keep_alive
+        return self._connection.keep_alive
 
     def enqueue(self, body: bytes) -> None:
         """Have it answered, now that it was read."""
@@ -152,11 +152,11 @@ class FastRequest:
         """Return whether the client has gone away."""
         return self.protocol.transport.is_closing()
 
-    def set_result(self, answers: Answers) -> None:
+    def set_result(self, predictions: Predictions) -> None:
         """Answer."""
         assert self._loaded is not None
         try:
-            body = encoded(self._loaded, answers)
+            body = encode_response(self._loaded, predictions)
         except Exception:  # as above
             self.pass_on()
         else:

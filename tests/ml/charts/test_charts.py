@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from ml import datasets
-from ml.charts.kinds import CHARTS, Material, Point, charts_of
+from ml.charts.kinds import CHARTS, ChartData, Point, charts_of
 from ml.charts.render import draw
 from ml.datasets import Dataset, Rows, Table, divide
 from ml.datasets.mnist import VisionSpec
@@ -20,7 +20,7 @@ from ml.signature import Classes, Features, Images, Signature, Value
 from ml.specs import TrainingSpec
 from ml.training import loop, summary
 from ml.training.run import Run, build, steps_per_epoch
-from ml.training.summary import Keepsakes, png, spaced
+from ml.training.summary import TrainingSummary, png, spaced
 from tests.conftest import LINE, PLANE
 
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ def mnist_alike(spec: TrainingSpec) -> Dataset:
     return Dataset(spec.dataset.signature(), preprocessing, train, validation, test)
 
 
-def material(document: dict[str, Any], ended: bool = True) -> Material:
+def material(document: dict[str, Any], ended: bool = True) -> ChartData:
     spec = TrainingSpec.of(document)
     if spec.dataset.kind == "mnist":
         data = mnist_alike(spec)
@@ -54,16 +54,16 @@ def material(document: dict[str, Any], ended: bool = True) -> Material:
     run = Run(build(spec, data), data, spec, CPU)
     reports = list(loop.train(run))
     steps = steps_per_epoch(spec, data)
-    return Material(
+    return ChartData(
         spec,
         epochs=[Point(r.epoch, r.values) for r in reports if r.level == "epoch"],
         steps=[Point(r.step / steps, r.values) for r in reports if r.level == "step"],
-        kept=summary.keep(run) if ended else None,
+        summary=summary.summarize(run) if ended else None,
     )
 
 
 @pytest.fixture(scope="module")
-def materials() -> dict[str, Material]:
+def materials() -> dict[str, ChartData]:
     return {
         "line": material(LINE),
         "plane": material(PLANE | {"epochs": 3, "split": {"validation": 0.1, "test": 0.0}}),
@@ -84,7 +84,7 @@ def data_of(specification: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("job", NAMES)
-def test_every_chart_is_drawn_in_every_form(materials: dict[str, Material], job: str) -> None:
+def test_every_chart_is_drawn_in_every_form(materials: dict[str, ChartData], job: str) -> None:
     found = charts_of(materials[job].signature)
     assert list(found) == NAMES[job]
     for chart in found.values():
@@ -112,14 +112,14 @@ def test_a_job_that_runs_has_the_charts_of_its_history() -> None:
     assert ready == {"loss", "accuracy", "learning_rate"}
     for name in ready:
         assert draw(CHARTS[name].specification(running), "svg")
-    in_its_first_epoch = Material(running.spec, [], running.steps[:1], None)
+    in_its_first_epoch = ChartData(running.spec, [], running.steps[:1], None)
     assert CHARTS["loss"].needs.are_met(in_its_first_epoch)
     assert draw(CHARTS["loss"].specification(in_its_first_epoch), "svg")
     assert not CHARTS["learning_rate"].needs.are_met(in_its_first_epoch)
-    assert not CHARTS["loss"].needs.are_met(Material(running.spec, [], [], None))
+    assert not CHARTS["loss"].needs.are_met(ChartData(running.spec, [], [], None))
 
 
-def test_the_pairs_are_those_of_the_model(materials: dict[str, Material]) -> None:
+def test_the_pairs_are_those_of_the_model(materials: dict[str, ChartData]) -> None:
     sample, found = materials["line"].sample, materials["line"].regression
     assert sample.pairs is not None
     assert len(sample.pairs.actual) == found.rows == 20
@@ -133,7 +133,7 @@ def test_the_pairs_are_those_of_the_model(materials: dict[str, Material]) -> Non
     assert materials["plane"].regression.split == "validation"
 
 
-def test_the_fit_is_shown_at_the_tutorials_epochs(materials: dict[str, Material]) -> None:
+def test_the_fit_is_shown_at_the_tutorials_epochs(materials: dict[str, ChartData]) -> None:
     fit = materials["line"].sample.fit
     assert fit is not None
     assert [curve.epoch for curve in fit.curves] == [0, 50, 100, 150, 200]
@@ -144,7 +144,7 @@ def test_the_fit_is_shown_at_the_tutorials_epochs(materials: dict[str, Material]
     assert materials["plane"].sample.fit is None
 
 
-def test_the_mistakes_are_the_surest(materials: dict[str, Material]) -> None:
+def test_the_mistakes_are_the_surest(materials: dict[str, ChartData]) -> None:
     mistakes = materials["mnist"].sample.mistakes
     assert mistakes is not None
     assert len(mistakes) == 25
@@ -154,13 +154,13 @@ def test_the_mistakes_are_the_surest(materials: dict[str, Material]) -> None:
     assert all(mistake.actual != mistake.predicted for mistake in mistakes)
 
 
-def test_the_confusion_matrix_shows_every_row(materials: dict[str, Material]) -> None:
+def test_the_confusion_matrix_shows_every_row(materials: dict[str, ChartData]) -> None:
     cells = data_of(CHARTS["confusion"].specification(materials["mnist"]))
     assert len(cells) == 100
     assert sum(cell["rows"] for cell in cells) == materials["mnist"].classification.rows == 100
 
 
-def test_accuracy_shows_the_epochs_and_the_end(materials: dict[str, Material]) -> None:
+def test_accuracy_shows_the_epochs_and_the_end(materials: dict[str, ChartData]) -> None:
     rows = data_of(CHARTS["accuracy"].specification(materials["mnist"]))
     found = {(row["series"], row["epoch"]): row["value"] for row in rows}
     of_epochs = [point.values["validation_accuracy"] for point in materials["mnist"].epochs]
@@ -171,7 +171,7 @@ def test_accuracy_shows_the_epochs_and_the_end(materials: dict[str, Material]) -
     }
 
 
-def test_steps_are_shown_where_they_tell_more_than_epochs(materials: dict[str, Material]) -> None:
+def test_steps_are_shown_where_they_tell_more_than_epochs(materials: dict[str, ChartData]) -> None:
     def series(job: str) -> set[str]:
         return {row["series"] for row in data_of(CHARTS["loss"].specification(materials[job]))}
 
@@ -180,21 +180,21 @@ def test_steps_are_shown_where_they_tell_more_than_epochs(materials: dict[str, M
     assert series("line") == {"training"}
 
 
-def test_the_same_run_leaves_the_same_keepsakes() -> None:
-    one, two = (material(MNIST).kept for _ in range(2))
+def test_the_same_run_leaves_the_same_summary() -> None:
+    one, two = (material(MNIST).summary for _ in range(2))
     assert one is not None
     assert two is not None
     assert one.files() == two.files()
 
 
-def test_keepsakes_are_read_as_they_were_written(
-    tmp_path: Path, materials: dict[str, Material]
+def test_summaries_are_read_as_they_were_written(
+    tmp_path: Path, materials: dict[str, ChartData]
 ) -> None:
     for found in materials.values():
-        assert found.kept is not None
-        for name, data in found.kept.files().items():
+        assert found.summary is not None
+        for name, data in found.summary.files().items():
             (tmp_path / name).write_bytes(data)
-        assert Keepsakes.load(tmp_path) == found.kept
+        assert TrainingSummary.load(tmp_path) == found.summary
 
 
 def test_samples_are_bounded_whatever_the_data() -> None:
@@ -226,7 +226,7 @@ def test_spaced_indices_keep_both_ends(total: int, most: int) -> None:
     assert found == sorted(set(found))
 
 
-def test_many_classes_and_long_names_stay_legible(materials: dict[str, Material]) -> None:
+def test_many_classes_and_long_names_stay_legible(materials: dict[str, ChartData]) -> None:
     found = materials["mnist"].classification
     names = [f"{i} is the number of a class whose name has no end" for i in range(100)]
     many = found.model_copy(
@@ -237,10 +237,10 @@ def test_many_classes_and_long_names_stay_legible(materials: dict[str, Material]
             "classes": [found.classes[0].model_copy(update={"name": name}) for name in names],
         }
     )
-    kept = materials["mnist"].kept
+    kept = materials["mnist"].summary
     assert kept is not None
     specification = CHARTS["confusion"].specification(
-        Material(materials["mnist"].spec, [], [], Keepsakes(many, kept.sample))
+        ChartData(materials["mnist"].spec, [], [], TrainingSummary(many, kept.sample))
     )
     assert len(data_of(specification)) == 25 * 25
     assert "the 25 most confused of 100 classes" in specification["title"]["subtitle"]

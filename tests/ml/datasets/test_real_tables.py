@@ -74,7 +74,7 @@ def test_diabetes_is_learned_as_by_least_squares(shelf: Shelf) -> None:
     theirs = data.fitted(LinearRegression())
     assert figures["r2"] == pytest.approx(r2_score(data.y[data.test], theirs), abs=0.01)
     model, manifest = shelf.model(spec)
-    ours = model.answer(model.rows(data.x[data.test].tolist())).values[:, 0]
+    ours = model.predict(model.rows(data.x[data.test].tolist())).values[:, 0]
     assert np.corrcoef(ours, theirs)[0, 1] > 0.999
     assert manifest.linear is not None
     exact = LinearRegression().fit(data.x[data.train], data.y[data.train])

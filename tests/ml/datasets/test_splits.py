@@ -13,7 +13,7 @@ from ml.datasets.batches import batches
 from ml.datasets.splits import Rows, Table, divide, fold
 from ml.errors import Invalid
 from ml.specs import TrainingSpec
-from ml.training.cross_validation import Course
+from ml.training.cross_validation import FoldResults
 from tests.conftest import PLANE
 
 
@@ -104,8 +104,8 @@ def test_what_cannot_be_divided_so_is_refused(split: dict[str, object], message:
 
 def test_a_cross_validation_is_summed_up_by_what_all_folds_know() -> None:
     folds = [{"mse": 1.0, "r2": 0.5}, {"mse": 3.0}]
-    assert Course(folds, 0).summary() == {"cv_mse": 2.0, "cv_mse_std": 1.0}
-    assert Course([], 0).summary() == {}
+    assert FoldResults(folds, 0).summary() == {"cv_mse": 2.0, "cv_mse_std": 1.0}
+    assert FoldResults([], 0).summary() == {}
 
 
 def test_batches_are_those_of_a_data_loader() -> None:

@@ -80,7 +80,7 @@ def test_a_target_is_learned_in_its_own_scale_and_told_in_its_units(shelf: Shelf
     model, manifest = shelf.model(spec)
     assert manifest.linear is not None
     assert manifest.linear.weights["x"] == pytest.approx(1e5, rel=1e-2)
-    [value] = model.answer(model.rows([[10]])).values[0]
+    [value] = model.predict(model.rows([[10]])).values[0]
     assert value == pytest.approx(2e6, rel=1e-2)
     by_hand = manifest.linear.weights["x"] * 10 + manifest.linear.bias
     assert value == pytest.approx(by_hand, rel=1e-5)
@@ -98,7 +98,7 @@ def test_numbers_far_from_zero_keep_their_digits(shelf: Shelf) -> None:
     data = shelf.load(spec)
     figures = evaluate(model.network, data.train, data.signature, LOSSES["mse"])
     assert figures["mae"] < 1e-3
-    answers = model.answer(model.rows([[1.7e9 + 30], {"begin": 1.7e9 + 31}]))
+    answers = model.predict(model.rows([[1.7e9 + 30], {"begin": 1.7e9 + 31}]))
     assert [row[0] - 1.7e9 for row in answers.lists] == pytest.approx([60, 62], abs=1e-2)
 
 
@@ -139,14 +139,16 @@ def test_a_linear_model_of_a_table_is_told_in_the_units_of_the_data(shelf: Shelf
         } | {f"{name} is missing": 1 for name, value in row.items() if value is None}
         known = [formula.weights[k] * v for k, v in named.items() if k in formula.weights and v]
         expected.append(sum(known) + formula.bias)
-    assert model.answer(model.rows(rows)).values[:, 0].tolist() == pytest.approx(expected, rel=1e-4)
+    assert model.predict(model.rows(rows)).values[:, 0].tolist() == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 def test_what_is_fitted_knows_the_training_rows_alone(shelf: Shelf) -> None:
     text = "x,c,part,y\n1,a,train,1\n2,b,train,2\n3,a,validation,3\n1000,z,test,4\n"
     spec = shelf.spec({"id": shelf.put(text), "target": "y", "split_by": "part"})
-    extent = spec.dataset.extent()
-    assert (extent.rows, extent.own) == (2, 2)
+    row_counts = spec.dataset.row_counts()
+    assert (row_counts.rows, row_counts.builtin_split_rows) == (2, 2)
     data = shelf.load(spec)
     inputs, output = data.signature.inputs, data.signature.output
     assert isinstance(inputs, Features)
@@ -266,7 +268,7 @@ def test_categories_can_be_embedded(shelf: Shelf) -> None:
     before = build(spec, data).get_submodule("network.0").get_parameter("tables.0")
     assert not torch.equal(before, embed.tables[0]), "they are learned"
     model, manifest = shelf.model(spec)
-    assert model.answer(model.rows([[120, True, "red", None]])).are_finite()
+    assert model.predict(model.rows([[120, True, "red", None]])).are_finite()
     assert manifest.parameter_count == 3 * 3 + 2 * 3 + 12 * 8 + 8 + 8 + 1
 
 

@@ -12,7 +12,7 @@ from sklearn import metrics
 from torch import Tensor, nn
 
 from ml.datasets import Rows
-from ml.evaluation.evaluate import Choices, Estimates, assess
+from ml.evaluation.evaluate import ClassPredictions, ValuePredictions, evaluate_split
 from ml.evaluation.metrics import BATCH_ROWS, evaluate
 from ml.evaluation.schemas import Classification, Evaluation, Regression
 from ml.losses import LOSSES
@@ -23,7 +23,7 @@ def classified(logits: Tensor, targets: Tensor) -> Classification:
     names = [f"class {i}" for i in range(logits.shape[1])]
     signature = Signature(inputs=Features(names=names), output=Classes(names=names))
     rows, loss = Rows(logits, targets), LOSSES["cross_entropy"]
-    found = assess(nn.Identity(), rows, signature, loss, "test").evaluation
+    found = evaluate_split(nn.Identity(), rows, signature, loss, "test").evaluation
     assert isinstance(found, Classification)
     assert found.figures() == pytest.approx(evaluate(nn.Identity(), rows, signature, loss))
     return found
@@ -32,7 +32,7 @@ def classified(logits: Tensor, targets: Tensor) -> Classification:
 def regressed(values: Tensor, targets: Tensor) -> Regression:
     signature = Signature(inputs=Features(names=["x"]), output=Value(name="y"))
     rows, loss = Rows(values.float()[:, None], targets.float()[:, None]), LOSSES["mse"]
-    found = assess(nn.Identity(), rows, signature, loss, "test").evaluation
+    found = evaluate_split(nn.Identity(), rows, signature, loss, "test").evaluation
     assert isinstance(found, Regression)
     return found
 
@@ -183,7 +183,9 @@ def classified_from_nan() -> Classification:
     names = ["a", "b", "c"]
     signature = Signature(inputs=Features(names=names), output=Classes(names=names))
     rows = Rows(torch.full((2, 3), math.nan), torch.tensor([0, 1]))
-    found = assess(nn.Identity(), rows, signature, LOSSES["cross_entropy"], "test").evaluation
+    found = evaluate_split(
+        nn.Identity(), rows, signature, LOSSES["cross_entropy"], "test"
+    ).evaluation
     assert isinstance(found, Classification)
     return found
 
@@ -210,18 +212,20 @@ def test_what_stops_between_batches_ends_it() -> None:
     signature = Signature(inputs=Features(names=["x"]), output=Value(name="y"))
     rows = Rows(torch.zeros(3, 1), torch.zeros(3, 1))
     with pytest.raises(Stopped):
-        assess(nn.Identity(), rows, signature, LOSSES["mse"], "test", stop)
+        evaluate_split(nn.Identity(), rows, signature, LOSSES["mse"], "test", stop)
 
 
 def test_a_few_numbers_are_kept_of_each_row() -> None:
     signature = Signature(inputs=Features(names=["x"]), output=Value(name="y"))
     rows = Rows(torch.ones(3, 1), torch.zeros(3, 1))
-    answers = assess(nn.Identity(), rows, signature, LOSSES["mse"], "all").answers
-    assert isinstance(answers, Estimates)
+    answers = evaluate_split(nn.Identity(), rows, signature, LOSSES["mse"], "all").predictions
+    assert isinstance(answers, ValuePredictions)
     assert answers.predicted.tolist() == [1.0] * 3
     names = ["a", "b"]
     signature = Signature(inputs=Features(names=names), output=Classes(names=names))
     rows = Rows(torch.eye(2), torch.tensor([0, 0]))
-    choices = assess(nn.Identity(), rows, signature, LOSSES["cross_entropy"], "all").answers
-    assert isinstance(choices, Choices)
+    choices = evaluate_split(
+        nn.Identity(), rows, signature, LOSSES["cross_entropy"], "all"
+    ).predictions
+    assert isinstance(choices, ClassPredictions)
     assert [column.shape for column in choices] == [(2,)] * 5

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ml import devices
 from ml.datasets import Rows
-from ml.evaluation.evaluate import assess
+from ml.evaluation.evaluate import evaluate_split
 from ml.evaluation.metrics import BATCH_ROWS, batch_rows, evaluate, in_batches, outputs
 from ml.losses import LOSSES
 from ml.signature import Classes, Features, Signature, Value
@@ -98,7 +98,9 @@ def test_what_does_not_fit_is_done_in_halves(
     assert releases == [torch.device("cpu")] * 2
     expected = evaluate(plain, rows, CLASSES, LOSS)
     assert evaluate(model, rows, CLASSES, LOSS) == pytest.approx(expected)
-    found, whole = (assess(m, rows, CLASSES, LOSS, "test").evaluation for m in (model, plain))
+    found, whole = (
+        evaluate_split(m, rows, CLASSES, LOSS, "test").evaluation for m in (model, plain)
+    )
     assert found.figures() == pytest.approx(whole.figures())
     assert found.rows == 1000
 
@@ -135,7 +137,7 @@ def test_rows_may_lie_elsewhere_than_the_model() -> None:
     rows, model = some_rows(BATCH_ROWS + 10), Small(BATCH_ROWS).to(META)
     measures: list[Callable[[], object]] = [
         lambda: evaluate(model, rows, CLASSES, stop),
-        lambda: assess(model, rows, CLASSES, stop, "test"),
+        lambda: evaluate_split(model, rows, CLASSES, stop, "test"),
     ]
     for measure in measures:
         with pytest.raises(Stopped):
@@ -161,6 +163,8 @@ def test_coarse_answers_are_measured_in_full_precision(output: Classes | Value) 
     signature = Signature(inputs=Features(names=NAMES), output=output)
     loss = LOSSES["huber" if is_value else "cross_entropy"]
     assert evaluate(Coarse(), rows, signature, loss) == evaluate(Rounded(), rows, signature, loss)
-    coarse, rounded = (assess(m(), rows, signature, loss, "test") for m in (Coarse, Rounded))
+    coarse, rounded = (
+        evaluate_split(m(), rows, signature, loss, "test") for m in (Coarse, Rounded)
+    )
     assert coarse.evaluation == rounded.evaluation
     assert outputs(Coarse(), inputs).dtype == torch.float32

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ml.errors import Invalid
-from ml.images.decode import decode
+from ml.images.decode import PictureForm, decode
 from ml.images.ink import ImageForm, _patches
 
 Grey = NDArray[np.uint8]
@@ -27,12 +27,12 @@ def seven(
     tall: int = 160,
     pen: int = 22,
     ground: int = 255,
-    ink: int = 0,
+    foreground: int = 0,
 ) -> Image.Image:
     """A fat 7 of height `tall`, its upper left end at `at` (x, y), on a page of `size` (w, h)."""
     page = Image.new("L", size, ground)
     corners = [(at[0] + x * tall, at[1] + y * tall) for x, y in SEVEN]
-    ImageDraw.Draw(page).line(corners, fill=ink, width=pen, joint="curve")
+    ImageDraw.Draw(page).line(corners, fill=foreground, width=pen, joint="curve")
     return page
 
 
@@ -50,7 +50,7 @@ def formed(image: Image.Image, form: ImageForm = FORM) -> Grey:
     return form.apply(np.asarray(image))
 
 
-def ink_size(image: Grey) -> tuple[int, int]:
+def foreground_size(image: Grey) -> tuple[int, int]:
     rows, columns = np.nonzero(image)
     return int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
 
@@ -121,14 +121,14 @@ def test_exif_orientation_is_applied(kind: str) -> None:
     assert difference(grey, np.asarray(seven(size=(200, 280), at=(40, 60)))) < 1
 
 
-@pytest.mark.parametrize(("ink", "ground"), [(0, 255), (60, 255), (255, 0), (200, 0)])
-def test_transparent_canvas_contrasts_with_the_strokes(ink: int, ground: int) -> None:
-    canvas = Image.new("RGBA", (280, 280), (ink, ink, ink, 0))
-    canvas.putalpha(seven(ground=0, ink=255))
+@pytest.mark.parametrize(("foreground", "ground"), [(0, 255), (60, 255), (255, 0), (200, 0)])
+def test_transparent_canvas_contrasts_with_the_strokes(foreground: int, ground: int) -> None:
+    canvas = Image.new("RGBA", (280, 280), (foreground, foreground, foreground, 0))
+    canvas.putalpha(seven(ground=0, foreground=255))
 
     grey = read(encoded(canvas))
 
-    assert np.array_equal(grey, np.asarray(seven(ground=ground, ink=ink)))
+    assert np.array_equal(grey, np.asarray(seven(ground=ground, foreground=foreground)))
 
 
 def test_half_transparent_pixels_are_blended() -> None:
@@ -140,13 +140,13 @@ def test_half_transparent_pixels_are_blended() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "P"])
 def test_transparent_colour_key(mode: str) -> None:
-    page = seven(ground=0, ink=255).convert(mode)
+    page = seven(ground=0, foreground=255).convert(mode)
 
     grey = read(encoded(page, transparency=page.getpixel((0, 0))))
 
     assert grey[0, 0] == 0
     assert grey.max() == 255
-    on_white = read(encoded(seven(ground=9, ink=0), transparency=9))
+    on_white = read(encoded(seven(ground=9, foreground=0), transparency=9))
     assert on_white[0, 0] == 255
 
 
@@ -256,7 +256,7 @@ def test_image_of_the_right_size_passes_untouched() -> None:
     assert np.array_equal(FORM.apply(read(encoded(Image.fromarray(faint)))), faint)
 
 
-def test_ink_that_touches_the_border_is_not_taken_for_the_ground() -> None:
+def test_a_foreground_that_touches_the_border_is_not_taken_for_the_background() -> None:
     first_row = int(np.nonzero(like_mnist())[0].min())
     shifted = np.roll(like_mnist(), -first_row, axis=0)
     assert shifted[0].max() > 200
@@ -277,15 +277,15 @@ def test_canvas_and_box_have_the_sizes_asked_for() -> None:
     image = formed(seven(), form)
 
     assert (image.shape, image.dtype) == ((40, 32), np.uint8)
-    assert max(ink_size(image)) == 24
+    assert max(foreground_size(image)) == 24
 
 
-def test_ground_is_black_and_ink_is_white() -> None:
-    image = formed(seven(ground=190, ink=90))
+def test_the_background_is_black_and_the_foreground_white() -> None:
+    image = formed(seven(ground=190, foreground=90))
 
     assert image.max() == 255
     assert image[0].max() == 0
-    assert ink_size(image)[0] == 20
+    assert foreground_size(image)[0] == 20
 
 
 @pytest.mark.parametrize(("at", "tall"), [((90, 60), 160), ((20, 200), 50), ((200, 20), 80)])
@@ -308,18 +308,18 @@ def test_box_lies_at_the_centre_if_asked() -> None:
     assert abs(columns.min() + columns.max() - 27) <= 1
 
 
-def test_ink_is_kept_within_a_canvas_as_large_as_the_box() -> None:
+def test_the_foreground_is_kept_within_a_canvas_as_large_as_the_box() -> None:
     image = formed(seven(), ImageForm(box=28))
 
-    assert ink_size(image)[0] == 28
+    assert foreground_size(image)[0] == 28
 
 
 @pytest.mark.parametrize(
     "image",
     [
-        seven(ground=0, ink=255),
-        seven(ground=240, ink=100),
-        seven(ground=100, ink=250),
+        seven(ground=0, foreground=255),
+        seven(ground=240, foreground=100),
+        seven(ground=100, foreground=250),
         seven(size=(400, 300), at=(270, 30)),
         seven(size=(1400, 1100), at=(1000, 700)),
         seven(size=(2000, 1500), at=(300, 500), tall=800, pen=110),
@@ -347,7 +347,7 @@ def photographed(page: Image.Image, noise: float) -> Grey:
 @pytest.mark.parametrize("at", [(30, 60), (240, 60)])
 @pytest.mark.parametrize("noise", [0, 8])
 def test_uneven_light_and_noise_are_removed(at: tuple[int, int], noise: float) -> None:
-    page = seven(size=(400, 300), at=at, ink=70)
+    page = seven(size=(400, 300), at=at, foreground=70)
 
     image = FORM.apply(photographed(page, noise))
 
@@ -356,14 +356,14 @@ def test_uneven_light_and_noise_are_removed(at: tuple[int, int], noise: float) -
 
 
 def test_shadow_with_a_hard_edge_is_removed() -> None:
-    shaded = np.array(seven(size=(400, 280), at=(200, 60), ink=110))
+    shaded = np.array(seven(size=(400, 280), at=(200, 60), foreground=110))
     shaded[:, :110] = 150
 
     assert shifted_difference(FORM.apply(shaded), like_mnist()) < SAME
 
 
-def test_uneven_light_behind_ink_that_touches_the_border() -> None:
-    page = seven(size=(300, 240), at=(0, 60), ink=120)
+def test_uneven_light_behind_a_foreground_that_touches_the_border() -> None:
+    page = seven(size=(300, 240), at=(0, 60), foreground=120)
     page.paste(120, (0, 60, 10, 240))
 
     image = FORM.apply(photographed(page, noise=0))
@@ -381,12 +381,12 @@ def test_specks_do_not_widen_the_box(side: int) -> None:
     assert shifted_difference(formed(page), like_mnist()) < SAME
 
 
-def test_separate_strokes_all_belong_to_the_ink() -> None:
+def test_separate_strokes_all_belong_to_the_foreground() -> None:
     page = seven()
     page.paste(0, (25, 170, 60, 200))
 
-    assert ink_size(like_mnist())[1] < 20
-    assert ink_size(formed(page))[1] == 20
+    assert foreground_size(like_mnist())[1] < 20
+    assert foreground_size(formed(page))[1] == 20
 
 
 def test_soft_edges_are_kept() -> None:
@@ -410,7 +410,7 @@ def test_photo_of_a_blank_page(noise: float) -> None:
 
 def test_mark_that_hardly_stands_out_is_blank() -> None:
     with pytest.raises(Invalid, match="the image is blank"):
-        formed(seven(ground=200, ink=192))
+        formed(seven(ground=200, foreground=192))
 
 
 def test_dust_alone_is_blank() -> None:
@@ -450,3 +450,9 @@ def test_box_must_fit_on_the_canvas(box: int) -> None:
         ImageForm(box=box)
 
     assert refusal.value.loc == ("box",)
+
+
+def test_forms_of_earlier_artifacts_are_read() -> None:
+    form = PictureForm(height=4, width=5, channels=3)
+    assert PictureForm.model_validate({"height": 4, "width": 5, "planes": 3}) == form
+    assert PictureForm.model_validate(form.model_dump()) == form

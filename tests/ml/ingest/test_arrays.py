@@ -129,14 +129,14 @@ def test_arrays_are_columns(tmp_path: Path) -> None:
     assert rows(tmp_path)[1] == {"x_0": 2.0, "x_1": 3.0, "y": "b", "z": False, "n": 2.0}
 
 
-@pytest.mark.parametrize("layout", ["grey", "planes first", "planes last", "one plane"])
+@pytest.mark.parametrize("layout", ["grey", "channels first", "channels last", "one channel"])
 def test_images_and_labels_are_images(tmp_path: Path, layout: str) -> None:
     random = np.random.default_rng(0)
     shapes = {
         "grey": (4, 5, 6),
-        "planes first": (4, 3, 5, 6),
-        "planes last": (4, 5, 6, 3),
-        "one plane": (4, 5, 6, 1),
+        "channels first": (4, 3, 5, 6),
+        "channels last": (4, 5, 6, 3),
+        "one channel": (4, 5, 6, 1),
     }
     pictures = random.integers(0, 256, shapes[layout], np.uint8)
     schema = read(tmp_path, npz(compressed=True, x=pictures, y=np.array([10, 2, 2, 10])))
@@ -145,9 +145,9 @@ def test_images_and_labels_are_images(tmp_path: Path, layout: str) -> None:
     assert [(c.name, c.count) for c in schema.classes] == [("2", 2), ("10", 2)]
     stored = np.load(tmp_path / "into" / IMAGES)
     assert np.load(tmp_path / "into" / LABELS).tolist() == [1, 0, 0, 1]
-    expected = {"planes last": np.moveaxis(pictures, -1, 1), "one plane": pictures[..., 0]}
+    expected = {"channels last": np.moveaxis(pictures, -1, 1), "one channel": pictures[..., 0]}
     np.testing.assert_array_equal(stored, expected.get(layout, pictures))
-    assert schema.planes == (3 if stored.ndim == 4 else 1)
+    assert schema.channels == (3 if stored.ndim == 4 else 1)
 
 
 def lying(shape: tuple[int, ...]) -> bytes:

@@ -67,7 +67,7 @@ def test_folders_are_classes(tmp_path: Path) -> None:
         "rows": 3,
         "height": 5,
         "width": 6,
-        "planes": 1,
+        "channels": 1,
         "classes": [{"name": "cats", "count": 2}, {"name": "dogs", "count": 1}],
     }
     images = np.load(tmp_path / "into" / IMAGES)
@@ -84,7 +84,7 @@ def test_folders_are_classes(tmp_path: Path) -> None:
 
 def test_one_coloured_image_makes_all_coloured(tmp_path: Path) -> None:
     members = {"a/1.png": png(color=40), "b/1.png": png(mode="RGB", color=(1, 2, 3))}
-    assert read(tmp_path, zipped(members)).planes == 3
+    assert read(tmp_path, zipped(members)).channels == 3
     images = np.load(tmp_path / "into" / IMAGES)
     assert images.shape == (2, 3, 5, 6)
     assert images[:, :, 0, 0].tolist() == [[40, 40, 40], [1, 2, 3]]

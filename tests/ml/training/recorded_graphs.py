@@ -42,13 +42,13 @@ class RecordedGraphs:
             (warm_up or body)()
         undo()
         random = torch.get_rng_state()
-        tape = _Tape()
-        with tape:
+        graph_recorder = _Tape()
+        with graph_recorder:
             body()
-        tape.undo()
+        graph_recorder.undo()
         torch.set_rng_state(random)
-        self.kernels.append(tape.kernels)
-        return tape.replay
+        self.kernels.append(graph_recorder.kernels)
+        return graph_recorder.replay
 
 
 class _Tape(TorchDispatchMode):

@@ -78,10 +78,10 @@ def test_a_captured_run_learns_what_an_eager_one_learns(
     changes: dict[str, Any], replays: list[object]
 ) -> None:
     eager = train(JOB | changes, graphs=False)
-    assert eager.engine == "resident+by-hand"
+    assert eager.engine == "resident+manual"
     assert not replays
     captured = train(JOB | changes)
-    assert captured.engine == "resident+by-hand+graph"
+    assert captured.engine == "resident+manual+graph"
     assert replays
     assert_alike(captured, eager)
 

@@ -13,7 +13,7 @@ import torch
 from benchmarks.gpu.jobs import Asker, Stopped, level
 from ml import datasets, devices
 from ml.artifacts import load_manifest, load_model, save_model
-from ml.evaluation.evaluate import assess, judged_on
+from ml.evaluation.evaluate import evaluate_split, evaluation_split
 from ml.evaluation.metrics import evaluate
 from ml.evaluation.schemas import Regression
 from ml.losses import LOSSES
@@ -83,7 +83,7 @@ def test_a_small_job_runs_after_one_that_was_out_of_memory() -> None:
     assert torch.cuda.memory_allocated(CUDA) - before < MIB
     assert devices.is_sound(CUDA)
     small = train(JOB)
-    assert small.engine == "resident+by-hand+graph"
+    assert small.engine == "resident+manual+graph"
     torch.testing.assert_close(small.weights, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -197,12 +197,12 @@ def test_tables_are_learned_as_on_the_cpu(tmp_path: Path, embedding: int | None)
         epochs=5,
     )
     data = shelf.load(spec)
-    split, judged = judged_on(data)
+    split, judged = evaluation_split(data)
     errors = []
     for device in (torch.device("cpu"), CUDA):
         run = Run(build(spec, data), data, spec, device)
         finish(run)
-        found = assess(
+        found = evaluate_split(
             run.model, judged.to(device), data.signature, LOSSES[spec.loss], split
         ).evaluation
         assert isinstance(found, Regression)

@@ -42,7 +42,7 @@ def killed_at(run: Run, step: int, directory: Path) -> list[Report]:
     """Train `run` until it has done `step` steps, save its state, and die."""
     reports: list[Report] = []
     engine = choose(run)
-    engine.stride = 1
+    engine.steps_per_advance = 1
     for report in loop.fit(run, engine):
         if report is not None:
             reports.append(report)
@@ -83,11 +83,11 @@ def test_resumed_from_any_step_it_ends_the_same(
 
 
 @pytest.mark.parametrize("kept", ["the last", "the best"])
-def test_resumed_from_any_step_it_leaves_the_same_keepsakes(tmp_path: Path, kept: str) -> None:
+def test_resumed_from_any_step_it_leaves_the_same_summary(tmp_path: Path, kept: str) -> None:
     document = LINE | {"epochs": 12, "keep_best": kept == "the best", "split": {"validation": 0.2}}
     whole = start(document)
     list(loop.train(whole))
-    expected = summary.keep(whole)
+    expected = summary.summarize(whole)
     assert expected.sample.fit is not None
     assert [curve.epoch for curve in expected.sample.fit.curves] == [0, 3, 6, 9, 12]
     for step in range(12):
@@ -98,7 +98,7 @@ def test_resumed_from_any_step_it_leaves_the_same_keepsakes(tmp_path: Path, kept
         assert state is not None
         resumed.load_state_dict(state)
         list(loop.train(resumed))
-        assert summary.keep(resumed) == expected
+        assert summary.summarize(resumed) == expected
 
 
 def test_a_checkpoint_from_before_there_were_curves_is_gone_on_from() -> None:
@@ -108,7 +108,7 @@ def test_a_checkpoint_from_before_there_were_curves_is_gone_on_from() -> None:
     del state["curves"]
     resumed = start(LINE | {"epochs": 4})
     resumed.load_state_dict(state)
-    fit = summary.keep(resumed).sample.fit
+    fit = summary.summarize(resumed).sample.fit
     assert fit is not None
     assert [curve.epoch for curve in fit.curves] == [4]
 

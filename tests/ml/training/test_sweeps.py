@@ -18,7 +18,7 @@ from ml.training import loop, sweeps
 from ml.training.engines.cuda_graph import Record
 from ml.training.run import Run, build
 from ml.training.stacked_updates import Clipping
-from ml.training.sweeps import Dropout, Member, Step, fit_together
+from ml.training.sweeps import Member, Step, SweepDropout, fit_together
 from tests.conftest import PLANE
 from tests.ml.training.recorded_graphs import RecordedGraphs
 
@@ -260,7 +260,7 @@ def test_dropout_drawn_for_all_at_once_is_each_models_own() -> None:
         {"model": {"kind": "mlp", "hidden": [400, 300], "dropout": [0.1, 0.0]}},
         {"model": {"kind": "mlp", "hidden": [400, 300]}},
     )
-    dropout = Dropout(specs, CPU, None)
+    dropout = SweepDropout(specs, CPU, None)
     torch.manual_seed(0)
     [mask] = masks = dropout.masks(500)
     dropout.draw(masks)

@@ -115,7 +115,7 @@ def test_a_saved_model_answers_like_the_trained_one(tmp_path: Path) -> None:
     assert data.test is not None
     loaded = Model.load(tmp_path / "model")
     expected = outputs(model, data.test.inputs).squeeze(1).tolist()
-    answers = loaded.predictions(loaded.answer(loaded.rows(data.test.inputs.tolist())))
+    answers = loaded.to_json(loaded.predict(loaded.rows(data.test.inputs.tolist())))
     assert [answer["value"] for answer in answers] == expected  # type: ignore[typeddict-item]
 
 
@@ -217,5 +217,5 @@ def test_a_prediction_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     model = Model.load(tmp_path / "model")
     rows = np.array([[1, 1, 1], [np.inf] * 3], dtype=np.float32)
     with pytest.raises(Invalid, match="not finite") as caught:
-        model.answer(rows).check()
+        model.predict(rows).check()
     assert caught.value.loc == (1,)

@@ -12,9 +12,9 @@ from ml.errors import Invalid
 from ml.specs import TrainingSpec
 from ml.training.loop import Report
 from service.errors import NotFound
-from service.jobs.attempts import AttemptStore, Claim, LostClaim
-from service.jobs.events import Happening
-from service.jobs.failures import UNHEARD_OF
+from service.jobs.attempts import AttemptStore, Claim, LeaseLost
+from service.jobs.events import NewEvent
+from service.jobs.failures import LEASE_EXPIRED
 from service.jobs.schemas import JobError
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry
@@ -23,7 +23,7 @@ from service.storage.tables import JobRow
 from tests.conftest import LINE
 from tests.service.conftest import claimed, outdated, submitted
 
-FIRST_EPOCH = Happening.of_report(Report("epoch", 1, 10, {"train_loss": 0.5}))
+FIRST_EPOCH = NewEvent.from_report(Report("epoch", 1, 10, {"train_loss": 0.5}))
 GONE = JobError(kind="trainer_died", message="gone")
 NOW = timedelta(0)
 
@@ -72,9 +72,9 @@ def test_no_job_is_claimed_twice_by_claimers_at_once(
 def test_reports_become_metrics_and_progress(jobs: JobStore, attempts: AttemptStore) -> None:
     job_id = submitted(jobs)
     claim = claimed(attempts)
-    attempts.begin(claim, "cpu", "resident", 0, steps=2000)
-    step = Happening.of_report(Report("step", 1, 5, {"loss": 0.7}))
-    assert attempts.beat(claim, [step, FIRST_EPOCH]) is None
+    attempts.mark_started(claim, "cpu", "resident", 0, steps=2000)
+    step = NewEvent.from_report(Report("step", 1, 5, {"loss": 0.7}))
+    assert attempts.heartbeat(claim, [step, FIRST_EPOCH]) is None
     job = jobs.fetch(job_id)
     assert job.metrics == {"loss": 0.7, "train_loss": 0.5}
     assert (job.progress.epoch, job.progress.step, job.progress.steps) == (1, 10, 2000)
@@ -88,12 +88,12 @@ def test_reports_become_metrics_and_progress(jobs: JobStore, attempts: AttemptSt
 
 def test_a_metric_that_is_there_already_stays(jobs: JobStore, attempts: AttemptStore) -> None:
     job_id = submitted(jobs)
-    attempts.beat(claimed(attempts), [FIRST_EPOCH])
+    attempts.heartbeat(claimed(attempts), [FIRST_EPOCH])
     before = jobs.metrics(job_id, None, 10, 0)
-    attempts.take_away(GONE, even_leased=True)
+    attempts.expire_leases(GONE, all_running=True)
     jobs.cancel(job_id)
     jobs.retry(job_id)
-    attempts.beat(claimed(attempts), [FIRST_EPOCH])
+    attempts.heartbeat(claimed(attempts), [FIRST_EPOCH])
     assert jobs.metrics(job_id, None, 10, 0) == before
 
 
@@ -118,14 +118,14 @@ def test_success_registers_the_model_with_the_next_version(
         registry.fetch("circle")
 
 
-def test_a_running_job_hears_of_its_cancellation_with_its_next_beat(
+def test_a_running_job_learns_of_its_cancellation_with_its_next_heartbeat(
     jobs: JobStore, attempts: AttemptStore
 ) -> None:
     job_id = submitted(jobs)
     claim = claimed(attempts)
-    assert attempts.beat(claim) is None
+    assert attempts.heartbeat(claim) is None
     jobs.cancel(job_id)
-    assert attempts.beat(claim) == "cancel"
+    assert attempts.heartbeat(claim) == "cancel"
     attempts.release(claim)
     assert jobs.fetch(job_id).status == "cancelled"
 
@@ -147,26 +147,26 @@ def test_a_crashed_job_is_tried_again_after_longer_and_longer_waits(
     job_id = submitted(jobs, max_attempts=3)
     for crash in (1, 2):
         start = datetime.now(UTC)
-        attempts.crashed(claimed(attempts), GONE)
+        attempts.record_crash(claimed(attempts), GONE)
         job = jobs.fetch(job_id)
         assert job.status == "queued"
         assert job.not_before is not None
         assert job.not_before - start >= timedelta(seconds=crash)
         assert attempts.claim("a trainer") is None
         set_row(database, job_id, not_before=None)
-    attempts.crashed(claimed(attempts), GONE)
+    attempts.record_crash(claimed(attempts), GONE)
     job = jobs.fetch(job_id)
     assert (job.status, job.attempt, job.error) == ("failed", 3, GONE)
     assert [attempt.outcome for attempt in jobs.attempts(job_id)] == ["trainer_died"] * 3
 
 
-def test_a_crash_does_what_was_wished(jobs: JobStore, attempts: AttemptStore) -> None:
+def test_a_crash_performs_the_requested_action(jobs: JobStore, attempts: AttemptStore) -> None:
     cancelled, paused = submitted(jobs), submitted(jobs)
     claims = [claimed(attempts), claimed(attempts)]
     jobs.cancel(cancelled)
     jobs.pause(paused)
     for claim in claims:
-        attempts.crashed(claim, GONE)
+        attempts.record_crash(claim, GONE)
     assert jobs.fetch(cancelled).status == "cancelled"
     assert jobs.fetch(paused).status == "paused"
 
@@ -174,15 +174,15 @@ def test_a_crash_does_what_was_wished(jobs: JobStore, attempts: AttemptStore) ->
 def test_only_an_expired_lease_is_taken_away(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
-    silent, beating = submitted(jobs), submitted(jobs)
+    silent, alive = submitted(jobs), submitted(jobs)
     claimed(attempts)
     claim = claimed(attempts)
-    for job_id in (silent, beating):
+    for job_id in (silent, alive):
         set_row(database, job_id, lease_expires_at=ago(1))
-    attempts.beat(claim)
-    assert attempts.take_away(GONE) == 1
+    attempts.heartbeat(claim)
+    assert attempts.expire_leases(GONE) == 1
     assert jobs.fetch(silent).status == "queued"
-    assert jobs.fetch(beating).status == "running"
+    assert jobs.fetch(alive).status == "running"
 
 
 def test_an_attempt_that_lost_its_job_can_write_nothing(
@@ -194,29 +194,29 @@ def test_an_attempt_that_lost_its_job_can_write_nothing(
 ) -> None:
     job_id = submitted(jobs)
     lost = claimed(attempts)
-    assert attempts.take_away(GONE, even_leased=True) == 1
+    assert attempts.expire_leases(GONE, all_running=True) == 1
     set_row(database, job_id, not_before=None)
     current = claimed(attempts)
     assert current == Claim(job_id, 2)
     before = jobs.fetch(job_id), jobs.events(job_id, 0, 100), jobs.attempts(job_id)
     writes: list[Callable[[], object]] = [
-        lambda: attempts.begin(lost, "cpu", "resident", 0, 1),
-        lambda: attempts.beat(lost, [FIRST_EPOCH]),
+        lambda: attempts.mark_started(lost, "cpu", "resident", 0, 1),
+        lambda: attempts.heartbeat(lost, [FIRST_EPOCH]),
         lambda: attempts.succeed(lost, manifest, "dir"),
         lambda: attempts.fail(lost, GONE),
-        lambda: attempts.crashed(lost, GONE),
+        lambda: attempts.record_crash(lost, GONE),
         lambda: attempts.release(lost),
-        lambda: attempts.work(lost),
+        lambda: attempts.load_work(lost),
         lambda: attempts.overdue(lost, NOW),
     ]
     for write in writes:
-        with pytest.raises(LostClaim):
+        with pytest.raises(LeaseLost):
             write()
     assert (jobs.fetch(job_id), jobs.events(job_id, 0, 100), jobs.attempts(job_id)) == before
     assert registry.names() == []
 
 
-def test_an_attempt_is_overdue_that_does_not_do_what_is_wished(
+def test_an_attempt_is_overdue_that_does_not_perform_the_requested_action(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
     job_id = submitted(jobs)
@@ -224,7 +224,7 @@ def test_an_attempt_is_overdue_that_does_not_do_what_is_wished(
     assert attempts.overdue(claim, NOW) is None
     jobs.cancel(job_id)
     assert attempts.overdue(claim, timedelta(seconds=60)) is None
-    set_row(database, job_id, wish_at=ago(61))
+    set_row(database, job_id, requested_at=ago(61))
     error = attempts.overdue(claim, timedelta(seconds=60))
     assert error is not None
     assert error.kind == "trainer_died"
@@ -237,7 +237,7 @@ def test_an_attempt_is_overdue_once_its_lease_has_expired_even_while_nobody_can_
     claim = claimed(attempts)
     set_row(database, job_id, lease_expires_at=ago(1))
     with database.write():
-        assert attempts.overdue(claim, timedelta(seconds=60)) == UNHEARD_OF
+        assert attempts.overdue(claim, timedelta(seconds=60)) == LEASE_EXPIRED
 
 
 def test_an_attempt_is_overdue_past_its_time_limit_and_not_tried_again(
@@ -250,7 +250,7 @@ def test_an_attempt_is_overdue_past_its_time_limit_and_not_tried_again(
     error = attempts.overdue(claim, timedelta(seconds=10))
     assert error is not None
     assert error.kind == "timeout"
-    attempts.crashed(claim, error)
+    attempts.record_crash(claim, error)
     job = jobs.fetch(job_id)
     assert (job.status, job.error) == ("failed", error)
 
@@ -264,15 +264,15 @@ def test_a_job_of_rules_that_changed_is_ended_like_any_other(
     set_row(database, job_id, spec=spec, options=options)
     claim = claimed(attempts)
     with pytest.raises(Invalid) as error:
-        attempts.work(claim)
+        attempts.load_work(claim)
     assert error.value.loc == ("model", "linear", "bias")
     set_row(database, job_id, spec=TrainingSpec.of(LINE).model_dump(mode="json"))
     with pytest.raises(Invalid) as error:
-        attempts.work(claim)
+        attempts.load_work(claim)
     assert error.value.loc == ("timeout_seconds",)
     set_row(database, job_id, started_at=ago(10))
     overdue = attempts.overdue(claim, timedelta(seconds=1))
     assert overdue is not None
     assert overdue.kind == "timeout"
-    attempts.crashed(claim, GONE)
+    attempts.record_crash(claim, GONE)
     assert jobs.fetch(job_id).status == "failed"

@@ -6,10 +6,10 @@ import pytest
 
 from service.jobs import event_stream
 from service.jobs.attempts import AttemptStore
-from service.jobs.event_stream import Feeds
-from service.jobs.events import Happening
-from service.jobs.failures import LOST_SERVICE
-from service.jobs.store import JobStore, Passage
+from service.jobs.event_stream import EventStreams
+from service.jobs.events import NewEvent
+from service.jobs.failures import SERVICE_ENDED
+from service.jobs.store import EventPage, JobStore
 from service.storage.database import Database
 from tests.service.conftest import claimed, submitted
 
@@ -19,15 +19,15 @@ class Counting(JobStore):
 
     reads = 0
 
-    def events(self, job_id: str, after: int, limit: int) -> Passage:
+    def events(self, job_id: str, after: int, limit: int) -> EventPage:
         self.reads += 1
         if self.reads == 5:
             self.cancel(job_id)
         return super().events(job_id, after, limit)
 
 
-async def watched(feeds: Feeds, job_id: str, last: int = 0) -> bytes:
-    return b"".join([text async for text in feeds.watch(job_id, last)])
+async def watched(event_streams: EventStreams, job_id: str, last: int = 0) -> bytes:
+    return b"".join([text async for text in event_streams.watch(job_id, last)])
 
 
 @pytest.mark.parametrize("watchers", [1, 100])
@@ -36,8 +36,8 @@ def test_many_watchers_cost_one_reader(database: Database, watchers: int) -> Non
     job_id = submitted(store)
 
     async def all_watch() -> list[bytes]:
-        feeds = Feeds(store)
-        return await asyncio.gather(*(watched(feeds, job_id) for _ in range(watchers)))
+        event_streams = EventStreams(store)
+        return await asyncio.gather(*(watched(event_streams, job_id) for _ in range(watchers)))
 
     streams = asyncio.run(all_watch())
     assert store.reads == 5
@@ -45,24 +45,24 @@ def test_many_watchers_cost_one_reader(database: Database, watchers: int) -> Non
     assert streams[0].count(b"event: status") == 2
 
 
-def test_a_watcher_who_comes_late_reads_for_itself_what_the_feed_has_forgotten(
+def test_a_late_watcher_reads_for_itself_what_the_stream_has_forgotten(
     jobs: JobStore, attempts: AttemptStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_stream, "MEMORY", 10)
+    monkeypatch.setattr(event_stream, "REMEMBERED_EVENTS", 10)
     monkeypatch.setattr(event_stream, "PAGE", 7)
     job_id = submitted(jobs)
-    attempts.beat(
-        claimed(attempts), [Happening("log", {"level": "info", "message": ""}) for _ in range(100)]
+    attempts.heartbeat(
+        claimed(attempts), [NewEvent("log", {"level": "info", "message": ""}) for _ in range(100)]
     )
     newest = jobs.events(job_id, 0, 1000).events[-1].id
 
     async def two_watch() -> list[bytes]:
-        streams = Feeds(jobs)
+        streams = EventStreams(jobs)
         early = asyncio.create_task(watched(streams, job_id, newest - 3))
         await asyncio.sleep(0)  # it makes the feed, which begins there
         late = asyncio.create_task(watched(streams, job_id))
         await asyncio.to_thread(jobs.cancel, job_id)
-        await asyncio.to_thread(attempts.take_away, LOST_SERVICE, even_leased=True)
+        await asyncio.to_thread(attempts.expire_leases, SERVICE_ENDED, all_running=True)
         return await asyncio.gather(early, late)
 
     early, late = asyncio.run(two_watch())
@@ -74,7 +74,7 @@ def test_closing_ends_every_stream(jobs: JobStore) -> None:
     job_id = submitted(jobs)
 
     async def watch_and_close() -> bytes:
-        streams = Feeds(jobs)
+        streams = EventStreams(jobs)
         watching = asyncio.create_task(watched(streams, job_id))
         await asyncio.sleep(0)
         streams.close()
@@ -88,7 +88,7 @@ def test_a_quiet_stream_is_kept_alive(jobs: JobStore, monkeypatch: pytest.Monkey
     job_id = submitted(jobs)
 
     async def first_two() -> list[bytes]:
-        stream = Feeds(jobs).watch(job_id, 0)
+        stream = EventStreams(jobs).watch(job_id, 0)
         return [await anext(stream), await anext(stream)]
 
     queued, ping = sorted(asyncio.run(first_two()), reverse=True)
@@ -100,7 +100,7 @@ def test_the_stream_of_a_deleted_job_ends(jobs: JobStore) -> None:
     job_id = submitted(jobs)
 
     async def watch_and_delete() -> bytes:
-        stream = Feeds(jobs).watch(job_id, 0)
+        stream = EventStreams(jobs).watch(job_id, 0)
         first = await anext(stream)
         await asyncio.to_thread(jobs.delete, job_id)
         return first + b"".join([text async for text in stream])

@@ -8,7 +8,7 @@ from ml.specs import TrainingSpec
 from ml.training.loop import Report
 from service.errors import Conflict, NotFound
 from service.jobs.attempts import AttemptStore, Claim
-from service.jobs.events import Happening
+from service.jobs.events import NewEvent
 from service.jobs.schemas import JobError, JobOptions
 from service.jobs.states import EDGES, ENDED, Status
 from service.jobs.store import JobStore
@@ -20,8 +20,8 @@ from tests.service.conftest import claimed, submitted
 SPEC = TrainingSpec.of(LINE)
 
 
-def happenings(*reports: Report) -> list[Happening]:
-    return [Happening.of_report(report) for report in reports]
+def new_events(*reports: Report) -> list[NewEvent]:
+    return [NewEvent.from_report(report) for report in reports]
 
 
 def test_a_submitted_job_is_queued_with_its_defaults_filled_in(jobs: JobStore) -> None:
@@ -48,7 +48,7 @@ def test_metrics_page_by_level_and_id(jobs: JobStore, attempts: AttemptStore) ->
     job_id = submitted(jobs)
     claim = claimed(attempts)
     reports = [Report("step", 1, n, {"loss": float(n)}) for n in range(1, 8)]
-    attempts.beat(claim, happenings(*reports, Report("epoch", 1, 7, {"train_loss": 4.0})))
+    attempts.heartbeat(claim, new_events(*reports, Report("epoch", 1, 7, {"train_loss": 4.0})))
     first = jobs.metrics(job_id, "step", 4, 0)
     assert [r.step for r in first.data] == [1, 2, 3, 4]
     assert first.next is not None
@@ -60,8 +60,8 @@ def test_metrics_page_by_level_and_id(jobs: JobStore, attempts: AttemptStore) ->
 
 def test_logs_are_lines(jobs: JobStore, attempts: AttemptStore) -> None:
     job_id = submitted(jobs)
-    lines = [Happening("log", {"level": "info", "message": f"line {n}"}) for n in range(3)]
-    attempts.beat(claimed(attempts), lines)
+    lines = [NewEvent("log", {"level": "info", "message": f"line {n}"}) for n in range(3)]
+    attempts.heartbeat(claimed(attempts), lines)
     page = jobs.logs(job_id, 2, 0)
     assert [(line.level, line.message) for line in page.data] == [
         ("info", "line 0"),
@@ -85,7 +85,7 @@ def test_jobs_page_newest_first_and_filter(jobs: JobStore) -> None:
 
 def test_events_tell_the_whole_story_once(jobs: JobStore, attempts: AttemptStore) -> None:
     job_id = submitted(jobs)
-    attempts.beat(claimed(attempts), happenings(Report("epoch", 1, 10, {"train_loss": 0.5})))
+    attempts.heartbeat(claimed(attempts), new_events(Report("epoch", 1, 10, {"train_loss": 0.5})))
     jobs.cancel(job_id)
     attempts.release(Claim(job_id, 1))
     first = jobs.events(job_id, 0, 2)
@@ -129,7 +129,7 @@ def test_what_one_can_do_with_a_job_is_what_the_table_says(
         assert jobs.fetch(job_id) == before
     elif status == "running":
         # Its attempt does it.
-        assert getattr(jobs, verb)(job_id).wish == verb
+        assert getattr(jobs, verb)(job_id).requested_action == verb
         assert jobs.fetch(job_id).status == "running"
         attempts.release(Claim(job_id, 1))
         assert jobs.fetch(job_id).status == target
@@ -142,16 +142,16 @@ def test_what_one_can_do_with_a_job_is_what_the_table_says(
 def test_a_cancellation_is_not_taken_back(jobs: JobStore, attempts: AttemptStore) -> None:
     job_id = submitted(jobs)
     claim = claimed(attempts)
-    assert jobs.pause(job_id).wish == "pause"
-    assert jobs.cancel(job_id).wish == "cancel"
+    assert jobs.pause(job_id).requested_action == "pause"
+    assert jobs.cancel(job_id).requested_action == "cancel"
     with pytest.raises(Conflict, match="is running and being cancelled"):
         jobs.pause(job_id)
-    assert attempts.beat(claim) == "cancel"
+    assert attempts.heartbeat(claim) == "cancel"
 
 
 def test_a_retried_job_has_all_its_tries_again(jobs: JobStore, attempts: AttemptStore) -> None:
     job_id = submitted(jobs, max_attempts=1)
-    attempts.crashed(claimed(attempts), JobError(kind="trainer_died", message="gone"))
+    attempts.record_crash(claimed(attempts), JobError(kind="trainer_died", message="gone"))
     failed = jobs.fetch(job_id)
     assert failed.status == "failed"
     assert failed.error

@@ -15,7 +15,7 @@ from service.app import create_app
 from service.jobs.attempts import AttemptStore
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry, Preconditions
-from service.models.revision import Revision
+from service.models.revision import RegistryVersion
 from service.predictions import model_cache
 from service.settings import Settings
 from service.storage.database import Database
@@ -154,7 +154,9 @@ def test_what_another_process_changes_is_seen_at_once(
 ) -> None:
     assert served(client, "line") == 3
     database = Database(settings.sqlalchemy_url)
-    other = ModelRegistry(database, settings.models_dir, Revision(settings.revision_file))
+    other = ModelRegistry(
+        database, settings.models_dir, RegistryVersion(settings.registry_version_file)
+    )
     for version in (1, 2, 1, 2):
         other.set_alias("line", "default", version, Preconditions())
         assert served(client, "line") == version
@@ -269,7 +271,9 @@ def test_other_processes_obey_an_unload_and_let_go_of_the_memory(
 ) -> None:
     served(client, "line")
     database = Database(settings.sqlalchemy_url)
-    other = ModelRegistry(database, settings.models_dir, Revision(settings.revision_file))
+    other = ModelRegistry(
+        database, settings.models_dir, RegistryVersion(settings.registry_version_file)
+    )
     for _ in range(2):
         other.unload("line")
         refused(client, "line")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.metrics import Telemetry
+from service.metrics import Metrics
 from service.open_inference.statistics import model_statistics
 from service.schemas import ModelRef
 
@@ -12,17 +12,17 @@ LINE = ModelRef(name="line", version=1)
 OTHER = ModelRef(name="line", version=2)
 
 
-def told(telemetry: Telemetry, ref: ModelRef = LINE) -> dict[str, Any]:
-    [statistics] = model_statistics(telemetry.registry(), [ref])
+def model_stats(metrics: Metrics, ref: ModelRef = LINE) -> dict[str, Any]:
+    [statistics] = model_statistics(metrics.registry(), [ref])
     return statistics
 
 
 def test_a_batch_is_told_under_its_size() -> None:
-    telemetry = Telemetry()
+    metrics = Metrics()
     for rows, seconds in ((1, 0.5), (256, 2), (1, 0.25), (3, 1)):
-        telemetry.of(LINE).record(rows, [0.125], seconds)
-    telemetry.of(OTHER).record(7, [0.0, 0.0], 8)
-    statistics = told(telemetry)
+        metrics.for_model(LINE).record(rows, [0.125], seconds)
+    metrics.for_model(OTHER).record(7, [0.0, 0.0], 8)
+    statistics = model_stats(metrics)
     assert statistics["batch_stats"] == [
         {
             "batch_size": size,
@@ -37,14 +37,14 @@ def test_a_batch_is_told_under_its_size() -> None:
     assert statistics["inference_stats"]["compute_infer"] == {"count": 4, "ns": 3_750_000_000}
     assert statistics["inference_stats"]["queue"] == {"count": 4, "ns": 500_000_000}
     assert statistics["inference_stats"]["success"] == {"count": 4, "ns": 4_250_000_000}
-    assert [stat["batch_size"] for stat in told(telemetry, OTHER)["batch_stats"]] == [7]
+    assert [stat["batch_size"] for stat in model_stats(metrics, OTHER)["batch_stats"]] == [7]
 
 
 def test_what_was_never_asked_has_no_batches() -> None:
-    telemetry = Telemetry()
-    telemetry.of(OTHER).record(1, [0.0], 1)
-    telemetry.failed(LINE)
-    statistics = told(telemetry)
+    metrics = Metrics()
+    metrics.for_model(OTHER).record(1, [0.0], 1)
+    metrics.record_failure(LINE)
+    statistics = model_stats(metrics)
     assert statistics["batch_stats"] == []
     assert statistics["last_inference"] == statistics["execution_count"] == 0
     assert statistics["inference_stats"]["fail"]["count"] == 1
@@ -54,19 +54,19 @@ def test_what_was_never_asked_has_no_batches() -> None:
     ("rows", "size"), [(255, 255), (256, 256), (257, 512), (512, 512), (513, 1024), (10_000, 16384)]
 )
 def test_the_size_of_a_batch(rows: int, size: int) -> None:
-    telemetry = Telemetry()
-    telemetry.of(LINE).record(rows, [0.0], 1)
-    assert [stat["batch_size"] for stat in told(telemetry)["batch_stats"]] == [size]
+    metrics = Metrics()
+    metrics.for_model(LINE).record(rows, [0.0], 1)
+    assert [stat["batch_size"] for stat in model_stats(metrics)["batch_stats"]] == [size]
 
 
 def test_sizes_are_few_and_none_of_them_is_a_series_of_prometheus() -> None:
-    telemetry = Telemetry()
-    meters = telemetry.of(LINE)
+    metrics = Metrics()
+    meters = metrics.for_model(LINE)
     meters.record(1, [0.0], 1)
-    few = telemetry.text([])
+    few = metrics.text([])
     for rows in range(1, 10_001):
         meters.record(rows, [0.0], 1)
-    assert len(told(telemetry)["batch_stats"]) == 262
-    many = telemetry.text([])
+    assert len(model_stats(metrics)["batch_stats"]) == 262
+    many = metrics.text([])
     assert few.count(b"\n") == many.count(b"\n")
     assert b'epochd_inference_batch_rows_count{model="line",version="1"} 10001.0' in many

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ml.errors import Invalid
-from ml.inference.model import Answers, Inputs
+from ml.inference.model import Inputs, Predictions
 from service.errors import DeadlineExceeded, Overloaded
 from service.predictions.batching import Batcher, Pace
 
@@ -31,20 +31,22 @@ class Doubling:
         self.gate = threading.Event()
         self.gate.set()
 
-    def answer(self, inputs: Inputs) -> Answers:
+    def predict(self, inputs: Inputs) -> Predictions:
         self.asked.append(len(inputs))
         assert self.gate.wait(10)
         if (inputs == -2).any():
             raise MemoryError("too much")
         with np.errstate(divide="ignore"):
-            return Answers.of(np.where(inputs == -1, np.inf, 2 * inputs).astype(np.float32))
+            return Predictions.from_values(
+                np.where(inputs == -1, np.inf, 2 * inputs).astype(np.float32)
+            )
 
 
 def rows(*values: float) -> Inputs:
     return np.array(values, np.float32).reshape(-1, 1)
 
 
-async def held(batcher: Batcher, model: Doubling) -> "asyncio.Future[Answers]":
+async def held(batcher: Batcher, model: Doubling) -> "asyncio.Future[Predictions]":
     """Have the model at work on one row until its gate is opened."""
     model.gate.clear()
     first = batcher.submit(rows(0), 10)
@@ -161,6 +163,6 @@ def test_a_batch_that_fails_does_not_stop_the_next(pace: Pace) -> None:
 def test_a_pace_follows_what_batches_take() -> None:
     pace = Pace(0.001, 0.0001)
     for _ in range(100):
-        pace.learn(10, 0.004)
+        pace.update(10, 0.004)
     assert pace.seconds(10) == pytest.approx(0.004, rel=0.01)
     assert pace.seconds(110) == pytest.approx(0.024, rel=0.01)

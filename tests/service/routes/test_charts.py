@@ -16,7 +16,7 @@ from service.charts.job_charts import MAX_POINTS
 from service.charts.renderer import MAX_WAITING, Renderer
 from service.datasets.memory import AT_ONCE
 from service.jobs.attempts import AttemptStore
-from service.jobs.events import Happening
+from service.jobs.events import NewEvent
 from service.jobs.store import JobStore
 from service.settings import Settings
 from service.storage.database import Database
@@ -89,9 +89,9 @@ def test_a_job_that_waits_or_runs_tells_when_its_charts_will_be_there(
     assert missing.status_code == 404
     assert "once its first loss is reported; it is queued" in missing.json()["detail"]
     claim = claimed(attempts)
-    attempts.begin(claim, "cpu", "resident", 0, 200)
+    attempts.mark_started(claim, "cpu", "resident", 0, 200)
     first = Report("epoch", 1, 1, {"train_loss": 3.0, "lr": 0.1})
-    attempts.beat(claim, [Happening.of_report(first)])
+    attempts.heartbeat(claim, [NewEvent.from_report(first)])
     assert client.get(f"/jobs/{job_id}/charts/loss.json").status_code == 200
     waited_for = client.get(f"/jobs/{job_id}/charts/fit.png")
     assert waited_for.status_code == 404
@@ -133,23 +133,23 @@ def test_long_histories_are_thinned_and_keep_their_ends(
 ) -> None:
     job_id = client.post("/jobs", json=LINE | {"epochs": 5001}).json()["id"]
     claim = claimed(attempts)
-    attempts.begin(claim, "cpu", "resident", 0, 5001)
+    attempts.mark_started(claim, "cpu", "resident", 0, 5001)
     reports = [Report("epoch", n, n, {"train_loss": 1 / n, "lr": 0.1}) for n in range(1, 5002)]
-    attempts.beat(claim, [Happening.of_report(report) for report in reports])
+    attempts.heartbeat(claim, [NewEvent.from_report(report) for report in reports])
     store = JobStore(database)
     for most in (2, 3, 1000, MAX_POINTS, 5000, 5001, 9000):
-        epochs = [record.epoch for record in store.course(job_id, "epoch", most)]
+        epochs = [record.epoch for record in store.metric_series(job_id, "epoch", most)]
         assert (epochs[0], epochs[-1]) == (1, 5001)
         assert min(most, 5001) / 2 <= len(epochs) <= most
         # Evenly spaced, but for the last.
         assert len({b - a for a, b in pairwise(epochs[:-1])}) <= 1
-    assert store.course(job_id, "step", 10) == []
+    assert store.metric_series(job_id, "step", 10) == []
     drawn = client.get(f"/jobs/{job_id}/charts/loss.json").json()
     assert max(len(rows) for rows in drawn["datasets"].values()) <= MAX_POINTS
 
 
 def test_pictures_go_on_after_their_process_was_killed(client: TestClient, line: str) -> None:
-    renderer: Renderer = client.app_state["parts"].charts._renderer
+    renderer: Renderer = client.app_state["components"].charts._renderer
     path = f"/jobs/{line}/charts/loss.svg"
     before = client.get(path).content
     assert renderer._process is not None
@@ -159,7 +159,7 @@ def test_pictures_go_on_after_their_process_was_killed(client: TestClient, line:
 
 
 def test_pictures_beyond_those_that_can_wait_are_refused(client: TestClient, line: str) -> None:
-    renderer: Renderer = client.app_state["parts"].charts._renderer
+    renderer: Renderer = client.app_state["components"].charts._renderer
     for _ in range(MAX_WAITING):
         assert renderer._places.acquire(blocking=False)
     refused = client.get(f"/jobs/{line}/charts/loss.svg")
@@ -253,7 +253,7 @@ def test_features_in_another_order_are_refused(
 
 
 def test_evaluations_beyond_a_few_at_once_are_refused(client: TestClient, line: str) -> None:
-    places = client.app_state["parts"].loading._places
+    places = client.app_state["components"].memory_slots._semaphore
     for _ in range(AT_ONCE):
         assert places.acquire(blocking=False)
     refused = client.post(EVALUATE, json={})
@@ -267,7 +267,7 @@ def test_models_that_are_not_there_are_not_evaluated(client: TestClient, line: s
     assert client.post("/models/nothing/versions/1/evaluate", json={}).status_code == 404
 
 
-def test_a_model_of_an_earlier_version_has_no_keepsakes(
+def test_a_model_of_an_earlier_version_has_no_summary(
     client: TestClient, line: str, settings: Settings
 ) -> None:
     [directory] = settings.models_dir.iterdir()

@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.errors import Overloaded
-from service.expressions.evaluator import MAX_WAITING, ExpressionRequest, Expressions
+from service.expressions.evaluator import MAX_WAITING, ExpressionEvaluator, ExpressionRequest
 
 
 def results(client: TestClient, **body: Any) -> list[dict[str, Any]]:
@@ -129,8 +129,8 @@ def test_more_requests_than_may_wait_are_sent_away() -> None:
     request = ExpressionRequest(expression="rand(1000, 1000).sum()")
 
     async def ask() -> list[bytes | BaseException]:
-        expressions = Expressions()
-        answers = [expressions.answer(request) for _ in range(MAX_WAITING + 1)]
+        expressions = ExpressionEvaluator()
+        answers = [expressions.evaluate(request) for _ in range(MAX_WAITING + 1)]
         try:
             return await asyncio.gather(*answers, return_exceptions=True)
         finally:

@@ -9,21 +9,21 @@ from sqlalchemy import update
 from ml.artifacts import Manifest
 from ml.training.loop import Report
 from service.jobs.attempts import AttemptStore
-from service.jobs.events import Happening
-from service.jobs.failures import LOST_SERVICE
+from service.jobs.events import NewEvent
+from service.jobs.failures import SERVICE_ENDED
 from service.jobs.store import JobStore
 from service.settings import Settings
-from service.storage.cleanup import Retention
+from service.storage.cleanup import Cleanup
 from service.storage.database import Database
 from service.storage.tables import JobRow
 from tests.service.conftest import claimed, submitted
 
 
 @pytest.fixture
-def retention(database: Database, settings: Settings) -> Retention:
+def cleanup(database: Database, settings: Settings) -> Cleanup:
     for directory in (settings.checkpoints_dir, settings.models_dir):
         directory.mkdir(parents=True)
-    return Retention(database, settings)
+    return Cleanup(database, settings)
 
 
 def put(directory: Path) -> Path:
@@ -37,7 +37,7 @@ def test_files_that_no_row_speaks_of_are_removed(
     attempts: AttemptStore,
     settings: Settings,
     manifest: Manifest,
-    retention: Retention,
+    cleanup: Cleanup,
 ) -> None:
     job_id = submitted(jobs)
     attempts.succeed(claimed(attempts), manifest, f"{job_id}-1")
@@ -47,7 +47,7 @@ def test_files_that_no_row_speaks_of_are_removed(
         put(settings.models_dir / f".{job_id}-3.partial"),
         put(settings.checkpoints_dir / "job_deleted"),
     ]
-    retention.remove_orphans()
+    cleanup.remove_orphans()
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in lost)
 
@@ -57,21 +57,21 @@ def test_old_step_metrics_and_checkpoints_are_swept_and_nothing_else(
     attempts: AttemptStore,
     database: Database,
     settings: Settings,
-    retention: Retention,
+    cleanup: Cleanup,
 ) -> None:
     old, new, waiting = (submitted(jobs) for _ in range(3))
     for job_id in (old, new, waiting):
         reports = [Report("step", 1, 1, {"loss": 1.0}), Report("epoch", 1, 1, {"train_loss": 1.0})]
-        attempts.beat(claimed(attempts), [Happening.of_report(report) for report in reports])
+        attempts.heartbeat(claimed(attempts), [NewEvent.from_report(report) for report in reports])
         put(settings.checkpoints_dir / job_id)
     jobs.pause(waiting)
-    attempts.take_away(LOST_SERVICE, even_leased=True)
+    attempts.expire_leases(SERVICE_ENDED, all_running=True)
     for job_id in (old, new):
         jobs.cancel(job_id)
     ended = datetime.now(UTC) - timedelta(days=settings.keep_days + 1)
     with database.write() as session:
         session.execute(update(JobRow).where(JobRow.id == old).values(finished_at=ended))
-    retention.sweep()
+    cleanup.delete_expired()
     for job_id, levels in (
         (old, ["epoch"]),
         (new, ["step", "epoch"]),

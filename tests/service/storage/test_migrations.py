@@ -1,13 +1,16 @@
 """The schema, from its first version to this one."""
 
+import json
+from datetime import UTC, datetime
+
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from service.jobs.store import JobStore
 from service.storage.database import Database, migrations
-from service.storage.tables import Table
+from service.storage.tables import DatasetRow, JobRow, Table
 from tests.conftest import LINE
 from tests.service.conftest import submitted
 
@@ -47,4 +50,55 @@ def test_jobs_of_the_first_schema_keep_their_history_and_models(tmp_path: object
     jobs.delete("job_a")
     with database.read() as session:
         assert session.scalar(text("SELECT count(*) FROM model_versions")) == 1
+    database.close()
+
+
+def test_wishes_become_requested_actions_and_documents_say_channels(tmp_path: object) -> None:
+    database = Database(f"sqlite:///{tmp_path}/old.db")
+    moment = "2026-11-23 12:00:00.000000"
+    form = {"height": 4, "width": 5, "planes": 3}
+    spec = json.loads(SPEC) | {"resolved": {"view": {"form": form, "classes": ["planes"]}}}
+    schema = form | {"kind": "images", "rows": 1, "classes": [{"name": "planes", "count": 1}]}
+    with database.write() as session:
+        command.upgrade(migrations(session.connection()), "0005")
+        for statement, values in (
+            (
+                "INSERT INTO jobs (id, name, spec, options, rank, request_sha256, status, wish, "
+                "wish_at, attempt, crashes, engine, epoch, step, training_step, metrics, "
+                "created_at) VALUES ('job_a', 'line', :spec, '{}', 0, '', 'running', 'pause', "
+                ":moment, 1, 0, 'resident+by-hand+graph', 0, 0, 0, '{}', :moment)",
+                {"spec": json.dumps(spec), "moment": moment},
+            ),
+            (
+                "INSERT INTO attempts (job_id, attempt, trainer, started_at, heartbeat_at) "
+                "VALUES ('job_a', 1, 'a', :moment, :moment)",
+                {"moment": moment},
+            ),
+            (
+                "INSERT INTO events (job_id, kind, data, created_at) "
+                "VALUES ('job_a', 'status', '{}', :moment)",
+                {"moment": moment},
+            ),
+            (
+                "INSERT INTO datasets (id, name, sha256, content, bytes, options, schema, "
+                "created_at) VALUES ('ds_a', 'd', '', '', 1, '{}', :schema, :moment)",
+                {"schema": json.dumps(schema), "moment": moment},
+            ),
+        ):
+            session.execute(text(statement), values)
+    database.migrate()
+    with database.read() as session:
+        job = session.scalars(select(JobRow)).one()
+        assert (job.requested_action, job.engine) == ("pause", "resident+manual+graph")
+        assert job.requested_at == datetime(2026, 11, 23, 12, tzinfo=UTC)
+        renamed = {"height": 4, "width": 5, "channels": 3}
+        assert job.spec["resolved"]["view"] == {"form": renamed, "classes": ["planes"]}
+        assert session.scalars(select(DatasetRow.schema)).one() == (
+            renamed | {key: schema[key] for key in ("kind", "rows", "classes")}
+        )
+        # The rows that refer to the job are still there.
+        assert session.scalar(text("SELECT count(*) FROM attempts")) == 1
+        assert session.scalar(text("SELECT count(*) FROM events")) == 1
+        context = MigrationContext.configure(session.connection())
+        assert compare_metadata(context, Table.metadata) == []
     database.close()

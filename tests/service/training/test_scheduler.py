@@ -14,7 +14,7 @@ from service.settings import Settings
 from service.storage.database import Database
 from service.training import scheduler
 from service.training.device_warnings import DeviceWarnings
-from service.training.scheduler import Scheduler, slots
+from service.training.scheduler import Scheduler, trainer_slots
 from service.training.trainer_process import TrainerDied, TrainerProcess
 from tests.conftest import REPOSITORY
 from tests.service.conftest import submitted
@@ -140,4 +140,4 @@ def test_trainers_share_the_gpus(
     monkeypatch: pytest.MonkeyPatch, gpus: int, count: int, expected: list[tuple[str, float]]
 ) -> None:
     monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
-    assert [(slot.device, slot.share) for slot in slots(count)] == expected
+    assert [(slot.device, slot.share) for slot in trainer_slots(count)] == expected

@@ -18,7 +18,7 @@ from ml.training import checkpoints, loop
 from ml.training.engines.base import Engine
 from ml.training.loop import Report
 from ml.training.run import Run
-from service.jobs.attempts import AttemptStore, LostClaim
+from service.jobs.attempts import AttemptStore, LeaseLost
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry
 from service.settings import Settings
@@ -144,7 +144,7 @@ def test_a_fault_of_the_job_is_its_own_even_on_a_device_that_went_wrong(
 
 
 @pytest.mark.parametrize(
-    "error", [LostClaim("it is over"), OperationalError("", {}, Exception("disk full"))]
+    "error", [LeaseLost("it is over"), OperationalError("", {}, Exception("disk full"))]
 )
 @pytest.mark.parametrize("sound", [True, False])
 def test_a_trainer_leaves_after_any_attempt_that_spoiled_its_device(
@@ -161,7 +161,7 @@ def test_a_trainer_leaves_after_any_attempt_that_spoiled_its_device(
     submitted(jobs, **SHORT)
     claim = claimed(attempts)
     monkeypatch.setattr(devices, "is_sound", lambda device: sound)
-    for name in ("work", "fail", "crashed"):
+    for name in ("load_work", "fail", "record_crash"):
         monkeypatch.setattr(attempts, name, fail)
     assert trainer._attempt(claim, attempts, context) == sound
 

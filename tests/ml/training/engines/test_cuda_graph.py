@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ml import devices
-from ml.training.engines.base import StreamAside
+from ml.training.engines.base import CudaSideStream
 from ml.training.engines.cuda_graph import CudaGraphs
 from tests.ml.training.fake_cuda import FakeCuda
 
@@ -69,12 +69,12 @@ def test_nothing_is_collected_within_a_capture(cuda: FakeCuda) -> None:
 
 
 def test_work_aside_follows_the_main_line_and_is_joined(cuda: FakeCuda) -> None:
-    aside = StreamAside(cuda.second)
-    side, main = devices.side_stream(cuda.second, "aside"), cuda.defaults[cuda.second]
+    side_stream = CudaSideStream(cuda.second)
+    side, main = devices.side_stream(cuda.second, "side"), cuda.defaults[cuda.second]
     with devices.current(cuda.second):
-        with aside:
+        with side_stream:
             assert torch.cuda.current_stream() is side
             assert side.waited_for == [main]
         assert torch.cuda.current_stream() is main
-        aside.join()
+        side_stream.join()
     assert main.waited_for == [side]

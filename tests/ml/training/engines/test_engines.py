@@ -21,7 +21,7 @@ from ml.training.engines.base import Autograd, Engine, Passes
 from ml.training.engines.choose import choose
 from ml.training.engines.cuda_graph import CudaGraphEngine, Record, steps_per_call
 from ml.training.engines.eager import EagerEngine
-from ml.training.engines.manual_backward import by_hand
+from ml.training.engines.manual_backward import manual_network
 from ml.training.loop import Report
 from ml.training.run import Run, build
 from tests.conftest import PLANE
@@ -49,12 +49,12 @@ def prepare(document: dict[str, Any]) -> Run:
 
 def engine_of(run: Run, name: str, record: Record | None = None) -> Engine:
     size = run.spec.batch_size
-    manual = by_hand(run) if "by hand" in name else None
+    manual = manual_network(run) if "by hand" in name else None
     passes: Passes = manual or Autograd(run)
     if "graph" not in name:
         if name == "streamed":
             return EagerEngine(run, Stream(run.train, size, CPU), passes)
-        return EagerEngine(run, Resident(run.train, size, passes.ahead), passes)
+        return EagerEngine(run, Resident(run.train, size, passes.steps_ahead), passes)
     together = steps_per_call(run)
     batches = (
         Stream(run.train, size, CPU, together)
@@ -298,7 +298,7 @@ def test_a_stride_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stride_grows_where_steps_are_short() -> None:
     run, its_engine = start(SMALL | {"batch_size": 1, "epochs": 4}, "graph by hand")
     list(loop.train(run, its_engine))
-    assert its_engine.stride > 8
+    assert its_engine.steps_per_advance > 8
 
 
 @pytest.mark.parametrize("engine", ["eager", *ENGINES])
@@ -317,11 +317,11 @@ def test_a_finished_run_leaves_nothing_in_memory(engine: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "placement", "engine"),
     [
-        ({}, None, "resident+by-hand"),
+        ({}, None, "resident+manual"),
         ({"detect_anomaly": True}, None, "resident"),
         ({"precision": "bfloat16"}, None, "resident"),
         ({"compile": True}, None, "resident+compile"),
-        ({}, "streamed", "streamed+by-hand"),
+        ({}, "streamed", "streamed+manual"),
     ],
 )
 def test_the_engine_is_chosen_by_the_situation(
@@ -355,4 +355,4 @@ def test_by_hand_steps_are_prepared_together_where_they_are_short(
     changes: dict[str, Any], stride: int
 ) -> None:
     _, engine = start(SMALL | changes, "by hand")
-    assert engine.stride == stride
+    assert engine.steps_per_advance == stride

@@ -5,21 +5,29 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from service.server.fast_path.head_cache import MAX_HEAD_BYTES, MAX_HEADS, Head, HeadCache, framed
+from service.server.fast_path.head_cache import (
+    MAX_HEAD_BYTES,
+    MAX_HEADS,
+    Head,
+    HeadCache,
+    find_frame,
+)
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nAccept: */*\r\n\r\n"
 
 
 def test_the_parts_of_a_request() -> None:
-    frame = framed(HEAD + b"abcdef")
+    frame = find_frame(HEAD + b"abcdef")
     assert frame
     assert (frame.body, frame.end) == (len(HEAD), len(HEAD) + 3)
 
 
 def test_heads_are_the_same_but_for_the_length() -> None:
-    one = framed(HEAD)
+    one = find_frame(HEAD)
     assert one
-    longer, other = (framed(HEAD.replace(*change)) for change in ((b" 3", b"12345"), (b"a", b"b")))
+    longer, other = (
+        find_frame(HEAD.replace(*change)) for change in ((b" 3", b"12345"), (b"a", b"b"))
+    )
     assert longer
     assert other
     assert longer.key == one.key != other.key
@@ -44,7 +52,7 @@ def test_heads_are_the_same_but_for_the_length() -> None:
     ],
 )
 def test_what_is_left_to_the_parser(received: bytes) -> None:
-    assert framed(received) is None
+    assert find_frame(received) is None
 
 
 @pytest.mark.parametrize(
@@ -61,16 +69,16 @@ def test_what_is_left_to_the_parser(received: bytes) -> None:
 def test_what_may_mean_something_else_is_not_learned(
     headers: list[tuple[bytes, bytes]], line: bytes
 ) -> None:
-    heads = HeadCache()
-    heads.learn(b"key" + line, head(headers))
-    assert heads.get(b"key" + line) is None
+    head_cache = HeadCache()
+    head_cache.learn(b"key" + line, head(headers))
+    assert head_cache.get(b"key" + line) is None
 
 
 def test_no_more_are_kept_than_there_is_room_for() -> None:
-    heads = HeadCache()
+    head_cache = HeadCache()
     for number in range(MAX_HEADS + 1):
-        heads.learn(b"%d" % number, head([(b"content-length", b"3")]))
-    known = [heads.get(b"%d" % number) for number in range(MAX_HEADS + 1)]
+        head_cache.learn(b"%d" % number, head([(b"content-length", b"3")]))
+    known = [head_cache.get(b"%d" % number) for number in range(MAX_HEADS + 1)]
     assert known[-1]
     assert len([one for one in known if one]) <= MAX_HEADS
 

@@ -71,7 +71,7 @@ class Client:
     async def counted(self, status: int) -> None:
         """Wait until a prediction was counted that ended so."""
         app: Any = self.server.config.app
-        meter = app.parts.telemetry.requests.labels("POST", "/predict", status)
+        meter = app.components.metrics.requests.labels("POST", "/predict", status)
         while not meter._sum.get():
             await asyncio.sleep(0)
 
@@ -461,7 +461,7 @@ def test_an_answer_that_cannot_be_written_holds_up_no_other(
         def broken(*_: Any) -> bytes:
             raise IndexError
 
-        monkeypatch.setattr("service.server.fast_path.small_predictions.encoded", broken)
+        monkeypatch.setattr("service.server.fast_path.small_predictions.encode_response", broken)
         assert (await client.ask(request(rows(1))))[0] == 200  # the usual way
         monkeypatch.undo()
         assert (await client.ask(request(rows(1))))[0] == 200
