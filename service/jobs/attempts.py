@@ -1,8 +1,8 @@
-"""Attempts at jobs: what trainers and the scheduler ask of the job and attempt tables.
+"""Claim, run and end attempts: the trainers' and the scheduler's view of the job tables.
 
-An attempt holds its job by a lease, which each of its heartbeats renews. A job whose lease has
-expired is taken away; every write of an attempt is conditional on the job still being its own, so
-that one which was taken for dead can change nothing when it wakes.
+An attempt holds its job by a lease, renewed by each heartbeat. A job whose lease has expired is
+reassigned. Every write of an attempt is conditional on its claim, so an attempt that wakes after
+losing its lease can change nothing.
 """
 
 from collections.abc import Sequence
@@ -34,12 +34,12 @@ MAX_RETRY_SECONDS = 60.0
 
 
 class LeaseLost(Exception):
-    """The job is not this attempt's any more."""
+    """The attempt no longer holds the job."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One attempt at one job: what a trainer is handed, and must name in all it writes."""
+    """One attempt at one job. Every write of a trainer names it."""
 
     job_id: str
     attempt: int
@@ -47,14 +47,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Work:
-    """What an attempt is to do."""
+    """The spec and options of a claimed job."""
 
     spec: TrainingSpec
     options: JobOptions
 
 
 class AttemptStore:
-    """The job's row as those see it who work on it."""
+    """Reads and writes of an attempt in the job tables."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
@@ -63,7 +63,7 @@ class AttemptStore:
         self._registry_version = RegistryVersion(settings.registry_version_file)
 
     def claim(self, trainer: str) -> Claim | None:
-        """Take the queued job that is first in line and due, for a new attempt by `trainer`."""
+        """Claim the first queued job that is due, for a new attempt by `trainer`."""
         now = datetime.now(UTC)
         with self._database.write() as session:
             first = session.execute(
@@ -104,18 +104,18 @@ class AttemptStore:
             return claim
 
     def load_work(self, claim: Claim) -> Work:
-        """Return what the attempt is to do.
+        """Return the spec and options of the claimed job.
 
         Raises:
-            LeaseLost: as every method below that takes a claim.
-            Invalid: the job was submitted under other rules than those of today.
+            LeaseLost: the claim is over; so do all methods below that take a claim.
+            Invalid: the stored spec is not valid in this version.
         """
         with self._database.read() as session:
             row = _claimed_row(session, claim)
             return Work(parse(TrainingSpec, row.spec), parse(JobOptions, row.options))
 
     def mark_started(self, claim: Claim, device: str, engine: str, step: int, steps: int) -> None:
-        """Note that the data is loaded and training goes on from `step` of `steps`."""
+        """Record that the data is loaded and training starts at `step` of `steps`."""
         with self._database.write() as session:
             row = self._renew_lease(session, claim)
             row.device, row.engine, row.step, row.steps = device, engine, step, steps
@@ -124,8 +124,8 @@ class AttemptStore:
     def heartbeat(
         self, claim: Claim, new_events: Sequence[NewEvent] = (), engine: str | None = None
     ) -> RequestedAction | None:
-        """Renew the lease, write down what happened and the name of the `engine` that runs now, if
-        it is known; return what is asked of the attempt."""
+        """Renew the lease, append `new_events`, record the name of the running `engine` if given,
+        and return the requested action."""
         with self._database.write() as session:
             row = self._renew_lease(session, claim)
             row.engine = engine or row.engine
@@ -140,7 +140,7 @@ class AttemptStore:
             return _requested_action(row)
 
     def succeed(self, claim: Claim, manifest: Manifest, directory: str) -> ModelRef:
-        """End the job well and register its model, in one transaction."""
+        """Mark the job succeeded and register its model, in one transaction."""
         with self._database.write() as session:
             row = _claimed_row(session, claim)
             version = registry.add_version(session, row.name, row.id, directory, manifest)
@@ -152,15 +152,14 @@ class AttemptStore:
         return ref
 
     def fail(self, claim: Claim, error: JobError) -> None:
-        """End the job with what went wrong, never to be tried again unasked."""
+        """Mark the job failed with `error`; it is not retried automatically."""
         with self._database.write() as session:
             row = _claimed_row(session, claim)
             row.error = error.model_dump()
             self._end(session, row, "fail", error.kind, error=row.error)
 
     def release(self, claim: Claim) -> None:
-        """Give the job back between two steps: perform its requested action, or put it back into
-        the queue."""
+        """Give the job back between two steps: perform its requested action, or requeue it."""
         with self._database.write() as session:
             row = _claimed_row(session, claim)
             self._end(
@@ -171,21 +170,20 @@ class AttemptStore:
             )
 
     def record_crash(self, claim: Claim, error: JobError) -> None:
-        """Note that the attempt's trainer is gone, or cannot go on: perform the job's requested
-        action, else put it back into the queue, to be claimed after a while, or fail it with
-        `error` if it was its last try."""
-        # It may have been killed after it registered its model and before it told of it.
+        """Record that the attempt's trainer died or cannot continue: perform the requested action,
+        else requeue the job with a back-off, or fail it with `error` after its last attempt."""
+        # The trainer may have died between registering its model and bumping the version.
         self._registry_version.bump()
         with self._database.write() as session:
             self._crash(session, _claimed_row(session, claim), error)
 
     def overdue(self, claim: Claim, timeout: timedelta) -> JobError | None:
-        """Return what to say of the attempt if its trainer is to be killed: its lease has expired,
-        or for longer than `timeout` it has not performed its requested action or not ended by
-        itself at its time limit; else None.
+        """Return the error of an attempt whose trainer must be killed, else None. Its lease has
+        expired, or it is more than `timeout` late in performing its requested action or in ending
+        at its time limit.
 
-        It only reads: a trainer that was stopped in the middle of a transaction keeps all others
-        from writing, until it is killed.
+        This only reads: a trainer stopped within a transaction blocks all writers until it is
+        killed.
         """
         now = datetime.now(UTC)
         late = now - timeout
@@ -203,9 +201,9 @@ class AttemptStore:
         return None
 
     def expire_leases(self, error: JobError, all_running: bool = False) -> int:
-        """Treat every attempt whose lease has expired as crashed; return how many there were.
+        """Treat every attempt whose lease has expired as crashed; return their number.
 
-        `all_running` is for a service that starts, when the trainers of the one before are gone.
+        `all_running` expires all leases: at startup, no trainer of the previous service is left.
         """
         query = select(JobRow).where(JobRow.status == "running")
         if not all_running:
@@ -249,7 +247,7 @@ def _requested_action(row: JobRow) -> RequestedAction | None:
 
 
 def _claimed_row(session: Session, claim: Claim) -> JobRow:
-    """Return the claim's row, which in a writing session no other can change meanwhile."""
+    """Return the claim's row, locked in a writing session."""
     row = session.scalar(
         select(JobRow)
         .where(

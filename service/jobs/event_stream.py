@@ -1,4 +1,4 @@
-"""Jobs watched live: one reader of the database a job, however many watch."""
+"""Live event streams: one database reader per watched job, however many watchers."""
 
 import asyncio
 import logging
@@ -20,11 +20,11 @@ POLL_SECONDS = 0.25
 KEEP_ALIVE_SECONDS = 15.0
 PAGE = 500
 REMEMBERED_EVENTS = 2000
-"""Events a feed remembers; a watcher who needs older ones reads them for itself."""
+"""Events kept in memory per stream; a watcher that needs older ones reads the database."""
 
 
 class EventStreams:
-    """The event streams of the jobs that are being watched."""
+    """Event streams of the watched jobs."""
 
     def __init__(self, jobs: JobStore) -> None:
         self._jobs = jobs
@@ -32,8 +32,8 @@ class EventStreams:
         self._closed = False
 
     async def watch(self, job_id: str, last: int) -> AsyncIterator[bytes]:
-        """Yield server-sent events: all that happened to the job after event `last`, and all that
-        happens until it ends or the service stops."""
+        """Yield the job's events after event `last` as server-sent events, until the job ends or
+        the service stops."""
         with self._subscribed(job_id, last) as stream:
             while not self._closed:
                 waiting, over = stream.changed, stream.over
@@ -41,7 +41,7 @@ class EventStreams:
                 if events is None:
                     page = await asyncio.to_thread(self._jobs.events, job_id, last, PAGE)
                     events = [(event.id, _encode(event)) for event in page.events]
-                    if not events:  # those it asks for have been forgotten
+                    if not events:  # the requested events have been deleted
                         last = stream.floor
                         continue
                 if events:
@@ -56,7 +56,6 @@ class EventStreams:
                         yield KEEPALIVE_COMMENT
 
     def close(self) -> None:
-        """End every stream."""
         self._closed = True
         for stream in self._streams.values():
             stream.wake()
@@ -78,33 +77,32 @@ class EventStreams:
 
 
 class _EventStream:
-    """What happens to one job, read once for all who watch it."""
+    """Events of one job, read once for all its watchers."""
 
     def __init__(self, jobs: JobStore, job_id: str, start: int) -> None:
         self.watchers = 0
         self.over = False
         self.changed = asyncio.Event()
         self.floor = start
-        """It remembers the events after this one."""
+        """Id of the last event before those in memory."""
         self._jobs = jobs
         self._job_id = job_id
         self._memory: deque[tuple[int, bytes]] = deque()
         self._task = asyncio.create_task(self._read())
 
     def since(self, last: int) -> list[tuple[int, bytes]] | None:
-        """Return the events after `last` that are known; None if some are not remembered."""
+        """Return the events in memory after `last`; None if some are no longer in memory."""
         if last < self.floor:
             return None
         fresh = list(takewhile(lambda event: event[0] > last, reversed(self._memory)))
         return fresh[::-1]
 
     def wake(self) -> None:
-        """Have all watchers look."""
+        """Wake all watchers."""
         waiting, self.changed = self.changed, asyncio.Event()
         waiting.set()
 
     def stop(self) -> None:
-        """Read no more."""
         self._task.cancel()
 
     async def _read(self) -> None:

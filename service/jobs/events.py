@@ -1,4 +1,4 @@
-"""What happened to jobs, in order: the only room that speaks to the event table."""
+"""Events of jobs, in order: the only module that accesses the event table."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ METRICS: tuple[Kind, ...] = ("step", "epoch", "fold")
 
 @dataclass(frozen=True)
 class NewEvent:
-    """An event that is not written yet."""
+    """An event not yet written."""
 
     kind: Kind
     data: dict[str, Any]
@@ -30,12 +30,12 @@ class NewEvent:
 
     @classmethod
     def from_report(cls, report: Report) -> "NewEvent":
-        """Return the event of a metric."""
+        """Return the event for a metric report."""
         return cls(report.level, dict(report.values), report.epoch, report.step)
 
 
 def append(session: Session, job_id: str, new_events: Sequence[NewEvent]) -> None:
-    """Write events into the caller's transaction. A metric that is there already stays."""
+    """Write events in the caller's transaction. A metric that exists already is kept."""
     if not new_events:
         return
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
@@ -70,11 +70,11 @@ def read(
 
 
 def evenly_spaced(session: Session, job_id: str, kind: Kind, most: int) -> list[Event]:
-    """Return up to `most` of the job's events of a kind, evenly spaced, with the first and the
+    """Return up to `most` of the job's events of a kind, evenly spaced, including the first and the
     last."""
     mine = EventRow.job_id == job_id, EventRow.kind == kind
     total = session.scalar(select(func.count()).where(*mine)) or 0
-    # One place is the last's.
+    # One place is reserved for the last event.
     stride = math.ceil(total / (most - 1))
     number = func.row_number().over(order_by=EventRow.id).label("number")
     numbered = select(EventRow.id, number).where(*mine).subquery()

@@ -1,4 +1,4 @@
-"""What an exception in a trainer means to the person who submitted the job."""
+"""Exceptions in a trainer, explained to the submitter of the job."""
 
 import errno
 import traceback
@@ -11,10 +11,10 @@ from service.jobs.schemas import JobError
 
 
 class AttemptTimedOut(Exception):
-    """The attempt ran as long as it may."""
+    """The attempt reached its `timeout_seconds`."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"the attempt ran for its timeout_seconds, {seconds:g}")
+        super().__init__(f"the attempt reached its timeout_seconds of {seconds:g}")
 
 
 STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -58,22 +58,22 @@ def explain(error: BaseException) -> JobError:
 
 
 def device_lost(error: Exception, device: str) -> JobError:
-    """Return the error of an attempt whose trainer process cannot use `device` any more."""
+    """Return the error of an attempt whose trainer process can no longer use `device`."""
     return JobError(
         kind="trainer_died",
-        message=f"the trainer process cannot use {device} any more since "
+        message=f"the trainer process can no longer use {device} after "
         f"{type(error).__name__}: {error}",
         traceback="".join(traceback.format_exception(error)),
     )
 
 
 def trainer_died(exit_code: int) -> JobError:
-    """Return the job's error for a trainer process that ended under it."""
+    """Return the job's error for a trainer process that ended during its attempt."""
     if exit_code == -9:
         return JobError(
             kind="trainer_died",
-            message="the trainer process was killed (signal 9), which is what the kernel does "
-            "when the machine runs out of memory; use a smaller batch_size, model or data set",
+            message="the trainer process was killed (signal 9), as the kernel does when the "
+            "machine runs out of memory; use a smaller batch_size, model or data set",
         )
     return JobError(
         kind="trainer_died", message=f"the trainer process ended with exit code {exit_code}"

@@ -1,4 +1,4 @@
-"""What this machine and its operator's limits allow of a request."""
+"""Limits of this machine and of its operator on a training request."""
 
 from ml import devices
 from ml.datasets.uploads import Uploads
@@ -10,11 +10,11 @@ from service.settings import Settings
 
 
 def check_limits(request: TrainingRequest, uploads: Uploads, settings: Settings) -> TrainingSpec:
-    """Return the training run that a request's body asks for, if it can run here.
+    """Return the spec of a request's body if it can run here.
 
     Raises:
-        Unprocessable: it cannot be resolved; the model is too large or does not fit the data; or
-            there is no such device.
+        Unprocessable: the request cannot be resolved, the model is too large or does not fit the
+            data, or the device does not exist.
     """
     try:
         spec = resolve(request, uploads)

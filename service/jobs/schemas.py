@@ -1,4 +1,4 @@
-"""Jobs as documents: submitted, shown, and what happened to them."""
+"""Schemas of jobs, their requests, attempts and events."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,63 +16,69 @@ Part = TypeVar("Part", bound=BaseModel)
 
 
 class JobOptions(Strict):
-    """How a job is run, which does not change what it learns."""
+    """Options of how a job runs; they do not change the model it trains."""
 
-    priority: int = Field(default=0, ge=-1000, le=1000, description="The highest runs first.")
+    priority: int = Field(
+        default=0, ge=-1000, le=1000, description="Priority; the highest runs first."
+    )
     not_before: Annotated[AwareDatetime, Field(strict=False)] | None = Field(
-        default=None, description="The earliest start, RFC 3339 with a time zone."
+        default=None, description="Earliest start, RFC 3339 with a time zone."
     )
     timeout_seconds: float | None = Field(
-        default=None, gt=0, le=1e9, description="How long one attempt may run."
+        default=None, gt=0, le=1e9, description="Time limit of one attempt."
     )
     max_attempts: int = Field(
-        default=3, ge=1, le=100_000, description="Attempts that may end in a crash, the last fails."
+        default=3,
+        ge=1,
+        le=100_000,
+        description="Number of crashed attempts after which the job fails.",
     )
     checkpoint_seconds: float = Field(
-        default=30.0, gt=0, le=1e9, description="At most so long from checkpoint to checkpoint ..."
+        default=30.0, gt=0, le=1e9, description="Maximum seconds between two checkpoints."
     )
     checkpoint_epochs: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="... and at most so many epochs."
+        default=None, ge=1, le=1_000_000, description="Maximum epochs between two checkpoints."
     )
 
     @classmethod
     def stored(cls, document: Mapping[str, Any]) -> "JobOptions":
-        """Return options from a job's row. They were valid when it was submitted, and are not held
-        to the rules of today."""
+        """Return options from a job's row, without validation: they were valid when the job was
+        submitted."""
         return cls.model_construct(**document)
 
 
 class JobRequest(TrainingRequest, JobOptions):
-    """A training run, and how to run it."""
+    """A training run and its options."""
 
     @property
     def spec(self) -> TrainingRequest:
-        """What is to be learned."""
+        """The training run without its options."""
         return _part(self, TrainingRequest)
 
     @property
     def options(self) -> JobOptions:
-        """How it is to be run."""
         return _part(self, JobOptions)
 
 
 def _part(request: JobRequest, kind: type[Part]) -> Part:
-    """Return those fields of a request, checked with it, that are also `kind`'s."""
+    """Return the fields of a validated request that `kind` has too."""
     return kind.model_construct(**{name: getattr(request, name) for name in kind.model_fields})
 
 
 class Progress(Body):
-    """How far a job is."""
+    """Progress of a job."""
 
-    epoch: int = Field(description="Epochs finished.")
+    epoch: int = Field(description="Finished epochs.")
     epochs: int
-    step: int = Field(description="Optimisation steps reported.")
-    steps: int | None = Field(description="Steps in all; null until the data is loaded.")
-    eta_seconds: float | None = Field(description="Until the last step; null while unknown.")
+    step: int = Field(description="Reported optimisation steps.")
+    steps: int | None = Field(description="Total steps; null until the data is loaded.")
+    eta_seconds: float | None = Field(
+        description="Estimated time to the last step; null while unknown."
+    )
 
 
 class JobError(Body):
-    """Why a job failed."""
+    """Reason for which a job failed."""
 
     kind: Literal[
         "invalid",
@@ -98,22 +104,24 @@ class Job(Body):
         description="Action requested of the running job."
     )
     attempt: int
-    device: str | None = Field(description="Where it runs or ran.")
-    engine: str | None = Field(description="How its steps run, such as `resident+manual`.")
+    device: str | None = Field(description="Device of the latest attempt.")
+    engine: str | None = Field(
+        description="Engine of the training steps, such as `resident+manual`."
+    )
     progress: Progress
-    metrics: dict[str, float] = Field(description="The newest of each figure.")
+    metrics: dict[str, float] = Field(description="Latest value of each metric.")
     error: JobError | None
-    model: ModelRef | None = Field(description="What it made.")
-    spec: StoredSpec = Field(description="What was asked for, defaults filled in.")
+    model: ModelRef | None = Field(description="Model this job produced.")
+    spec: StoredSpec = Field(description="Requested training run, with defaults filled in.")
     options: Annotated[dict[str, Any], StoredAs(JobOptions)]
-    not_before: datetime | None = Field(description="Queued, it does not start earlier.")
+    not_before: datetime | None = Field(description="Earliest start of a queued job.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
 
 
 class Attempt(Body):
-    """One try at a job."""
+    """One attempt at a job."""
 
     attempt: int
     trainer: str
@@ -124,7 +132,7 @@ class Attempt(Body):
 
 
 class Event(Body):
-    """Something that happened to a job."""
+    """An event of a job."""
 
     id: int
     kind: Literal["status", "log", "step", "epoch", "fold"]
@@ -135,7 +143,7 @@ class Event(Body):
 
 
 class MetricRecord(Body):
-    """One report of a job."""
+    """One metric report of a job."""
 
     id: int
     level: Literal["epoch", "step", "fold"]
@@ -146,7 +154,7 @@ class MetricRecord(Body):
 
     @classmethod
     def of(cls, event: Event) -> "MetricRecord":
-        """Return the report that `event` is."""
+        """Return the metric report in `event`."""
         return cls.model_validate(event.model_dump() | {"level": event.kind, "values": event.data})
 
 
@@ -160,5 +168,5 @@ class LogRecord(Body):
 
     @classmethod
     def of(cls, event: Event) -> "LogRecord":
-        """Return the line that `event` is."""
+        """Return the log line in `event`."""
         return cls.model_validate(event.model_dump() | event.data)

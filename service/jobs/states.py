@@ -1,6 +1,6 @@
-"""The state machine of a job: which verb leads from which status to which.
+"""The state machine of a job: the transitions between statuses that each verb makes.
 
-Nothing else decides what may follow what. `docs/internals/jobs.md` draws it.
+This table is the only definition of the transitions; `docs/internals/jobs.md` draws it.
 """
 
 from typing import Literal

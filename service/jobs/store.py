@@ -1,4 +1,4 @@
-"""Jobs as those see them who submit and watch them: what the routes ask of the job table."""
+"""Submit, query and control jobs: the API's view of the `jobs` table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ from service.storage.database import Database
 from service.storage.tables import AttemptRow, JobRow
 
 NO_OPTIONS = JobOptions().model_dump(mode="json")
-"""What holds for a job of the time before an option was there."""
+"""Defaults for jobs stored before an option was added."""
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """The job of a request, and whether an earlier request with the same key made it."""
+    """The job of a request, and whether an earlier request with the same key created it."""
 
     job: Job
     replayed: bool
@@ -44,20 +44,20 @@ class Submitted:
 
 @dataclass(frozen=True)
 class EventPage:
-    """Some of a job's events, and whether they end its history as it stands."""
+    """A page of a job's events; `over` marks the last page of an ended job."""
 
     events: list[Event]
     over: bool
 
 
 class JobStore:
-    """Jobs, and what happened to them, as rows."""
+    """Jobs, their attempts and their events."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def counts(self) -> dict[str, float]:
-        """Return how many jobs are in each status."""
+        """Return the number of jobs in each status."""
         query = select(JobRow.status, func.count()).group_by(JobRow.status)
         with self._database.read() as session:
             return dict.fromkeys(get_args(Status), 0.0) | {
@@ -65,7 +65,7 @@ class JobStore:
             }
 
     def steps_per_second(self) -> float:
-        """Return the pace of all running jobs together."""
+        """Return the sum of the rates of all running jobs."""
         with self._database.read() as session:
             rows = session.scalars(select(JobRow).where(JobRow.status == "running"))
             return sum(_steps_per_second(row) or 0.0 for row in rows)
@@ -73,11 +73,10 @@ class JobStore:
     def submit(
         self, spec: TrainingSpec, options: JobOptions, idempotency_key: str | None = None
     ) -> Submitted:
-        """Queue a job; it exists once this returns. With a key that was used before, return the
-        job that was made then.
+        """Queue a job and commit it. With a key that was used before, return the job created then.
 
         Raises:
-            Conflict: the key was used before for another request.
+            Conflict: the key was used before for a different request.
         """
         row = JobRow(
             id=f"job_{ULID()}",
@@ -99,8 +98,9 @@ class JobStore:
                 if earlier is not None:
                     if earlier.request_sha256 != row.request_sha256:
                         raise Conflict(
-                            f"the Idempotency-Key {idempotency_key!r} was used before, for another "
-                            f"request (job {earlier.id}); use a new key for a new request"
+                            f"the Idempotency-Key {idempotency_key!r} was used before for a "
+                            f"different request (job {earlier.id}); use a new key for a new "
+                            "request"
                         )
                     return Submitted(_job(earlier), replayed=True)
             session.add(row)
@@ -112,7 +112,7 @@ class JobStore:
         """Return the job.
 
         Raises:
-            NotFound: there is none of this id; as every method below.
+            NotFound: no job has this id; so do all methods below.
         """
         with self._database.read() as session:
             return _job(_row(session, job_id))
@@ -120,7 +120,7 @@ class JobStore:
     def page(
         self, status: Status | None, name: str | None, limit: int, after: str | None
     ) -> Page[Job]:
-        """Return up to `limit` jobs, the newest first, from the one that follows job `after`."""
+        """Return up to `limit` jobs, the newest first, starting after job `after`."""
         with self._database.read() as session:
             query = select(JobRow).order_by(JobRow.seq.desc()).limit(limit + 1)
             if status:
@@ -134,7 +134,7 @@ class JobStore:
         return Page(data=jobs[:limit], next=jobs[limit - 1].id if more else None)
 
     def attempts(self, job_id: str) -> list[Attempt]:
-        """Return the job's attempts, the first first."""
+        """Return the job's attempts, the oldest first."""
         with self._database.read() as session:
             _row(session, job_id)
             rows = session.scalars(
@@ -150,7 +150,7 @@ class JobStore:
         return EventPage(events, over=status in ENDED and len(events) < limit)
 
     def metrics(self, job_id: str, level: str | None, limit: int, after: int) -> Page[MetricRecord]:
-        """Return up to `limit` reports of the job, the oldest first, with ids above `after`."""
+        """Return up to `limit` metric reports, the oldest first, with ids above `after`."""
         kinds = tuple(kind for kind in METRICS if level in (kind, None))
         events, following = self._page_of_events(job_id, limit, after, kinds)
         return Page(data=[MetricRecord.of(event) for event in events], next=following)
@@ -158,44 +158,43 @@ class JobStore:
     def metric_series(
         self, job_id: str, level: Literal["epoch", "step"], most: int
     ) -> list[MetricRecord]:
-        """Return up to `most` of the job's reports at a level, evenly spaced over its history, the
-        first and the last among them."""
+        """Return up to `most` of the job's reports at a level, evenly spaced over its history,
+        including the first and the last."""
         with self._database.read() as session:
             _row(session, job_id)
             events = evenly_spaced(session, job_id, level, most)
         return [MetricRecord.of(event) for event in events]
 
     def logs(self, job_id: str, limit: int, after: int) -> Page[LogRecord]:
-        """Return up to `limit` lines of the job's log, the oldest first, with ids above `after`."""
+        """Return up to `limit` lines of the log, the oldest first, with ids above `after`."""
         events, following = self._page_of_events(job_id, limit, after, ("log",))
         return Page(data=[LogRecord.of(event) for event in events], next=following)
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a waiting job at once; ask a running one to stop between two steps.
+        """Cancel a queued or paused job at once; ask a running one to stop between two steps.
 
         Raises:
-            Conflict: its status does not allow it; as the three methods below.
+            Conflict: the job's status does not allow it; so do the three methods below.
         """
         return self._change_status(job_id, "cancel", action="cancel")
 
     def pause(self, job_id: str) -> Job:
-        """Take a waiting job out of the line; ask a running one to save its state and stop."""
+        """Take a queued job out of the queue; ask a running one to save a checkpoint and stop."""
         return self._change_status(job_id, "pause", action="pause")
 
     def resume(self, job_id: str) -> Job:
-        """Put a paused job back into the queue."""
+        """Requeue a paused job."""
         return self._change_status(job_id, "resume")
 
     def retry(self, job_id: str) -> Job:
-        """Put a failed or cancelled job back into the queue, where it left off, its crashes
-        forgiven."""
+        """Requeue a failed or cancelled job at its last checkpoint, with its crash count reset."""
         return self._change_status(job_id, "retry", crashes=0, not_before=None)
 
     def delete(self, job_id: str) -> None:
-        """Forget a job that does not run, with all that happened to it, but not its model.
+        """Delete a job that is not running, with its attempts and events but not its model.
 
         Raises:
-            Conflict: it runs.
+            Conflict: the job is running.
         """
         with self._database.write() as session:
             deleted = session.scalar(
@@ -210,7 +209,7 @@ class JobStore:
     def _page_of_events(
         self, job_id: str, limit: int, after: int, kinds: Sequence[Kind]
     ) -> tuple[list[Event], str | None]:
-        """Return a page of the job's events of some kinds, and where the next page begins."""
+        """Return a page of the job's events of the given kinds, and the cursor of the next page."""
         with self._database.read() as session:
             _row(session, job_id)
             events = read(session, job_id, after, limit + 1, kinds)
@@ -228,16 +227,16 @@ class JobStore:
                 row = _row(session, job_id)
                 ending = " and being cancelled" if row.requested_action == "cancel" else ""
                 raise Conflict(
-                    f"job {job_id} is {row.status}{ending}; one can {verb} only a job that is "
-                    f"{' or '.join(EDGES[verb])}"
+                    f"job {job_id} is {row.status}{ending}; {verb} requires a "
+                    f"{' or '.join(EDGES[verb])} job"
                 )
             session.expire_all()
             return _job(_row(session, job_id))
 
 
 def _request_action(session: Session, job_id: str, action: RequestedAction) -> bool:
-    """Request `action` of a running job. Its time limit starts with the first request, and a
-    cancellation is not taken back."""
+    """Request `action` of a running job. The time to perform it starts with the first request, and
+    a cancellation cannot be withdrawn."""
     changed = session.execute(
         update(JobRow)
         .where(

@@ -21,16 +21,16 @@ def move(
     details: dict[str, Any] | None = None,
     **values: Any,
 ) -> bool:
-    """Take a job that is in one of `sources` along `verb`'s edge, setting `values`; tell whoever
-    watches, with what is `details`; return whether it was there to be taken."""
+    """Move a job in one of `sources` along `verb`'s edge, set `values`, and append a status event
+    with `details`; return whether the job moved."""
     return any(_move(session, job_id, verb, source, None, details, values) for source in sources)
 
 
 def end_attempt(
     session: Session, job_id: str, attempt: int, verb: Verb, outcome: str, details: dict[str, Any]
 ) -> bool:
-    """Take a running job along `verb`'s edge if it is still this attempt's; return whether it
-    was."""
+    """Move a running job along `verb`'s edge if this attempt still holds it; return whether the job
+    moved."""
     now = datetime.now(UTC)
     details = {"attempt": attempt} | details
     if not _move(session, job_id, verb, "running", attempt, details, {"lease_expires_at": None}):

@@ -309,7 +309,7 @@ def test_a_job_past_its_time_limit_fails_and_can_be_continued(shared: Shared) ->
     assert (job["status"], job["attempt"]) == ("failed", 1)
     assert job["error"] == {
         "kind": "timeout",
-        "message": "the attempt ran for its timeout_seconds, 1",
+        "message": "the attempt reached its timeout_seconds of 1",
         "traceback": None,
     }
     server.client.post(f"/jobs/{job_id}/retry")

@@ -1,4 +1,4 @@
-"""Attempts at jobs, as trainers and the scheduler see them, on a real SQLite file."""
+"""Attempts at jobs, claimed, run and ended on a real SQLite file."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

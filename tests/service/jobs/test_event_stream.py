@@ -1,4 +1,4 @@
-"""The live streams of jobs, on a real SQLite file."""
+"""Live event streams of jobs, on a real SQLite file."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from tests.service.conftest import claimed, submitted
 
 
 class Counting(JobStore):
-    """Counts how often events are read, and cancels the job at the fifth time."""
+    """Counts reads of events, and cancels the job at the fifth."""
 
     reads = 0
 
@@ -59,7 +59,7 @@ def test_a_late_watcher_reads_for_itself_what_the_stream_has_forgotten(
     async def two_watch() -> list[bytes]:
         streams = EventStreams(jobs)
         early = asyncio.create_task(watched(streams, job_id, newest - 3))
-        await asyncio.sleep(0)  # it makes the feed, which begins there
+        await asyncio.sleep(0)  # the first watcher creates the stream, which starts at its position
         late = asyncio.create_task(watched(streams, job_id))
         await asyncio.to_thread(jobs.cancel, job_id)
         await asyncio.to_thread(attempts.expire_leases, SERVICE_ENDED, all_running=True)

@@ -1,4 +1,4 @@
-"""What an exception means to the person who submitted the job."""
+"""Exceptions explained to the submitter of a job."""
 
 import pytest
 import torch
@@ -19,5 +19,5 @@ from service.jobs.failures import explain
 def test_an_error_is_explained(error: Exception, kind: str) -> None:
     explained = explain(error)
     assert explained.kind == kind
-    # A traceback is of use to us alone.
+    # A traceback helps only with internal errors.
     assert (explained.traceback is None) == (kind != "internal")

@@ -1,4 +1,4 @@
-"""The two parts of a job's request, and options from rows."""
+"""Both parts of a job request, and options loaded from rows."""
 
 from ml.specs import TrainingRequest
 from service.jobs.schemas import JobOptions, JobRequest

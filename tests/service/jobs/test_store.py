@@ -1,4 +1,4 @@
-"""Jobs as those see them who submit and watch them, on a real SQLite file."""
+"""Jobs submitted, queried and controlled, on a real SQLite file."""
 
 from collections.abc import Callable
 
@@ -39,7 +39,7 @@ def test_a_key_makes_one_job_of_equal_requests(jobs: JobStore) -> None:
     assert jobs.submit(SPEC, JobOptions(), "another key").job.id != first.job.id
     other_spec = TrainingSpec.of(LINE | {"seed": 1})
     for other in ((other_spec, JobOptions()), (SPEC, JobOptions(priority=1))):
-        with pytest.raises(Conflict, match="was used before, for another request"):
+        with pytest.raises(Conflict, match="was used before for a different request"):
             jobs.submit(*other, "key")
     assert len(jobs.page(None, None, 10, None).data) == 2
 
@@ -101,7 +101,7 @@ def test_events_tell_the_whole_story_once(jobs: JobStore, attempts: AttemptStore
     assert rest.events[-1].data == {"status": "cancelled", "attempt": 1}
 
 
-# How to bring a job into each status.
+# Steps that bring a job into each status.
 WAYS: dict[Status, Callable[[JobStore, AttemptStore, str], object]] = {
     "queued": lambda jobs, attempts, job_id: None,
     "running": lambda jobs, attempts, job_id: claimed(attempts),
@@ -124,11 +124,11 @@ def test_what_one_can_do_with_a_job_is_what_the_table_says(
     assert (before.finished_at is not None) == (status in ENDED)
     target = EDGES[verb].get(status)  # type: ignore[call-overload]
     if target is None:
-        with pytest.raises(Conflict, match=f"is {status}; one can {verb} only"):
+        with pytest.raises(Conflict, match=f"is {status}; {verb} requires a"):
             getattr(jobs, verb)(job_id)
         assert jobs.fetch(job_id) == before
     elif status == "running":
-        # Its attempt does it.
+        # The attempt performs the action.
         assert getattr(jobs, verb)(job_id).requested_action == verb
         assert jobs.fetch(job_id).status == "running"
         attempts.release(Claim(job_id, 1))
