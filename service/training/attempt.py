@@ -31,25 +31,25 @@ from service.training.reporter import LogHandler, Reporter
 logger = logging.getLogger(__name__)
 
 DEVICE_FAULTS = frozenset({"internal", "out_of_memory"})
-"""Kinds of errors that may come of a device rather than of the job."""
+"""Kinds of errors that a faulty device can cause."""
 
 
 @dataclass(frozen=True)
 class TrainerContext:
-    """What a trainer process keeps from one attempt to the next."""
+    """State that a trainer process keeps between attempts."""
 
     settings: Settings
     auto_device: torch.device
     share: float
-    """Of a GPU's memory that it may take."""
+    """Share of the GPU's memory that the trainer may use."""
     datasets: DatasetCache
     draining: threading.Event
 
     def device_for(self, name: str) -> torch.device:
-        """Return the device that a spec's `device` means here.
+        """Return the device for a spec's `device`.
 
         Raises:
-            Invalid: there is no such GPU.
+            Invalid: the GPU does not exist.
         """
         if name == "auto" or name == self.auto_device.type:
             return self.auto_device
@@ -57,7 +57,7 @@ class TrainerContext:
 
 
 class CheckpointTimer:
-    """Tells when a checkpoint is due, and when an attempt has run for as long as it may."""
+    """Tracks when a checkpoint is due and when an attempt reaches its time limit."""
 
     def __init__(self, options: JobOptions) -> None:
         self._options = options
@@ -65,17 +65,17 @@ class CheckpointTimer:
         self._saved_epoch = 0
 
     def begin(self, epoch: int) -> None:
-        """Count epochs from `epoch` on."""
+        """Count epochs since the last checkpoint from `epoch`."""
         self._saved_epoch = epoch
 
     def limit_reached(self) -> float | None:
-        """Return the time limit, in seconds, if it is reached."""
+        """Return the time limit in seconds if it is reached, else None."""
         limit = self._options.timeout_seconds
         over = limit is not None and time.monotonic() - self._started_at >= limit
         return limit if over else None
 
     def is_checkpoint_due(self, epoch: int) -> bool:
-        """Return whether a checkpoint is due in `epoch`, which then counts as saved."""
+        """Return whether a checkpoint is due in `epoch`; if so, record it as saved."""
         now, epochs = time.monotonic(), epoch - self._saved_epoch
         if now - self._saved_at < self._options.checkpoint_seconds and (
             self._options.checkpoint_epochs is None or epochs < self._options.checkpoint_epochs
@@ -86,7 +86,7 @@ class CheckpointTimer:
 
 
 class SavedModel(NamedTuple):
-    """A trained model on the disk, not yet registered."""
+    """A trained model on disk, not yet registered."""
 
     directory: Path
     manifest: Manifest
@@ -103,15 +103,15 @@ class Attempt:
         self._reporter = Reporter(attempts, claim)
         self._checkpoints = context.settings.checkpoints_dir / claim.job_id
         self._state: dict[str, Any] | None = None
-        """The checkpoint that the next run goes on from."""
+        """Checkpoint from which the next run resumes."""
         self.device = context.auto_device
-        """The device that it uses, or has used."""
+        """Device of the attempt."""
 
     def run(self) -> None:
-        """Do it, and write into the job's row how it ended.
+        """Run the attempt and write its outcome into the job's row.
 
         Raises:
-            LeaseLost: the job was taken away meanwhile.
+            LeaseLost: the job was reassigned meanwhile.
         """
         try:
             work = self._attempts.load_work(self._claim)
@@ -129,7 +129,7 @@ class Attempt:
                 self._register(saved)
 
     def _fail(self, error: Exception) -> None:
-        """End the job, or have it tried again where the fault is this process's."""
+        """Fail the job, or have it retried if this process's device is at fault."""
         explanation = explain(error)
         if explanation.kind in DEVICE_FAULTS and not devices.is_sound(self.device):
             lost = device_lost(error, str(self.device))
@@ -138,8 +138,8 @@ class Attempt:
             self._attempts.fail(self._claim, explanation)
 
     def _train(self, work: Work) -> SavedModel | None:
-        """Train to the end and save the model; return it, or None where the attempt was left
-        between two steps, as was asked."""
+        """Train to the end and save the model; return None if the attempt stopped between two steps
+        as requested."""
         spec, context = work.spec, self._context
         self.device = context.device_for(spec.device)
         devices.use(self.device, context.share)
@@ -151,7 +151,7 @@ class Attempt:
             if following is None:
                 return None
             fold_results = following
-            # Else the run of this fold is in memory beside that of the next.
+            # Otherwise the runs of this fold and the next would be in memory together.
             devices.release_memory(self.device)
         run, engine = self._prepare(spec)
         timer.begin(run.progress.epoch)
@@ -165,8 +165,8 @@ class Attempt:
     def _train_fold(
         self, spec: TrainingSpec, timer: CheckpointTimer, fold_results: FoldResults, fold: int
     ) -> FoldResults | None:
-        """Train without a fold, and measure on it; return the results with those of the fold, or
-        None where the attempt was left."""
+        """Train without one fold and evaluate on it; return the results including it, or None if
+        the attempt stopped as requested."""
         run, engine = self._prepare(spec, fold)
         timer.begin(run.progress.epoch)
         for report in fit(run, engine):
@@ -179,13 +179,13 @@ class Attempt:
     def _should_leave(
         self, run: Run, engine: Engine, timer: CheckpointTimer, fold_results: FoldResults
     ) -> bool:
-        """Look, between two steps, at what is asked of the job and at the clock; save the run's
-        state where it is due, and return whether to leave the run.
+        """Between two steps, check the requested action and the time limit, save a checkpoint if
+        it is due, and return whether to stop.
 
         Raises:
-            AttemptTimedOut: the attempt ran as long as it may.
+            AttemptTimedOut: the attempt reached its time limit.
         """
-        # A graph that cannot be captured leaves the run with another engine.
+        # The engine changes when a CUDA graph cannot be captured.
         self._reporter.engine = engine.name
         action = self._reporter.requested_action()
         if action == "cancel":
@@ -219,7 +219,7 @@ class Attempt:
         return SavedModel(directory, manifest)
 
     def _prepare(self, spec: TrainingSpec, fold: int | None = None) -> tuple[Run, Engine]:
-        """Return the run that is next, where the checkpoint says it is, and what does its steps."""
+        """Return the next run, resumed from the checkpoint if there is one, and its engine."""
         data = self._context.datasets.load(spec.dataset, spec.split, fold)
         faults.reach("data loaded")
         run = Run(build(spec, data), data, spec, self.device)
@@ -250,7 +250,7 @@ class Attempt:
         shutil.rmtree(self._checkpoints, ignore_errors=True)
 
     def _save_state(self, run: Run, fold_results: FoldResults) -> None:
-        # What was reported before the checkpoint would not be reported again after it.
+        # Reports from before the checkpoint are not repeated after it.
         self._reporter.flush()
         checkpoints.save(
             self._checkpoints,

@@ -1,21 +1,20 @@
-"""Devices that the scheduler has given up, for the web processes, which may be others than its
-own, to show."""
+"""Warnings about devices that the scheduler has given up, shared with all web processes."""
 
 from pathlib import Path
 
 
 class DeviceWarnings:
-    """A file of the data directory, one warning a line."""
+    """A file in the data directory with one warning per line."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def clear(self) -> None:
-        """Forget the warnings of an earlier service."""
+        """Delete the warnings of the previous service."""
         self._file.unlink(missing_ok=True)
 
     def add(self, warning: str) -> None:
-        """Add a warning, shown until the service is started again."""
+        """Add a warning, shown until the service restarts."""
         with self._file.open("a", encoding="utf-8") as file:
             file.write(f"{warning}\n")
 

@@ -1,4 +1,4 @@
-"""The size of the pool of trainers: what the operator set, or what this machine has."""
+"""Size of the trainer pool: set by the operator, or derived from this machine."""
 
 import os
 
@@ -7,14 +7,14 @@ from service.settings import Settings
 
 
 def trainer_count(settings: Settings) -> int:
-    """Return how many trainers run: by default one per GPU, or one on the CPU."""
+    """Return the number of trainers: by default one per GPU, or one on the CPU."""
     if settings.trainers is not None:
         return settings.trainers
     return max(1, devices.gpu_count())
 
 
 def threads_per_trainer(settings: Settings) -> int:
-    """Return the Torch threads of each trainer; the web process keeps one core for itself."""
+    """Return the PyTorch threads of each trainer; one core is left to the web process."""
     if settings.trainer_threads is not None:
         return settings.trainer_threads
     cores = len(os.sched_getaffinity(0))

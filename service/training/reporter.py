@@ -1,4 +1,4 @@
-"""What an attempt has to say while it trains, said off the training path."""
+"""Reports and heartbeats of an attempt, written outside the training thread."""
 
 import logging
 import threading
@@ -18,11 +18,11 @@ MAX_LOG_CHARACTERS = 4000
 
 
 class Reporter:
-    """Writes reports and log lines into the job's row, several in one transaction, and renews the
-    lease by a heartbeat, which returns the action that is requested of the attempt.
+    """Writes reports and log lines as events, batched into transactions, and sends heartbeats,
+    which renew the lease and return the requested action.
 
-    While it is entered a thread of its own does that. What goes wrong there is raised by
-    `requested_action` and `flush`, and where it is left.
+    A background thread does this within the `with` block. `requested_action` and the end of the
+    block raise its error.
     """
 
     def __init__(self, attempts: AttemptStore, claim: Claim) -> None:
@@ -32,18 +32,18 @@ class Reporter:
         self._over = threading.Event()
         self._writing = threading.Lock()
         self.engine: str | None = None
-        """The name of the engine that runs the steps, once there is one."""
+        """Name of the engine that runs the steps, once chosen."""
         self._requested_action: RequestedAction | None = None
         self._error: Exception | None = None
         self._last_heartbeat = 0.0
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def report(self, report: Report) -> None:
-        """Have `report` written soon."""
+        """Queue a report for the next flush."""
         self._new_events.put(NewEvent.from_report(report))
 
     def log(self, level: str, message: str) -> None:
-        """Have a line written soon."""
+        """Queue a log line for the next flush."""
         data = {"level": level, "message": message[:MAX_LOG_CHARACTERS]}
         self._new_events.put(NewEvent("log", data))
 
@@ -54,7 +54,7 @@ class Reporter:
         return self._requested_action
 
     def flush(self) -> None:
-        """Write all that was reported, now."""
+        """Write all queued events now; send a heartbeat if one is due."""
         with self._writing:
             new_events = list(_drain(self._new_events))
             if new_events or time.monotonic() - self._last_heartbeat >= HEARTBEAT_SECONDS:
@@ -84,14 +84,13 @@ class Reporter:
 
 
 class LogHandler(logging.Handler):
-    """Sends what is logged during an attempt to its reporter."""
+    """Sends log records of an attempt to its reporter."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__(logging.INFO)
         self._reporter = reporter
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Report the line."""
         self._reporter.log(record.levelname.lower(), record.getMessage())
 
 

@@ -1,4 +1,4 @@
-"""Queued rows meet free trainers."""
+"""The scheduler: assigns queued jobs to free trainers."""
 
 import asyncio
 import logging
@@ -24,23 +24,23 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 WATCH_SECONDS = 0.5
 RESTART_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
-"""The wait before a trainer is started again, by how many in a row ended without work done."""
+"""Delay before a trainer restarts, by the number in a row that ended without any work."""
 MAX_DEATHS_ON_GPU = 3
-"""Trainers in a row that end while starting on a GPU before their slot goes on without it."""
+"""Failed starts in a row on a GPU after which a slot falls back to the CPU."""
 
 
 @dataclass
 class TrainerSlot:
-    """A trainer's place in the pool, which the next one takes when it dies."""
+    """A place in the pool, filled by one trainer after another."""
 
     number: int
     device: str
-    """What `auto` means to its trainers."""
+    """Device for `auto`."""
     share: float
-    """Of the memory of `device`, if that is a GPU: several slots may have the same."""
+    """Share of the memory of `device` if it is a GPU, which several slots may share."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     deaths_on_gpu: int = 0
-    """Trainers in a row that ended while starting on `device`, a GPU."""
+    """Failed starts in a row on `device`, a GPU."""
 
 
 def trainer_slots(count: int) -> list[TrainerSlot]:
@@ -55,7 +55,7 @@ def trainer_slots(count: int) -> list[TrainerSlot]:
 
 
 class Scheduler:
-    """Keeps a pool of trainers at full strength and hands each the job that is next in line."""
+    """Keeps the pool of trainers full and assigns the next job to each free trainer."""
 
     def __init__(self, attempts: AttemptStore, settings: Settings) -> None:
         self._attempts = attempts
@@ -70,25 +70,25 @@ class Scheduler:
         self._loop: asyncio.AbstractEventLoop
 
     async def start(self) -> None:
-        """Take over the queue: what an earlier service left running goes back into it."""
+        """Requeue the jobs that an earlier service left running, and start the trainers."""
         self._loop = asyncio.get_running_loop()
         taken = await asyncio.to_thread(
             self._attempts.expire_leases, SERVICE_ENDED, all_running=True
         )
         if taken:
-            logger.info("took %d jobs from a service that is gone", taken)
+            logger.info("recovered %d jobs left running by an earlier service", taken)
         self._warnings.clear()
         self._tasks = [asyncio.create_task(self._run_slot(slot)) for slot in self._slots]
         self._tasks.append(asyncio.create_task(self._watch_leases()))
 
     def nudge(self) -> None:
-        """Tell free trainers, from any thread, that a job may be waiting; without it they look
-        every second."""
+        """Wake free trainers, from any thread, when a job may be queued; otherwise they poll every
+        second."""
         for slot in self._slots:
             self._loop.call_soon_threadsafe(slot.wake.set)
 
     def drain(self) -> None:
-        """Claim nothing any more, and ask every trainer to give its job back to the queue."""
+        """Stop claiming jobs, and ask every trainer to requeue its own."""
         if self._draining:
             return
         self._draining = True
@@ -97,7 +97,7 @@ class Scheduler:
             trainer.drain()
 
     async def stop(self) -> None:
-        """Drain, as long as that may last; then end every trainer, and put its job back."""
+        """Drain until the timeout; then kill the remaining trainers and requeue their jobs."""
         self.drain()
         if self._busy:
             left = self._drained_by - self._loop.time()
@@ -105,21 +105,21 @@ class Scheduler:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        # Those that were being ended already, when their task was cancelled.
+        # Trainers that were stopping when their task was cancelled.
         await asyncio.gather(*(trainer.stop() for trainer in self._trainers))
 
     async def _watch_leases(self) -> None:
-        """Take jobs from attempts that are not heard of any more."""
+        """Expire the leases of attempts without a heartbeat."""
         while True:
             await asyncio.sleep(self._settings.lease_seconds / 3)
             try:
                 if await asyncio.to_thread(self._attempts.expire_leases, LEASE_EXPIRED):
                     self.nudge()
             except SQLAlchemyError as error:
-                logger.error("expired leases could not be taken away: %s", error)
+                logger.error("could not expire leases: %s", error)
 
     async def _run_slot(self, slot: TrainerSlot) -> None:
-        """Run trainers in `slot`, one after another dies."""
+        """Run trainers in `slot`, restarting each that dies."""
         idle_deaths = 0
         while not self._draining:
             await asyncio.sleep(RESTART_SECONDS[min(idle_deaths, len(RESTART_SECONDS) - 1)])
@@ -131,7 +131,7 @@ class Scheduler:
             idle_deaths = 0 if worked else idle_deaths + 1
 
     async def _run_trainer(self, slot: TrainerSlot) -> bool:
-        """Run one trainer until it dies or leaves; return whether it did any work."""
+        """Run one trainer until it ends; return whether it did any work."""
         try:
             trainer = await TrainerProcess.start(self._settings, slot.device, slot.share)
         except TrainerDied as death:
@@ -160,7 +160,7 @@ class Scheduler:
         return worked
 
     def _record_death(self, slot: TrainerSlot) -> None:
-        """Count a trainer that ended while it started; after some go on without the GPU."""
+        """Count a failed start; after `MAX_DEATHS_ON_GPU` in a row, fall back to the CPU."""
         if slot.device == "cpu":
             return
         slot.deaths_on_gpu += 1
@@ -168,25 +168,24 @@ class Scheduler:
             return
         warning = (
             f"{slot.device} cannot be used: {slot.deaths_on_gpu} trainers in a row ended while "
-            f"starting on it, see the log; trainer {slot.number} goes on with the CPU until the "
-            "service is started again"
+            f"starting on it; trainer {slot.number} uses the CPU until the service restarts; see "
+            "the log"
         )
         slot.device, slot.share = "cpu", 1.0
         logger.error("%s", warning)
         self._warnings.add(warning)
 
     async def _work(self, trainer: TrainerProcess) -> bool:
-        """Have the trainer do an attempt at the job that is next in line; return whether there was
-        one.
+        """Run an attempt at the next job in the trainer; return whether there was a job.
 
         Raises:
-            TrainerDied: the trainer is gone.
+            TrainerDied: the trainer died.
         """
         name = f"{socket.gethostname()}:{os.getpid()}:{trainer.pid}"
         try:
             claim = await asyncio.to_thread(self._attempts.claim, name[-64:])
         except SQLAlchemyError as error:
-            logger.error("no job can be claimed: %s", error)
+            logger.error("could not claim a job: %s", error)
             return False
         if claim is None:
             return False
@@ -212,21 +211,20 @@ class Scheduler:
     async def _watch(
         self, trainer: TrainerProcess, claim: Claim, running: asyncio.Task[None]
     ) -> JobError | None:
-        """Wait for the end of an attempt. Kill the trainer if it does not do what is asked of it in
-        time, and return what to say of it then."""
+        """Wait for the end of an attempt; if overdue, kill the trainer and return the error."""
         timeout = timedelta(seconds=self._settings.trainer_timeout_seconds)
         while not (await asyncio.wait({running}, timeout=WATCH_SECONDS))[0]:
             try:
                 verdict = await asyncio.to_thread(self._attempts.overdue, claim, timeout)
             except LeaseLost:
-                # The trainer has ended the attempt and is about to say so, or it was taken away.
+                # The attempt has ended and its reply is on the way, or its lease was lost.
                 if (await asyncio.wait({running}, timeout=self._settings.trainer_timeout_seconds))[
                     0
                 ]:
                     return None
                 verdict = LEASE_EXPIRED
             if verdict is not None:
-                logger.error("trainer process %d does not react; it is killed", trainer.pid)
+                logger.error("killing trainer process %d, which does not respond", trainer.pid)
                 trainer.kill()
                 return verdict
         return None

@@ -1,8 +1,8 @@
 """A trainer process: warm, one attempt at a time.
 
-It reads one JSON line per attempt from its standard input and answers each with one on its
-standard output, which says whether it can do another. When the input ends, so does it, whatever it
-is doing, so that no trainer outlives the service. All else it has to say goes into the job's row.
+It reads one JSON line per attempt from standard input and replies on standard output with `done`,
+or with `last` if it cannot run another attempt. It exits as soon as standard input closes, so that
+no trainer outlives the service. Everything else goes into the job's row.
 """
 
 import json
@@ -33,13 +33,13 @@ from service.training.attempt import Attempt, TrainerContext
 logger = logging.getLogger(__name__)
 
 DRAIN = "drain"
-"""The line that asks a trainer to save its state and give its job back to the queue."""
+"""Line that asks a trainer to save a checkpoint and requeue its job."""
 LAST = "last"
-"""The answer to an attempt after which the trainer ends, instead of `done`."""
+"""Reply, instead of `done`, after the last attempt of a trainer."""
 
 
 class TrainerConfig(BaseModel):
-    """What a trainer process is told when it starts."""
+    """Arguments of a trainer process."""
 
     settings: Settings
     auto_device: str
@@ -48,7 +48,7 @@ class TrainerConfig(BaseModel):
 
 
 def main(argument: str) -> None:
-    """Serve attempts until the standard input ends."""
+    """Run attempts until standard input closes."""
     config = TrainerConfig.model_validate_json(argument)
     settings = config.settings
     logs.configure(settings.log_format)
@@ -74,31 +74,33 @@ def main(argument: str) -> None:
 
 
 def _attempt(claim: Claim, attempts: AttemptStore, context: TrainerContext) -> bool:
-    """Do an attempt, and give back the memory it took; return whether this process can do
-    another: most errors of a GPU stay with the process that met them."""
+    """Run an attempt and release its memory; return whether this process can run another. Most GPU
+    errors persist until the process ends."""
     device = _run(claim, attempts, context)
     if not devices.is_sound(device):
-        logger.error("%s cannot be used any more by this trainer, which ends", device)
+        logger.error("this trainer can no longer use %s and exits", device)
         return False
     devices.release_memory(device)
     return True
 
 
 def _run(claim: Claim, attempts: AttemptStore, context: TrainerContext) -> torch.device:
-    """Do an attempt, and return the device it used. Nothing refers to its run any more then."""
+    """Run an attempt and return its device. No reference to its run remains."""
     attempt = Attempt(claim, attempts, context)
     try:
         attempt.run()
     except LeaseLost as lost:
         logger.warning("%s", lost)
     except Exception:
-        # Its row cannot be written, with a full disk say: the lease will tell.
-        logger.exception("attempt %d of %s could not be ended", claim.attempt, claim.job_id)
+        # The row cannot be written, for example on a full disk: the lease will expire.
+        logger.exception(
+            "could not record the end of attempt %d of %s", claim.attempt, claim.job_id
+        )
     return attempt.device
 
 
 def _warm_up(context: TrainerContext) -> None:
-    """Train and evaluate something small: what is done for the first time takes seconds."""
+    """Train and evaluate a small model, because first calls take seconds."""
     devices.use(context.auto_device, context.share)
     spec = TrainingSpec.of(
         {
@@ -107,7 +109,7 @@ def _warm_up(context: TrainerContext) -> None:
                 "features": {"x": {"linspace": [0, 1]}},
                 "target": "x",
             },
-            # On a GPU steps are captured after a while: that too is to be done once.
+            # On a GPU this is long enough to capture a CUDA graph.
             "epochs": 20 if context.auto_device.type == "cuda" else 1,
         }
     )
@@ -119,7 +121,7 @@ def _warm_up(context: TrainerContext) -> None:
 
 
 def _claim_stdout() -> BinaryIO:
-    """Keep the standard output for replies; whatever else prints goes to the standard error."""
+    """Reserve standard output for replies and redirect other output to standard error."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return replies

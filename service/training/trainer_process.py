@@ -1,4 +1,4 @@
-"""Trainers as warm child processes of this one."""
+"""Trainers as warm child processes."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from service.training.trainer import DRAIN, LAST, TrainerConfig
 
 
 class TrainerDied(Exception):
-    """The trainer process ended under its attempt."""
+    """The trainer process ended during its attempt or while starting."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(f"exit code {exit_code}")
@@ -20,7 +20,7 @@ class TrainerDied(Exception):
 
 
 class TrainerProcess:
-    """One warm trainer: torch imported, device initialised, waiting for attempts."""
+    """One warm trainer: PyTorch imported, device initialised, ready for attempts."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -28,11 +28,11 @@ class TrainerProcess:
 
     @classmethod
     async def start(cls, settings: Settings, auto_device: str, share: float) -> "TrainerProcess":
-        """Start a trainer and wait until it is warm. If `auto_device` is a GPU, it may take `share`
-        (0 to 1] of its memory.
+        """Start a trainer and wait until it is warm. If `auto_device` is a GPU, the trainer may use
+        `share`, in (0, 1], of its memory.
 
         Raises:
-            TrainerDied: it ended before.
+            TrainerDied: the process ended first.
         """
         threads = threads_per_trainer(settings)
         config = TrainerConfig(
@@ -53,37 +53,36 @@ class TrainerProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
         return self._process.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be given an attempt: it has not ended, and has not said that it will."""
+        """Whether the trainer can run an attempt: it has neither ended nor replied `last`."""
         return self._process.returncode is None and not self._is_leaving
 
     async def run(self, claim: Claim) -> None:
-        """Run one attempt to its end, which the trainer writes into the job's row.
+        """Run one attempt to its end; the trainer writes the outcome into the job's row.
 
         Raises:
-            TrainerDied: it ended before the attempt did.
+            TrainerDied: the process ended during the attempt.
         """
         assert self._process.stdin
         self._process.stdin.write(json.dumps(asdict(claim)).encode() + b"\n")
         self._is_leaving = await self._reply() == LAST
 
     def drain(self) -> None:
-        """Ask the trainer to save its state and give its job back to the queue."""
+        """Ask the trainer to save a checkpoint and requeue its job."""
         assert self._process.stdin
         if self.is_alive:
             self._process.stdin.write(f"{DRAIN}\n".encode())
 
     def kill(self) -> None:
-        """End the process at once; `run` then tells that it died."""
+        """Kill the process; `run` then raises `TrainerDied`."""
         if self._process.returncode is None:
             self._process.kill()
 
     async def stop(self) -> None:
-        """End the process at once, and wait until it has."""
+        """Kill the process and wait for its end."""
         self.kill()
         await self._process.wait()
 

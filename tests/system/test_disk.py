@@ -74,7 +74,7 @@ def test_what_a_trainer_cannot_write_is_told_and_survived(disk: Path) -> None:
         server.until(job_id, lambda event: event["kind"] == "epoch")
         ballast = fill(disk)
         # The trainer can write neither its metrics nor that it failed.
-        server.log.wait_for("could not be ended")
+        server.log.wait_for("could not record the end of attempt")
         assert server.job(job_id)["status"] == "running"
         ballast.unlink()
         server.wait(job_id, "queued")

@@ -1,4 +1,4 @@
-"""GPUs as the service's clients see them, on machines with and without."""
+"""GPUs in the API, on machines with and without GPUs."""
 
 import re
 

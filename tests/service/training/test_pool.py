@@ -1,4 +1,4 @@
-"""How many trainers there are, and how many threads each has."""
+"""Numbers of trainers and of their threads."""
 
 import os
 

@@ -26,8 +26,8 @@ if "service.training.trainer" in sys.orig_argv:
     devices.is_sound = lambda device: False
     atexit.register(time.sleep, 1)
 """
-"""Has every attempt of a trainer spoil its device, and its process end no faster than one with a
-GPU does."""
+"""Makes every attempt of a trainer break its device, and its process exit as slowly as one with a
+GPU."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Attempts as a trainer does them, in this process, on a real SQLite file; GPUs are stand-ins."""
+"""Attempts run in this process on a real SQLite file; GPUs are simulated."""
 
 import gc
 import threading
@@ -49,7 +49,7 @@ def context(settings: Settings) -> TrainerContext:
 
 @pytest.fixture
 def unsound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every device went wrong, and nothing can be asked of it any more."""
+    """Make every device unsound, and fail the test if one is used afterwards."""
 
     def refuse(device: torch.device) -> None:
         raise AssertionError(f"{device} was used")
@@ -59,7 +59,7 @@ def unsound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failing_at(step: int, error: Exception) -> Fit:
-    """Return `loop.fit`, but that `error` ends it before `step`."""
+    """Return a `loop.fit` that raises `error` before `step`."""
 
     def failing(run: Run, engine: Engine) -> Iterator[Report | None]:
         for report in loop.fit(run, engine):
@@ -71,7 +71,7 @@ def failing_at(step: int, error: Exception) -> Fit:
 
 
 def ready(database: Database, job_id: str) -> None:
-    """Have a job that crashed start again at once."""
+    """Make a crashed job due at once."""
     set_row(database, job_id, not_before=None)
 
 
@@ -224,7 +224,7 @@ def test_a_job_uses_the_device_it_names_within_the_trainers_share(
     monkeypatch.setattr(attempt_module, "Run", run)
     submitted(jobs, **SHORT | {"device": name})
     trainer._attempt(claimed(attempts), attempts, context)
-    # It is asked whether the error is the device's, and whether another job can use it.
+    # `is_sound` runs twice: to explain the error, and before the next attempt.
     asked = ["use 0.5", "run", "is sound", "is sound", "release"]
     assert calls == [(what, used) for what in asked]
 
@@ -256,7 +256,7 @@ def test_one_run_is_in_memory_at_a_time(
         return run
 
     monkeypatch.setattr(attempt_module, "Run", make)
-    # As on a GPU; a reference that is left anywhere keeps the run all the same.
+    # As on a GPU; any remaining reference would keep the run alive.
     monkeypatch.setattr(devices, "release_memory", lambda device: gc.collect())
     submitted(jobs, **SHORT | {"split": {"folds": 3}})
     gc.disable()
@@ -278,7 +278,7 @@ def test_a_failed_run_is_not_kept(
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(attempt_module, "fit", fail)
-    # pytest keeps what was logged, with the traceback.
+    # pytest keeps log records, with their tracebacks.
     monkeypatch.setattr(attempt_module.logger, "disabled", True)
     monkeypatch.setattr(devices, "release_memory", lambda device: gc.collect())
     submitted(jobs, **SHORT)
@@ -350,7 +350,7 @@ def test_the_engine_of_a_job_is_the_one_that_runs_its_steps_now(
     monkeypatch.setattr(attempt_module, "fit", falling_back)
     job_id = submitted(jobs, **SHORT, checkpoint_seconds=1e-9)
     assert trainer._attempt(claimed(attempts), attempts, context)
-    # What is reported is written before each checkpoint.
+    # Reports are written before each checkpoint.
     assert list(dict.fromkeys(seen))[-2:] == ["resident+graph", "resident"]
     assert jobs.fetch(job_id).engine == "resident"
 
