@@ -1,4 +1,4 @@
-"""Jobs, their metrics, and the models they make."""
+"""Create the tables of jobs, metrics and model versions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""A job's options, wishes, attempts and events; its metrics become events."""
+"""Add options, requested actions, attempts and events of jobs; turn metrics into events."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,8 +12,8 @@ MOMENT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    # Columns are added in place: SQLite would rebuild the table otherwise, and delete with the old
-    # one all rows that refer to it.
+    # Columns are added in place: otherwise SQLite would rebuild the table and delete, with the old
+    # one, all rows that refer to it.
     for column in (
         sa.Column("options", sa.JSON(), nullable=False, server_default="{}"),
         sa.Column("rank", sa.Integer(), nullable=False, server_default="0"),
@@ -59,13 +59,13 @@ def upgrade() -> None:
         'SELECT id, job_id, level, epoch, step, "values", created_at FROM metrics'
     )
     op.drop_table("metrics")
-    # A job can be deleted, and its model stay.
+    # A job can be deleted while its model stays.
     with op.batch_alter_table("model_versions") as batch:
         batch.drop_constraint("fk_model_versions_job_id", type_="foreignkey")
 
 
 def downgrade() -> None:
-    raise NotImplementedError("events cannot be turned back into metrics; restore a backup")
+    raise NotImplementedError("events cannot be converted back into metrics; restore a backup")
 
 
 def of_job(**options: object) -> sa.Column:

@@ -1,4 +1,4 @@
-"""Aliases of model versions, and versions that were deleted."""
+"""Add aliases of model versions, and the time of their deletion."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Models that were unloaded."""
+"""Create the table of unloaded models."""
 
 import sqlalchemy as sa
 from alembic import op

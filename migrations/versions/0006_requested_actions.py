@@ -1,4 +1,4 @@
-"""What is asked of a job has the API's name; documents say `channels`, and engines `manual`."""
+"""Rename `wish` to `requested_action`, `planes` to `channels` and `by-hand` to `manual`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 COLUMNS = {"wish": "requested_action", "wish_at": "requested_at"}
-# Artifacts on the disk still say `planes`: `PictureForm` reads both.
+# Artifacts on disk still use `planes`; `PictureForm` reads both.
 DOCUMENTS = (
     ("jobs", "seq", "spec"),
     ("datasets", "seq", "schema"),
@@ -21,8 +21,8 @@ DOCUMENTS = (
 
 
 def upgrade() -> None:
-    # Columns are renamed in place: SQLite would rebuild the table in a batch, and delete with the
-    # old one all rows that refer to it.
+    # Columns are renamed in place: in a batch, SQLite would rebuild the table and delete, with the
+    # old one, all rows that refer to it.
     for old, new in COLUMNS.items():
         op.alter_column("jobs", old, new_column_name=new)
     op.execute("UPDATE jobs SET engine = replace(engine, '+by-hand', '+manual')")
@@ -51,7 +51,7 @@ def rename_keys(old: str, new: str) -> None:
 
 
 def with_forms(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """Return a document in which the forms of images are changed."""
+    """Return the document with `change` applied to every image form."""
     if isinstance(value, list):
         return [with_forms(item, change) for item in value]
     if not isinstance(value, dict):

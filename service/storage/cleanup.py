@@ -1,4 +1,4 @@
-"""What need not be kept for ever: old checkpoints, old step metrics, files without a row."""
+"""Clean-up of old checkpoints, old step metrics, and files without a row."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ CLEANUP_SECONDS = 3600.0
 
 
 class Cleanup:
-    """Deletes what is past its time."""
+    """Deletes expired data and orphaned files."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
@@ -29,12 +29,11 @@ class Cleanup:
         self._keep = timedelta(days=settings.keep_days)
 
     def delete_checkpoints(self, job_id: str) -> None:
-        """Delete a job's checkpoints."""
         shutil.rmtree(self._checkpoints / job_id, ignore_errors=True)
 
     def remove_orphans(self) -> None:
-        """Delete the files that no row speaks of: an attempt was killed while it wrote them, or
-        before it could say so. Only for a service that starts, when no attempt runs."""
+        """Delete files without a row, left by attempts that were killed before they registered
+        them. Only for startup, when no attempt runs."""
         with self._database.read() as session:
             jobs = set(session.scalars(select(JobRow.id)))
             models = set(
@@ -46,8 +45,8 @@ class Cleanup:
         self._remove_unknown(self._models, models)
 
     def remove_unfinished_uploads(self) -> None:
-        """Delete what was being uploaded or deleted when the service ended, and the rows of data
-        sets that no row of the database speaks of. Only for a service that starts."""
+        """Delete interrupted uploads and deletions, and the files of data sets that are not in the
+        database. Only for startup."""
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir(parents=True)
         with self._database.read() as session:
@@ -55,7 +54,7 @@ class Cleanup:
         self._remove_unknown(self._incoming.parent, contents | {self._incoming.name})
 
     def delete_expired(self) -> None:
-        """Delete checkpoints and step metrics of jobs that ended too long ago."""
+        """Delete checkpoints and step metrics of jobs that ended more than `keep_days` ago."""
         ended = select(JobRow.id).where(JobRow.finished_at < datetime.now(UTC) - self._keep)
         with self._database.write() as session:
             session.execute(
@@ -68,14 +67,14 @@ class Cleanup:
     def _remove_unknown(self, directory: Path, known: set[str]) -> None:
         for path in directory.iterdir():
             if path.is_dir() and path.name not in known:
-                logger.info("removing %s, which no row speaks of", path)
+                logger.info("removing %s, which has no row in the database", path)
                 shutil.rmtree(path, ignore_errors=True)
 
     async def run(self) -> None:
-        """Sweep now and then, for ever."""
+        """Delete expired data every `CLEANUP_SECONDS`, forever."""
         while True:
             try:
                 await asyncio.to_thread(self.delete_expired)
             except SQLAlchemyError as error:
-                logger.error("old metrics could not be deleted: %s", error)
+                logger.error("could not delete expired data: %s", error)
             await asyncio.sleep(CLEANUP_SECONDS)

@@ -1,4 +1,4 @@
-"""The data directory: one service at a time."""
+"""The data directory, locked by one service at a time."""
 
 import fcntl
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 PROBE_BYTES = 256 * 1024
-"""What a checkpoint or the database's log may well need next."""
+"""Bytes written to probe for space, about a small checkpoint or a part of the database's log."""
 
 
 class DataDirError(Exception):
@@ -15,10 +15,10 @@ class DataDirError(Exception):
 
 
 def check_writable(data_dir: Path) -> None:
-    """Do nothing where some more can be written.
+    """Check that the data directory can be written.
 
     Raises:
-        DataDirError: nothing can.
+        DataDirError: it cannot be written.
     """
     try:
         with TemporaryFile(dir=data_dir) as file:
@@ -30,10 +30,10 @@ def check_writable(data_dir: Path) -> None:
 
 @contextmanager
 def exclusive(data_dir: Path) -> Iterator[None]:
-    """Hold the directory, made if need be, for this process; the kernel lets go however it ends.
+    """Create the directory if needed and lock it; the kernel unlocks it when the process ends.
 
     Raises:
-        DataDirError: another service holds it, or it cannot be written.
+        DataDirError: another service holds the lock, or the directory cannot be written.
     """
     where = data_dir.resolve()
     try:
@@ -46,6 +46,6 @@ def exclusive(data_dir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataDirError(
-                f"another epochd runs on {where}; stop it, or set EPOCHD_DATA_DIR"
+                f"another epochd uses {where}; stop it, or set EPOCHD_DATA_DIR to another directory"
             ) from None
         yield

@@ -1,4 +1,4 @@
-"""The database: its sessions, SQLite's pragmas, and the schema's migrations."""
+"""The database: sessions, SQLite pragmas and schema migrations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +15,14 @@ from service.errors import Unavailable
 
 PRAGMAS = (
     "journal_mode=WAL",  # readers never wait for the writer
-    "synchronous=FULL",  # what was committed survives a power cut
-    "busy_timeout=30000",  # milliseconds; processes take turns at writing
+    "synchronous=FULL",  # commits survive a power cut
+    "busy_timeout=30000",  # milliseconds to wait for another writer
     "foreign_keys=ON",
 )
 
 
 class Database:
-    """Where rows live. Several threads and processes may use it at once."""
+    """A database that several threads and processes may use at once."""
 
     def __init__(self, url: str) -> None:
         sqlite = make_url(url).get_backend_name() == "sqlite"
@@ -34,41 +34,40 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that sees one state of the database."""
+        """A session that reads one consistent state of the database."""
         with Session(self._engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session in a transaction that is committed at the end, all or nothing."""
+        """A session in a transaction that is committed at the end."""
         with Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
     def migrate(self) -> None:
-        """Bring the schema up to this version's."""
+        """Upgrade the schema to this version."""
         with self._writing.begin() as connection:
             command.upgrade(migrations(connection), "head")
 
     def ping(self) -> None:
-        """Do nothing where the database answers.
+        """Check that the database responds.
 
         Raises:
-            Unavailable: it does not.
+            Unavailable: the database does not respond.
         """
         try:
             with self.read() as session:
                 session.execute(text("SELECT 1"))
         except SQLAlchemyError as error:
-            raise Unavailable(f"the database does not answer: {error}") from error
+            raise Unavailable(f"the database does not respond: {error}") from error
 
     def close(self) -> None:
-        """Close every pooled connection."""
         self._engine.dispose()
 
 
 def migrations(connection: Connection) -> Config:
-    """Return Alembic's view of the database: its scripts lie inside an installed package, or
-    beside it in a checkout."""
+    """Return Alembic's configuration. Its scripts are inside an installed package, or beside it in
+    a checkout."""
     here = Path(__file__).parents[1]
     scripts = next(p for p in (here / "migrations", here.parent / "migrations") if p.is_dir())
     config = Config()
@@ -78,14 +77,14 @@ def migrations(connection: Connection) -> Config:
 
 
 def _prepare(connection: Any, _record: object) -> None:
-    # The driver's own transactions start only at the first write; `_begin` starts them instead.
+    # The driver would begin transactions only at the first write; `_begin` does so instead.
     connection.isolation_level = None
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin(connection: Connection) -> None:
-    # A transaction that reads first and then writes would fail, not wait, when another writes
-    # meanwhile: a writer takes the lock at once.
+    # A transaction that reads before it writes fails, instead of waiting, if another writes in
+    # between; a writer therefore takes the lock at once.
     writing = connection.get_execution_options().get("writing")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

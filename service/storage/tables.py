@@ -1,4 +1,4 @@
-"""The ORM tables. Only the stores speak to them."""
+"""The ORM tables, accessed only by the stores."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -20,22 +20,20 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A moment. SQLite keeps no time zone, so it is always UTC there, and marked so when read."""
+    """A timestamp, stored in UTC and read as UTC, since SQLite keeps no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Take any zone."""
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give UTC."""
         return value.replace(tzinfo=UTC) if value else None
 
 
 class Table(DeclarativeBase):
-    """The base of every table."""
+    """Base class of all tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -53,7 +51,7 @@ class Table(DeclarativeBase):
 
 
 class JobRow(Table):
-    """A training job. Its row is the truth about it."""
+    """A training job. The row is the authoritative state."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -69,45 +67,45 @@ class JobRow(Table):
     name: Mapped[str] = mapped_column(String(64))
     spec: Mapped[dict[str, Any]]
     options: Mapped[dict[str, Any]]
-    """How it is run, which does not change what it learns."""
+    """Options of how the job runs; they do not change the model it trains."""
     rank: Mapped[int] = mapped_column(default=0)
-    """The priority, negated: the lowest is claimed first."""
+    """Negated priority: the lowest rank is claimed first."""
     idempotency_key: Mapped[str | None] = mapped_column(String(255), index=True, unique=True)
     request_sha256: Mapped[str] = mapped_column(String(64))
     status: Mapped[str] = mapped_column(String(16))
     requested_action: Mapped[str | None] = mapped_column(String(16))
-    """The action requested of it while it runs."""
+    """Action requested of the running job."""
     requested_at: Mapped[datetime | None]
     not_before: Mapped[datetime | None]
-    """Queued, it is not claimed earlier: a scheduled start, or the wait after a crash."""
+    """Earliest claim of the queued job: a scheduled start, or the back-off after a crash."""
     attempt: Mapped[int] = mapped_column(default=0)
-    """Which try runs now, or ran last; each write of a trainer names its own."""
+    """Number of the current or latest attempt; every write of a trainer names its attempt."""
     lease_expires_at: Mapped[datetime | None]
-    """Running, it is taken from an attempt without a heartbeat by then."""
+    """Time at which a running job is taken from its attempt unless a heartbeat renews the lease."""
     crashes: Mapped[int] = mapped_column(default=0)
-    """Attempts that ended without a word, since it was submitted or retried by hand."""
+    """Crashed attempts since the job was submitted or retried by the user."""
     device: Mapped[str | None] = mapped_column(String(16))
     engine: Mapped[str | None] = mapped_column(String(32))
     epoch: Mapped[int] = mapped_column(default=0)
     step: Mapped[int] = mapped_column(BigInteger, default=0)
     steps: Mapped[int | None] = mapped_column(BigInteger)
-    """Optimisation steps in the whole run, known once the data is loaded."""
+    """Total optimisation steps of the run, known once the data is loaded."""
     metrics: Mapped[dict[str, float]] = mapped_column(default=dict)
     model_version: Mapped[int | None]
-    """Of the model of the job's name that it made."""
+    """Version of the model this job produced."""
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     training_at: Mapped[datetime | None]
-    """When this attempt's data was loaded and its first step began ..."""
+    """Time at which the current attempt began its first step, with its data loaded."""
     training_step: Mapped[int] = mapped_column(BigInteger, default=0)
-    """... after so many steps of earlier attempts."""
+    """Step at which the current attempt began."""
     finished_at: Mapped[datetime | None]
-    """Set while the status is one in which the job has ended, and only then."""
+    """End of the job; null unless the status is succeeded, failed or cancelled."""
 
 
 class AttemptRow(Table):
-    """One try at a job, kept for whoever asks what happened."""
+    """One attempt at a job, kept as history."""
 
     __tablename__ = "attempts"
 
@@ -116,16 +114,16 @@ class AttemptRow(Table):
     trainer: Mapped[str] = mapped_column(String(64))
     started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
-    """When it was heard of last."""
+    """Time of the last heartbeat."""
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(32))
 
 
 class EventRow(Table):
-    """Something that happened to a job: its history, in order, is its events.
+    """An event of a job; the events in order of id are the job's history.
 
-    A metric is written once for each step or epoch, by whichever attempt gets there first; an
-    attempt that resumes and passes it again finds it there.
+    A metric is written once per step or epoch, by the first attempt that reaches it; an attempt
+    that resumes and repeats the step leaves it unchanged.
     """
 
     __tablename__ = "events"
@@ -138,16 +136,16 @@ class EventRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(8))
-    """status, log, or the level of a metric: step, epoch."""
+    """`status`, `log`, or the level of a metric: `step`, `epoch` or `fold`."""
     epoch: Mapped[int | None]
     step: Mapped[int | None] = mapped_column(BigInteger)
-    """Of a metric only."""
+    """Step of a metric; null for other events."""
     data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
 
 
 class ModelVersionRow(Table):
-    """A trained model's place among the versions of its name. Its artifact holds the rest."""
+    """A version of a model. Its weights are in the artifact."""
 
     __tablename__ = "model_versions"
     __table_args__ = (UniqueConstraint("name", "version"),)
@@ -156,17 +154,17 @@ class ModelVersionRow(Table):
     name: Mapped[str] = mapped_column(String(64))
     version: Mapped[int]
     job_id: Mapped[str] = mapped_column(String(40), unique=True)
-    """Which made it; it may be deleted since."""
+    """Job that produced the version; it may have been deleted."""
     directory: Mapped[str] = mapped_column(String(255))
-    """Of the artifact, below the models directory."""
+    """Directory of the artifact, below the models directory."""
     manifest: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
-    """The row of a deleted version stays, so that its number is never given again."""
+    """Time of deletion. The row stays, so that its version number is not reused."""
 
 
 class UnloadedModelRow(Table):
-    """A name whose versions answer nothing, those to come included, until it is loaded."""
+    """A model whose versions, including future ones, make no predictions until it is loaded."""
 
     __tablename__ = "unloaded_models"
 
@@ -175,32 +173,32 @@ class UnloadedModelRow(Table):
 
 
 class DatasetRow(Table):
-    """An uploaded data set. Its rows lie in the directory of its content, which others that are
-    equal share."""
+    """An uploaded data set. Its rows are in the directory of its content, which identical data sets
+    share."""
 
     __tablename__ = "datasets"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    """Order of arrival."""
+    """Order of upload."""
     id: Mapped[str] = mapped_column(String(40), unique=True)
     name: Mapped[str] = mapped_column(String(64))
     target: Mapped[str | None] = mapped_column(String(1000))
-    """What is learned by default."""
+    """Default target column."""
     sha256: Mapped[str] = mapped_column(String(64))
-    """Of the file."""
+    """SHA-256 of the uploaded file."""
     content: Mapped[str] = mapped_column(String(64), index=True)
-    """SHA-256 of the file's and of how it was read; the name of the directory of its rows."""
+    """SHA-256 of the file's hash and the read options; name of the directory of the rows."""
     bytes: Mapped[int] = mapped_column(BigInteger)
-    """Of the file."""
+    """Size of the uploaded file."""
     options: Mapped[dict[str, Any]]
-    """How it was read."""
+    """Options with which the file was read."""
     schema: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
 
 
 class ModelAliasRow(Table):
-    """Another name for a version, which can be moved to another version."""
+    """An alias of a model version, which can be moved to another version."""
 
     __tablename__ = "model_aliases"
     __table_args__ = (
@@ -213,5 +211,5 @@ class ModelAliasRow(Table):
     alias: Mapped[str] = mapped_column(String(64), primary_key=True)
     version: Mapped[int]
     etag: Mapped[str] = mapped_column(String(32))
-    """Another one after every change."""
+    """ETag of the alias, which changes with every update."""
     updated_at: Mapped[datetime]

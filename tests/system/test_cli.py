@@ -35,7 +35,7 @@ def test_help_tells_the_commands() -> None:
 def test_one_data_directory_has_one_service(server: Server, data_dir: Path) -> None:
     second = epochd("serve", "--data-dir", str(data_dir), "--port", "0")
     assert second.returncode == 1
-    assert second.stderr.startswith(f"another epochd runs on {data_dir}")
+    assert second.stderr.startswith(f"another epochd uses {data_dir}")
     assert server.client.get("/health/ready").status_code == 200
 
 

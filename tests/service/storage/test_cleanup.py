@@ -1,4 +1,4 @@
-"""What is deleted, and what is not."""
+"""Data that the clean-up deletes, and data that it keeps."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The schema, from its first version to this one."""
+"""Migrations from the first schema to the current one."""
 
 import json
 from datetime import UTC, datetime
@@ -96,7 +96,7 @@ def test_wishes_become_requested_actions_and_documents_say_channels(tmp_path: ob
         assert session.scalars(select(DatasetRow.schema)).one() == (
             renamed | {key: schema[key] for key in ("kind", "rows", "classes")}
         )
-        # The rows that refer to the job are still there.
+        # Rows that refer to the job are kept.
         assert session.scalar(text("SELECT count(*) FROM attempts")) == 1
         assert session.scalar(text("SELECT count(*) FROM events")) == 1
         context = MigrationContext.configure(session.connection())
