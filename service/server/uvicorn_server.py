@@ -1,4 +1,4 @@
-"""The web server, which stops in an order that loses nothing."""
+"""The web server, with an ordered shutdown."""
 
 import gc
 import os
@@ -12,12 +12,12 @@ from service.app import Application
 from service.server.fast_path.choice import http_protocol
 
 GARBAGE_THRESHOLD = 20_000
-"""New objects between two looks for garbage that refers to itself."""
+"""Allocations between two runs of the cyclic garbage collector."""
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but asked to stop it ends live streams and lets trainers save their work at once,
-    while requests under way finish."""
+    """A uvicorn server that on shutdown at once closes live streams and drains the trainers, while
+    pending requests finish."""
 
     def __init__(self, app: Application) -> None:
         settings = app.components.settings
@@ -37,21 +37,20 @@ class Server(uvicorn.Server):
         )
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until asked to stop."""
-        # What was imported stays: to look through it for garbage again and again takes a tenth of
-        # the time that small requests take.
+        """Serve until a signal to stop."""
+        # Imported objects stay alive: scanning them for garbage takes a tenth of the time of small
+        # requests.
         gc.collect()
         gc.freeze()
         gc.set_threshold(GARBAGE_THRESHOLD)
-        # What is too large for memory while it arrives goes where there is room for data: the
-        # system's own place for such files is often memory.
-        # torch would put a cache of its own there too, where nothing but uploads belongs.
+        # Large uploads are spooled to the data directory: the system's temporary directory is often
+        # in memory. PyTorch's cache stays out of it.
         cache = Path(tempfile.gettempdir()) / f"torchinductor_{os.getuid()}"
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
         tempfile.tempdir = str(self._incoming)
         super().run(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop, within the grace period."""
+        """Stop within the graceful-shutdown timeout."""
         self._drain()
         await super().shutdown(sockets)

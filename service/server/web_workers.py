@@ -1,8 +1,8 @@
-"""Several web processes on one socket, over one scheduler, which runs here.
+"""Several web processes on one socket, with one scheduler, which runs in this process.
 
-A web process tells the scheduler of a new job by a signal. What changes in the model registry all
-see by its version, see `service.models.revision`; what each counts is summed by files in a
-directory that they share.
+A web process notifies the scheduler of a new job by a signal. All processes see changes of the
+model registry by its version (`service.models.revision`), and share a directory of files from which
+their metrics are summed.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ RESTART_SECONDS = 1.0
 
 
 class WorkerConfig(BaseModel):
-    """What a web process is told when it starts."""
+    """Arguments of a web process."""
 
     settings: Settings
     socket: int
 
 
 def serve(settings: Settings) -> None:
-    """Run the service until it is asked to stop."""
+    """Run the service until a signal to stop."""
     asyncio.run(_Supervisor(settings).run())
 
 
@@ -57,7 +57,7 @@ class _Supervisor:
         )
         try:
             async with self._background.running():
-                # Not before: a signal that is not listened for ends the process.
+                # Web processes start only now: a signal without a handler would end this process.
                 loop.add_signal_handler(NUDGE, self._background.nudge)
                 slots = [
                     asyncio.create_task(self._keep(listening))
@@ -73,7 +73,7 @@ class _Supervisor:
             shutil.rmtree(self._metrics, ignore_errors=True)
 
     async def _keep(self, listening: socket.socket) -> None:
-        """Run web processes, one after another dies, until the service is to stop."""
+        """Run a web process, restarting it when it dies, until the service stops."""
         while not self._stopping.is_set():
             process = await self._start(listening)
             ended = asyncio.create_task(process.wait())
@@ -88,7 +88,7 @@ class _Supervisor:
             stopping.cancel()
             mark_process_dead(process.pid, self._metrics)  # type: ignore[no-untyped-call]
             if not self._stopping.is_set():
-                logger.error("web process %d ended by itself; another follows", process.pid)
+                logger.error("web process %d ended unexpectedly; starting another", process.pid)
                 await asyncio.sleep(RESTART_SECONDS)
 
     async def _start(self, listening: socket.socket) -> asyncio.subprocess.Process:
@@ -103,7 +103,7 @@ class _Supervisor:
 
 
 def main(argument: str) -> None:
-    """Be a web process."""
+    """Run a web process."""
     config = WorkerConfig.model_validate_json(argument)
     settings, supervisor = config.settings, os.getppid()
     logs.configure(settings.log_format)

@@ -1,8 +1,7 @@
-"""Whether small predictions bypass ASGI.
+"""Choice of the HTTP protocol: with or without the fast path for small predictions.
 
-The fast path rests on the internals of uvicorn's HTTP protocol. Nothing but this module imports
-it, and only for a version that it was tested with; with any other, uvicorn's own protocol answers
-every request.
+The fast path depends on internals of uvicorn's HTTP protocol. Only this module imports it, and only
+with a tested version of uvicorn; otherwise uvicorn's own protocol answers every request.
 """
 
 import asyncio
@@ -13,21 +12,21 @@ import uvicorn
 from service.app import Application
 
 TESTED_UVICORN = ("0.54",)
-"""Minor versions with which the tests of the fast path have passed."""
+"""Minor versions of uvicorn with which the fast path is tested."""
 ORDINARY = "auto"
-"""uvicorn's name for the protocol that it chooses itself."""
+"""uvicorn's option to choose its own protocol."""
 
 logger = logging.getLogger(__name__)
 
 
 def http_protocol(app: Application) -> type[asyncio.Protocol] | str:
-    """Return the protocol with which uvicorn is to serve `app`."""
+    """Return the protocol class or name with which uvicorn serves `app`."""
     if not app.components.settings.fast_path:
         return ORDINARY
     minor = ".".join(uvicorn.__version__.split(".")[:2])
     if minor not in TESTED_UVICORN:
         logger.warning(
-            "the fast path is off: it was tested with uvicorn %s, and this is %s",
+            "the fast path is off: it is tested with uvicorn %s, and this is uvicorn %s",
             ", ".join(TESTED_UVICORN),
             uvicorn.__version__,
         )

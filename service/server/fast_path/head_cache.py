@@ -1,7 +1,7 @@
-"""Heads of requests that are read once.
+"""A cache of parsed request heads.
 
-A client sends the same head again and again, but for the length of what follows it. To parse it
-costs more than a small model's answer, so what uvicorn's parser made of it is kept by its bytes.
+A client repeats the same head, except for the content length. Parsing it costs more than the
+prediction of a small model, so the parsed head is cached under its bytes.
 """
 
 from typing import NamedTuple
@@ -16,32 +16,32 @@ MAX_HEAD_BYTES = 4096
 LENGTH = b"\r\ncontent-length:"
 END = b"\r\n\r\n"
 LEFT_TO_THE_PARSER = {b"transfer-encoding", b"upgrade", b"expect", b"x-request-id"}
-"""Headers of which more than the same bytes must be known, or which are hardly ever the same."""
+"""Headers that need the parser, or that differ in almost every request."""
 
 
 class Head(NamedTuple):
-    """What a head says."""
+    """A parsed request head."""
 
     scope: Scope
-    """Of the request that it was learned from."""
+    """Scope of the request whose head was cached."""
     read: PayloadReader
-    """Of the bodies."""
+    """Reader for the request bodies."""
     request_id: bytes | None
-    """The one that the client gave."""
+    """Request id sent by the client."""
 
 
 class RequestFrame(NamedTuple):
-    """Where a request's parts are in what was received, which may end before it does."""
+    """Offsets of a request in the received bytes, which may not include all of it."""
 
     key: bytes
-    """The head without the length of the body."""
+    """Head without the value of the content length."""
     body: int
     end: int
 
 
 def find_frame(received: bytes | bytearray) -> RequestFrame | None:
-    """Return where the parts of the request are that was `received` first; None where its head is
-    not whole, is too long, or says no length, or where uvicorn would not read it at once."""
+    """Return the offsets of the first request in `received`; None if its head is incomplete, too
+    long or without a content length, or if uvicorn would not buffer the whole request."""
     end = received.find(END, 0, MAX_HEAD_BYTES)
     head = bytes(received[: end + 2])
     line = head.lower().find(LENGTH)
@@ -60,17 +60,16 @@ def find_frame(received: bytes | bytearray) -> RequestFrame | None:
 
 
 class HeadCache:
-    """The heads that are known."""
+    """Cached request heads by their bytes."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
 
     def get(self, key: bytes) -> Head | None:
-        """Return what the head of a frame says, if it is known."""
         return self._known.get(key)
 
     def learn(self, key: bytes, head: Head) -> None:
-        """Know the head of a frame from now on, unless its like may mean something else."""
+        """Cache a head, unless equal bytes may have another meaning."""
         names = [name for name, _ in head.scope["headers"]]
         if names.count(b"content-length") != 1 or not LEFT_TO_THE_PARSER.isdisjoint(names):
             return

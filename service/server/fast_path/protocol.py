@@ -1,10 +1,10 @@
 """A connection on which small predictions take the fast path.
 
 A prediction that `service.server.fast_path.small_predictions` can answer needs no ASGI task, and
-one whose head is known (`service.server.fast_path.head_cache`) needs no parsing either. Everything
-else is left to uvicorn, from its first byte.
+one with a cached head (`service.server.fast_path.head_cache`) needs no parsing. uvicorn handles
+everything else from its first byte.
 
-                     known head, whole              answered
+                  cached head, complete             answered
      IDLE, RECEIVING ─────────────────▶ ANSWERING ─────────────▶ IDLE, RECEIVING
         │                                   │ not by the fast path
         │ other head                        ▼
@@ -26,34 +26,33 @@ from service.server.fast_path.head_cache import find_frame
 from service.server.fast_path.small_predictions import FastPath, FastRequest
 from service.server.fast_path.state import State
 
-# Bound once: Python 3.11 takes ten times as long to look a member up in its enum.
+# Bound once: on Python 3.11, looking up an enum member is ten times slower.
 IDLE, RECEIVING, ANSWERING, PASSING_ON, PARSING, HOLDING, RESPONDING = State
 WITH_UVICORN = (PASSING_ON, PARSING, HOLDING, RESPONDING)
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection, with a fast path."""
+    """A uvicorn connection with a fast path."""
 
     def __init__(self, fast_path: FastPath, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.state = IDLE
         self._fast_path = fast_path
         self._received = bytearray()
-        """Bytes that the parser has not seen."""
+        """Bytes not yet passed to the parser."""
         self._request: FastRequest | None = None
-        """The one that is held or being answered."""
+        """Request being held or answered."""
         self._key: bytes | None = None
-        """Of the head that the parser reads next."""
+        """Cache key of the head that the parser reads next."""
         self._idle_since = 0.0
         self._is_stopping = False
 
     @property
     def keep_alive(self) -> bool:
-        """Whether more is answered than the request with a known head."""
+        """Whether the connection stays open after the current request."""
         return not self._is_stopping or bool(self._received)
 
     def data_received(self, data: bytes) -> None:
-        """Take what was received."""
         if self.state in WITH_UVICORN:
             super().data_received(data)
             return
@@ -64,7 +63,6 @@ class Connection(HttpToolsProtocol):
             self._take()
 
     def on_message_begin(self) -> None:
-        """Begin to parse a request."""
         if self.state is not PASSING_ON:
             self.state = PARSING
         super().on_message_begin()
@@ -72,7 +70,7 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         key, self._key = self._key, None
         begin_task = partial(super()._start_asgi_task, cycle, app)
-        # A client that does not read its answers gets tasks, which wait for it.
+        # The client is not reading: use an ASGI task, which applies back-pressure.
         is_usual = app is not self.app or self.state is PASSING_ON or self.flow.write_paused
         head = None if is_usual else self._fast_path.head(cycle)
         if head is None:
@@ -89,15 +87,14 @@ class Connection(HttpToolsProtocol):
             request.enqueue(bytes(cycle.body))
 
     def on_body(self, body: bytes) -> None:
-        """Keep a part of the body."""
         super().on_body(body)
         if self.state is HOLDING and len(self.cycle.body) > HIGH_WATER_LIMIT:
-            # No more is read until a task takes this.
+            # Reading pauses until an ASGI task consumes the body.
             self.state = PARSING
             self._release().pass_on()
 
     def on_message_complete(self) -> None:
-        """Have the request answered whose body this was the end of."""
+        """Enqueue the held request, whose body is now complete."""
         is_held = self.state is HOLDING
         super().on_message_complete()
         self.state = IDLE if self._is_all_answered() else RESPONDING
@@ -105,13 +102,13 @@ class Connection(HttpToolsProtocol):
             self._release().enqueue(bytes(self.cycle.body))
 
     def on_response_complete(self) -> None:
-        """Answer the next request that was parsed, if there is one."""
+        """Start the next parsed request, if any."""
         super().on_response_complete()
         if self.state is RESPONDING and self._is_all_answered():
             self.state = IDLE
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client; what it asked is counted."""
+        """Count the pending request as a disconnect, and release it."""
         if self.state is ANSWERING:
             self.state = IDLE
             self._fast_path.record_disconnect(self._release())
@@ -123,7 +120,7 @@ class Connection(HttpToolsProtocol):
             self._release().pass_on()
 
     def shutdown(self) -> None:
-        """Close the connection, after the answers to what was asked on it."""
+        """Close the connection after the responses to all requests on it."""
         self._is_stopping = True
         if self.state is ANSWERING:
             return
@@ -132,8 +129,8 @@ class Connection(HttpToolsProtocol):
         super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close the connection if nothing came for long."""
-        # Set once, not again after each answer.
+        """Close the connection if it has been idle for the keep-alive timeout."""
+        # The timer runs on; it is not restarted after each response.
         now = self.loop.time()
         since = now if self.state in (RECEIVING, ANSWERING) else self._idle_since
         left = since + self.timeout_keep_alive - now
@@ -143,11 +140,11 @@ class Connection(HttpToolsProtocol):
             self._set_timeout(left)
 
     def _is_all_answered(self) -> bool:
-        # Answers are given in order: the last request's is the last.
+        # Responses are in order, so the last request's is the last.
         return self.cycle is None or self.cycle.response_complete
 
     def _take(self) -> None:
-        """Take what begins with a request, where none is under way."""
+        """Process the received bytes, which begin with a request."""
         received = self._received
         frame = find_frame(received)
         head = self._fast_path.head_cache.get(frame.key) if frame else None
@@ -172,7 +169,7 @@ class Connection(HttpToolsProtocol):
             self._request.enqueue(content[frame.body :])
 
     def _parse(self) -> None:
-        """Have uvicorn take all that was received."""
+        """Pass all received bytes to uvicorn."""
         if self.state is RECEIVING:
             self.state = IDLE
         received = bytes(self._received)
@@ -185,7 +182,7 @@ class Connection(HttpToolsProtocol):
         return request
 
     def _pass_on(self, content: bytes) -> None:
-        """Have uvicorn take the request that was to be answered."""
+        """Pass the request that the fast path could not answer to uvicorn."""
         self._request = None
         self.state = PASSING_ON
         super().data_received(content)
@@ -208,20 +205,20 @@ class Connection(HttpToolsProtocol):
         )
 
     def _go_on(self) -> None:
-        """Take what came meanwhile."""
+        """Process the bytes received meanwhile."""
         self.flow.resume_reading()
         if self.state is RECEIVING:
             self._take()
         elif self._received:
-            # The request that was passed on is answered first.
+            # uvicorn answers the request that was passed on first.
             self._parse()
         if self._is_stopping:
             self.shutdown()
 
 
 def protocol_class(fast_path: FastPath) -> type[Connection]:
-    """Return the class of the connections on which `fast_path` answers: uvicorn makes them itself,
-    and gives them nothing of ours."""
+    """Return a connection class bound to `fast_path`, because uvicorn itself creates the
+    connections."""
 
     class Bound(Connection):
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -233,7 +230,7 @@ def protocol_class(fast_path: FastPath) -> type[Connection]:
 def _complete(cycle: RequestResponseCycle) -> None:
     cycle.response_started = cycle.response_complete = True
     cycle.on_response()
-    cycle.on_response = _nothing  # as uvicorn does: it refers to the protocol, which refers to it
+    cycle.on_response = _nothing  # breaks a reference cycle, as uvicorn does
 
 
 def _nothing() -> None:

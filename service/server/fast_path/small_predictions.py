@@ -1,9 +1,9 @@
-"""Small predictions, answered where they are read.
+"""Small predictions, answered without an ASGI task.
 
-A task and the messages of ASGI cost more than the forward pass of a small model. So a request for
-few predictions of a loaded model begins no task: it joins the model's next batch at once, and is
-answered as the batch ends. Every other request, and every one with a fault, takes the usual way to
-`service.predictions.endpoint`, the one place that says what is wrong.
+An ASGI task and its messages cost more than the forward pass of a small model. A request for few
+predictions of a loaded model therefore joins the model's next batch at once, and is answered when
+the batch ends. All other requests, including invalid ones, go through ASGI to
+`service.predictions.endpoint`, the only place that reports errors.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ ANSWER = (
 
 
 class FastPath:
-    """Answers small predictions, for all connections of a process."""
+    """Answers small predictions on all connections of a process."""
 
     def __init__(self, model_cache: ModelCache, settings: Settings, access_log: AccessLog) -> None:
         self.head_cache = HeadCache()
@@ -39,10 +39,10 @@ class FastPath:
         self._access_log = access_log
         self._server_headers: tuple[object, bytes] = (None, b"")
         self._durations: list[float] = []
-        """Seconds of what was answered in this turn of the loop."""
+        """Seconds of the requests answered in this iteration of the event loop."""
 
     def head(self, cycle: RequestResponseCycle) -> Head | None:
-        """Return what the head of a request says that may be a small prediction."""
+        """Return the head of a request that may be a small prediction, else None."""
         scope: Any = cycle.scope
         if scope["path"] != PATH or scope["method"] != "POST" or cycle.waiting_for_100_continue:
             return None
@@ -50,8 +50,8 @@ class FastPath:
         return Head(scope, read, self._access_log.client_request_id(scope)) if read else None
 
     def enqueue(self, request: "FastRequest", body: bytes) -> LoadedModel | None:
-        """Have a request answered with the next batch of the model that is returned; nothing is
-        done where that cannot be."""
+        """Add a request to the next batch of its model and return the model; return None, and do
+        nothing, if the fast path cannot answer it."""
         if len(body) > self._settings.max_body_bytes:
             return None
         payload = request.head.read(request.head.scope, body)
@@ -65,7 +65,7 @@ class FastPath:
         return loaded
 
     def answer(self, request: "FastRequest", body: bytes) -> None:
-        """Write the answer to a request."""
+        """Write the response to a request."""
         protocol, head = request.protocol, request.head
         server_headers = self._server_header_lines(protocol.server_state.default_headers)
         request_id = head.request_id or self._access_log.new_request_id()
@@ -78,7 +78,7 @@ class FastPath:
         self._durations.append(time.perf_counter() - request.began)
 
     def record_disconnect(self, request: "FastRequest") -> None:
-        """Count a request whose client did not wait for the answer."""
+        """Count a request whose client disconnected before the response."""
         seconds = time.perf_counter() - request.began
         self._access_log.meter(request.head.scope, CLIENT_GONE).observe(seconds)
 
@@ -87,7 +87,7 @@ class FastPath:
         self._access_log.meter(scope, 200).observe_all(durations)
 
     def _server_header_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Return the lines of the server's own headers, which uvicorn makes anew every second."""
+        """Return the lines of the server's default headers, which uvicorn renews every second."""
         if self._server_headers[0] is not headers:
             lines = b"".join(b"%b: %b\r\n" % header for header in headers)
             self._server_headers = headers, lines
@@ -95,15 +95,15 @@ class FastPath:
 
 
 class HasKeepAlive(Protocol):
-    """What knows whether a connection is kept."""
+    """An object that knows whether its connection stays open."""
 
     @property
     def keep_alive(self) -> bool:
-        """Whether more may come on it."""
+        """Whether the connection stays open."""
 
 
 class FastRequest:
-    """A request for which no task is begun unless something comes up."""
+    """A request that starts an ASGI task only if the fast path cannot answer it."""
 
     __slots__ = (
         "_answered",
@@ -125,7 +125,7 @@ class FastRequest:
         answered: Callable[[], None],
         pass_on: Callable[[], None],
     ) -> None:
-        """`answered` is called when the request was, `pass_on` to have it go the usual way."""
+        """`answered` is called after the response; `pass_on` hands the request to ASGI."""
         self.protocol = protocol
         self.head = head
         self.pass_on = pass_on
@@ -136,24 +136,24 @@ class FastRequest:
 
     @property
     def keep_alive(self) -> bool:
-        """Whether more may come on its connection."""
+        """Whether the connection stays open."""
         return self._connection.keep_alive
 
     def enqueue(self, body: bytes) -> None:
-        """Have it answered, now that it was read."""
+        """Add the request, whose body is complete, to a batch, or pass it on."""
         try:
             self._loaded = self._fast_path.enqueue(self, body)
-        except Exception:  # the usual way comes upon it too, whatever it is
+        except Exception:  # ASGI raises it again and reports it
             self._loaded = None
         if self._loaded is None:
             self.pass_on()
 
     def done(self) -> bool:
-        """Return whether the client has gone away."""
+        """Return whether the client has disconnected."""
         return self.protocol.transport.is_closing()
 
     def set_result(self, predictions: Predictions) -> None:
-        """Answer."""
+        """Write the response."""
         assert self._loaded is not None
         try:
             body = encode_response(self._loaded, predictions)
@@ -164,5 +164,5 @@ class FastRequest:
             self._answered()
 
     def set_exception(self, _: BaseException) -> None:
-        """Have the usual way come upon what is wrong."""
+        """Pass the request on to ASGI, which reports the error."""
         self.pass_on()

@@ -4,19 +4,19 @@ from enum import Enum, auto
 
 
 class State(Enum):
-    """Who has the bytes that arrive, and who owes an answer."""
+    """State of a connection: the recipient of its bytes, and the requests still to be answered."""
 
     IDLE = auto()
-    """Nobody: the next byte begins a request."""
+    """No request is pending; the next byte begins one."""
     RECEIVING = auto()
-    """The connection keeps the beginning of a request."""
+    """The connection buffers an incomplete request."""
     ANSWERING = auto()
-    """A request with a known head waits for its batch; the connection keeps what follows it."""
+    """A request with a cached head waits for its batch; the connection buffers later bytes."""
     PASSING_ON = auto()
-    """uvicorn's parser reads a whole request that the fast path could not answer."""
+    """uvicorn's parser reads a complete request that the fast path could not answer."""
     PARSING = auto()
-    """uvicorn's parser is within a request."""
+    """uvicorn's parser is in the middle of a request."""
     HOLDING = auto()
-    """uvicorn's parser is within the body of a request that the fast path is to answer."""
+    """uvicorn's parser is in the body of a request that the fast path will answer."""
     RESPONDING = auto()
-    """uvicorn's parser is between two requests, and not all that it read is answered."""
+    """uvicorn's parser is between requests, and some responses are not complete."""

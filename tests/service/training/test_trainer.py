@@ -98,7 +98,7 @@ def test_a_job_whose_device_goes_wrong_goes_on_elsewhere_from_its_checkpoint(
         for e in jobs.events(job_id, 0, 100).events
         if e.kind == "status" and "message" in e.data
     ]
-    assert told.startswith("the trainer process cannot use cpu any more")
+    assert told.startswith("the trainer process can no longer use cpu after")
     assert "an illegal memory access" in told
     ready(database, job_id)
     claim = claimed(attempts)

@@ -1,4 +1,4 @@
-"""The fast path is taken where it is wanted, and where uvicorn is one that it was tested with."""
+"""The fast path is used if it is enabled and uvicorn is a tested version."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ FAST_PATH = "service.server.fast_path"
 
 
 def protocol(settings: Settings, fast_path: bool) -> type:
-    """Return the class of the connections of a server."""
+    """Return the connection class of a server."""
     config = Server(create_app(settings.model_copy(update={"fast_path": fast_path}))).config
     config.load()
     return config.http_protocol_class
@@ -27,7 +27,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @pytest.fixture
 def without_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have no module that rests on uvicorn's internals imported."""
+    """Make imports of modules that depend on uvicorn's internals fail."""
     for module in "protocol", "small_predictions", "head_cache":
         monkeypatch.setitem(sys.modules, f"{FAST_PATH}.{module}", None)
 
@@ -48,7 +48,9 @@ def test_another_version_does_without_and_says_so_once(
     monkeypatch.setattr(uvicorn, "__version__", version)
     assert not issubclass(protocol(settings, fast_path=True), Connection)
     [line] = warnings(caplog)
-    assert line == f"the fast path is off: it was tested with uvicorn 0.54, and this is {version}"
+    assert line == (
+        f"the fast path is off: it is tested with uvicorn 0.54, and this is uvicorn {version}"
+    )
 
 
 @pytest.mark.parametrize("version", [uvicorn.__version__, "0.55.0"])

@@ -1,4 +1,4 @@
-"""A request's head, known by its bytes."""
+"""Request heads, cached under their bytes."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_heads_are_the_same_but_for_the_length() -> None:
         HEAD.replace(b" 3", b"1" * 10),
         HEAD.replace(b" 3", str(HIGH_WATER_LIMIT - len(HEAD)).encode()),
         HEAD.replace(b"*/*", b"*" * MAX_HEAD_BYTES),
-        # Within another header's line.
+        # Inside another header's line.
         HEAD.replace(b"\r\nContent-Length: 3", b"; Content-Length: 3"),
     ],
 )

@@ -1,5 +1,5 @@
-"""Small predictions are answered without a task, and exactly as with one; a connection without the
-fast path does the same."""
+"""Small predictions get the same response with and without an ASGI task, and on connections
+without the fast path."""
 
 import asyncio
 import io
@@ -30,11 +30,11 @@ from tests.service.conftest import claimed, submitted
 
 Answer = tuple[int, dict[str, str], bytes]
 OWN = {"date", "x-request-id"}
-"""Headers that differ from answer to answer."""
+"""Headers that differ between responses."""
 
 
 class Client:
-    """A connection, on which what is sent is sent as it stands."""
+    """A client connection that sends bytes unchanged."""
 
     def __init__(self, server: Server, reader: asyncio.StreamReader, writer: Any) -> None:
         self.server = server
@@ -42,7 +42,7 @@ class Client:
         self._reader = reader
 
     async def answer(self) -> Answer:
-        """Return the next answer's status, headers and body."""
+        """Return the status, headers and body of the next response."""
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         status = int(head[0].split()[1])
         headers = dict(line.split(": ", 1) for line in head[1:] if line)
@@ -55,11 +55,11 @@ class Client:
         return await self.answer()
 
     async def ended(self) -> bool:
-        """Return whether the server has closed the connection, once it did or sent more."""
+        """Wait until the server closes the connection or sends more; return whether it closed."""
         return await self._reader.read(1) == b""
 
     async def half_read(self, state: State) -> None:
-        """Wait until the server has read a part of a request, in `state` if it has a fast path."""
+        """Wait until the server has read part of a request, in `state` if it has a fast path."""
         connection = self.connection
         if isinstance(connection, Connection):
             while connection.state is not state:
@@ -69,7 +69,7 @@ class Client:
                 await asyncio.sleep(0)
 
     async def counted(self, status: int) -> None:
-        """Wait until a prediction was counted that ended so."""
+        """Wait until a prediction is counted with `status`."""
         app: Any = self.server.config.app
         meter = app.components.metrics.requests.labels("POST", "/predict", status)
         while not meter._sum.get():
@@ -77,7 +77,7 @@ class Client:
 
     @property
     def connection(self) -> Any:
-        """The server's side of it."""
+        """Server side of the connection."""
         [connection] = self.server.server_state.connections
         return connection
 
@@ -87,7 +87,7 @@ Scenario = Callable[[Client], Awaitable[None]]
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
-    """Of a line so steep that it leaves the numbers there are."""
+    """Return the manifest of a line so steep that predictions overflow."""
     spec = TrainingSpec.of(LINE)
     data = datasets.load(spec.dataset, spec.split, tmp_path)
     model, cpu = build(spec, data), torch.device("cpu")
@@ -98,7 +98,7 @@ def manifest(tmp_path: Path) -> Manifest:
 
 @pytest.fixture(params=[True, False], ids=["fast", "usual"])
 def fast_path(request: pytest.FixtureRequest) -> bool:
-    """Whether the server has one."""
+    """Whether the server has a fast path."""
     on: bool = request.param
     return on
 
@@ -110,7 +110,7 @@ with_fast_path = pytest.mark.parametrize("fast_path", [True])
 def serve(
     settings: Settings, manifest: Manifest, tmp_path: Path, fast_path: bool
 ) -> Callable[[Scenario], None]:
-    """Have a scenario played with a server that has the model `line`, loaded."""
+    """Play a scenario on a server with the model `line` loaded."""
 
     async def play(scenario: Scenario) -> None:
         changes = {"port": 0, "fast_path": fast_path}
@@ -159,7 +159,7 @@ def npy(array: np.ndarray) -> bytes:
 NUMBERS = np.arange(3, dtype="<f4").tobytes()
 BYTES = "application/octet-stream"
 NEW: dict[bool, dict[str, str]] = {True: {}, False: {"X-New": "1"}}
-"""Headers that make a head known or not."""
+"""Headers that allow or prevent the caching of a head."""
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_both_ways_answer_alike(
 ) -> None:
     async def scenario(client: Client) -> None:
         ours = await client.ask(request(*content))
-        # Who waits for leave to send the body takes the usual way.
+        # A client that waits for 100 Continue goes through ASGI.
         usual = await client.ask(request(*content, Expect="100-continue"))
         for answer in ours, usual:
             assert {"date", "server", "x-request-id"} <= answer[1].keys()
@@ -344,7 +344,7 @@ def test_a_known_head_is_not_parsed_again(serve: Callable[[Scenario], None]) -> 
     async def scenario(client: Client) -> None:
         known = client.connection
         cycle = known.cycle
-        # Of other lengths too.
+        # Other lengths hit the cache too.
         for value in 1, 22, 333:
             status, headers, body = await client.ask(request(rows(value)))
             assert (status, json.loads(body)["model"]) == (200, "line")
@@ -352,7 +352,7 @@ def test_a_known_head_is_not_parsed_again(serve: Callable[[Scenario], None]) -> 
                 *("date", "server", "content-type", "content-length", "x-request-id")
             }
         assert known.cycle is cycle
-        # What goes wrong is parsed, and what comes after it may be known again.
+        # An invalid request is parsed; the one after it may hit the cache again.
         assert (await client.ask(request(rows(3e38))))[0] == 422
         failed = known.cycle
         assert failed is not cycle
@@ -397,7 +397,7 @@ def test_who_does_not_read_his_answers_is_read_from_no_more(
 ) -> None:
     async def scenario(client: Client) -> None:
         known = client.connection
-        known.pause_writing()  # as the transport does when too much is not read
+        known.pause_writing()  # as the transport does when the client is not reading
         contents = [request(rows(value)) for value in (1, 2, 3)]
         client.writer.write(b"".join(contents))
         while not known.flow.read_paused:
@@ -462,7 +462,7 @@ def test_an_answer_that_cannot_be_written_holds_up_no_other(
             raise IndexError
 
         monkeypatch.setattr("service.server.fast_path.small_predictions.encode_response", broken)
-        assert (await client.ask(request(rows(1))))[0] == 200  # the usual way
+        assert (await client.ask(request(rows(1))))[0] == 200  # through ASGI
         monkeypatch.undo()
         assert (await client.ask(request(rows(1))))[0] == 200
 
@@ -477,7 +477,7 @@ def test_a_connection_on_which_nothing_comes_is_closed_in_the_end(
         known = client.connection
         known.timeout_keep_alive = 0.05
         content = request(rows(1))
-        # The time runs from the last answer, whichever way that took, and not within a request.
+        # The timeout runs from the last response on either path, and not during a request.
         assert (await client.ask(request(rows(3e38))))[0] == 422
         assert (await client.ask(content))[0] == 200
         client.writer.write(content[:-5])
