@@ -1,4 +1,4 @@
-"""The application: its parts, its layers, its lifespan."""
+"""The application: components, middleware layers and lifespan."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
@@ -71,21 +71,20 @@ Running = Callable[[], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True)
 class Application:
-    """The service as an ASGI application, and the handles that a server needs besides."""
+    """The service as an ASGI application, with handles for the server."""
 
     access_log: AccessLog
-    """The outermost layer."""
+    """Outermost layer of the ASGI application."""
     components: Components
     drain: Callable[[], None]
-    """Begins to stop: ends live streams, and has running jobs saved."""
+    """Begins the shutdown: closes live streams and, with the scheduler, drains the trainers."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
         await self.access_log(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Application:
-    """Return the whole service. Its parts start and stop with its lifespan."""
+    """Return the whole service. Its components start and stop with its lifespan."""
     background = Background(settings)
     components = _create_components(settings, background.nudge)
 
@@ -97,8 +96,8 @@ def create_app(settings: Settings) -> Application:
 
 
 def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Application:
-    """Return the web side alone. `nudge` tells the scheduler, wherever it runs, that a job may be
-    waiting."""
+    """Return the web side only. `nudge` notifies the scheduler, in whichever process it runs, that
+    a job may be queued."""
     components = _create_components(settings, nudge)
     return Application(_layers(components, nullcontext), components, components.event_streams.close)
 
@@ -130,12 +129,12 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
 
 
 def _layers(components: Components, background: Running) -> AccessLog:
-    """Return what a request passes, from the outermost layer to the routes."""
+    """Return the middleware layers, from the outermost down to the routes."""
     settings = components.settings
     limited = BodyLimit(
         _create_api(components, background),
         limit=settings.max_body_bytes,
-        # A form is a little more than the file in it, which is counted on its own.
+        # A form is slightly larger than its file, which has a limit of its own.
         path_limits={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
     return AccessLog(PredictEndpoint(limited, components.model_cache, settings), components.metrics)
@@ -163,7 +162,7 @@ def _create_api(components: Components, background: Running) -> FastAPI:
 
 @contextmanager
 def _running(components: Components) -> Iterator[None]:
-    # The cores belong to the trainers.
+    # The cores are left to the trainers.
     torch.set_num_threads(1)
     try:
         yield

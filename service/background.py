@@ -1,4 +1,4 @@
-"""What runs once, however many web processes there are: the scheduler, and the housekeeping."""
+"""The scheduler and the clean-up, which run once for any number of web processes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from service.training.scheduler import Scheduler
 
 
 class Background:
-    """The service but for its web side."""
+    """The service without its web side."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -22,7 +22,7 @@ class Background:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Work from here on, and stop in the end, within the grace period."""
+        """Run within the `with` block, and stop within the graceful-shutdown timeout."""
         try:
             self._prepare()
             await self._scheduler.start()
@@ -36,15 +36,15 @@ class Background:
             self._database.close()
 
     def nudge(self) -> None:
-        """Tell the scheduler, from any thread, that a job may be waiting."""
+        """Notify the scheduler, from any thread, that a job may be queued."""
         self._scheduler.nudge()
 
     def drain(self) -> None:
-        """Begin to stop: claim nothing any more, and have running jobs saved."""
+        """Begin the shutdown: stop claiming jobs, and have running ones saved and requeued."""
         self._scheduler.drain()
 
     def _prepare(self) -> None:
-        """Make the data directory and the database what this version needs."""
+        """Create directories, migrate the database and remove orphaned files."""
         settings = self._settings
         for directory in (settings.models_dir, settings.checkpoints_dir, settings.datasets_dir):
             directory.mkdir(parents=True, exist_ok=True)

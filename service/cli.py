@@ -19,10 +19,12 @@ app = typer.Typer(help="Train and serve PyTorch models over HTTP.", no_args_is_h
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
-    trainers: Annotated[int | None, typer.Option(help="Trainer processes.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Directory of the database, models and data sets.")
+    ] = None,
+    trainers: Annotated[int | None, typer.Option(help="Number of trainer processes.")] = None,
 ) -> None:
-    """Run the service. What is not given here comes from EPOCHD_* variables or a .env file."""
+    """Run the service. Other settings come from EPOCHD_* variables or a .env file."""
     options = {"host": host, "port": port, "data_dir": data_dir, "trainers": trainers}
     settings = _settings({name: value for name, value in options.items() if value is not None})
     try:
@@ -41,7 +43,7 @@ def version() -> None:
 
 
 def _serve(settings: Settings) -> None:
-    # Torch takes seconds to import, and only this needs it.
+    # PyTorch takes seconds to import, and only this command needs it.
     from service.app import create_app
     from service.server import web_workers
     from service.server.uvicorn_server import Server

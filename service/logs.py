@@ -1,4 +1,4 @@
-"""How the service logs: one line an event, as text or as JSON, with the id of the request."""
+"""Logging: one line per record, as text or JSON, with the request id."""
 
 import logging
 import logging.config
@@ -10,7 +10,7 @@ import orjson
 from service.settings import LogFormat
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
-"""Id of the request that is being answered, for every line logged meanwhile."""
+"""Id of the current request, added to its log lines."""
 
 
 class _Text(logging.Formatter):
@@ -36,7 +36,7 @@ class _Json(logging.Formatter):
 
 
 def configuration(form: LogFormat) -> dict[str, object]:
-    """Return the configuration of `logging`, for uvicorn too."""
+    """Return the configuration of `logging`, also used for uvicorn."""
     text = "%(asctime)s %(levelname)s %(name)s:%(request)s %(message)s"
     return {
         "version": 1,
@@ -47,11 +47,11 @@ def configuration(form: LogFormat) -> dict[str, object]:
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form}},
         "root": {"level": "INFO", "handlers": ["stderr"]},
-        # Every request is told of by `service.http.access_log`.
+        # `service.http.access_log` logs the requests.
         "loggers": {"uvicorn.access": {"level": "WARNING"}, "httpx": {"level": "WARNING"}},
     }
 
 
 def configure(form: LogFormat) -> None:
-    """Have this process log so."""
+    """Configure logging in this process."""
     logging.config.dictConfig(configuration(form))

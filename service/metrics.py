@@ -1,4 +1,4 @@
-"""What is counted and timed, for Prometheus. Names follow its conventions, and Triton's terms."""
+"""Prometheus metrics. Names follow its conventions and Triton's terms."""
 
 import collections
 import os
@@ -25,18 +25,17 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096, 16384)
 EXACT_SIZES = 256
-"""Batches of up to so many rows are counted under their exact size."""
+"""Maximum rows of a batch that is counted under its exact size."""
 MODEL_LABELS = ("model", "version")
 INFERENCE = "epochd_inference"
 BATCH_DURATION_BY_SIZE = f"{INFERENCE}_batch_duration_seconds"
-"""Only told in the statistics of `/v2`: Prometheus would get hundreds of series a model."""
+"""Shown only in the statistics of `/v2`: Prometheus would get hundreds of series per model."""
 
 
 class Durations(Histogram):
-    """A histogram that takes many at once: its locks cost more than the counting."""
+    """A histogram that observes many values at once, because its locks cost more than counting."""
 
     def observe_all(self, amounts: Sequence[float]) -> None:
-        """Observe each of them."""
         if len(amounts) == 1:
             self.observe(amounts[0])
             return
@@ -48,18 +47,18 @@ class Durations(Histogram):
 
 @dataclass(frozen=True)
 class ModelMetrics:
-    """The meters of one version of a model."""
+    """Metrics of one model version."""
 
     queue: Durations
     compute: Histogram
     batch: Histogram
     by_size: Callable[[int], Summary]
-    """For a batch of a size; kept out of what Prometheus is shown."""
+    """Durations by batch size, hidden from Prometheus."""
     last: Gauge
 
     def record(self, rows: int, waits: Sequence[float], seconds: float) -> None:
-        """Count a batch of `rows`, computed in `seconds`. `waits` has, for each of its requests,
-        the seconds from its arrival to the start of the batch."""
+        """Count a batch of `rows`, computed in `seconds`. `waits` holds, for each request, the
+        seconds from its arrival to the start of the batch."""
         self.queue.observe_all(waits)
         self.compute.observe(seconds)
         self.batch.observe(rows)
@@ -68,44 +67,44 @@ class ModelMetrics:
 
 
 def batch_size(rows: int) -> int:
-    """Return the size under which a batch is counted: its rows, and above `EXACT_SIZES` the next
-    power of two, which keeps the sizes few."""
+    """Return the size under which a batch is counted: its rows or, above `EXACT_SIZES`, the next
+    power of two, which limits the number of sizes."""
     return rows if rows <= EXACT_SIZES else 1 << (rows - 1).bit_length()
 
 
 @dataclass(frozen=True)
 class LookedUpGauge:
-    """A figure that is looked up when it is asked for."""
+    """A gauge whose values are computed for each scrape."""
 
     name: str
     help: str
     label: str | None
     values: Callable[[], dict[str, float]]
-    """By label; without one the only value is that of the empty text."""
+    """Values by label; without a label, the only key is the empty string."""
 
 
 class Metrics:
-    """The meters of this process; with several web processes, the sums over all of them."""
+    """Metrics of this process; with several web processes, the sums over all of them."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         self.requests = Durations(
             "epochd_http_request_duration_seconds",
-            "From the request's first byte to the answer's last.",
+            "Time from a request's first byte to the last byte of its answer.",
             ("method", "route", "status"),
             buckets=SECONDS,
             registry=registry,
         )
         self._queue = Durations(
             "epochd_inference_queue_duration_seconds",
-            "What a request waited for its batch to begin.",
+            "Time a prediction request waited for its batch to start.",
             MODEL_LABELS,
             buckets=SECONDS,
             registry=registry,
         )
         self._compute = Histogram(
             "epochd_inference_compute_duration_seconds",
-            "What a batch took.",
+            "Duration of a batch.",
             MODEL_LABELS,
             buckets=SECONDS,
             registry=registry,
@@ -119,20 +118,20 @@ class Metrics:
         )
         self._by_size = Summary(
             BATCH_DURATION_BY_SIZE,
-            "What batches of a size took.",
+            "Duration of batches by size.",
             (*MODEL_LABELS, "size"),
             registry=registry,
         )
         self._last = Gauge(
             "epochd_inference_last_timestamp_seconds",
-            "When the last batch ended.",
+            "Unix time at which the last batch ended.",
             MODEL_LABELS,
             registry=registry,
             multiprocess_mode="max",
         )
         self._failures = Counter(
             "epochd_inference_failures_total",
-            "Requests that a model did not answer.",
+            "Prediction requests that failed.",
             MODEL_LABELS,
             registry=registry,
         )
@@ -150,7 +149,7 @@ class Metrics:
         )
 
     def for_model(self, ref: ModelRef) -> ModelMetrics:
-        """Return the meters of a version."""
+        """Return the metrics of a model version."""
         labels = ref.name, str(ref.version)
         return ModelMetrics(
             self._queue.labels(*labels),
@@ -161,16 +160,16 @@ class Metrics:
         )
 
     def record_failure(self, ref: ModelRef) -> None:
-        """Count a request that the version did not answer."""
+        """Count a failed prediction request of a model version."""
         self._failures.labels(ref.name, str(ref.version)).inc()
 
     def record_loaded(self, count: int, nbytes: int) -> None:
-        """Note what is loaded."""
+        """Set the number of loaded models and the size of their weights."""
         self._loaded.set(count)
         self._loaded_bytes.set(nbytes)
 
     def registry(self) -> CollectorRegistry:
-        """Return what to read the sums from."""
+        """Return the registry from which to read; with several processes, it sums them."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return self._registry
         registry = CollectorRegistry()
@@ -178,7 +177,7 @@ class Metrics:
         return registry
 
     def text(self, gauges: Iterable[LookedUpGauge]) -> bytes:
-        """Return everything in Prometheus' text format, with figures that are looked up now."""
+        """Return all metrics in Prometheus's text format, with the current values of `gauges`."""
         shown = CollectorRegistry()
         shown.register(_ShownMetrics(self.registry()))
         shown.register(_LookedUpGauges(gauges))

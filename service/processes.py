@@ -1,7 +1,7 @@
-"""Child processes: each runs a Python module, and ends with the service, however that ends.
+"""Child processes: each runs a Python module and ends with the service, even if that is killed.
 
-Each has a session of its own: a Ctrl-C in the terminal reaches the service alone, which stops its
-children in turn.
+Each has a session of its own, so that Ctrl-C in the terminal reaches only the service, which then
+stops its children.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ async def start(
     environment: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> asyncio.subprocess.Process:
-    """Run a module as a child, which the kernel kills when this process ends; elsewhere than on
-    Linux a child has to end with its standard input.
+    """Run a module as a child. On Linux, the kernel kills it when this process ends; elsewhere, the
+    child must exit when its standard input closes.
 
-    With `piped`, this process writes its standard input and reads its standard output.
-    `environment` is added to this process's.
+    With `piped`, this process writes to the child's standard input and reads its standard output.
+    `environment` is added to this process's environment.
 
-    The kernel waits for the end of the thread that starts the child: call this on an event loop
-    that lasts as long as the process.
+    The kernel kills the child when the thread that started it ends: call this on an event loop that
+    lasts as long as the process.
     """
     pipe = PIPE if piped else None
     return await asyncio.create_subprocess_exec(
@@ -43,8 +43,8 @@ async def start(
 
 
 def start_in_thread(module: str) -> "subprocess.Popen[bytes]":
-    """Run a module as a piped child that ends with its standard input. Unlike `start`, any thread
-    may call this, and end before the child does."""
+    """Run a module as a piped child, which must exit when its standard input closes. Unlike with
+    `start`, the calling thread may end before the child does."""
     return subprocess.Popen(_command(module), stdin=PIPE, stdout=PIPE, start_new_session=True)
 
 
@@ -53,7 +53,7 @@ def _command(module: str, *arguments: str) -> list[str]:
 
 
 def _die_with(parent: int) -> None:
-    """Have the kernel kill this process with `parent`, even while C code holds everything up."""
+    """Have the kernel kill this process when `parent` ends, even while C code blocks Python."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
@@ -62,7 +62,7 @@ def _die_with(parent: int) -> None:
 
 
 def main(parent: str, module: str, *arguments: str) -> None:
-    """Be a child that `start` started: run the module as `python -m` does."""
+    """Run the module as `python -m` does, in a child started by `start`."""
     _die_with(int(parent))
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""What an operator may set: environment variables `EPOCHD_*`, or a `.env` file."""
+"""Settings of the operator: environment variables `EPOCHD_*` or a `.env` file."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ MIB = 1024 * 1024
 
 
 class Settings(BaseSettings):
-    """The service's settings. Every field is `EPOCHD_` and its name in capitals."""
+    """Settings of the service. The variable of a field is `EPOCHD_` and its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix="EPOCHD_", env_file=".env", extra="ignore")
 
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         default=30.0,
         ge=5,
-        description="Seconds without a heartbeat before a job is taken from its attempt.",
+        description="Seconds without a heartbeat before a job is reassigned.",
     )
     retry_seconds: float = Field(
         default=1.0,
@@ -118,55 +118,55 @@ class Settings(BaseSettings):
     max_waiting_rows: int = Field(
         default=20_000,
         ge=1,
-        description="Rows that may wait for one model; further requests are answered `503`.",
+        description="Maximum rows waiting for one model; further requests are answered `503`.",
     )
     predict_seconds: float = Field(
         default=30.0,
         gt=0,
-        description="Deadline of a prediction; later ones are answered `504`.",
+        description="Deadline of a prediction; after it, the request is answered `504`.",
     )
 
     @property
     def sqlalchemy_url(self) -> str:
-        """Where job state and metrics are kept."""
+        """URL of the database."""
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'epochd.db'}"
 
     @property
     def trainer_timeout_seconds(self) -> float:
-        """Seconds before a trainer that does not react is killed."""
+        """Seconds before an unresponsive trainer is killed."""
         return 0.7 * self.shutdown_timeout_seconds
 
     @property
     def registry_version_file(self) -> Path:
-        """The version of the model registry's state."""
+        """File of the model registry's version."""
         return self.data_dir.resolve() / "registry.revision"
 
     @property
     def warnings_file(self) -> Path:
-        """What the scheduler has to tell of devices, for every web process to show."""
+        """File of the scheduler's device warnings, read by every web process."""
         return self.data_dir.resolve() / "device.warnings"
 
     @property
     def models_dir(self) -> Path:
-        """Where trained models are kept, a directory each."""
+        """Directory of trained models, one subdirectory each."""
         return self.data_dir.resolve() / "models"
 
     @property
     def checkpoints_dir(self) -> Path:
-        """Where the states of half-done jobs are kept, a directory each."""
+        """Directory of checkpoints, one subdirectory per job."""
         return self.data_dir.resolve() / "checkpoints"
 
     @property
     def datasets_dir(self) -> Path:
-        """Where data sets are kept, in torchvision's layout."""
+        """Directory of data sets, in torchvision's layout."""
         return self.data_dir.resolve() / "datasets"
 
     @property
     def uploads_dir(self) -> Path:
-        """Where uploaded data sets are kept, a directory each."""
+        """Directory of uploaded data sets, one subdirectory each."""
         return self.datasets_dir / "uploads"
 
     @property
     def incoming_dir(self) -> Path:
-        """Where uploads lie until they are read."""
+        """Directory of incoming uploads until they are read."""
         return self.uploads_dir / ".incoming"
