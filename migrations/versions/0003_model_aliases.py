@@ -1,4 +1,4 @@
-"""Add aliases of model versions, and the time of their deletion."""
+"""Add aliases and the deletion time of model versions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 PROBE_BYTES = 256 * 1024
-"""Bytes written to probe for space, about a small checkpoint or a part of the database's log."""
+"""Size of the probe: about what a checkpoint or the write-ahead log needs next."""
 
 
 class DataDirError(Exception):

@@ -184,7 +184,7 @@ class DatasetRow(Table):
     id: Mapped[str] = mapped_column(String(40), unique=True)
     name: Mapped[str] = mapped_column(String(64))
     target: Mapped[str | None] = mapped_column(String(1000))
-    """Default target column."""
+    """Default training target."""
     sha256: Mapped[str] = mapped_column(String(64))
     """SHA-256 of the uploaded file."""
     content: Mapped[str] = mapped_column(String(64), index=True)

@@ -31,7 +31,7 @@ class Head(NamedTuple):
 
 
 class RequestFrame(NamedTuple):
-    """Offsets of a request in the received bytes, which may not include all of it."""
+    """Cache key and offsets of a request in the received bytes, which may be incomplete."""
 
     key: bytes
     """Head without the value of the content length."""
@@ -40,7 +40,7 @@ class RequestFrame(NamedTuple):
 
 
 def find_frame(received: bytes | bytearray) -> RequestFrame | None:
-    """Return the offsets of the first request in `received`; None if its head is incomplete, too
+    """Return the frame of the first request in `received`; None if its head is incomplete, too
     long or without a content length, or if uvicorn would not buffer the whole request."""
     end = received.find(END, 0, MAX_HEAD_BYTES)
     head = bytes(received[: end + 2])

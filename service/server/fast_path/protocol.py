@@ -108,7 +108,7 @@ class Connection(HttpToolsProtocol):
             self.state = IDLE
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count the pending request as a disconnect, and release it."""
+        """Count the pending request, if any, as a disconnect."""
         if self.state is ANSWERING:
             self.state = IDLE
             self._fast_path.record_disconnect(self._release())
