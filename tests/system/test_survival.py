@@ -179,13 +179,13 @@ def test_an_unexpected_error_fails_the_job_and_spares_the_trainer(shared: Shared
     version = server.run(LINE)["model"]["version"]
     trainers = server.trainers()
     models = shared.data_dir / "models"
-    side_stream = models.rename(shared.data_dir / "aside")
+    aside = models.rename(shared.data_dir / "aside")
     models.write_text("in the way")
     try:
         job = server.wait(server.submit(LINE))
     finally:
         models.unlink()
-        side_stream.rename(models)
+        aside.rename(models)
     assert (job["status"], job["error"]["kind"]) == ("failed", "internal")
     assert "Traceback" in job["error"]["traceback"]
     assert server.run(LINE)["model"]["version"] == version + 1
