@@ -1,3 +1,3 @@
-"""Tensors, data sets, models and the training loop. Knows nothing of HTTP or SQL."""
+"""Tensors, data sets, models and the training loop, independent of HTTP and SQL."""
 
 __version__ = "0.1.0"

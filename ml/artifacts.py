@@ -1,4 +1,4 @@
-"""A trained model on disk: `model.safetensors` and `model.json`. Data, never code."""
+"""A trained model on disk: `model.safetensors` and `model.json`, which hold data, never code."""
 
 import shutil
 from collections.abc import Mapping
@@ -32,8 +32,7 @@ class Parameter(BaseModel):
 class LinearFormula(BaseModel):
     """A linear model of named features, in the units of the data: `weights . features + bias`.
 
-    A category counts 1 under `feature=value` for the value it has, a number that is missing counts
-    0, and `feature is missing` 1.
+    A category is 1 under `feature=value`; a missing number is 0, and `feature is missing` is 1.
     """
 
     weights: dict[str, float]
@@ -41,15 +40,15 @@ class LinearFormula(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Everything about a trained model but its weights."""
+    """Everything about a trained model except its weights."""
 
     model_config = ConfigDict(protected_namespaces=())
 
     format: int = 1
     signature: Signature
     spec: dict[str, Any]
-    """The `TrainingSpec` as it was when the model was trained; what has been valid stays readable,
-    whatever later rules say."""
+    """The `TrainingSpec` as of training. It is not validated again, so old manifests stay readable
+    when the rules become stricter."""
     structure: str
     parameters: list[Parameter]
     parameter_count: int
@@ -72,13 +71,13 @@ def save_model(
     device: torch.device,
     beside: Mapping[str, bytes] | None = None,
 ) -> Manifest:
-    """Write the model into `directory`, which must not exist, and return its manifest. `beside` are
-    further files by name.
+    """Write the model into `directory`, which must not exist, and return its manifest. `beside`
+    maps the names of additional files to their contents.
 
-    `directory` appears whole or not at all, and is on the disk when this returns.
+    The write is atomic, and durable when this returns.
 
     Raises:
-        OSError: it cannot be written; nothing of it is left.
+        OSError: the write failed; partial files are removed.
     """
     model = model.cpu().eval()
     weights = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
@@ -122,7 +121,7 @@ def load_model(directory: Path, manifest: Manifest) -> nn.Module:
     """Return the model in `directory`, on the CPU, in evaluation mode.
 
     Raises:
-        RuntimeError: the weights are not those of the manifest's structure.
+        RuntimeError: the weights do not match the structure in the manifest.
     """
     state = load_file(directory / WEIGHTS)
     model = nn.Sequential()
@@ -134,7 +133,7 @@ def load_model(directory: Path, manifest: Manifest) -> nn.Module:
 
 
 def linear_formula(model: nn.Module, signature: Signature, spec: ModelSpec) -> LinearFormula | None:
-    """Return what a linear regression learned, its standardisation undone; None for the rest."""
+    """Return the formula of a linear regression in raw units; None for any other model."""
     if not (
         spec.kind == "linear"
         and isinstance(signature.inputs, Features)

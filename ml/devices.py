@@ -1,4 +1,4 @@
-"""What this process asks of its GPUs. Without one every function is cheap and says so."""
+"""GPU queries and settings of this process. Every function also works without a GPU."""
 
 import ctypes
 import errno
@@ -20,25 +20,25 @@ _OUT_OF_MEMORY = (
     "_alloc_failed",
     "allocation_failed",
 )
-"""Neither the CPU allocator nor CUDA's libraries have an exception of their own for it."""
+"""Message fragments: neither the CPU allocator nor CUDA's libraries raise a dedicated exception."""
 
 _shares: dict[torch.device, float] = {}
 _unsound: set[torch.device] = set()
 
 
 def gpu_count() -> int:
-    """Return how many GPUs this process can really use.
+    """Return the number of GPUs this process can use.
 
-    The driver may list devices that the installed CUDA cannot use: NVML counts them, CUDA does not.
+    NVML also counts devices that the installed CUDA cannot use.
     """
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def resolve(name: str) -> torch.device:
-    """Return the device that a spec's `device` means on this machine; `auto` prefers a GPU.
+    """Return the device that a spec's `device` denotes on this machine; `auto` prefers a GPU.
 
     Raises:
-        Invalid: there is no such GPU, or it cannot be used.
+        Invalid: the GPU does not exist or is not usable.
     """
     if name == "auto":
         name = "cuda" if gpu_count() else "cpu"
@@ -51,7 +51,7 @@ def resolve(name: str) -> torch.device:
 
 
 def use(device: torch.device, share: float = 1.0) -> None:
-    """Make `device` this process's current one, of whose memory it may take `share` (0 to 1]."""
+    """Make `device` current and limit this process to a `share` (0 to 1] of its memory."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.cuda.set_per_process_memory_fraction(share, device)
@@ -59,8 +59,8 @@ def use(device: torch.device, share: float = 1.0) -> None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return how much of a GPU's memory this process can still allocate: what is free, and what its
-    own cache holds unused, within its share."""
+    """Return the bytes this process can still allocate on a GPU: free memory plus the unused part
+    of its own cache, within its share."""
     free, total = torch.cuda.mem_get_info(device)
     allocated = torch.cuda.memory_allocated(device)
     cached = torch.cuda.memory_reserved(device) - allocated
@@ -68,20 +68,20 @@ def free_bytes(device: torch.device) -> int:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what dead objects hold on a GPU."""
+    """Collect garbage and return cached GPU memory to the driver."""
     if device.type == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
 
 
 def distrust(device: torch.device) -> None:
-    """Note that something went wrong on `device` that may stay with this process."""
+    """Mark `device` as unsound after an error that may persist in this process."""
     _unsound.add(device)
 
 
 def is_sound(device: torch.device) -> bool:
-    """Return whether this process can go on using `device`: most errors of a GPU stay with the
-    process that met them."""
+    """Return whether this process can keep using `device`: most CUDA errors persist for the rest of
+    the process."""
     if device.type != "cuda":
         return True
     if device in _unsound:
@@ -94,7 +94,7 @@ def is_sound(device: torch.device) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether `error` says that memory, of the machine or of a GPU, was not enough."""
+    """Return whether `error` reports exhausted memory, of the machine or of a GPU."""
     match error:
         case MemoryError() | torch.OutOfMemoryError():
             return True
@@ -114,10 +114,10 @@ class _Memory(ctypes.Structure):
 
 
 def used_bytes() -> dict[int, int]:
-    """Return how much memory of each GPU is taken, by any process, as the driver's library NVML
-    tells it: CUDA would first make a context of hundreds of MB on the GPU for this process.
+    """Return the bytes in use on each GPU, by any process.
 
-    A GPU that NVML does not tell of is left out: a MIG instance, say, or all where it is missing.
+    NVML is queried because CUDA would first create a context of hundreds of MB on the GPU. GPUs
+    that NVML does not report are left out: MIG instances, or all GPUs where NVML is missing.
     """
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
@@ -131,7 +131,7 @@ def used_bytes() -> dict[int, int]:
 
 def _used_bytes(nvml: ctypes.CDLL, index: int) -> int | None:
     try:
-        # NVML counts the GPUs that CUDA_VISIBLE_DEVICES hides.
+        # NVML also numbers the GPUs that CUDA_VISIBLE_DEVICES hides.
         ordinal = torch.cuda._get_nvml_device_index(index)
     except (RuntimeError, IndexError):
         return None
@@ -146,25 +146,25 @@ def _used_bytes(nvml: ctypes.CDLL, index: int) -> int | None:
 
 @cache
 def side_stream(device: torch.device, purpose: str) -> torch.cuda.Stream:
-    """Return the stream of `device` for `purpose`: always the same, since each stream that was ever
-    used keeps workspace of the libraries and cached memory for itself."""
+    """Return the stream of `device` for `purpose`. It is reused, since every stream keeps its own
+    library workspace and cached memory."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def current(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context in which `device` is the current one, as streams and graphs need."""
+    """Return a context in which `device` is current, as streams and graphs require."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def random_state(device: torch.device) -> Tensor:
-    """Return the state of the random generator that layers on `device` draw from."""
+    """Return the state of the default random generator of `device`."""
     if device.type == "cuda":
         return torch.cuda.get_rng_state(device)
     return torch.get_rng_state()
 
 
 def set_random_state(device: torch.device, state: Tensor) -> None:
-    """Set the state of the random generator that layers on `device` draw from."""
+    """Set the state of the default random generator of `device`."""
     if device.type == "cuda":
         torch.cuda.set_rng_state(state, device)
     else:

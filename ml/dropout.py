@@ -1,4 +1,4 @@
-"""Dropout that costs a few random bits per number."""
+"""Dropout that draws 16 random bits per element."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,40 +9,39 @@ from torch import Generator, Tensor, nn
 STEPS = 1 << 16
 """The probability is rounded to a multiple of 1/65536."""
 PER_WORD = 4
-"""Numbers that share a random word of 64 bits."""
+"""Elements that share a random 64-bit word."""
 
 
 class Dropout(nn.Dropout):
-    """As torch's, but on the CPU it draws 16 random bits per number instead of a whole one, which
-    takes a third of the time."""
+    """`nn.Dropout`, but on the CPU it draws 16 random bits per element, which takes a third of the
+    time."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return `inputs`, in training with some set to 0 and the others scaled up."""
+        """Return `inputs`; in training, some elements are set to 0 and the others scaled up."""
         if not self.training or inputs.device.type != "cpu":
             return super().forward(inputs)
         return inputs * factors(inputs.shape, self.p)
 
 
 class Dropped(NamedTuple):
-    """What a layer drops at each step."""
+    """Shape and probability of one layer's dropout."""
 
     shape: torch.Size
     p: float
 
 
 def factors(shape: torch.Size, p: float, generator: Generator | None = None) -> Tensor:
-    """Return what numbers of `shape` are multiplied by: 0, with probability `p`, or so much that
-    their sum stays what it was."""
+    """Return dropout factors of `shape`: 0 with probability `p`, else `1 / (1 - p)`."""
     return factors_ahead([Dropped(shape, p)], 1, generator)[0][0]
 
 
 def factors_ahead(
     layers: Sequence[Dropped], steps: int, generator: Generator | None = None
 ) -> list[Tensor]:
-    """Return for each layer the factors `(steps, *shape)` of so many steps, those which `factors`
-    would return if it were called step by step, and in each layer by layer."""
+    """Return the factors `(steps, *shape)` of each layer for several steps, equal to those of
+    calling `factors` for each step and, within it, for each layer."""
     lengths = [-(-layer.shape.numel() // PER_WORD) for layer in layers]
-    # Without a lowest number the highest bit would always be 0.
+    # Without an explicit minimum the highest bit would always be 0.
     words = torch.empty((steps, sum(lengths)), dtype=torch.int64)
     words.random_(torch.iinfo(torch.int64).min, None, generator=generator)
     return [

@@ -1,14 +1,14 @@
-"""What can go wrong in `ml` for reasons the user can act on."""
+"""Errors of `ml` that the user can act on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 Loc = tuple[str | int, ...]
-"""Where in the caller's document a value stands: `("inputs", 3, "a")`."""
+"""Path of a value in the caller's document: `("inputs", 3, "a")`."""
 
 
 class Invalid(ValueError):
-    """A value from the user is wrong; `loc` says where, `msg` says what would be right."""
+    """Invalid user input; `loc` is its path, `msg` states the problem and the remedy."""
 
     def __init__(self, msg: str, loc: Loc = ()) -> None:
         super().__init__(msg)
@@ -16,17 +16,17 @@ class Invalid(ValueError):
         self.loc = loc
 
     def at(self, *prefix: str | int) -> "Invalid":
-        """The same complaint, seen from a document that holds the value under `prefix`."""
+        """Return the same error with `prefix` prepended to its path."""
         return Invalid(self.msg, (*prefix, *self.loc))
 
     def with_place(self) -> str:
-        """Return the message, after its place if it has one: `features.x: must be ...`."""
+        """Return the message, preceded by its path if it has one: `features.x: must be ...`."""
         return f"{'.'.join(map(str, self.loc))}: {self.msg}" if self.loc else self.msg
 
 
 @contextmanager
 def located_at(*prefix: str | int) -> Iterator[None]:
-    """Give what is found wrong in this context its place in the document around it."""
+    """Prepend `prefix` to the path of every `Invalid` raised in this context."""
     try:
         yield
     except Invalid as error:
@@ -34,7 +34,7 @@ def located_at(*prefix: str | int) -> Iterator[None]:
 
 
 class DataUnavailable(RuntimeError):
-    """A data set could be read from none of its sources; the message names every source tried."""
+    """All sources of a data set failed; the message names every source tried."""
 
 
 class Diverged(ArithmeticError):

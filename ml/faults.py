@@ -1,4 +1,4 @@
-"""Places where a test may have this process killed or hung, to see that nothing is lost there."""
+"""Fault injection: places where a test can kill or hang this process."""
 
 import os
 import signal
@@ -8,9 +8,10 @@ VARIABLE = "EPOCHD_FAULT"
 
 
 def reach(place: str) -> None:
-    """Do nothing, unless EPOCHD_FAULT has `kill@PLACE@FILE` or `hang@PLACE@FILE` for this place and
-    FILE does not exist: then make it and do that, so that each fault strikes once. Several faults
-    are separated by `;`."""
+    """Kill or hang this process if EPOCHD_FAULT contains `kill@PLACE@FILE` or `hang@PLACE@FILE` for
+    this place and FILE does not exist; otherwise do nothing.
+
+    FILE is created first, so each fault strikes once. Multiple faults are separated by `;`."""
     for fault in os.environ.get(VARIABLE, "").split(";"):
         deed, _, rest = fault.partition("@")
         wanted, _, marker = rest.partition("@")

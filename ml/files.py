@@ -1,11 +1,11 @@
-"""Writing files that survive a power cut."""
+"""Durable file writes that survive a power cut."""
 
 import os
 from pathlib import Path
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write `data` into the file `path`, on the disk when this returns."""
+    """Write `data` to the file `path` and fsync it."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -13,7 +13,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def sync(directory: Path) -> None:
-    """Put on the disk which files `directory` holds: a rename is not, before."""
+    """Fsync `directory`, which makes renames in it durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

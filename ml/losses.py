@@ -1,4 +1,4 @@
-"""Losses by name, and which output each is for."""
+"""Losses by name, and the outputs they apply to."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -18,7 +18,7 @@ LOSSES: dict[LossName, Loss] = {
     "cross_entropy": functional.cross_entropy,
 }
 
-# The first of each is the default.
+# The first loss of each output is its default.
 LOSSES_FOR: dict[Literal["value", "classes"], tuple[LossName, ...]] = {
     "value": ("mse", "mae", "huber"),
     "classes": ("cross_entropy",),

@@ -1,6 +1,6 @@
-"""Networks, each built from the spec that names it.
+"""Networks and the specs that build them.
 
-A new model is a `Strict` spec with a `build` method, and its name in `ModelSpec`.
+To add a model, write a `Strict` spec with a `build` method and add it to `ModelSpec`.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-# Told apart before they are checked, or every mistake would be reported once for each.
+# The tag is chosen before validation; otherwise each error would be reported for both types.
 OneOrEach = Annotated[
     Annotated[Probability, Tag("one")] | Annotated[list[Probability], Tag("each")],
     Discriminator(lambda value: "each" if isinstance(value, list) else "one"),
@@ -40,19 +40,19 @@ OneOrEach = Annotated[
 
 
 class Linear(nn.Sequential):
-    """One affine map: linear regression for a value, softmax regression for classes."""
+    """One affine layer: linear regression for a value, softmax regression for classes."""
 
 
 class MLP(nn.Sequential):
-    """Affine maps with an activation, and where asked dropout, between them."""
+    """Affine layers with an activation and optional dropout between them."""
 
 
 class Embed(nn.Module):
-    """Gives each value of a table's categorical columns some learned numbers.
+    """Learned embeddings of a table's categorical columns.
 
-    Input `(batch, inputs.width)` as `ml.preprocessing.Encode` makes it, output `(batch, width)`: a
-    column's one-hot block becomes `size` numbers, zeros for a value that is not known; the rest
-    stays as it is.
+    Input `(batch, inputs.width)` from `ml.preprocessing.Encode`, output `(batch, width)`. Each
+    column's one-hot block becomes `size` numbers, zeros for an unknown value; other columns pass
+    through.
     """
 
     def __init__(self, inputs: Features, size: int) -> None:
@@ -66,21 +66,21 @@ class Embed(nn.Module):
         self.width = inputs.width - sum(self._blocks) + size * len(self._blocks)
 
     def forward(self, encoded: Tensor) -> Tensor:
-        """Return the embedded batch."""
+        """Return the batch `(batch, width)` with its one-hot blocks embedded."""
         rest = encoded.shape[1] - self._start - sum(self._blocks)
         numbers, *blocks, gaps = torch.split(encoded, [self._start, *self._blocks, rest], dim=1)
         embedded = [block @ table for block, table in zip(blocks, self.tables, strict=True)]
         return torch.cat([numbers, *embedded, gaps], dim=1)
 
     def extra_repr(self) -> str:
-        """Show how many values become how many numbers."""
+        """Return the numbers of values, columns and outputs."""
         return (
             f"{sum(self._blocks)} values of {len(self._blocks)} columns, {self.width} numbers out"
         )
 
 
 class CNN(nn.Sequential):
-    """Convolutions with poolings, then affine maps."""
+    """Convolutions with pooling, then affine layers."""
 
 
 class LinearSpec(Strict):
@@ -103,16 +103,16 @@ class MLPSpec(Strict):
     activation: Activation = "relu"
     dropout: OneOrEach = Field(
         default=0.0,
-        description="Probability of dropping a unit after an activation: one number for every "
-        "hidden layer, or a list with one number per hidden layer.",
+        description="Dropout probability after each activation: one number for all hidden layers, "
+        "or a list with one number per hidden layer.",
     )
 
     embedding: int | None = Field(
         default=None,
         ge=1,
         le=1024,
-        description="Numbers to learn for each value of a categorical column of a table, instead "
-        "of a 1 in a column for each value.",
+        description="Embedding size of the values of a table's categorical columns; by default, "
+        "values are one-hot encoded.",
     )
 
     @model_validator(mode="after")
@@ -145,23 +145,30 @@ class MLPSpec(Strict):
 
 
 class CNNSpec(Strict):
-    """A small convolutional network for images: convolutions that keep the size, each with an
-    activation and a pooling that halves it, then hidden layers."""
+    """A small convolutional network for images: size-preserving convolutions, each followed by an
+    activation and a pooling that halves the size, then hidden layers."""
 
     kind: Literal["cnn"] = "cnn"
     channels: list[Width] = Field(
-        default=[32, 64], min_length=1, max_length=8, description="Of each convolution."
+        default=[32, 64],
+        min_length=1,
+        max_length=8,
+        description="Output channels of each convolution.",
     )
     kernel_size: Literal[1, 3, 5, 7] = 3
-    hidden: list[Width] = Field(default=[128], max_length=MAX_LAYERS, description="Layer sizes.")
+    hidden: list[Width] = Field(
+        default=[128], max_length=MAX_LAYERS, description="Hidden layer sizes."
+    )
     activation: Activation = "relu"
-    dropout: Probability = Field(default=0.5, description="After each hidden layer.")
+    dropout: Probability = Field(
+        default=0.5, description="Dropout probability after each hidden layer."
+    )
 
     def build(self, signature: Signature) -> nn.Module:
         """Return the network, from `(batch, *signature.inputs.shape)` to `(batch, size)`.
 
         Raises:
-            Invalid: the inputs are no images, or too small to be halved so often.
+            Invalid: the inputs are not images, or too small for the number of poolings.
         """
         in_channels, height, width = image_shape(signature)
         halved = 2 ** len(self.channels)
@@ -190,7 +197,7 @@ class CNNSpec(Strict):
 
 
 class TorchvisionSpec(Strict):
-    """A network of `torchvision.models`, untrained. Grey images become three equal channels."""
+    """An untrained network of `torchvision.models`. Grey images become three equal channels."""
 
     kind: Literal["torchvision"] = "torchvision"
     name: Literal[
@@ -213,9 +220,9 @@ class TorchvisionSpec(Strict):
         """Return the network, from `(batch, *signature.inputs.shape)` to `(batch, size)`.
 
         Raises:
-            Invalid: the inputs are no images.
+            Invalid: the inputs are not images.
         """
-        # It takes a while to import, which jobs with other models can do without.
+        # Imported here because the import is slow and other models do not need it.
         from torchvision.models import get_model
 
         image_shape(signature)
@@ -233,14 +240,14 @@ KINDS: dict[str, type[AnyModel]] = {
 
 
 def stored_model(document: Mapping[str, Any]) -> ModelSpec:
-    """Return the spec of a trained model from its manifest. It was valid when it was trained, and
-    is not held to the rules of today."""
+    """Return the spec in a trained model's manifest without validating it again: later rules may be
+    stricter than those at training."""
     return KINDS[document["kind"]].model_construct(**document)
 
 
 class ToChannels(nn.Module):
-    """Gives images, grey `(batch, height, width)` or of several channels `(batch, n, height,
-    width)`, so many channels."""
+    """Expands grey images `(batch, height, width)`, or images `(batch, n, height, width)`, to
+    `channels` channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -253,25 +260,27 @@ class ToChannels(nn.Module):
         return images.expand(-1, self.channels, -1, -1)
 
     def extra_repr(self) -> str:
-        """Show how many."""
+        """Return the number of channels."""
         return str(self.channels)
 
 
 def image_shape(signature: Signature) -> tuple[int, int, int]:
-    """Return channels, height and width of the images that a model is to take.
+    """Return channels, height and width of a model's input images.
 
     Raises:
-        Invalid: it takes none.
+        Invalid: the inputs are not images.
     """
     shape = signature.inputs.shape
     if len(shape) < 2:
-        raise Invalid("takes images, and this data set has rows; use linear or mlp", ("kind",))
+        raise Invalid(
+            "requires images, but this data set has rows; choose linear or mlp", ("kind",)
+        )
     channels, height, width = shape if len(shape) == 3 else (1, *shape)
     return channels, height, width
 
 
 def count_parameters(spec: ModelSpec, signature: Signature) -> int:
-    """Return how many numbers the network would learn, without allocating any of them.
+    """Return the number of parameters of the network, without allocating them.
 
     Raises:
         Invalid: the model does not fit the signature; `loc` is within the spec.

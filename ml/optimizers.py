@@ -1,4 +1,4 @@
-"""Optimizers, each built from the spec that names it, each stepping with fused kernels."""
+"""Optimizer specs, which build optimizers with fused kernels."""
 
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal

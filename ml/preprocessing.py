@@ -1,4 +1,4 @@
-"""Layers fitted on the training split and saved with the model, so that it takes raw values."""
+"""Preprocessing layers, fitted on the training split and saved with the model."""
 
 import torch
 from torch import Tensor, nn
@@ -6,15 +6,14 @@ from torch import Tensor, nn
 from ml.signature import Encoding, Features, Images
 
 ROUNDING = 1e-14
-"""A deviation, relative to the mean, that comes of float64 alone."""
+"""Standard deviation, relative to the mean, attributable to float64 rounding."""
 
 
 class Standardize(nn.Module):
-    """`(x / unit - mean) / std`, whatever number type `x` comes in.
+    """`(x / unit - mean) / std` for `x` of any numeric dtype.
 
-    `mean` and `std` have shape `()` (one for all inputs) or that of one input; `unit` is the raw
-    value that stands for 1 (255 for pixels of one byte). Input `(batch, ...)`, output float32 of
-    the same shape.
+    `mean` and `std` have shape `()` (one for all inputs) or the shape of one input; `unit` is the
+    raw value of 1 (255 for 8-bit pixels). Input `(batch, ...)`, output float32 of the same shape.
     """
 
     mean: Tensor
@@ -29,14 +28,14 @@ class Standardize(nn.Module):
 
     @classmethod
     def blank(cls, shape: torch.Size) -> "Standardize":
-        """Return a layer that changes nothing, to be filled from a saved state."""
+        """Return an identity layer into which a saved state can be loaded."""
         return cls(torch.zeros(shape), torch.ones(shape))
 
     @classmethod
     def fit(cls, inputs: Tensor) -> "Standardize":
-        """Return the layer that gives each column of `inputs` (rows, columns) mean 0 and std 1."""
+        """Return the layer that maps each column of `inputs` (rows, columns) to mean 0, std 1."""
         std = inputs.std(dim=0, correction=0)
-        # A constant column carries nothing: it becomes 0, not 0/0.
+        # A constant column becomes 0, not 0/0.
         return cls(inputs.mean(dim=0), torch.where(std > 0, std, torch.ones_like(std)))
 
     def forward(self, raw: Tensor) -> Tensor:
@@ -44,15 +43,15 @@ class Standardize(nn.Module):
         return standardized(raw, self.offset(), self.factor())
 
     def offset(self) -> Tensor:
-        """Return what is subtracted from raw inputs ..."""
+        """Return the offset that is subtracted from raw inputs."""
         return self.mean * self.unit
 
     def factor(self) -> Tensor:
-        """... and what the difference is multiplied by."""
+        """Return the factor by which the difference is multiplied."""
         return 1 / (self.std * self.unit)
 
     def extra_repr(self) -> str:
-        """Show the figures where they are few."""
+        """Return mean, std and unit, or the number of columns if there are more than 8."""
         if self.mean.numel() > 8:
             return f"{self.mean.numel()} columns"
         return f"mean={_rounded(self.mean)}, std={_rounded(self.std)}, unit={self.unit.item():g}"
@@ -60,17 +59,16 @@ class Standardize(nn.Module):
 
 def standardized(raw: Tensor, offset: Tensor, factor: Tensor) -> Tensor:
     """Return `(raw - offset) * factor` in float32."""
-    # The difference first, or numbers far from 0 would lose their last digits; and in place, in a
-    # tensor that is nobody's but ours.
+    # Subtracting first keeps the last digits of numbers far from 0. The copy allows in-place steps.
     return raw.to(torch.float32, copy=True).sub_(offset).mul_(factor)
 
 
 class Encode(nn.Module):
-    """Rows of a table to numbers: gaps filled, numbers standardised, categories one-hot.
+    """Encodes rows of a table: fills gaps, standardises numbers and one-hot encodes categories.
 
-    Input `(batch, features)` float64 as `ml.signature.Features` describes it, output
-    `(batch, encoding.width)` float32. A number's gap becomes 0, the mean of the training rows; a
-    categorical value that no training row had, as a gap, becomes 0 in every column of its feature.
+    Input `(batch, features)` float64 as described by `ml.signature.Features`, output
+    `(batch, encoding.width)` float32. A missing number becomes 0, the mean of the training rows; a
+    missing or unknown category becomes 0 in every column of its feature.
     """
 
     mean: Tensor
@@ -89,7 +87,7 @@ class Encode(nn.Module):
         self.register_buffer("mean", mean.double())
         self.register_buffer("std", std.double())
         self._width = encoding.width
-        # Where each output column comes from. Told by the signature, so not saved again.
+        # Source of each output column. It follows from the signature, so it is not saved.
         for name, indices in {
             "_numbers": numbers,
             "_features": [feature for feature, _ in values],
@@ -100,20 +98,20 @@ class Encode(nn.Module):
 
     @classmethod
     def blank(cls, features: Features) -> "Encode":
-        """Return a layer to be filled from a saved state."""
+        """Return a layer into which a saved state can be loaded."""
         count = len(features.numbers)
         return cls(features, torch.zeros(count), torch.ones(count))
 
     @classmethod
     def fit(cls, features: Features, inputs: Tensor) -> "Encode":
-        """Return the layer that gives each column of numbers in `inputs` (rows, features) mean 0
-        and standard deviation 1."""
+        """Return the layer that maps each numeric column of `inputs` (rows, features) to mean 0 and
+        standard deviation 1."""
         layer = cls.blank(features)
         numbers = inputs.index_select(1, layer.get_buffer("_numbers"))
-        # A column without any number carries nothing, nor does a constant one: they become 0.
+        # Empty and constant columns become 0.
         mean = numbers.nanmean(dim=0).nan_to_num(0.0)
         std = (numbers - mean).square().nanmean(dim=0).nan_to_num(0.0).sqrt()
-        # The mean of equal numbers is not always that number to its last bit.
+        # The mean of equal numbers may differ from them in the last bit.
         return cls(features, mean, torch.where(std > ROUNDING * mean.abs(), std, 1.0))
 
     def forward(self, raw: Tensor) -> Tensor:
@@ -128,8 +126,8 @@ class Encode(nn.Module):
         return torch.cat([numbers, values.float(), gaps.float()], dim=1)
 
     def undo(self, features: Features, weights: Tensor) -> tuple[dict[str, float], float]:
-        """Return what `weights` (encoding.width,) float64 of encoded columns are in the units of
-        the raw ones, by name, and what is to be added to the bias."""
+        """Convert `weights` (encoding.width,) float64 of encoded columns to raw units; return them
+        by name, and the amount to add to the bias."""
         encoding = features.encoding or Encoding(width=len(features.names))
         categories, numbers = encoding.categories, features.numbers
         slopes = weights[: len(numbers)] / self.std
@@ -140,18 +138,18 @@ class Encode(nn.Module):
         rest = weights[len(numbers) :].tolist()
         named |= dict(zip(columns, rest, strict=False))
         for name, weight in zip(encoding.gaps, rest[len(columns) :], strict=True):
-            # Encoded, a number that is missing is the mean.
+            # A missing number is encoded as the mean.
             named[f"{name} is missing"] = weight + means.get(name, 0.0)
         return named, -shifts.sum().item()
 
     def extra_repr(self) -> str:
-        """Show how many columns of each kind it makes."""
+        """Return the number of columns of each kind."""
         kinds = ("_numbers", "numbers"), ("_values", "values of categories"), ("_gaps", "gaps")
         return ", ".join(f"{len(self.get_buffer(b))} {name}" for b, name in kinds)
 
 
 def blank(inputs: Features | Images, state: dict[str, Tensor]) -> nn.Module:
-    """Return the layer that `state`, of a whole saved model, holds the figures of."""
+    """Return the preprocessing layer that matches `state`, the state of a whole saved model."""
     if isinstance(inputs, Features) and inputs.encoding:
         return Encode.blank(inputs)
     if "preprocessing.mean" in state:

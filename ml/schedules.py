@@ -1,4 +1,4 @@
-"""Learning-rate schedules, each built from the spec that names it."""
+"""Learning-rate schedules and the specs that build them."""
 
 import math
 from collections.abc import Callable
@@ -16,9 +16,9 @@ Rate = Annotated[float, Field(ge=0, le=1e6)]
 
 
 class Schedule:
-    """A learning rate over time: a torch scheduler that knows when it is due.
+    """A torch learning-rate scheduler together with its interval, a step or an epoch.
 
-    It stands on the host, apart from the optimizer: an engine may need the rates of steps to come.
+    It is separate from the optimizer, since an engine may need the rates of future steps.
     """
 
     def __init__(
@@ -33,33 +33,33 @@ class Schedule:
 
     @property
     def lr(self) -> float:
-        """The rate of the next step."""
+        """Learning rate of the next step."""
         return float(self._rate.param_groups[0]["lr"])
 
     def after_step(self) -> None:
-        """Note that a step was done."""
+        """Advance the schedule after a step."""
         if self._scheduler and self.every == "step":
             self._advance()
 
     def after_epoch(self, loss: float) -> None:
-        """Note that an epoch is over, with the `loss` that is watched."""
+        """Advance the schedule after an epoch; `loss` is the monitored loss."""
         if self._scheduler and self.every == "epoch":
             self._advance(loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that its future depends on."""
+        """Return the complete state."""
         state = self._scheduler.state_dict() if self._scheduler else {}
         return {"lr": self.lr, "scheduler": state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Restore `state`."""
         self._rate.param_groups[0]["lr"] = state["lr"]
         if self._scheduler:
             self._scheduler.load_state_dict(state["scheduler"])
 
     def _advance(self, loss: float = math.nan) -> None:
         assert self._scheduler
-        self._rate.step()  # a scheduler wants its optimizer to have stepped
+        self._rate.step()  # a scheduler requires its optimizer to step first
         if isinstance(self._scheduler, lr_scheduler.ReduceLROnPlateau):
             self._scheduler.step(loss)
         else:
@@ -67,14 +67,14 @@ class Schedule:
 
 
 class Scheduling(Protocol):
-    """What every schedule's spec can do."""
+    """Interface of the schedule specs."""
 
     def build(self, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
-        """Return the schedule over a whole run of an optimizer with the rate `lr`."""
+        """Return the schedule of a whole run whose optimizer has the learning rate `lr`."""
 
 
 class ConstantSpec(Strict):
-    """The learning rate stays what it is."""
+    """A constant learning rate."""
 
     kind: Literal["constant"] = "constant"
 
@@ -98,7 +98,7 @@ class StepSpec(Strict):
 
 
 class CosineSpec(Strict):
-    """The rate falls along half a cosine to `min_lr` at the end (Loshchilov & Hutter 2017)."""
+    """The rate decays along half a cosine to `min_lr` (Loshchilov & Hutter 2017)."""
 
     kind: Literal["cosine"] = "cosine"
     min_lr: Rate = 0.0
@@ -115,7 +115,9 @@ class OneCycleSpec(Strict):
     """The rate rises to the optimizer's `lr`, then falls far below it (Smith & Topin 2018)."""
 
     kind: Literal["one_cycle"] = "one_cycle"
-    warmup: Factor = Field(default=0.3, description="Share of the steps in which it rises.")
+    warmup: Factor = Field(
+        default=0.3, description="Share of the steps in which the learning rate rises."
+    )
 
     def build(self, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
         """Return the schedule."""
@@ -128,15 +130,15 @@ class OneCycleSpec(Strict):
                 epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
                 pct_start=self.warmup,
-                # The momentum is the optimizer's own affair.
+                # Momentum is left to the optimizer.
                 cycle_momentum=False,
             ),
         )
 
 
 class PlateauSpec(Strict):
-    """The rate is multiplied by `factor` when the watched loss has not fallen for `patience`
-    epochs: the validation split's, or without one that of the training rows."""
+    """The rate is multiplied by `factor` after `patience` epochs without a lower validation loss
+    (training loss if there is no validation split)."""
 
     kind: Literal["plateau"] = "plateau"
     factor: Factor = 0.1

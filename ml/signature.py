@@ -1,4 +1,4 @@
-"""What a model is fed and what it answers: known before data is loaded, saved with the model."""
+"""Inputs and output of a model, known before data is loaded and saved with the model."""
 
 from math import prod
 from typing import Annotated, ClassVar, Literal, TypeVar
@@ -14,29 +14,28 @@ Number = TypeVar("Number", Tensor, float)
 
 
 class Encoding(Frozen):
-    """How rows of a table become numbers that a network learns from.
+    """Layout of the encoded rows of a table.
 
-    First come the features that are numbers or true and false, then a column for each value of each
-    categorical one, then a column for each feature with gaps in its training rows, which is 1 where
-    there is one.
+    Numeric and boolean features come first, then one column for each value of each categorical
+    feature, then one column for each feature with gaps in its training rows, which is 1 at a gap.
     """
 
     booleans: list[str] = Field(default=[])
     categories: dict[str, list[str]] = Field(default={})
-    """The values of each categorical feature among the training rows; before it is fitted as many
-    blanks as there may be."""
+    """Values of each categorical feature in the training rows; before fitting, as many blanks as
+    there may be values."""
     gaps: list[str] = Field(default=[])
-    """Features that had no value in some training rows."""
+    """Features with missing values in the training rows."""
     width: int
-    """Numbers that one row becomes; before the data is loaded, the most that may be."""
+    """Columns of an encoded row; before the data is loaded, an upper bound."""
 
 
 class Features(Frozen):
     """Rows of named values.
 
-    Without an encoding all are numbers. With one, the raw number of a categorical value is its
-    index among the feature's categories, or `UNKNOWN`; of true 1 and of false 0; and of none NaN.
-    They are float64 then, for a table may hold numbers far from 0, such as times.
+    Without an encoding all values are numbers. With one, raw rows are float64, since a table may
+    hold numbers far from 0 such as timestamps: a category is its index among the feature's
+    categories or `UNKNOWN`, true is 1, false is 0, and a missing value is NaN.
     """
 
     kind: Literal["features"] = "features"
@@ -45,7 +44,7 @@ class Features(Frozen):
 
     @property
     def numbers(self) -> list[str]:
-        """The features that are no categories."""
+        """Features that are not categorical."""
         categorical = self.encoding.categories if self.encoding else {}
         return [name for name in self.names if name not in categorical]
 
@@ -56,7 +55,7 @@ class Features(Frozen):
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one raw number."""
+        """Bytes per raw value."""
         return 8 if self.encoding else 4
 
     @property
@@ -66,12 +65,12 @@ class Features(Frozen):
 
 
 UNKNOWN = -1
-"""Stands for a categorical value that no training row had."""
+"""Code of a category that is absent from the training rows."""
 
 
 class Images(Frozen):
-    """Images, one byte a pixel and channel, in the form of the training data: a light foreground on
-    a dark background; or as they came."""
+    """8-bit images in the form of the training data: a light foreground on a dark background, or
+    unchanged."""
 
     kind: Literal["images"] = "images"
     form: ImageForm | PictureForm
@@ -92,7 +91,7 @@ class Images(Frozen):
 
 
 class Value(Frozen):
-    """One real number (regression): `offset + scale * y`, where `y` is what the network answers."""
+    """One real number (regression): `offset + scale * y`, where `y` is the network's output."""
 
     kind: Literal["value"] = "value"
     name: str
@@ -102,11 +101,11 @@ class Value(Frozen):
 
     @property
     def is_scaled(self) -> bool:
-        """Whether a network's outputs are in other units than the data."""
+        """Whether the network's outputs and the data have different units."""
         return (self.offset, self.scale) != (0.0, 1.0)
 
     def in_units(self, outputs: "Number") -> "Number":
-        """Return a network's outputs, or targets scaled as they are, in the units of the data."""
+        """Convert a network's outputs, or targets on their scale, to the units of the data."""
         if not self.is_scaled:
             return outputs
         return self.offset + self.scale * outputs
@@ -120,7 +119,7 @@ class Classes(Frozen):
 
     @property
     def size(self) -> int:
-        """How many logits the model answers with."""
+        """Number of logits of the model."""
         return len(self.names)
 
 

@@ -1,8 +1,8 @@
-"""A training run as a document, before and after it is resolved.
+"""Specs of training runs, before and after resolution.
 
-`TrainingRequest` is what a user writes. `resolve` looks up the data set that it names and fills in
-what it leaves out, and returns a `TrainingSpec`: what is stored, and what weights are a function
-of. Reading either asks neither a database nor a file.
+A `TrainingRequest` is the user's document. `resolve` looks up its data set, fills in the defaults
+and returns a `TrainingSpec`, which is stored and determines the weights. Parsing either reads
+neither a database nor a file.
 """
 
 import re
@@ -26,7 +26,7 @@ MAX_EPOCHS = 1_000_000
 
 
 def _matching(pattern: str, wanted: str) -> Callable[[str], str]:
-    """Return a validator whose error says in words what a pattern wants."""
+    """Return a validator for `pattern` whose error describes it as `wanted`."""
 
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -54,88 +54,94 @@ Device = Annotated[
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
-# The tutorial's network, dropout after the first activation only.
+# The tutorial's network has dropout after the first activation only.
 TUTORIAL_MLP = MLPSpec(hidden=[512, 256], activation="relu", dropout=[0.2, 0.0])
 
 
 class TrainingRequest(Strict):
-    """A training run, with all but the data set left to defaults where it is not told."""
+    """A training run; every field except `dataset` has a default."""
 
     dataset: DatasetRequest
     name: Name | None = Field(
         default=None,
-        description="The name of the model it makes; by default the data set's own, or its kind.",
+        description="Name of the model; by default the name of the data set, or its kind.",
     )
     split: SplitSpec = SplitSpec()
     model: ModelSpec | None = Field(
         default=None,
-        description="By default an MLP 784-512-256-10 with dropout 0.2 after the first activation "
-        "for images, and a linear model for rows.",
+        description="Network to train; by default an MLP 784-512-256-10 with dropout 0.2 after the "
+        "first activation for images, and a linear model for rows.",
     )
     optimizer: OptimizerSpec = AdamSpec()
     loss: LossName | None = Field(
         default=None,
-        description="By default cross_entropy for classes and mse for values.",
+        description="Loss function; by default cross_entropy for classes and mse for values.",
     )
-    schedule: ScheduleSpec = Field(
-        default=ConstantSpec(), description="How the learning rate changes over the run."
-    )
+    schedule: ScheduleSpec = Field(default=ConstantSpec(), description="Learning-rate schedule.")
     clip_grad_norm: float | None = Field(
-        default=None, gt=0, le=1e30, description="The longest the gradient of a step may be."
+        default=None, gt=0, le=1e30, description="Maximum norm of the gradient of a step."
     )
     patience: int | None = Field(
         default=None,
         ge=0,
         le=MAX_EPOCHS,
-        description="Stop early: epochs to go on without a lower loss, of the validation split "
-        "where there is one, else of the training rows.",
+        description="Early stopping: epochs to continue without a lower validation loss, or "
+        "training loss where there is no validation split.",
     )
     min_delta: float = Field(
-        default=0.0, ge=0, le=1e30, description="How much lower a loss must be to count as lower."
+        default=0.0,
+        ge=0,
+        le=1e30,
+        description="Minimum decrease of the loss that counts as an improvement.",
     )
     keep_best: bool = Field(
         default=False,
-        description="Keep the weights of the epoch with the lowest loss, not the last.",
+        description="Keep the weights of the epoch with the lowest loss instead of the last.",
     )
     epochs: int = Field(default=10, ge=1, le=MAX_EPOCHS)
     batch_size: int = Field(default=64, ge=1, le=10_000_000)
     seed: int = Field(
-        default=0, ge=0, lt=2**63, description="Of the initial weights, the order and the dropout."
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="Random seed of the initial weights, the data order and the dropout.",
     )
     device: Device = Field(default="auto", description=f"{DEVICE_IN_WORDS}.")
     precision: Precision = Field(
         default="float32",
-        description="Of the arithmetic: tf32 and bfloat16 are faster where the device has them. "
-        "Weights are float32 in any case.",
+        description="Precision of the arithmetic; tf32 and bfloat16 are faster on devices that "
+        "support them. Weights are always float32.",
     )
     compile: bool = Field(
         default=False,
-        description="Compile the network first (torch.compile): takes half a minute, and pays for "
-        "large networks and long runs.",
+        description="Compile the network with torch.compile, which takes half a minute and pays "
+        "off for large networks and long runs.",
     )
     report_every: int = Field(
-        default=100, ge=1, le=1_000_000, description="Steps between two step metrics."
+        default=100, ge=1, le=1_000_000, description="Steps between two reports of step metrics."
     )
     detect_anomaly: bool = Field(
-        default=False, description="Turn on autograd's anomaly detection: slower, tells more."
+        default=False,
+        description="Enable autograd's anomaly detection, which is slow but reports where a NaN "
+        "arose.",
     )
 
 
 class TrainingSpec(TrainingRequest):
-    """One training run, nothing left open. The same spec gives the same weights, bit for bit on
+    """A fully resolved training run. The same spec produces the same weights, bit for bit on the
     CPU."""
 
     dataset: DatasetSpec
-    name: Name = Field(description="The name of the model it makes.")
+    name: Name = Field(description="Name of the model.")
     model: ModelSpec
     loss: LossName
 
     @classmethod
     def of(cls, document: object, uploads: Uploads = NO_UPLOADS) -> "TrainingSpec":
-        """Return the spec of what a user wrote.
+        """Parse and resolve a user's document.
 
         Raises:
-            Invalid: the first mistake in it, at its place.
+            Invalid: the first error in it; `loc` is its path.
         """
         return resolve(parse(TrainingRequest, document), uploads)
 
@@ -157,10 +163,11 @@ class TrainingSpec(TrainingRequest):
 
 
 def resolve(request: TrainingRequest, uploads: Uploads) -> TrainingSpec:
-    """Return the run that a request means.
+    """Look up the data set of a request and fill in its defaults.
 
     Raises:
-        Invalid: the data set cannot be found, or divided or learned so; `loc` is within `request`.
+        Invalid: the data set does not exist, or does not fit the split, the model or the loss;
+            `loc` is within `request`.
     """
     with located_at("dataset"):
         dataset = datasets.resolve(request.dataset, uploads)

@@ -1,4 +1,4 @@
-"""The bases of documents: those a user writes, and those that only we do."""
+"""Base classes of documents: written by users, or by epochd only."""
 
 from typing import TypeVar
 
@@ -10,7 +10,7 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 class Strict(BaseModel):
-    """A pydantic model that refuses unknown fields, text for numbers, NaN and infinity."""
+    """A pydantic model that rejects unknown fields, strings for numbers, NaN and infinity."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, allow_inf_nan=False, frozen=True, protected_namespaces=()
@@ -18,16 +18,16 @@ class Strict(BaseModel):
 
 
 class Frozen(BaseModel):
-    """A value that is written and read by us alone."""
+    """An immutable document that only epochd writes and reads."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 def parse(kind: type[Document], document: object) -> Document:
-    """Return `document` as `kind`.
+    """Return `document` validated as `kind`.
 
     Raises:
-        Invalid: the first mistake in it, at its place.
+        Invalid: the first error in it; `loc` is its path.
     """
     try:
         return kind.model_validate(document)
