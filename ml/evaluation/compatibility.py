@@ -1,4 +1,4 @@
-"""Whether a model can be asked of rows that another data set holds."""
+"""Check whether a model can be evaluated on another data set."""
 
 from collections.abc import Sequence
 
@@ -6,33 +6,34 @@ from ml.errors import Invalid
 from ml.signature import Classes, Features, Signature, Value
 
 SHOWN = 10
-"""Names in a sentence."""
+"""Names listed in a message."""
 
 
 def check(data: Signature, model: Signature) -> None:
-    """Do nothing where the rows of `data` are such as the model takes, and its answers such as
-    their targets.
+    """Check that the inputs and targets of `data` match those of `model`.
 
     Raises:
-        Invalid: they are not; it says how they differ.
+        Invalid: they do not match; the message states the difference.
     """
     if isinstance(data.inputs, Features) and isinstance(model.inputs, Features):
         _same("features", data.inputs.names, model.inputs.names)
         _same_kinds(data.inputs, model.inputs)
     elif data.inputs.kind != model.inputs.kind or data.inputs.shape != model.inputs.shape:
-        raise Invalid(f"has {_inputs(data)}, and this model takes {_inputs(model)}")
+        raise Invalid(f"has {_inputs(data)}, but this model takes {_inputs(model)}")
     if isinstance(data.output, Classes) and isinstance(model.output, Classes):
         _none_unknown("classes", data.output.names, model.output.names)
     elif data.output.kind != model.output.kind or _name(data) != _name(model):
-        raise Invalid(f"is about {_output(data)}, and this model about {_output(model)}")
+        raise Invalid(f"has {_output(data)} as targets, but this model predicts {_output(model)}")
 
 
 def _same(what: str, data: Sequence[str], model: Sequence[str]) -> None:
     if missing := [name for name in model if name not in data]:
-        raise Invalid(f"misses {what} of this model: {_listed(missing)}; it has {_listed(data)}")
+        raise Invalid(
+            f"is missing {what} of this model: {_listed(missing)}; it has {_listed(data)}"
+        )
     _none_unknown(what, data, model)
     if list(data) != list(model):
-        raise Invalid(f"has its {what} in another order; this model's is {_listed(model)}")
+        raise Invalid(f"has its {what} in another order; this model requires {_listed(model)}")
 
 
 def _same_kinds(data: Features, model: Features) -> None:
@@ -41,7 +42,7 @@ def _same_kinds(data: Features, model: Features) -> None:
             "numbers" if name in features.numbers else "categories" for features in (data, model)
         )
         if given != wanted:
-            raise Invalid(f"has {given} as the feature {name!r}, and this model takes {wanted}")
+            raise Invalid(f"has {given} in the feature {name!r}, but this model takes {wanted}")
 
 
 def _none_unknown(what: str, data: Sequence[str], model: Sequence[str]) -> None:

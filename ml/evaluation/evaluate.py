@@ -1,6 +1,5 @@
-"""All that is measured of a trained model on some rows: `evaluate_split` goes through them once,
-keeps a few numbers of each row, however many classes there are, and makes every figure from
-those."""
+"""Evaluation of a trained model: `evaluate_split` makes one pass over the rows, keeps a few numbers
+per row regardless of the number of classes, and computes every metric from those."""
 
 import math
 from collections.abc import Callable
@@ -30,42 +29,42 @@ from ml.units import to_units
 
 TOP = (2, 3, 5)
 BINS = 15
-"""Of a calibration."""
+"""Bins of a calibration."""
 MAX_BARS = 30
-"""Of a histogram: of fewer rows the square root."""
+"""Bars of a histogram, at most; the number is the square root of the number of rows."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class ClassPredictions(NamedTuple):
-    """What is kept of a classifier's answers, a number for each row."""
+    """Predictions of a classifier, one number per row in each tensor."""
 
     actual: Tensor
     predicted: Tensor
     confidence: Tensor
-    """The predicted class's probability."""
+    """Probability of the predicted class."""
     rank: Tensor
-    """How many classes were held likelier than the right one."""
+    """Number of classes ranked above the actual class."""
     nll: Tensor
-    """Minus the logarithm of the right one's probability."""
+    """Negative log-likelihood of the actual class, in nats."""
 
 
 class ValuePredictions(NamedTuple):
-    """What is kept of a regression's answers, a number for each row, in the target's units."""
+    """Predictions of a regression, one number per row, in the target's units."""
 
     actual: Tensor
     predicted: Tensor
 
 
 class EvaluationResult(NamedTuple):
-    """An evaluation, and the answers it was made from."""
+    """An evaluation and the predictions it is based on."""
 
     evaluation: Classification | Regression
     predictions: ClassPredictions | ValuePredictions
 
 
 def evaluation_split(data: Dataset) -> tuple[Split, Rows]:
-    """Return the rows that tell how good a model of `data` is: those of the test split, else of
-    the validation split, else all that it was trained on."""
+    """Return the split to evaluate a model of `data` on: the test split, else the validation
+    split, else the training rows."""
     if data.test is not None:
         return "test", data.test
     if data.validation is not None:
@@ -82,11 +81,11 @@ def evaluate_split(
     split: Split,
     between_batches: Callable[[], None] = lambda: None,
 ) -> EvaluationResult:
-    """Return how good `model` is on `rows`, which are called `split`.
+    """Evaluate `model` on `rows`, the rows of `split`.
 
-    The rows may lie elsewhere than the model: each batch is moved when it is due. Memory is
-    bounded by a few numbers a row and one batch's answers. `between_batches` is called before each
-    batch; what it raises ends the evaluation.
+    Batches are moved to the model's device one at a time. Memory is bounded by a few numbers per
+    row and the outputs of one batch. `between_batches` is called before each batch; an exception
+    it raises ends the evaluation.
     """
     model.eval()
     device = device_of(model, rows.inputs)
@@ -124,7 +123,7 @@ def _predictions(
     shares = outputs.log_softmax(1)
     confidence, predicted = shares.max(1)
     right = shares.gather(1, targets[:, None])
-    # Of classes held equally likely the first goes first, as it does in `predicted`.
+    # Ties are ranked in the order of the classes, as in `predicted`.
     before = torch.arange(output.size, device=targets.device) < targets[:, None]
     rank = ((shares > right) | ((shares == right) & before)).sum(1)
     return ClassPredictions(targets, predicted, confidence.exp(), rank, -right.squeeze(1))
@@ -177,7 +176,7 @@ def _scores(row: Tensor) -> Scores:
 
 
 def _calibration(confidence: Tensor, right: Tensor) -> Calibration:
-    # A bin takes its upper edge; nothing is less sure than 0.
+    # Bins include their upper edge; no confidence is below 0.
     inner_edges = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)[1:-1]
     which = torch.bucketize(confidence, inner_edges)
     counts = which.bincount(minlength=BINS).double()

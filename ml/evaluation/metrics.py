@@ -1,6 +1,6 @@
-"""How good a trained model is on rows it has not seen: the figures of every epoch.
+"""Metrics computed after every epoch.
 
-`ml.evaluation.evaluate` has all that is measured at a run's end.
+`ml.evaluation.evaluate` computes the full evaluation at the end of a run.
 """
 
 import math
@@ -19,19 +19,19 @@ from ml.units import to_units
 
 BATCH_ROWS = 4096
 BATCH_VALUES = BATCH_ROWS * 784
-"""Bounds on the rows of a batch, and on the numbers in them."""
+"""Bounds on the rows and the numbers of a batch."""
 
 Result = TypeVar("Result")
 
 
 @torch.inference_mode()
 def outputs(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the model's outputs `(rows, size)` for `inputs`, on the model's device, as float32,
-    computed in large batches.
+    """Return the model's float32 outputs `(rows, size)` for `inputs`, computed in large batches on
+    the model's device.
 
-    The inputs may lie elsewhere: each batch is moved when it is due.
+    Batches are moved to that device one at a time.
     """
-    if model.training:  # to ask costs less than to set it on every layer
+    if model.training:  # the check is cheaper than setting the mode of every layer
         model.eval()
     device = device_of(model, inputs)
     return in_batches(lambda batch: model(batch.to(device)).float(), inputs, device)
@@ -40,8 +40,8 @@ def outputs(model: nn.Module, inputs: Tensor) -> Tensor:
 def in_batches(
     forward: Callable[[Tensor], Tensor], inputs: Tensor, device: torch.device | None = None
 ) -> Tensor:
-    """Return what `forward` makes of `inputs`, in large batches."""
-    if len(inputs) == 1:  # of a request, mostly, and there is nothing to halve
+    """Return `forward(inputs)`, computed in large batches."""
+    if len(inputs) == 1:  # the usual request; it cannot be halved
         return forward(inputs)
     parts = batchwise(forward, inputs, device=device)
     return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -50,18 +50,18 @@ def in_batches(
 def batchwise(
     compute: Callable[..., Result], *columns: Tensor, device: torch.device | None = None
 ) -> list[Result]:
-    """Return what `compute` makes of each batch of `columns`, tensors of as many rows, of which the
-    first is taken to be the largest.
+    """Apply `compute` to each batch of `columns`, tensors with equal numbers of rows; return the
+    results. The batch size is derived from the first column.
 
-    Where memory, of `device` or of the machine, is not enough for a batch, it is halved.
+    A batch that runs out of memory, of `device` or of the machine, is halved.
 
     Raises:
-        RuntimeError: it is not enough for one row.
+        RuntimeError, MemoryError: memory does not suffice for one row, or `compute` failed.
     """
     rows, results, start = len(columns[0]), [], 0
     size = batch_rows(columns[0])
     while start < max(rows, 1):
-        # A batch of all rows is no view, since to make one takes as long as a small layer.
+        # All rows in one batch are not sliced: a view takes as long as a small layer.
         batch = columns if size >= rows else [column[start : start + size] for column in columns]
         try:
             results.append(compute(*batch))
@@ -72,26 +72,26 @@ def batchwise(
         else:
             start += size
             continue
-        # Only now is the error gone, and with it what was computed of the batch.
+        # Here the error is gone, and with it the intermediate results of the batch.
         devices.release_memory(device or columns[0].device)
     return results
 
 
 def batch_rows(inputs: Tensor) -> int:
-    """Return how many rows of `inputs` make a batch."""
+    """Return the number of rows of `inputs` in a batch."""
     return max(1, min(BATCH_ROWS, BATCH_VALUES // max(1, math.prod(inputs.shape[1:]))))
 
 
 def device_of(model: nn.Module, inputs: Tensor) -> torch.device:
-    """Return where `model` lies; one without parameters is wherever its inputs are."""
+    """Return the device of `model`, or of `inputs` if it has no parameters."""
     return next(model.parameters(), inputs).device
 
 
 def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> dict[str, float]:
-    """Return the loss and the metrics of the signature's output over `rows`.
+    """Return the loss and the metrics of the model over `rows`.
 
-    Values have `mse`, `mae`, `rmse` and `r2` (in the target's units, squared or plain; R² is at
-    most 1); classes have `accuracy` (0 to 1). A metric that is undefined on these rows is left out.
+    Values have `mse` (squared target units), `mae`, `rmse` (target units) and `r2` (at most 1);
+    classes have `accuracy` (0 to 1). Metrics that are undefined on these rows are left out.
     """
     answers = outputs(model, rows.inputs)
     targets = rows.targets.to(answers.device)
@@ -103,15 +103,15 @@ def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> 
 
 
 def value_metrics() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """Return the metrics of a regression by name, each of answers and targets of one shape."""
-    # It takes over a second to import, which a process that only predicts can do without.
+    """Return the metrics of a regression by name, functions of outputs and targets of one shape."""
+    # Imported here because it takes over a second and predicting does not need it.
     from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error
 
     def r2(values: Tensor, targets: Tensor) -> Tensor:
-        # Where all targets are the same there is no variance to explain.
+        # Equal targets have no variance to explain.
         if bool((targets == targets[0]).all()):
             return torch.tensor(torch.nan)
-        # The library's takes sums of squares below 1e-4 for none, in whatever units they are.
+        # torchmetrics treats sums of squares below 1e-4 as zero, regardless of units.
         unexplained = (targets - values).square().sum()
         return 1 - unexplained / (targets - targets.mean()).square().sum()
 

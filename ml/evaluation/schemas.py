@@ -1,4 +1,4 @@
-"""What is said of how good a model is: documents, made by `ml.evaluation.evaluate`."""
+"""Evaluation documents, computed by `ml.evaluation.evaluate`."""
 
 from typing import Annotated, Literal
 
@@ -9,69 +9,73 @@ from ml.strict import Frozen
 Split = Literal["test", "validation", "train", "all"]
 
 MAX_CONFUSED = 1000
-"""Classes, beyond which there is no confusion matrix."""
+"""Maximum number of classes of a confusion matrix."""
 
 
 class Scores(Frozen):
-    """How classes are told apart."""
+    """Precision, recall and F1 score."""
 
     precision: float | None = Field(
-        description="Of the rows taken for it, the share that are; null where none was."
+        description="Share of correct ones among the predictions of this class; null if none."
     )
     recall: float | None = Field(
-        description="Of its rows, the share that were found; null where there are none."
+        description="Share of this class's rows that were predicted correctly; null if it has none."
     )
     f1: float | None = Field(
-        description="The harmonic mean of both; null where it has no rows and none was taken for "
-        "it."
+        description="Harmonic mean of precision and recall; null if the class has neither rows nor "
+        "predictions."
     )
 
 
 class ClassScores(Scores):
-    """How one class is told from the others."""
+    """Scores of one class."""
 
     name: str
-    support: int = Field(description="Its rows.")
+    support: int = Field(description="Number of rows of this class.")
 
 
 class Bin(Frozen):
-    """The rows whose answer was about so sure."""
+    """Rows whose confidence falls into one bin."""
 
     count: int
-    confidence: float | None = Field(description="Mean probability of the answers; null if none.")
-    accuracy: float | None = Field(description="The share that was right; null if none.")
+    confidence: float | None = Field(
+        description="Mean probability of the predicted classes; null if empty."
+    )
+    accuracy: float | None = Field(description="Share of correct predictions; null if empty.")
 
 
 class Calibration(Frozen):
-    """Whether answers are right as often as their probability says."""
+    """Agreement of confidence and accuracy."""
 
     error: float | None = Field(
-        description="Expected calibration error: the mean difference of confidence and accuracy."
+        description="Expected calibration error: mean difference of confidence and accuracy."
     )
-    bins: list[Bin] = Field(description="Of equal width, for probabilities from 0 to 1.")
+    bins: list[Bin] = Field(description="Bins of equal width over the probabilities from 0 to 1.")
 
 
 class Classification(Frozen):
-    """How good a model is that tells classes apart. A figure without meaning is null."""
+    """Evaluation of a classifier. Undefined metrics are null."""
 
     kind: Literal["classes"] = "classes"
     split: Split
     rows: int
-    loss: float | None = Field(description="Of the kind that the model was trained with.")
+    loss: float | None = Field(description="Mean of the loss the model was trained with.")
     accuracy: float
     top_k: dict[int, float] = Field(
-        description="The share of rows whose class is among the k likeliest."
+        description="Share of rows whose class is among the k most probable."
     )
-    log_loss: float | None = Field(description="Mean surprise at the right class, in nats.")
+    log_loss: float | None = Field(
+        description="Mean negative log-likelihood of the actual class, in nats."
+    )
     macro: Scores = Field(
-        description="The mean over the classes that occur among rows or answers; what is null for "
-        "one counts as 0."
+        description="Mean over the classes that occur among rows or predictions; null scores count "
+        "as 0."
     )
-    weighted: Scores = Field(description="The same, each class weighing as much as it has rows.")
+    weighted: Scores = Field(description="Mean over the classes, weighted by support.")
     classes: list[ClassScores]
     confusion: list[list[int]] | None = Field(
-        description="Rows by class (one list each) and answer (its entries); null for more than "
-        f"{MAX_CONFUSED:,} classes."
+        description="Confusion matrix: one list per actual class, one entry per predicted class; "
+        f"null for more than {MAX_CONFUSED:,} classes."
     )
     calibration: Calibration
 
@@ -81,30 +85,32 @@ class Classification(Frozen):
 
 
 class Histogram(Frozen):
-    """How often values fall between one edge and the next."""
+    """Counts of values between consecutive edges."""
 
     edges: list[float]
     counts: list[int]
 
 
 class Residuals(Frozen):
-    """What is left: the target minus the answer, in the target's units."""
+    """Residuals: target minus prediction, in the target's units."""
 
     mean: float | None
     std: float | None
     quantiles: dict[float, float | None]
-    histogram: Histogram | None = Field(description="Null if an answer is not finite.")
+    histogram: Histogram | None = Field(
+        description="Histogram of the residuals; null if a prediction is not finite."
+    )
 
 
 class Regression(Frozen):
-    """How good a model is that answers with a value, in the units of the target. A figure without
-    meaning is null: R² where all targets are the same, or any where an answer is not finite."""
+    """Evaluation of a regression, in the target's units. Undefined metrics are null: R² if all
+    targets are equal, and any metric if a prediction is not finite."""
 
     kind: Literal["value"] = "value"
     split: Split
     rows: int
     loss: float | None = Field(
-        description="Of the kind that the model was trained with, and in the units of the training."
+        description="Mean of the loss the model was trained with, in the units of training."
     )
     mse: float | None
     mae: float | None

@@ -1,7 +1,7 @@
-"""A trained network's forward pass as plain calls on tensors.
+"""A trained network's forward pass as plain tensor functions.
 
-A module does much around its arithmetic, and recomputes what no longer changes. For a row or two
-that takes longer than the arithmetic.
+For a row or two, the overhead of modules and the recomputation of constants take longer than the
+arithmetic.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,8 +16,8 @@ Forward = Callable[[Tensor], Tensor]
 
 
 def plain(network: nn.Module) -> Forward:
-    """Return what does as `network` does in evaluation mode, to the bit, as long as its parameters
-    stay as they are."""
+    """Return a function equal, bit for bit, to `network` in evaluation mode, as long as its
+    parameters do not change."""
     steps = [PLAIN.get(type(layer), _called)(layer) for layer in _layers(network.eval())]
 
     def forward(inputs: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def plain(network: nn.Module) -> Forward:
 
 
 def _layers(network: nn.Module) -> Iterator[nn.Module]:
-    """Yield the layers of a sequence, and of sequences in it, that do anything in evaluation."""
+    """Yield the layers of a sequence, recursively, that have an effect in evaluation mode."""
     if type(network).forward is nn.Sequential.forward:
         for layer in network.children():
             yield from _layers(layer)
@@ -58,4 +58,4 @@ PLAIN: dict[type[nn.Module], Callable[[Any], Forward]] = {
     nn.Flatten: lambda _: lambda inputs: inputs.flatten(1),
     nn.ReLU: lambda _: torch.relu,
 }
-"""How a layer is done plainly; all others are called."""
+"""Plain equivalents by layer type; other layers are called as modules."""

@@ -1,4 +1,4 @@
-"""A trained model answering: raw inputs in, predictions out."""
+"""Inference: from raw inputs to predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ Numbers = NDArray[np.float32] | NDArray[np.float64]
 
 
 class ValuePrediction(TypedDict):
-    """The answer of a regression, in the units of the target."""
+    """Prediction of a regression, in the target's units."""
 
     value: float
 
@@ -36,55 +36,55 @@ class ValuePrediction(TypedDict):
 ClassPrediction = TypedDict(
     "ClassPrediction", {"class": int, "label": str, "probabilities": list[float]}
 )
-"""The answer of a classification: the likeliest class's index and name, and every class's share."""
+"""Prediction of a classifier: index and name of the most probable class, and all probabilities."""
 
 Prediction = ValuePrediction | ClassPrediction
 
 
 @dataclass(slots=True)
 class Predictions:
-    """A model's answers to some rows: the value, or the probability of each class."""
+    """Predictions for a batch of rows: the value, or the probability of each class."""
 
     values: Numbers
-    """`(rows, size)`; float64 where they are in other units than the network's."""
+    """Array `(rows, size)`; float64 if converted from the network's units, else float32."""
     lists: list[list[float]]
-    """The same, for JSON: made once for a batch, however many requests it answers."""
+    """The values as lists, for JSON; converted once for all requests of a batch."""
     argmax: list[int]
-    """The index of the greatest value of each row."""
+    """Index of the greatest value of each row."""
 
     @classmethod
     def from_values(cls, values: Numbers) -> "Predictions":
-        """Return the answers that `values` (rows, size) are."""
+        """Wrap `values` (rows, size)."""
         return cls(values, values.tolist(), values.argmax(1).tolist())
 
     def __len__(self) -> int:
         return len(self.lists)
 
     def __getitem__(self, rows: slice) -> "Predictions":
-        """The answers to some of the rows."""
+        """Return the predictions for a slice of the rows."""
         return Predictions(self.values[rows], self.lists[rows], self.argmax[rows])
 
     def are_finite(self) -> bool:
-        """Return whether every one is."""
+        """Return whether all values are finite."""
         return bool(np.isfinite(self.values).all())
 
     def check(self) -> None:
-        """Do nothing where all are finite.
+        """Check that all values are finite.
 
         Raises:
-            Invalid: the answer to a row is not; `loc` is the row.
+            Invalid: the prediction for a row is not finite; `loc` is the row.
         """
         finite = np.isfinite(self.values).all(axis=1)
         if not finite.all():
             raise Invalid(
-                "is too far from what the model was trained on: its answer is not finite",
+                "is too far from the training data: the prediction is not finite",
                 (int(np.argmin(finite)),),
             )
 
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. Safe to use from several threads: nothing in it changes."""
+    """A loaded model. It is immutable, and therefore thread-safe."""
 
     manifest: Manifest
     network: nn.Module
@@ -96,7 +96,7 @@ class Model:
         return cls(manifest, load_model(directory, manifest))
 
     def rows(self, rows: Sequence[object], pixels: PixelRange | None = None) -> Inputs:
-        """Return raw `rows`, as JSON has them, as the array that `predict` takes.
+        """Convert raw `rows` from JSON to the input array of `predict`.
 
         Raises:
             Invalid: see `ml.inputs.rows`; `loc` is within `rows`.
@@ -110,7 +110,7 @@ class Model:
 
     @property
     def categorical(self) -> Features | None:
-        """What it takes, where that is categories among others."""
+        """The model's features if any of them is categorical, else None."""
         inputs = self.manifest.signature.inputs
         if inputs.kind == "features" and inputs.encoding and inputs.encoding.categories:
             return inputs
@@ -122,11 +122,12 @@ class Model:
         return TableReader(inputs) if inputs.kind == "features" and inputs.encoding else None
 
     def images(self, files: Sequence[bytes], max_pixels: int) -> Inputs:
-        """Return PNG or JPEG `files`, each brought into the form of the training images, as the
-        array that `predict` takes.
+        """Convert PNG or JPEG `files` to the form of the training images, as the input array of
+        `predict`.
 
         Raises:
-            Invalid: the model takes no images, or a file is none; `loc` is within `files`.
+            Invalid: the model does not take images, or a file is not an image; `loc` is within
+                `files`.
         """
         inputs = self.manifest.signature.inputs
         if inputs.kind == "features":
@@ -136,29 +137,29 @@ class Model:
         return np.stack([_image(file, inputs.form, max_pixels, i) for i, file in enumerate(files)])
 
     def array(self, array: NDArray[Any], pixels: PixelRange | None = None) -> Inputs:
-        """Return an array of rows, images flattened or not, as the array that `predict` takes.
+        """Convert an array of rows, images flattened or not, to the input array of `predict`.
 
         Raises:
-            Invalid: it has another shape, holds no numbers, or some are out of range.
+            Invalid: its shape or dtype does not fit the model, or values are out of range.
         """
         inputs, shape = self.manifest.signature.inputs, self._shape
         encoding = inputs.encoding if inputs.kind == "features" else None
         if encoding and encoding.categories:
             named = ", ".join(list(encoding.categories)[:20])
             raise Invalid(
-                f"holds numbers alone, and the model takes categories ({named}): send rows as JSON"
+                f"holds numbers only, but this model takes categories ({named}); send rows as JSON"
             )
         if array.dtype.kind not in "buif":
-            raise Invalid(f"holds {array.dtype}, not numbers")
+            raise Invalid(f"has dtype {array.dtype}; must be numeric or boolean")
         if array.shape[1:] not in (shape, (self.row_size,)) or not len(array):
             wanted = "x".join(map(str, ("rows", *shape)))
             given = "x".join(map(str, array.shape)) or "a single number"
-            raise Invalid(f"has the shape {given}; must be {wanted}, one row at least")
+            raise Invalid(f"has the shape {given}; must be {wanted}, with at least one row")
         rows = array.reshape(-1, *shape)
         if rows.dtype != np.uint8:
             with np.errstate(over="ignore", invalid="ignore"):
                 rows = np.ascontiguousarray(rows, np.float64 if encoding else np.float32)
-            # In a table's rows NaN says that there is no value.
+            # In rows of a table, NaN denotes a missing value.
             usable = ~(np.abs(rows) > FLOAT32_MAX) if encoding else np.isfinite(rows)
             if not usable.all():
                 bad = ~usable.reshape(len(rows), -1).all(1)
@@ -169,7 +170,7 @@ class Model:
 
     @torch.inference_mode()
     def predict(self, inputs: Inputs) -> Predictions:
-        """Return the answers to `inputs` `(rows, *shape)`."""
+        """Return the predictions for `inputs` `(rows, *shape)`."""
         values, output = in_batches(self._forward, torch.from_numpy(inputs)), self._output
         if output.kind == "classes":
             values = values.softmax(dim=1)
@@ -178,7 +179,7 @@ class Model:
         return Predictions.from_values(values.numpy())
 
     def to_json(self, predictions: Predictions) -> list[Prediction]:
-        """Return one prediction for each answer."""
+        """Return the predictions as JSON objects."""
         output = self._output
         if output.kind != "classes":
             return [{"value": value} for [value] in predictions.lists]
@@ -190,14 +191,14 @@ class Model:
 
     @cached_property
     def row_size(self) -> int:
-        """Numbers of one row, flattened."""
+        """Number of values in one row, flattened."""
         return prod(self._shape)
 
     @cached_property
     def _forward(self) -> Forward:
         return plain(self.network)
 
-    # Of every request these are asked several times.
+    # Every request reads these several times.
     @cached_property
     def _shape(self) -> tuple[int, ...]:
         return self.manifest.signature.inputs.shape
@@ -208,7 +209,7 @@ class Model:
 
     @property
     def nbytes(self) -> int:
-        """The memory that its weights take."""
+        """Bytes of the weights."""
         return sum(tensor.nbytes for tensor in self.network.state_dict().values())
 
 

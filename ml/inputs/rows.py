@@ -1,4 +1,4 @@
-"""Raw inputs, as a caller writes them in JSON, to one array a model takes."""
+"""Conversion of JSON inputs to a model's input array."""
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ JSON_NAMES = {str: "the text", dict: "an object", list: "a list", type(None): "n
 def feature_rows(features: Features, rows: Sequence[object]) -> Array:
     """Return `rows` as an array `(rows, features)`.
 
-    A row is a list of numbers in the order of the features, or an object by feature name.
+    A row is a list of numbers in the order of the features, or an object keyed by feature name.
 
     Raises:
         Invalid: `rows` is empty, or a row has too few, too many, unknown or non-numeric values;
@@ -41,11 +41,11 @@ def feature_rows(features: Features, rows: Sequence[object]) -> Array:
 
 
 def pixel_rows(images: Images, rows: Sequence[object], pixels: PixelRange | None) -> Array:
-    """Return `rows` as an array of pixels from 0 to 255, `(rows, *images.shape)`: uint8 where they
-    are whole numbers, else float32.
+    """Return `rows` as an array of pixels from 0 to 255, `(rows, *images.shape)`: uint8 if they are
+    whole numbers, else float32.
 
-    A row is an image as nested lists, or flattened. With `pixels` None a row whose brightest pixel
-    is above 1 is taken as 0-255, and any other but an all-black one is refused as ambiguous.
+    A row is an image as nested lists, or flattened. With `pixels` None, a row whose brightest pixel
+    is above 1 is read as 0-255; any other row, unless all black, is rejected as ambiguous.
 
     Raises:
         Invalid: `rows` is empty, or a row has the wrong size, type or range; `loc` is within
@@ -65,17 +65,17 @@ def pixel_rows(images: Images, rows: Sequence[object], pixels: PixelRange | None
 
 
 def in_pixel_range(array: Array, pixels: PixelRange | None) -> Array:
-    """Return images `(rows, ...)` with pixels from 0 to 255, given as `pixels` says.
+    """Convert images `(rows, ...)` with pixels in the range `pixels` to the range 0 to 255.
 
     Raises:
         Invalid: see `pixel_rows`.
     """
     if array.dtype == np.uint8 and pixels != "0-1" and (pixels or _all_exceed_1(array)):
-        return array  # as nearly all are
+        return array  # the common case
     flat = array.reshape(len(array), -1)
     brightest, darkest = flat.max(1), flat.min(1)
     maximum = PIXEL_MAXIMA[pixels or "0-255"]
-    # Whether anything is wrong; then what and where. It is false for NaN too.
+    # First whether anything is wrong, then what and where. NaN fails the comparisons too.
     ambiguous = pixels is None and ((brightest > 0) & (brightest <= 1)).any()
     if ambiguous or not (darkest.min() >= 0 and brightest.max() <= maximum):
         for i, (high, low) in enumerate(zip(brightest.tolist(), darkest.tolist(), strict=True)):
@@ -84,15 +84,15 @@ def in_pixel_range(array: Array, pixels: PixelRange | None) -> Array:
 
 
 def _all_exceed_1(images: Array) -> bool:
-    """Return whether each of some images of bytes has a pixel above 1."""
-    # For the one image of most requests this takes less than numpy's call alone.
+    """Return whether each uint8 image has a pixel above 1."""
+    # For one image, the usual request, this is faster than a numpy call.
     if len(images) == 1:
         return bool(images.tobytes().translate(None, b"\0\1"))
     return all(image.tobytes().translate(None, b"\0\1") for image in images)
 
 
 def _flattened(row: object, shape: tuple[int, ...]) -> object:
-    """Return an image's nested lists as one; what is none is left to be complained of."""
+    """Flatten an image's nested lists; return malformed rows unchanged, to be rejected later."""
     flat = row
     for size, inner in pairwise(shape):
         if not (type(flat) is list and len(flat) % size == 0):
@@ -104,10 +104,9 @@ def _flattened(row: object, shape: tuple[int, ...]) -> object:
 
 
 def _packed(rows: Sequence[object], size: int) -> list[bytearray]:
-    """Return rows of so many whole numbers from 0 to 255 as bytes; nothing for others."""
+    """Return rows of `size` integers from 0 to 255 as bytes; an empty list for other rows."""
     try:
-        # Of a bytearray: it takes a third of the time, and torch takes no array that cannot be
-        # written.
+        # A bytearray is three times as fast, and writable, which torch requires.
         packed = [bytearray(row) for row in rows if type(row) is list and len(row) == size]
     except (TypeError, ValueError):
         return []
@@ -120,20 +119,20 @@ def _stacked(rows: list[bytearray]) -> NDArray[np.uint8]:
 
 
 def in_order(features: Features, row: Mapping[str, object], index: int) -> list[object]:
-    """Return the values of row number `index`, given by name, in the order of the features.
+    """Return the named values of row number `index` in the order of the features.
 
     Raises:
-        Invalid: one is missing or unknown; `loc` begins with `index`.
+        Invalid: a feature is missing or unknown; `loc` begins with `index`.
     """
     if missing := [name for name in features.names if name not in row]:
-        raise Invalid(f"misses {count_of(missing)}", (index,))
+        raise Invalid(f"is missing {count_of(missing)}", (index,))
     if unknown := [name for name in row if name not in features.names]:
         raise Invalid(f"unknown; this model takes {count_of(features.names)}", (index, unknown[0]))
     return [row[name] for name in features.names]
 
 
 def _by_name(features: Features, rows: Sequence[object], loc: Loc) -> Loc:
-    """Name the column in `loc` by the feature where the caller's row is an object."""
+    """Replace the column in `loc` by the feature's name if the row is an object."""
     match loc:
         case (int(row), int(column), *rest) if isinstance(rows[row], Mapping):
             return (row, features.names[column], *rest)
@@ -147,12 +146,12 @@ def _stack(
     shapes: Sequence[tuple[int, ...]],
     wanted: str,
 ) -> NDArray[np.float32]:
-    """Turn all `flat` rows into an array `(rows, size)` at once; only when that fails look for the
-    one of `rows`, as the caller wrote them, to blame."""
+    """Convert all `flat` rows to an array `(rows, size)` at once; if that fails, find the invalid
+    row in `rows`, the caller's own form."""
     if not rows:
         raise Invalid("is empty; give at least one row")
     try:
-        # Far faster than numpy, which looks at each number's type.
+        # Far faster than numpy, which inspects the type of each number.
         pack = struct.Struct(f"{size}f").pack
         packed = bytearray().join([pack(*row) for row in flat if type(row) is list])
     except (struct.error, OverflowError):
@@ -163,7 +162,7 @@ def _stack(
             return array
     for i, row in enumerate(rows):
         _check_row(row, shapes, wanted, i)
-    raise Invalid(f"differs in form from row to row; each must be {wanted}")
+    raise Invalid(f"has rows of different forms; each must be {wanted}")
 
 
 def _check_row(row: object, shapes: Sequence[tuple[int, ...]], wanted: str, index: int) -> None:
@@ -183,7 +182,7 @@ def _check_row(row: object, shapes: Sequence[tuple[int, ...]], wanted: str, inde
 def _check_number(value: object, loc: Loc) -> None:
     if not isinstance(value, int | float):
         raise Invalid(f"must be a number, not {describe(value)}", loc)
-    # A comparison, not a conversion: Python's integers have no upper end.
+    # Compared, not converted: Python's integers are unbounded.
     if not abs(value) <= FLOAT32_MAX:
         raise Invalid(f"must be a finite number of at most {FLOAT32_MAX:.3g}", loc)
 
@@ -200,25 +199,25 @@ def _leaves(row: list[object]) -> Iterator[tuple[tuple[int, ...], object]]:
 def _check_range(brightest: float, darkest: float, pixels: PixelRange | None, index: int) -> None:
     if pixels is None and 0 < brightest <= 1:
         raise Invalid(
-            "could be pixels from 0 to 1 or nearly black ones from 0 to 255; say which with "
+            "is ambiguous: pixels from 0 to 1, or nearly black pixels from 0 to 255; set "
             '"pixels": "0-1" or "pixels": "0-255"',
             (index,),
         )
     maximum = PIXEL_MAXIMA[pixels or "0-255"]
     if not (darkest >= 0 and brightest <= maximum):
         raise Invalid(
-            f"has pixels from {darkest:g} to {brightest:g}; they must lie in 0 to {maximum:g}",
+            f"has pixels from {darkest:g} to {brightest:g}; must be from 0 to {maximum:g}",
             (index,),
         )
 
 
 def describe(value: object) -> str:
-    """Return what a JSON value is, in words."""
+    """Describe a JSON value in words."""
     text = JSON_NAMES.get(type(value), type(value).__name__)
     return f"{text} {value[:40]!r}" if isinstance(value, str) else text
 
 
 def count_of(names: Sequence[str]) -> str:
-    """Return how many features these are, and which."""
+    """Return the number and the names of features, in words."""
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return f"{len(names)} feature{'s' if len(names) != 1 else ''} ({shown})"

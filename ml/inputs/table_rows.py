@@ -1,4 +1,4 @@
-"""Rows of a table, as a caller writes them in JSON, to the array that a model of tables takes."""
+"""Conversion of JSON table rows to the input array of a model of tables."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,14 +11,13 @@ from ml.inputs.rows import FLOAT32_MAX, count_of, describe, in_order
 from ml.signature import UNKNOWN, Encoding, Features
 
 ValueReader = Callable[[object], float]
-"""Returns the number that a value stands for."""
+"""Function from a JSON value to its raw number."""
 
 
 class TableReader:
-    """Reads rows of named values: numbers, true and false, categories; null where there is none.
+    """Reads rows of numbers, booleans and categories; null denotes a missing value.
 
-    A category that was not seen in training is no mistake: the model answers as for none of those
-    it knows.
+    A category unseen in training is valid: it becomes `UNKNOWN`.
     """
 
     def __init__(self, features: Features) -> None:
@@ -27,8 +26,8 @@ class TableReader:
         self._readers = [_reader(encoding, name) for name in features.names]
 
     def rows(self, rows: Sequence[object]) -> NDArray[np.float64]:
-        """Return `rows`, lists in the order of the features or objects by feature name, as an array
-        `(rows, features)`.
+        """Return `rows`, lists in the order of the features or objects keyed by feature name, as an
+        array `(rows, features)`.
 
         Raises:
             Invalid: `rows` is empty, or a row has too few, too many or unknown values, or one of
@@ -47,7 +46,7 @@ class TableReader:
         if not isinstance(values, list) or len(values) != len(names):
             given = f"{len(values)} values" if isinstance(values, list) else describe(row)
             raise Invalid(
-                f"must be a row of {count_of(names)}, null where there is no value, not {given}",
+                f"must be a row of {count_of(names)}, with null for missing values, not {given}",
                 (index,),
             )
         numbers = []
@@ -61,7 +60,7 @@ class TableReader:
 
 
 def text_of(value: float | bool | str) -> str:
-    """Return a value as it is called among categories: 3 for 3.0, true for True."""
+    """Return the category name of a value: `3` for 3.0, `true` for True."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value).removesuffix(".0")
@@ -74,12 +73,12 @@ def _reader(encoding: Encoding, name: str) -> ValueReader:
         return _number
     categories = encoding.categories[name]
     codes = {text: float(code) for code, text in enumerate(categories)}
-    # 2.5 and true are the categories that a file wrote as 2.50 and True.
+    # 2.5 and true match categories that a file wrote as 2.50 and True.
     meanings = {_meaning(text): codes[text] for text in reversed(categories)}
 
     def category(value: object) -> float:
         if not isinstance(value, str | int | float):
-            raise Invalid(f"must be a text, not {describe(value)}")
+            raise Invalid(f"must be a string, not {describe(value)}")
         if isinstance(value, int) and not abs(value) <= FLOAT32_MAX:
             return UNKNOWN
         code = codes.get(text_of(value))
@@ -91,7 +90,7 @@ def _reader(encoding: Encoding, name: str) -> ValueReader:
 
 
 def _meaning(value: float | bool | str) -> float | str:
-    """Return the number that a value or its text stands for, else the text in small letters."""
+    """Return the number of a value or of its text, else the text in lower case."""
     text = text_of(value)
     try:
         return float(text)
@@ -108,7 +107,7 @@ def _boolean(value: object) -> float:
 
 def _number(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise Invalid(f"must be a number, or null, not {describe(value)}")
+        raise Invalid(f"must be a number or null, not {describe(value)}")
     if not abs(value) <= FLOAT32_MAX:
         raise Invalid(f"must be a finite number of at most {FLOAT32_MAX:.3g}")
     return float(value)

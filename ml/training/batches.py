@@ -1,5 +1,5 @@
-"""Where the batches of an epoch come from: rows that lie on the device, or rows that are brought to
-it from the machine's memory. Batches always arrive in the same memory, as a CUDA graph needs."""
+"""Batch sources: rows resident on the device, or streamed to it from host memory. Batches always
+arrive in the same memory, as CUDA graphs require."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -16,13 +16,13 @@ from ml.datasets import Rows
 Placement = Literal["resident", "streamed"]
 
 RESIDENT_SHARE = 0.5
-"""Share of a GPU's free memory that data may take; larger data is streamed."""
+"""Share of a GPU's free memory available to data; larger data is streamed."""
 SLOTS_AHEAD = 2
-"""Batches that are gathered beyond those of one call."""
+"""Batches prefetched beyond those of one call."""
 
 
 def place(size: int, device: torch.device) -> Placement:
-    """Return where data of `size` bytes, training and validation rows together, should lie."""
+    """Return the placement of `size` bytes of data, training and validation rows together."""
     if device.type != "cuda" or size <= RESIDENT_SHARE * devices.free_bytes(device):
         return "resident"
     return "streamed"
@@ -39,12 +39,12 @@ class Batches(ABC):
         self.rows = rows
         self.batch_size = batch_size
         size = min(batch_size * together, len(rows))
-        # Zeros, since a warm-up may compute with them before a batch is taken: 0 is a class.
+        # Zeros, since a warm-up may read them before the first batch: 0 is a valid class.
         self._inputs = rows.inputs.new_zeros((size, *rows.inputs.shape[1:]), device=device)
         self._targets = rows.targets.new_zeros((size, *rows.targets.shape[1:]), device=device)
 
     def memory(self, rows: int) -> Rows:
-        """Return the memory in which the next `rows` rows will arrive."""
+        """Return the memory into which the next `rows` rows are written."""
         return Rows(self._inputs[:rows], self._targets[:rows])
 
     @abstractmethod
@@ -53,11 +53,11 @@ class Batches(ABC):
 
     @abstractmethod
     def take(self, together: int = 1) -> Rows:
-        """Return the next batches, one behind the other; they are good until the next are taken."""
+        """Return the next batches, concatenated; they are valid until the next call."""
 
 
 class Resident(Batches):
-    """Rows on the device, gathered there."""
+    """Rows resident on the device and gathered there."""
 
     placement = "resident"
 
@@ -81,10 +81,10 @@ class Resident(Batches):
 
 
 class Stream(Batches):
-    """Rows in the machine's memory, or mapped from its disk, which a thread gathers ahead of time
-    into page-locked memory, and which are copied to the device beside the steps that run there.
+    """Rows in host memory, or memory-mapped from disk. A thread prefetches them into pinned memory,
+    from which they are copied to the device while steps run.
 
-    The thread makes no CUDA call: those of another thread would break a capture.
+    The thread makes no CUDA calls, which would break a graph capture.
     """
 
     placement = "streamed"
@@ -131,28 +131,28 @@ class Stream(Batches):
 
 
 class Slot:
-    """Memory for one batch on its way to the device."""
+    """Staging memory for one batch."""
 
     def __init__(self, host: Rows) -> None:
         self._host = host
 
     def gather(self, rows: Rows, index: Tensor) -> Rows:
-        """Return the rows at `index`, in the memory of this slot."""
+        """Gather the rows at `index` into this slot's memory."""
         batch = Rows(self._host.inputs[: len(index)], self._host.targets[: len(index)])
         torch.index_select(rows.inputs, 0, index, out=batch.inputs)
         torch.index_select(rows.targets, 0, index, out=batch.targets)
         return batch
 
     def deliver(self, batch: Rows, target: Rows) -> None:
-        """Copy `batch`, which lies in this slot, to where it is used."""
+        """Copy `batch`, which lies in this slot, to `target`."""
         _copy(batch, target)
 
     def wait(self) -> None:
-        """Wait until the memory of this slot may be written again."""
+        """Wait until this slot's memory can be overwritten."""
 
 
 class CudaSlot(Slot):
-    """As its base, with a copy on the GPU, so that the next batch arrives while steps run."""
+    """A slot with staging memory on the GPU, so that copies overlap with steps."""
 
     def __init__(self, host: Rows, device: torch.device) -> None:
         super().__init__(Rows(host.inputs.pin_memory(), host.targets.pin_memory()))
@@ -161,7 +161,7 @@ class CudaSlot(Slot):
         self._arrived, self._used = (torch.cuda.Event() for _ in range(2))  # type: ignore[no-untyped-call]
 
     def deliver(self, batch: Rows, target: Rows) -> None:
-        """Copy `batch` to the GPU on a stream of its own, then to where it is used."""
+        """Copy `batch` to the GPU on the copy stream, then to `target`."""
         staged = Rows(self._staged.inputs[: len(batch)], self._staged.targets[: len(batch)])
         steps = torch.cuda.current_stream(staged.inputs.device)
         with torch.cuda.stream(self._copies):
@@ -173,7 +173,7 @@ class CudaSlot(Slot):
         self._used.record(steps)
 
     def wait(self) -> None:
-        """Wait until the batch before has left the machine's memory."""
+        """Wait until the previous batch has been copied from host memory."""
         self._arrived.synchronize()
 
 
@@ -192,8 +192,8 @@ def _copy(rows: Rows, target: Rows) -> None:
 
 
 def _as_wide(rows: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-    """Return `rows` (rows, ...) and the memory for some of them as rows of 64-bit numbers, where
-    they divide into such: 98 for the 784 bytes of an MNIST image."""
+    """View `rows` (rows, ...) and the batch memory as 64-bit integers where the row size allows it:
+    98 for the 784 bytes of an MNIST image."""
     row = rows[:1].nbytes
     if rows.dim() == 1 or not rows.is_contiguous() or row % 8 or rows.data_ptr() % 8:
         return rows, memory

@@ -1,7 +1,7 @@
-"""The state of a half-done run on disk: written whole or not at all, and checked when it is read.
+"""Checkpoints of training runs: written atomically and verified when read.
 
-A file is named by the attempt and the step it was written at and by the SHA-256 of what is in it,
-so that a broken one is known for what it is, and the one before it is used.
+A file's name consists of the attempt, the step and the SHA-256 of its content, so a corrupt file is
+detected and the previous one is used.
 """
 
 import io
@@ -24,7 +24,7 @@ NAME = re.compile(r"(?P<attempt>\d{6})-(?P<step>\d{12})-(?P<sha256>[0-9a-f]{64})
 
 @dataclass(frozen=True, order=True)
 class Checkpoint:
-    """A file of a directory, and what its name tells. Later ones are greater."""
+    """A checkpoint file and the fields of its name. Newer checkpoints compare greater."""
 
     attempt: int
     step: int
@@ -33,11 +33,10 @@ class Checkpoint:
 
 
 def save(directory: Path, attempt: int, step: int, state: dict[str, Any], keep: int) -> None:
-    """Write `state` into `directory`, on the disk when this returns, then delete all files but the
-    newest `summarize`.
+    """Write `state` durably into `directory`, then delete all but the newest `keep` checkpoints.
 
     Raises:
-        OSError: it cannot be written; nothing of it is left.
+        OSError: the write failed; the partial file is removed.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -59,12 +58,14 @@ def save(directory: Path, attempt: int, step: int, state: dict[str, Any], keep: 
 
 
 def load_newest(directory: Path) -> dict[str, Any] | None:
-    """Return the state in the newest whole file of `directory`, its tensors on the CPU; None if
-    there is none."""
+    """Return the state of the newest intact checkpoint in `directory`, with its tensors on the CPU;
+    None if there is none."""
     for checkpoint in listed(directory):
         data = checkpoint.path.read_bytes()
         if sha256(data).hexdigest() != checkpoint.sha256:
-            logger.warning("%s is broken; the one before it is used", checkpoint.path)
+            logger.warning(
+                "checkpoint %s is corrupt; falling back to the previous one", checkpoint.path
+            )
             continue
         state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return state
@@ -72,7 +73,7 @@ def load_newest(directory: Path) -> dict[str, Any] | None:
 
 
 def listed(directory: Path) -> list[Checkpoint]:
-    """Return the checkpoints of `directory`, the newest first."""
+    """Return the checkpoints in `directory`, newest first."""
     if not directory.is_dir():
         return []
     found = [(NAME.fullmatch(path.name), path) for path in directory.iterdir()]

@@ -1,4 +1,4 @@
-"""k-fold cross-validation: how good the models of a spec are, by rows they were not trained on."""
+"""k-fold cross-validation: metrics of each fold and their mean and standard deviation."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -13,27 +13,27 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class FoldResults:
-    """What lies behind the present run of a job: the folds of its cross-validation."""
+    """Results of the completed folds of a job's cross-validation."""
 
     folds: list[Figures]
-    """The figures of each."""
+    """Metrics of each fold."""
     steps: int
-    """Done in all of them."""
+    """Steps done in all folds."""
 
     @classmethod
     def from_state(cls, state: dict[str, Any] | None) -> "FoldResults":
-        """Return what the state of a checkpoint tells."""
+        """Restore the results from a checkpoint's state; without one, return empty results."""
         return cls(**(state or {}).get("course", {"folds": [], "steps": 0}))
 
     def with_fold(self, run: Run) -> "FoldResults":
-        """Return it with the fold that `run` was trained without."""
+        """Evaluate `run` on its held-out fold; return the results with that fold added."""
         assert run.data.test is not None
         figures = evaluate(run.model, run.data.test, run.signature, LOSSES[run.spec.loss])
         return FoldResults([*self.folds, figures], self.steps + run.progress.step)
 
     def summary(self) -> Figures:
-        """Return the mean of each figure over the folds, as `cv_accuracy`, and its standard
-        deviation (of the population), as `cv_accuracy_std`; what some fold lacks is left out."""
+        """Return the mean of each metric over the folds, such as `cv_accuracy`, and its population
+        standard deviation, such as `cv_accuracy_std`. Metrics missing from a fold are left out."""
         shared = set.intersection(*(set(figures) for figures in self.folds)) if self.folds else ()
         summed: Figures = {}
         for name in sorted(shared):
@@ -45,5 +45,5 @@ class FoldResults:
         return summed
 
     def state_dict(self) -> dict[str, Any]:
-        """Return it for a checkpoint."""
+        """Return the state for a checkpoint."""
         return {"course": asdict(self)}

@@ -1,4 +1,4 @@
-"""When a loss is no longer a number: which tensor went bad first."""
+"""Diagnosis of divergence: find the first tensor with NaN or infinite elements."""
 
 import warnings
 
@@ -14,18 +14,18 @@ def is_bad(tensor: Tensor) -> bool:
 
 
 def first_bad_tensor(model: nn.Module, inputs: Tensor) -> str:
-    """Name the first tensor that is not finite, in the order in which the numbers flow.
+    """Name the first tensor that is not finite, in the order of computation.
 
-    Call it after a forward pass on `inputs` gave a bad loss and before gradients are cleared, so
-    that they are still those of the step before.
+    Call this after a forward pass on `inputs` with a bad loss and before gradients are cleared, so
+    that they are still those of the previous step.
     """
     if is_bad(inputs):
         return "the inputs of the batch"
     for name, parameter in model.named_parameters():
         if is_bad(parameter):
             if parameter.grad is not None and is_bad(parameter.grad):
-                return f"the gradient of {name} in the step before"
-            return f"the parameter {name}, after the update of the step before"
+                return f"the gradient of {name} in the previous step"
+            return f"the parameter {name} after the update of the previous step"
     return _first_bad_output(model, inputs) or "the loss itself"
 
 
@@ -52,12 +52,12 @@ def _first_bad_output(model: nn.Module, inputs: Tensor) -> str | None:
 
 
 def diagnose(loss: Tensor, model: nn.Module, inputs: Tensor, where: str) -> Diverged:
-    """Return the error for a `loss` that is not finite, with autograd's own account of it where
-    anomaly detection is on."""
+    """Return the error for a `loss` that is not finite. With anomaly detection, it includes
+    autograd's report."""
     message = (
-        f"the loss became {loss.item()} at {where}; the first tensor that went bad is "
+        f"the loss became {loss.item()} at {where}; the first tensor that is not finite is "
         f"{first_bad_tensor(model, inputs)}. A lower learning rate, or inputs of a smaller range, "
-        "usually cures this"
+        "usually helps"
     )
     if torch.is_anomaly_enabled():
         try:
@@ -71,8 +71,8 @@ def backward(loss: Tensor, where: str) -> None:
     """Run `loss.backward()`.
 
     Raises:
-        Diverged: anomaly detection is on and a backward function returned NaN; the message holds
-            `where` and the traceback of the forward call that made it.
+        Diverged: anomaly detection is on and a backward function returned NaN; the message contains
+            `where` and the traceback of the forward call.
     """
     if not torch.is_anomaly_enabled():
         loss.backward()  # type: ignore[no-untyped-call]
@@ -84,6 +84,6 @@ def backward(loss: Tensor, where: str) -> None:
         except RuntimeError as error:
             if "returned nan values" not in str(error):
                 raise
-            # Autograd tells the forward call's traceback in a warning, not in the error.
+            # Autograd reports the forward call's traceback in a warning, not in the error.
             traceback = "\n".join(str(warning.message) for warning in heard)
             raise Diverged(f"{error} at {where}\n{traceback}") from error

@@ -94,7 +94,7 @@ def test_a_diverging_job_names_epoch_step_and_tensor(server: Server) -> None:
     job = server.wait(server.submit(spec))
     assert job["status"] == "failed"
     assert job["error"]["kind"] == "diverged"
-    for part in ("epoch 1, step ", "first tensor that went bad is the output of network."):
+    for part in ("epoch 1, step ", "first tensor that is not finite is the output of network."):
         assert part in job["error"]["message"]
     assert job["model"] is None
 

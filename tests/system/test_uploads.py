@@ -74,7 +74,7 @@ def test_a_model_of_a_table_answers_raw_values(server: Server, priced: str) -> N
     odd = [house | {"lift": None}, house | {"district": "Mars"}]
     assert predict(server, "houses", odd).status_code == 200
     for wrong, where in (
-        ({"rooms": 4}, "misses 3 features"),
+        ({"rooms": 4}, "is missing 3 features"),
         (house | {"garden": 1}, "garden"),
         (house | {"area": "large"}, "area"),
     ):

@@ -1,4 +1,4 @@
-"""What an engine is: it does the optimisation steps of a run, by passes forward and back."""
+"""Engine interface: executes a run's optimisation steps by forward and backward passes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -16,23 +16,23 @@ from ml.training.run import Run
 
 
 class Engine(ABC):
-    """Does optimisation steps. What comes out of two engines differs by float rounding at most."""
+    """Executes optimisation steps. The results of any two engines differ only by float rounding."""
 
     name: str
-    """As a job shows it; it changes where a run goes on by other means."""
+    """Name shown by a job; it changes when a run falls back to other means."""
     steps_per_advance: int
-    """How many steps it does at a time, at most."""
+    """Maximum number of steps per call of `advance`."""
 
     @abstractmethod
     def begin(self, order: Tensor, batch: int) -> None:
-        """Take the training rows in `order` (rows,) from now on, starting with batch `batch`."""
+        """Start an epoch with the training rows in `order` (rows,), at batch number `batch`."""
 
     @abstractmethod
     def advance(self, count: int) -> Iterator[float]:
-        """Do the next steps of the epoch, at most `count` and `steps_per_advance`; yield the loss
-        of each.
+        """Execute the next steps of the epoch, at most `count` and `steps_per_advance`; yield the
+        loss of each.
 
-        The run may be ahead of the losses: it is whole again when the iterator has ended.
+        The run may be ahead of the losses; its state is consistent once the iterator is exhausted.
 
         Raises:
             Diverged: a loss became NaN or infinite.
@@ -40,30 +40,30 @@ class Engine(ABC):
 
 
 class Batch(NamedTuple):
-    """One step's rows, encoded."""
+    """Encoded rows of one step."""
 
     inputs: Tensor
     targets: Tensor
 
 
 class Passes(ABC):
-    """The two passes of a step: forward to the loss, and back to a gradient for each parameter."""
+    """Forward and backward pass of a step: from a batch to the loss, and to all gradients."""
 
     suffix = ""
-    """What they add to the engine's name."""
+    """Suffix of the engine's name."""
     steps_ahead = 1
-    """For how many steps it pays to prepare the batches together."""
+    """Number of steps whose batches are worth preparing together."""
 
     def __init__(self, run: Run, side_stream: "SideStream | None" = None) -> None:
         self.run = run
         self.side_stream = side_stream or SideStream()
-        """For work that the pass back need not wait for."""
+        """Stream for work off the critical path of the backward pass."""
         self._fused_update = FusedUpdate(run.optimizer)
 
     @abstractmethod
     def prepare(self, rows: Rows) -> Iterator[Batch]:
-        """Yield the batches of some steps to come, given their raw `rows`; the last may be smaller.
-        Each goes forward before the next is asked for."""
+        """Encode the raw `rows` of the next steps and yield their batches; the last may be smaller.
+        Each batch must go through `forward` before the next is requested."""
 
     @abstractmethod
     def forward(self, batch: Batch) -> Tensor:
@@ -71,17 +71,17 @@ class Passes(ABC):
 
     @abstractmethod
     def backward(self) -> None:
-        """Write the gradient of the loss that `forward` returned last into every `.grad`."""
+        """Write the gradients of the last loss returned by `forward` into every `.grad`."""
 
     def update(self, rate: float | Tensor, withheld: Tensor | None = None) -> None:
-        """Change the weights along the gradient; see `FusedUpdate`."""
+        """Clip the gradients if requested, and update the weights; see `FusedUpdate`."""
         if (longest := self.run.spec.clip_grad_norm) is not None:
             nn.utils.clip_grad_norm_(self.run.model.parameters(), longest)
         self._fused_update(rate, withheld)
 
 
 class Autograd(Passes):
-    """Both passes as PyTorch does them, for every network."""
+    """Both passes by PyTorch's autograd, for any network."""
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
@@ -101,8 +101,8 @@ class Autograd(Passes):
 
     def backward(self) -> None:
         """Write the gradient into every `.grad`."""
-        # The graph that autograd keeps goes with the loss: one made on another stream, or within
-        # a capture, must not be met again.
+        # Dropping the loss frees autograd's graph: one from another stream or a capture must not be
+        # reused.
         loss, self._loss = self._loss, None
         assert loss is not None
         self.run.optimizer.zero_grad()
@@ -110,14 +110,14 @@ class Autograd(Passes):
 
 
 class SideStream(nullcontext[None]):
-    """A place for work beside the main line of a step. Without a GPU that is the main line."""
+    """Context for work that may run concurrently with a step. Without a GPU it runs in sequence."""
 
     def join(self) -> None:
-        """Have the main line wait until all of it is done."""
+        """Make the main stream wait for this stream's work."""
 
 
 class CudaSideStream(SideStream):
-    """A CUDA stream beside the current one. What is used there must be kept until it is joined."""
+    """A concurrent CUDA stream. Tensors used on it must be kept alive until `join`."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
@@ -132,5 +132,5 @@ class CudaSideStream(SideStream):
         torch.cuda.set_stream(self._main)
 
     def join(self) -> None:
-        """Have the current stream wait for it."""
+        """Make the current stream wait for this stream's work."""
         torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)

@@ -1,12 +1,12 @@
-"""How optimisation steps run: each engine does the same steps in the way that suits the device.
+"""Selection of the engine that suits a run and its device.
 
-An engine's name tells what it does:
+An engine's name states its components:
 
-`resident`  the data lies on the device as it came, and each batch is gathered there
-`streamed`  the data does not fit there, and batches are brought to it ahead of time
-`+manual`   a chain of simple layers is gone back through without autograd
-`+graph`    on a GPU whole steps are captured once and replayed, several at a launch
-`+compile`  the network is compiled first, where the spec asks for it
+`resident`  raw data lies on the device, and each batch is gathered there
+`streamed`  data that does not fit on the device is prefetched batch by batch
+`+manual`   the backward pass of a chain of simple layers runs without autograd
+`+graph`    on a GPU, whole steps are captured once and replayed, several per launch
+`+compile`  the network is compiled, as requested by the spec
 """
 
 from ml.training.batches import Batches, Resident, Stream
@@ -18,7 +18,7 @@ from ml.training.run import Run
 
 
 def choose(run: Run, graphs: bool = True) -> Engine:
-    """Return the engine for a run; `graphs` allows CUDA graphs where there is a GPU."""
+    """Return the engine for a run; `graphs` allows CUDA graphs on a GPU."""
     spec = run.spec
     needs_autograd = spec.detect_anomaly or spec.compile or spec.precision == "bfloat16"
     passes = (None if needs_autograd else manual_network(run)) or Autograd(run)

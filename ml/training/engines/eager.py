@@ -1,4 +1,4 @@
-"""One step after the other, each checked."""
+"""Eager execution: one step at a time, with a check of every loss."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from ml.training.run import Run
 
 
 class EagerEngine(Engine):
-    """Does each step as it comes: forward, check the loss, backward, update."""
+    """Executes each step in order: forward, check the loss, backward, update."""
 
     def __init__(self, run: Run, batches: Batches, passes: Passes) -> None:
         self._run = run

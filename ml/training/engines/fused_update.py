@@ -1,8 +1,8 @@
-"""Optimizers' updates by their fused kernels alone.
+"""Optimizer updates by direct calls of the fused kernels.
 
-`optimizer.step()` finds out at each step what there is to do. For a small network that takes half
-as long as doing it, so here it is found out once. The learning rate comes from outside and may lie
-on the device, and an update can be withheld there, so that a CUDA graph needs no look at the loss.
+`optimizer.step()` collects its tensors at every step, which for a small network takes half as long
+as the update; here they are collected once. The learning rate is an argument and may lie on the
+device, and an update can be withheld there, so a CUDA graph need not inspect the loss.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,27 +15,27 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 Kernel = Callable[[float | Tensor, Tensor | None], None]
 
 PIECES = {"cuda": 36, "cpu": 0}
-"""Tensors that one launch of a fused Adam kernel takes (torch 2.11; later ones take more). On a CPU
-nothing is gained by cutting."""
+"""Tensors per launch of a fused Adam kernel (torch 2.11; later versions take more). On a CPU
+splitting gains nothing."""
 ALIGNMENT = 64
 
 
 class FusedUpdate:
-    """Does what `step()` of an optimizer of ours does, on the same state, which it makes if need
-    be. After another state was loaded a new one is needed."""
+    """Equivalent of `step()` for the optimizers of `ml.optimizers`, on the same state, which it
+    creates if absent. After loading another state, create a new instance."""
 
     def __init__(self, optimizer: Optimizer, pieces: int | None = None) -> None:
-        """`pieces` is into how many to cut all parameters at most, by default what the device
-        takes at once."""
+        """`pieces` is the maximum number of pieces to split the parameters into, by default the
+        device's tensors per launch."""
         self._optimizer = optimizer
         self._pieces = pieces
         self._kernel: Kernel | None = None
 
     def __call__(self, rate: float | Tensor, withheld: Tensor | None = None) -> None:
-        """Change the parameters that have gradients along them.
+        """Update all parameters that have gradients.
 
-        `rate` may be a tensor `()`, float32 on a GPU. Where `withheld`, a float32 tensor `()`, is 1
-        the kernel leaves parameters and state as they are, but for the count of steps.
+        `rate` may be a tensor `()`, float32 on a GPU. If `withheld`, a float32 tensor `()`, is 1,
+        the kernel leaves parameters and state unchanged, except for the step count.
         """
         if self._kernel is None:
             self._kernel = KERNELS[type(self._optimizer)](self._optimizer, self._pieces)
@@ -50,7 +50,7 @@ def _adam(optimizer: Optimizer, pieces: int | None) -> Kernel:
             state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
             state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
     states = [optimizer.state[parameter] for parameter in parameters]
-    # One count for all, since one operation for each costs as much as the update of a layer.
+    # A shared step count: one operation per parameter costs as much as updating a layer.
     step = states[0]["step"].clone()
     for state in states:
         state["step"] = step
@@ -89,7 +89,7 @@ def _sgd(optimizer: Optimizer, pieces: int | None) -> Kernel:
     if group["momentum"]:
         for parameter in parameters:
             if not (state := optimizer.state[parameter]):
-                # The first step from zeros is the one that torch makes a case of its own.
+                # Starting from zeros equals torch's special case for the first step.
                 state["momentum_buffer"] = torch.zeros_like(
                     parameter, memory_format=torch.preserve_format
                 )
@@ -130,10 +130,10 @@ def _learning(optimizer: Optimizer) -> tuple[dict[str, Any], list[Tensor]]:
 def _cutter(
     parameters: Sequence[Tensor], pieces: int | None
 ) -> Callable[[Sequence[Any]], list[Tensor]]:
-    """Return what cuts tensors laid out like `parameters` into pieces of similar size.
+    """Return a function that splits tensors laid out like `parameters` into pieces of similar size.
 
-    A GPU updates 65,536 numbers of a tensor in one block, so that a layer of 400,000 keeps 6 of its
-    132 processors busy; as many pieces as one launch takes keep 36 busy.
+    A GPU updates 65,536 elements of a tensor per block, so a layer of 400,000 occupies 6 of 132
+    multiprocessors; splitting into as many pieces as one launch takes occupies 36.
     """
     if pieces is None:
         pieces = PIECES[parameters[0].device.type]
@@ -142,7 +142,7 @@ def _cutter(
     size = piece_size([parameter.numel() for parameter in parameters], pieces)
 
     def cut(tensors: Sequence[Tensor]) -> list[Tensor]:
-        # In the order of memory, whatever the strides are.
+        # In memory order, regardless of strides.
         return [
             piece
             for tensor in tensors
@@ -153,7 +153,7 @@ def _cutter(
 
 
 def piece_size(sizes: Sequence[int], pieces: int) -> int:
-    """Return into pieces of how many numbers to cut tensors of `sizes`, of which there are fewer
-    than `pieces`, so that there are at most `pieces`."""
+    """Return the number of elements per piece that splits tensors of `sizes`, fewer than `pieces`,
+    into at most `pieces` pieces."""
     size = -(-sum(sizes) // (pieces - len(sizes)))
     return -(-size // ALIGNMENT) * ALIGNMENT

@@ -170,15 +170,15 @@ def test_what_is_fitted_knows_the_training_rows_alone(shelf: Shelf) -> None:
     [
         ([1, True, "red"], "must be a row of 4 features .* not 3 values", (0,)),
         ("red", "must be a row of 4 features", (0,)),
-        ({"weight": 1, "ripe": True, "colour": "red"}, r"misses 1 feature \(origin\)", (0,)),
+        ({"weight": 1, "ripe": True, "colour": "red"}, r"is missing 1 feature \(origin\)", (0,)),
         (
             {"weight": 1, "ripe": True, "colour": "red", "origin": "x", "smell": 1},
             "unknown",
             (0, "smell"),
         ),
-        (["heavy", True, "red", "Peru"], "must be a number, or null", (0, 0)),
+        (["heavy", True, "red", "Peru"], "must be a number or null", (0, 0)),
         ({"weight": 1, "ripe": 7, "colour": "a", "origin": "b"}, "must be true or", (0, "ripe")),
-        ([1, True, ["red"], "Peru"], "must be a text", (0, 2)),
+        ([1, True, ["red"], "Peru"], "must be a string", (0, 2)),
         ([1e39, True, "red", "Peru"], "finite", (0, 0)),
     ],
 )

@@ -38,30 +38,35 @@ def test_rows_may_be_of_some_classes_in_any_order(names: str) -> None:
 @pytest.mark.parametrize(
     ("inputs", "output", "model", "told"),
     [
-        (rows("a"), PRICE, MODEL, "misses features of this model: b; it has a"),
+        (rows("a"), PRICE, MODEL, "is missing features of this model: b; it has a"),
         (rows("a", "b", "c"), PRICE, MODEL, "features unknown to this model: c"),
         (
             Features(names=["a", "b"], encoding=Encoding(categories={"b": ["x"]}, width=2)),
             PRICE,
             MODEL,
-            "categories as the feature 'b', and this model takes numbers",
+            "categories in the feature 'b', but this model takes numbers",
         ),
-        (rows("b", "a"), PRICE, MODEL, "in another order; this model's is a, b"),
-        (rows("a", "b"), Value(name="rent"), MODEL, "value 'rent', and this model about the value"),
+        (rows("b", "a"), PRICE, MODEL, "in another order; this model requires a, b"),
+        (
+            rows("a", "b"),
+            Value(name="rent"),
+            MODEL,
+            "value 'rent' as targets, but this model predicts the value",
+        ),
         (
             rows("a", "b"),
             classes("x", "y"),
             MODEL,
-            "the classes x, y, and this model about the val",
+            "the classes x, y as targets, but this model predicts the val",
         ),
-        (pictures(28), PRICE, MODEL, "images of 28x28 pixels, and this model takes the features a"),
-        (pictures(32), classes("x", "y"), CLASSIFIER, "32x32 pixels, and this model takes images"),
+        (pictures(28), PRICE, MODEL, "images of 28x28 pixels, but this model takes the features a"),
+        (pictures(32), classes("x", "y"), CLASSIFIER, "32x32 pixels, but this model takes images"),
         (pictures(28), classes("x", "y", "z"), CLASSIFIER, "classes unknown to this model: z"),
         (
             rows(*(f"f{i}" for i in range(1000))),
             PRICE,
             CLASSIFIER,
-            "f8, f9, ..., and this model takes images",
+            "f8, f9, ..., but this model takes images",
         ),
     ],
 )

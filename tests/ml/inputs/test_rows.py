@@ -47,7 +47,7 @@ def test_a_nearly_black_image_is_taken_when_its_range_is_told() -> None:
         ([[1, 2, 3], [1, 2]], (1,), "2 values"),
         ([[1, 2, "x"]], (0, 2), "'x'"),
         ([{"a": 1, "b": 2, "c": None}], (0, "c"), "null"),
-        ([{"a": 1, "b": 2}], (0,), "misses 1 feature (c)"),
+        ([{"a": 1, "b": 2}], (0,), "is missing 1 feature (c)"),
         ([{"a": 1, "b": 2, "c": 3, "d": 4}], (0, "d"), "takes 3 features (a, b, c)"),
         ([[1, 2, float("nan")]], (0, 2), "finite"),
         ([[1, 2, 1e39]], (0, 2), "finite"),
@@ -68,8 +68,8 @@ def test_wrong_feature_rows(rows: list[Any], loc: tuple[Any, ...], says: str) ->
 @pytest.mark.parametrize(
     ("row", "pixels", "says"),
     [
-        ([1, 1, 1, 1, 1, 1], None, "could be"),
-        ([0, 0, 0, 0, 0, 0.5], None, "could be"),
+        ([1, 1, 1, 1, 1, 1], None, "is ambiguous"),
+        ([0, 0, 0, 0, 0, 0.5], None, "is ambiguous"),
         ([0, 0, 0, 0, 0, 256], None, "0 to 255"),
         ([0, 0, 0, 0, 0, -1], "0-255", "0 to 255"),
         ([0, 0, 0, 0, 0, 1.01], "0-1", "0 to 1"),

@@ -200,13 +200,17 @@ PLANE_DATA = PLANE["dataset"]
 @pytest.mark.parametrize(
     ("request_", "loc", "told"),
     [
-        ({"dataset": PLANE_DATA}, ["dataset"], "misses features of this model: x; it has a, b, c"),
+        (
+            {"dataset": PLANE_DATA},
+            ["dataset"],
+            "is missing features of this model: x; it has a, b, c",
+        ),
         (
             {"dataset": PLANE_DATA | {"features": {n: {"normal": [0, 1]} for n in "abcx"}}},
             ["dataset"],
             "has features unknown to this model: a, b, c",
         ),
-        ({"dataset": {"kind": "mnist"}}, ["dataset"], "has images of 28x28 pixels, and this"),
+        ({"dataset": {"kind": "mnist"}}, ["dataset"], "has images of 28x28 pixels, but this"),
         (
             {"dataset": LINE["dataset"] | {"target": "log(x)", "noise": 0.0}},
             ["dataset", "target"],
@@ -245,7 +249,7 @@ def test_features_in_another_order_are_refused(
     request = {"dataset": PLANE_DATA | {"features": features}}
     refused = client.post("/models/plane/versions/1/evaluate", json=request)
     assert refused.status_code == 422
-    assert "in another order; this model's is a, b, c" in refused.json()["detail"]
+    assert "in another order; this model requires a, b, c" in refused.json()["detail"]
     too_large = {"dataset": PLANE_DATA | {"size": 10_000_000}}
     refused = client.post("/models/plane/versions/1/evaluate", json=too_large)
     assert refused.status_code == 422
