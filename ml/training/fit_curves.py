@@ -1,4 +1,4 @@
-"""The curve that a regression of one feature draws through its data, kept from some epochs."""
+"""Fitted curves of a regression of one feature, recorded at milestone epochs."""
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +12,17 @@ MILESTONES = (0, 50, 100, 150)
 
 
 class FitCurves:
-    """The curves of a run at its milestones. Runs of other data have none."""
+    """Curves of a run at its milestones; empty unless it is a regression of one feature."""
 
     def __init__(self, data: Dataset, epochs: int) -> None:
         self.grid = grid(data) if has_curve(data.signature) else None
-        """Where the curves are taken `(POINTS, 1)`, from the least to the greatest training row."""
+        """Feature values of the curves, `(POINTS, 1)`, over the range of the training rows."""
         self._wanted = milestones(epochs) if self.grid is not None else frozenset()
         self.curves: dict[int, Tensor] = {}
-        """Answers `(POINTS, 1)`, on the CPU, by how many epochs were done."""
+        """Predictions `(POINTS, 1)`, on the CPU, by number of completed epochs."""
 
     def record(self, model: nn.Module, epoch: int) -> None:
-        """Keep the curve of `model`, which has done `epoch` epochs, if that is a milestone."""
+        """Record the curve of `model` after `epoch` epochs if that is a milestone."""
         if epoch in self._wanted and self.grid is not None:
             self.curves[epoch] = curve(model, self.grid)
 
@@ -38,8 +38,8 @@ def has_curve(signature: Signature) -> bool:
 
 
 def milestones(epochs: int) -> frozenset[int]:
-    """Return after which epochs of a run, beside the last, a curve is kept: those of the tutorial,
-    or the quarters of a run that is too short for them."""
+    """Return the epochs of a run, besides the last, whose curves are recorded: those of the
+    tutorial, or quarters of a shorter run."""
     if epochs > max(MILESTONES):
         return frozenset(MILESTONES)
     return frozenset(epochs * quarter // 4 for quarter in range(4))
@@ -54,6 +54,6 @@ def grid(data: Dataset) -> Tensor:
 
 
 def curve(model: nn.Module, grid: Tensor) -> Tensor:
-    """Return the model's answers at `grid`, on the CPU."""
-    # A copy made here is an ordinary tensor, which can be kept with the rest of a run's state.
+    """Return the model's outputs at `grid`, on the CPU."""
+    # A copy made here is not an inference tensor, so it can be part of a run's state.
     return outputs(model, grid).cpu().clone()

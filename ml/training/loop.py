@@ -1,4 +1,4 @@
-"""The training loop, which can stop between any two steps and go on elsewhere to the same end."""
+"""The training loop, which can be interrupted between steps and resumed with the same result."""
 
 import math
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from ml.training.run import Run
 
 @dataclass(frozen=True)
 class Report:
-    """Figures measured on the way.
+    """Metrics reported during training.
 
-    At level `step`: `loss`, the mean over the steps since the report before. At level `epoch`:
+    At level `step`: `loss`, the mean over the steps since the previous report. At level `epoch`:
     `train_loss`, the mean over the epoch's rows, `lr`, the learning rate of its last step, and the
-    validation split's figures. At level `fold`, whose number stands for epoch and step: the figures
-    of a cross-validation's fold.
+    metrics of the validation split. At level `fold`: the metrics of a cross-validation fold, whose
+    number is both `epoch` and `step`.
     """
 
     level: Literal["step", "epoch", "fold"]
@@ -32,10 +32,10 @@ class Report:
 
 
 def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
-    """Train `run.model` in place, yielding reports as they fall due.
+    """Train `run.model` in place and yield reports.
 
-    Before every step, or where an engine does many at once before each of these, None is yielded:
-    the moment in which `run.state_dict()` is whole, and training can be left.
+    None is yielded before each step, or before each group of steps an engine executes at once. At
+    these points `run.state_dict()` is consistent and training can be interrupted.
 
     Raises:
         Diverged: the loss became NaN or infinite.
@@ -61,12 +61,12 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
 
 
 def train(run: Run, engine: Engine | None = None) -> Iterator[Report]:
-    """Train to the end, yielding the reports of `fit` alone."""
+    """Train to completion, yielding only the reports of `fit`."""
     return (report for report in fit(run, engine) if report is not None)
 
 
 def set_precision(spec: TrainingSpec) -> None:
-    """Have this process's GPU compute in TensorFloat-32 only where the spec asks for it."""
+    """Allow TensorFloat-32 in this process if, and only if, the spec requests it."""
     torch.backends.cuda.matmul.allow_tf32 = spec.precision == "tf32"
     torch.backends.cudnn.allow_tf32 = spec.precision == "tf32"
 
@@ -79,7 +79,7 @@ def _step_report(run: Run, step: int) -> Report:
 
 
 def _end_epoch(run: Run) -> Report:
-    """Measure the epoch, remember its weights if they are the best so far, and turn to the next."""
+    """Evaluate the epoch, keep its weights if they are the best so far, and start the next."""
     progress = run.progress
     values = {
         "train_loss": progress.epoch_loss / len(run.train),
@@ -90,7 +90,7 @@ def _end_epoch(run: Run) -> Report:
             loss_of = LOSSES[run.spec.loss]
             figures = evaluate(run.model, run.validation, run.signature, loss_of)
         values |= {f"validation_{name}": figure for name, figure in figures.items()}
-    # A loss that is not finite is left out of the figures.
+    # The metrics omit a loss that is not finite.
     watched = values.get("train_loss" if run.validation is None else "validation_loss", math.inf)
     if watched < progress.best_loss - run.spec.min_delta:
         progress.best_loss, progress.best_epoch = watched, progress.epoch

@@ -1,4 +1,4 @@
-"""A training run between two steps: the model, and all that its future depends on."""
+"""The complete state of a training run between two steps."""
 
 import copy
 import math
@@ -20,31 +20,31 @@ from ml.training.fit_curves import FitCurves
 
 @dataclass
 class Progress:
-    """Where a run is, and the sums that its next reports are made of."""
+    """Position of a run, and running sums for its next reports."""
 
     epoch: int = 1
-    """The epoch that runs, or runs next."""
+    """Number of the current or next epoch."""
     batch: int = 0
-    """Batches of it that are done."""
+    """Completed batches of the current epoch."""
     step: int = 0
     epoch_loss: float = 0.0
-    """Sum over the rows of this epoch."""
+    """Sum of the losses over the rows of this epoch."""
     recent_loss: float = 0.0
-    """Sum over the steps since the last step report."""
+    """Sum of the losses over the steps since the last step report."""
     recent_steps: int = 0
     lr: float = math.nan
-    """The learning rate of the last step."""
+    """Learning rate of the last step."""
     best_loss: float = math.inf
-    """The lowest watched loss of an epoch."""
+    """Lowest monitored loss of an epoch."""
     best_epoch: int = 0
-    """The epoch that had it."""
+    """Epoch with the lowest monitored loss."""
 
 
 class Run:
-    """A training run between two steps: the model, and all that its future depends on.
+    """A training run between two steps: the model and all state that determines its continuation.
 
     Raises:
-        Invalid: the model cannot learn from batches of the size that the spec asks for.
+        Invalid: the model cannot be trained with the spec's batch size.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Run:
         self.device = device
         self.model = model.to(device)
         if device.type == "cuda" and spec.precision != "float32":
-            # Tensor cores take the channels of a pixel side by side.
+            # Tensor cores require channels-last memory.
             self.model = self.model.to(memory_format=torch.channels_last)
         _check_last_batch(model, len(data.train), spec.batch_size)
         watched = [rows for rows in (data.train, data.validation) if rows is not None]
@@ -79,29 +79,28 @@ class Run:
         self.fit_curves = FitCurves(data, spec.epochs)
         network = self.model.get_submodule("network")
         if spec.compile:
-            # What was compiled for other networks counts towards a limit, from which on networks
-            # are silently not compiled any more.
+            # Earlier compilations count towards a limit above which torch silently stops compiling.
             torch._dynamo.reset()
         self._network = torch.compile(network) if spec.compile else network
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Return raw `inputs` (rows, ...) as the network takes them."""
+        """Apply the model's preprocessing to raw `inputs` (rows, ...)."""
         encoded: Tensor = self.model.get_submodule("preprocessing")(inputs)
         return encoded
 
     def loss(self, encoded: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss `()` of encoded inputs, in the spec's precision."""
+        """Return the loss `()` of encoded inputs, computed in the spec's precision."""
         with self.autocast():
             return LOSSES[self.spec.loss](self._network(encoded), targets)
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Return a context in which the network computes in the spec's precision."""
+        """Return the autocast context of the spec's precision."""
         return torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.spec.precision == "bfloat16"
         )
 
     def epoch_order(self) -> Tensor:
-        """Return the order `(rows,)` of the present epoch, always the same until `end_epoch`."""
+        """Return the row order `(rows,)` of the current epoch; it is stable until `end_epoch`."""
         before = self.order.get_state()
         order = torch.randperm(len(self.train), generator=self.order)
         self._order_after = self.order.get_state()
@@ -115,16 +114,16 @@ class Run:
             return divergence.diagnose(loss, self.model, inputs, where)
 
     def where(self) -> str:
-        """Name the next step, as errors do."""
+        """Name the next step for error messages."""
         return f"epoch {self.progress.epoch}, step {self.progress.step + 1}"
 
     @property
     def batches_left(self) -> int:
-        """The batches of the present epoch that are not done."""
+        """Number of remaining batches in the current epoch."""
         return math.ceil(len(self.train) / self.spec.batch_size) - self.progress.batch
 
     def add_loss(self, loss: float, step: int) -> None:
-        """Add the loss of step number `step`, of the present epoch, to the sums."""
+        """Add the loss of step number `step`, in the current epoch, to the sums."""
         progress, size = self.progress, self.spec.batch_size
         row = (progress.batch - 1 - (progress.step - step)) * size
         progress.epoch_loss += loss * min(size, len(self.train) - row)
@@ -132,7 +131,7 @@ class Run:
         progress.recent_steps += 1
 
     def count_steps(self, count: int) -> list[float]:
-        """Count the next steps as done; return the learning rate of each."""
+        """Advance progress and schedule by `count` steps; return the learning rate of each."""
         rates = []
         for _ in range(count):
             rates.append(self.schedule.lr)
@@ -143,7 +142,7 @@ class Run:
         return rates
 
     def end_epoch(self, watched_loss: float) -> None:
-        """Turn to the next epoch; `watched_loss` is what the schedule may follow."""
+        """Advance to the next epoch; `watched_loss` is the loss monitored by the schedule."""
         self.schedule.after_epoch(watched_loss)
         self.order.set_state(self._order_after)
         self.progress = replace(
@@ -151,7 +150,7 @@ class Run:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state, tensors and plain values only; the tensors are the run's own."""
+        """Return the state as tensors and plain values; the tensors are shared, not copied."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
@@ -165,31 +164,30 @@ class Run:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state`, in this process's random generators too."""
+        """Restore `state`, including the random generators of this process."""
         self.model.load_state_dict(state["model"])
-        # All that stands beside an optimizer's state is the spec's, or the schedule's.
+        # Everything but the optimizer's state comes from the spec or the schedule.
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
         for parameter, values in self.optimizer.state.items():
             for name, value in values.items():
                 if value.shape == parameter.shape and value.stride() != parameter.stride():
-                    # Saved on another kind of device: fused kernels go through memory, whatever
-                    # the strides are.
+                    # Saved on another kind of device: fused kernels ignore strides.
                     values[name] = torch.empty_like(parameter).copy_(value).detach()
         self.schedule.load_state_dict(state["schedule"])
-        # Generators keep their state on the CPU, wherever the tensors were put.
+        # Generator states must be on the CPU, whatever the map location.
         self.order.set_state(state["order"].cpu())
         torch.set_rng_state(state["random"].cpu())
         if self._on_cuda and state["cuda_random"] is not None:
             torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.device)
         self.progress = Progress(**state["progress"])
         self.best_weights = state["best_weights"]
-        # Checkpoints of earlier versions have none.
+        # Checkpoints of earlier versions have no curves.
         self.fit_curves.curves = state.get("curves", {})
 
     @property
     def kept_epoch(self) -> int:
-        """How many epochs the weights have seen that the model has at the end."""
+        """Number of epochs behind the final weights."""
         done = self.progress.epoch - 1
         return self.progress.best_epoch if self.best_weights is not None else done
 
@@ -204,8 +202,8 @@ def steps_per_epoch(spec: TrainingSpec, data: Dataset) -> int:
 
 
 def build(spec: TrainingSpec, data: Dataset) -> nn.Module:
-    """Return the model at its start: fitted preprocessing, then a network whose initial weights
-    are a function of the seed. Seeds every random generator of this process."""
+    """Return the initial model: fitted preprocessing, then a network whose weights are determined
+    by the seed. Seeds all torch random generators of this process."""
     torch.manual_seed(spec.seed)
     model = nn.Sequential()
     model.add_module("preprocessing", copy.deepcopy(data.preprocessing))
@@ -219,7 +217,7 @@ def _check_last_batch(model: nn.Module, rows: int, batch_size: int) -> None:
     )
     if normalised and 1 in (batch_size, rows % batch_size):
         raise Invalid(
-            f"batches of {batch_size} leave one of {rows} rows for the last, which batch "
-            "normalisation cannot learn from; use another size",
+            f"batches of {batch_size} leave one of {rows} rows for the last batch, and batch "
+            "normalisation needs at least two; choose another size",
             ("batch_size",),
         )

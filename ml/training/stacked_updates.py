@@ -1,8 +1,8 @@
-"""Optimizers' updates of many models at once: each row of a tensor is a model's weights, its
-gradient or its state, and each model has a learning rate and other figures of its own.
+"""Optimizer updates of many models at once: each row of a tensor holds one model's weights,
+gradients or optimizer state, and each model has its own hyperparameters.
 
-`StackedAdam` and `StackedSGD` take as many operations for many models as for one, and can be
-captured. `RowUpdate` calls torch's fused kernels, which a CPU does sooner.
+`StackedAdam` and `StackedSGD` need as many operations for many models as for one, and can be
+captured. `RowUpdate` calls torch's fused kernels, which are faster on a CPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,24 +17,24 @@ from ml.training.engines.fused_update import FusedUpdate
 
 
 class Update(Protocol):
-    """Changes the weights of models `(models, numbers)` in place, along gradients of that shape,
-    which it may overwrite."""
+    """Updates the weights `(models, numbers)` in place by gradients of that shape, which it may
+    overwrite."""
 
     state: list[Tensor]
-    """What the next steps depend on, but for their figures."""
+    """Optimizer state, without the figures of each step."""
 
     def figures(self, rates: Tensor, done: int) -> Tensor:
-        """Return the figures of the steps that follow the first `done`, `(steps, ...)`, on the CPU.
+        """Return the figures `(steps, ...)` of the steps after the first `done`, on the CPU.
 
         `rates` are the learning rates of each step and model, `(steps, models)` float64.
         """
 
     def __call__(self, figures: Tensor) -> None:
-        """Do one step with its figures, which lie on the device of the weights."""
+        """Execute one step with its figures, which lie on the device of the weights."""
 
 
 class StackedAdam:
-    """Adam, or AdamW."""
+    """Adam or AdamW (Kingma & Ba 2015, Loshchilov & Hutter 2019)."""
 
     def __init__(self, specs: Sequence[AdamSpec], weights: Tensor, gradients: Tensor) -> None:
         self._specs, self._weights, self._gradients = specs, weights, gradients
@@ -47,7 +47,7 @@ class StackedAdam:
         self._is_decoupled = isinstance(specs[0], AdamWSpec)
 
     def figures(self, rates: Tensor, done: int) -> Tensor:
-        """Return step size, epsilon and the share of the weights that decay leaves, `(steps, 3,
+        """Return step size, epsilon and the factor of the decoupled weight decay, `(steps, 3,
         models, 1)`."""
         columns = [[spec.beta1, spec.beta2, spec.eps, spec.weight_decay] for spec in self._specs]
         beta1, beta2, eps, decay = torch.tensor(columns, dtype=torch.float64).unbind(1)
@@ -76,7 +76,7 @@ class StackedSGD:
         self._weights, self._gradients = weights, gradients
         self.state = [torch.zeros_like(weights)] if any(spec.momentum for spec in specs) else []
         self._momentum = _column([spec.momentum for spec in specs], weights)
-        # A step goes along so much of the gradient and so much of the buffer.
+        # Shares of the gradient and of the momentum buffer in a step.
         of_both = [(1.0, spec.momentum) if spec.nesterov else (0.0, 1.0) for spec in specs]
         self._of_gradient, self._of_buffer = (
             _column(list(shares), weights) for shares in zip(*of_both, strict=True)
@@ -107,16 +107,16 @@ STACKED: dict[str, Callable[[Any, Tensor, Tensor], Update]] = {
 
 
 def stacked(specs: Sequence[TrainingSpec], weights: Tensor, gradients: Tensor) -> Update:
-    """Return the update of models whose optimizers are of one kind."""
+    """Return the stacked update of models whose optimizers are of one kind."""
     optimizers = [spec.optimizer for spec in specs]
     return STACKED[optimizers[0].kind](optimizers, weights, gradients)
 
 
 class RowUpdate:
-    """Any optimizer, by its fused kernel, called once for all models with the same figures."""
+    """Any optimizer, by one call of its fused kernel for all models with the same figures."""
 
     def __init__(self, specs: Sequence[TrainingSpec], weights: Tensor, gradients: Tensor) -> None:
-        self.state: list[Tensor] = []  # it is never captured
+        self.state: list[Tensor] = []  # this update is never captured
         rows = [nn.Parameter(row) for row in weights]
         for row, gradient in zip(rows, gradients, strict=True):
             row.grad = gradient
@@ -126,7 +126,7 @@ class RowUpdate:
             self._groups.append((same[0], FusedUpdate(optimizer)))
 
     def figures(self, rates: Tensor, done: int) -> Tensor:
-        """Return the rates."""
+        """Return the learning rates, `(steps, models)`."""
         return rates
 
     def __call__(self, figures: Tensor) -> None:
@@ -136,7 +136,7 @@ class RowUpdate:
 
 
 def alike(specs: Sequence[TrainingSpec]) -> list[list[int]]:
-    """Return the numbers of the specs, those with the same optimizer and schedule together."""
+    """Group the indices of specs with equal optimizer and schedule."""
     groups: dict[tuple[str, str], list[int]] = {}
     for number, spec in enumerate(specs):
         key = spec.optimizer.model_dump_json(), spec.schedule.model_dump_json()
@@ -145,7 +145,7 @@ def alike(specs: Sequence[TrainingSpec]) -> list[list[int]]:
 
 
 class Clipping:
-    """Shortens the gradients `(models, numbers)` to the longest that each model's spec allows."""
+    """Clips each model's gradients `(models, numbers)` to the maximum norm of its spec."""
 
     def __init__(self, specs: Sequence[TrainingSpec], gradients: Tensor) -> None:
         limits = [spec.clip_grad_norm for spec in specs]
@@ -155,10 +155,10 @@ class Clipping:
         self._one = gradients.new_ones(())
 
     def __call__(self) -> None:
-        """Scale them in place."""
+        """Clip the gradients in place."""
         if self._has_limit:
             norms = torch.linalg.vector_norm(self._gradients, dim=1, keepdim=True)
-            # fmin takes infinity over infinity, where there is no limit, for no reason to scale.
+            # fmin ignores the NaN of infinity over infinity, which arises without a limit.
             self._gradients.mul_(torch.fmin(self._limits / (norms + 1e-6), self._one))
 
 

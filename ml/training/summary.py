@@ -1,5 +1,5 @@
-"""What is kept of a run beside its model: how good it is, and a sample of rows and answers, bounded
-whatever the data, that its charts are drawn from. The same run leaves the same summary."""
+"""Summary of a run, stored beside its model: the evaluation, and a bounded sample of rows and
+predictions for charts. It is deterministic."""
 
 import base64
 import io
@@ -32,26 +32,26 @@ EVALUATION = "evaluation.json"
 SAMPLE = "sample.json"
 
 MAX_EVALUATED = 100_000
-"""Training rows, where there are no others to assess a model on."""
+"""Maximum number of training rows to evaluate on where there is no other split."""
 MAX_FEATURES = 12
 MAX_FEATURE_ROWS = 1000
 MAX_PAIRS = 2000
 MAX_MISTAKES = 25
 LONGEST_EDGE = 96
-"""Of a kept image, in pixels: small ones are enlarged up to it, so that they are not blurred."""
+"""Longest edge of a stored image, in pixels; smaller images are enlarged to keep them sharp."""
 
 Number = float | None
-"""Null where a number is not finite."""
+"""A number, or null if it is not finite."""
 
 
 class FeatureSample(Frozen):
-    """Some training rows: a column for each of the first features that are numbers, and the
-    targets, in their units or as indices of classes."""
+    """A sample of training rows: the first numeric features by column, and the targets, in their
+    units or as class indices."""
 
     columns: dict[str, list[Number]]
     targets: list[float]
     features: int
-    """How many there are, of which `columns` has the first."""
+    """Number of numeric features, of which `columns` has the first."""
 
 
 class Pairs(Frozen):
@@ -62,31 +62,31 @@ class Pairs(Frozen):
 
 
 class Mistake(Frozen):
-    """An image that was taken for another class."""
+    """A misclassified image."""
 
     png: str
-    """Base64."""
+    """PNG file in Base64."""
     actual: str
     predicted: str
     probability: Number
 
 
 class Curve(Frozen):
-    """The answers of a regression of one feature after some epochs."""
+    """Predictions of a regression of one feature after `epoch` epochs."""
 
     epoch: int
     values: list[Number]
 
 
 class Fit(Frozen):
-    """How a regression of one feature came to its curve."""
+    """Curves of a regression of one feature over the course of training."""
 
     grid: list[float]
     curves: list[Curve]
 
 
 class Sample(Frozen):
-    """What charts are drawn from; null where the run has no such chart."""
+    """Data for charts; null where a chart does not apply to the run."""
 
     features: FeatureSample | None
     pairs: Pairs | None
@@ -99,22 +99,22 @@ _EVALUATION: TypeAdapter[Classification | Regression] = TypeAdapter(Evaluation)
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """What is kept of one run."""
+    """Evaluation and sample of one run."""
 
     evaluation: Classification | Regression
     sample: Sample
 
     def files(self) -> dict[str, bytes]:
-        """Return them as files by name, for `ml.artifacts.save_model`."""
+        """Return the summary as files by name, for `ml.artifacts.save_model`."""
         documents: dict[str, BaseModel] = {EVALUATION: self.evaluation, SAMPLE: self.sample}
         return {name: value.model_dump_json().encode() for name, value in documents.items()}
 
     @classmethod
     def load(cls, directory: Path) -> "TrainingSummary":
-        """Return those that lie beside the model in `directory`.
+        """Load the summary stored beside the model in `directory`.
 
         Raises:
-            FileNotFoundError: an earlier version saved the model, without any.
+            FileNotFoundError: the model was saved by an earlier version, without a summary.
         """
         return cls(
             evaluation=_EVALUATION.validate_json((directory / EVALUATION).read_bytes()),
@@ -123,7 +123,7 @@ class TrainingSummary:
 
 
 def summarize(run: Run) -> TrainingSummary:
-    """Evaluate a run's model as it is now, and return the run's summary."""
+    """Evaluate a run's current model and return the run's summary."""
     split, rows = evaluation_split(run.data)
     if split == "train":
         rows = _sample_rows(rows, MAX_EVALUATED)
@@ -139,8 +139,8 @@ def summarize(run: Run) -> TrainingSummary:
 
 
 def spaced(total: int, most: int) -> Tensor:
-    """Return up to `most` indices below `total`, evenly spaced, the first and the last among
-    them."""
+    """Return up to `most` evenly spaced indices below `total`, including the first and the
+    last."""
     if total <= most:
         return torch.arange(total)
     return torch.linspace(0, total - 1, most, dtype=torch.float64).round().long()
@@ -204,11 +204,11 @@ def _mistakes(result: EvaluationResult, rows: Rows, signature: Signature) -> lis
 
 
 def png(image: Tensor) -> str:
-    """Return an image `(height, width)` or `(channels, height, width)`, with pixels from 0 to 255,
-    as a PNG file."""
+    """Encode an image `(height, width)` or `(channels, height, width)`, with pixels from 0 to 255,
+    as a Base64 PNG file."""
     pixels = image.cpu().clamp(0, 255).byte()
     if pixels.dim() == 3:
-        pixels = pixels.permute(1, 2, 0).squeeze(2)  # a single channel has no axis of its own
+        pixels = pixels.permute(1, 2, 0).squeeze(2)  # PIL expects no axis for a single channel
     picture = Image.fromarray(pixels.numpy())
     if (times := LONGEST_EDGE // max(picture.size)) > 1:
         picture = picture.resize(

@@ -1,8 +1,8 @@
-"""Many small models of one architecture trained at once: their weights stacked, their matrix
-products batched, each with its own seed, data order, dropout, optimizer settings and schedule.
+"""Sweeps: many small models of one architecture trained at once, with stacked weights and batched
+matrix products. Each has its own seed, data order, dropout, optimizer settings and schedule.
 
-Each learns what it would learn in a run of its own, to float rounding. On a GPU dropout is the
-exception: it is drawn for all models at once, and a run of its own draws another sequence.
+Each model equals that of a separate run up to float rounding, except for dropout on a GPU, which is
+drawn for all models at once and in another sequence.
 """
 
 import copy
@@ -42,22 +42,22 @@ PER_MODEL_FIELDS: dict[str, Any] = {
     "model": {"dropout"},
     "report_every": True,
 }
-"""What may differ from model to model."""
+"""Fields that may differ between models."""
 UNSUPPORTED = ("patience", "keep_best", "detect_anomaly", "compile")
 FEWEST_REPLAYS = 20
-"""Steps that are worth capturing: a capture takes about as long as so many."""
+"""Minimum number of replays that repays a capture."""
 
 Step = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class Member:
-    """One model of a sweep, trained, on the CPU."""
+    """One trained model of a sweep, on the CPU."""
 
     model: nn.Module
     losses: list[float]
-    """The mean loss over the training rows in each epoch; NaN or infinite from where it diverged,
-    which does not touch the others."""
+    """Mean loss over the training rows of each epoch; NaN or infinite after divergence, which does
+    not affect the other models."""
 
 
 def fit_together(
@@ -68,11 +68,11 @@ def fit_together(
 ) -> list[Member]:
     """Train one model for each of `specs` on `data`, and return them in order.
 
-    Steps are captured and replayed where `record` is given, by default on a GPU.
+    Steps are captured and replayed by `record`, by default with CUDA graphs on a GPU.
 
     Raises:
-        Invalid: the specs do not make models of one architecture, trained alike; `loc` begins with
-            the number of the spec.
+        Invalid: the specs differ in fields that a sweep shares, or use unsupported ones; `loc`
+            begins with the index of the spec.
     """
     _check(specs)
     loop.set_precision(specs[0])
@@ -85,7 +85,7 @@ def fit_together(
 
 
 class Mask(nn.Module):
-    """Stands in for dropout: multiplies by a mask that was drawn outside."""
+    """Replacement for dropout that multiplies by a mask drawn elsewhere."""
 
     mask: Tensor
 
@@ -94,20 +94,20 @@ class Mask(nn.Module):
         self.register_buffer("mask", torch.ones(()))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the masked inputs."""
+        """Return `inputs * mask`."""
         return inputs * self.mask
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """What a step on batches of one size reads and writes, in the same memory each time."""
+    """Fixed memory of the steps on batches of one size."""
 
     index: Tensor
-    """The rows of each model, `(models, rows)`."""
+    """Row indices of each model, `(models, rows)`."""
     figures: Tensor
-    """The figures of the update."""
+    """Figures of the update."""
     masks: list[Tensor]
-    """The masks of each layer with dropout, `(models, rows, width)`."""
+    """Masks of each layer with dropout, `(models, rows, width)`."""
 
 
 class _Sweep:
@@ -129,11 +129,11 @@ class _Sweep:
         for spec in specs:
             parameters = build(spec, data).parameters()
             starts.append(nn.utils.parameters_to_vector(parameters).detach())
-            # A run of its own would go on drawing its dropout from here.
+            # A separate run would draw its dropout from this state.
             randoms.append(Generator().set_state(torch.get_rng_state()))
         self._weights = torch.stack(starts).to(device)
         self._gradients = torch.zeros_like(self._weights)
-        # A CPU is better served by what cannot be captured.
+        # Updates that cannot be captured are faster on a CPU.
         apart = device.type == "cpu" and record is None
         self._update = (RowUpdate if apart else stacked)(specs, self._weights, self._gradients)
         self._clip = Clipping(specs, self._gradients)
@@ -153,7 +153,7 @@ class _Sweep:
         self._steps_done = 0
 
     def epoch(self) -> Tensor:
-        """Train one epoch; return each model's mean loss over the rows, `(models,)` float64."""
+        """Train one epoch; return the mean loss of each model, `(models,)` float64."""
         orders = torch.stack([torch.randperm(len(self._rows), generator=g) for g in self._orders])
         batches = torch.split(orders.to(self._device), self._specs[0].batch_size, dim=1)
         rates = torch.empty(len(batches), len(self._specs), dtype=torch.float64)
@@ -167,7 +167,7 @@ class _Sweep:
         return self._sums / len(self._rows)
 
     def models(self) -> Iterator[nn.Module]:
-        """Return the models as runs of their own would have made them, on the CPU."""
+        """Yield the models in the form separate runs produce, on the CPU."""
         for spec, *learned in zip(self._specs, *self._parts(self._weights.cpu()), strict=True):
             model = build(spec, self._data)
             with torch.no_grad():
@@ -176,13 +176,13 @@ class _Sweep:
             yield model.eval()
 
     def _parts(self, rows: Tensor) -> list[Tensor]:
-        """Return views of `rows` `(models, numbers)`, one for each parameter of the network."""
+        """Return views of `rows` `(models, numbers)`, one per parameter of the network."""
         shapes = [parameter.shape for parameter in self._network.parameters()]
         parts = torch.split(rows, [shape.numel() for shape in shapes], dim=1)
         return [part.view(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def _advance(self, index: Tensor, figures: Tensor) -> None:
-        """Do one step of every model on its rows at `index` (models, rows)."""
+        """Execute one step of every model on its rows at `index` (models, rows)."""
         if (rows := index.shape[1]) not in self._batches:
             memory = torch.empty_like(index), torch.empty_like(figures)
             self._batches[rows] = _Batch(*memory, self._dropout.masks(rows))
@@ -224,7 +224,7 @@ class _Sweep:
         return outputs
 
     def _captured(self, batch: _Batch) -> Step | None:
-        """Return what replays the step on `batch`, unless that does not pay or cannot be done."""
+        """Return a replay of the step on `batch`; None if capturing fails or does not pay off."""
         spec, rows = self._specs[0], batch.index.shape[1]
         count = spec.epochs * (len(self._rows) // rows if rows == spec.batch_size else 1)
         if self._record is None or count < FEWEST_REPLAYS:
@@ -243,19 +243,19 @@ class _Sweep:
         except Exception as error:
             undo()
             logger.warning(
-                "the sweep goes on without CUDA graphs, since a step could not be captured: %s: %s",
+                "capturing a step failed, continuing the sweep without CUDA graphs: %s: %s",
                 type(error).__name__,
                 error,
             )
-            # The allocator of this process may take the capture for unfinished.
+            # The allocator may still consider the capture in progress.
             devices.distrust(self._device)
             self._record = None
             return None
 
 
 class SweepDropout:
-    """The masks of all models, drawn anew at each step: with `generators` each model's by its own,
-    as in a run of its own; else those of a layer at once, on the device."""
+    """Dropout masks of all models, drawn at each step: from each model's own generator, as in a
+    separate run, or, without `generators`, for a whole layer at once on the device."""
 
     def __init__(
         self,
@@ -267,7 +267,7 @@ class SweepDropout:
         self._generators = generators
         layers = list(zip(*(_dropouts(spec.model) for spec in specs), strict=True))
         self.highest = [max(layer) for layer in layers]
-        """The highest probability in each hidden layer; there is a mask where it is above 0."""
+        """Highest probability in each hidden layer; layers above 0 have a mask."""
         widths: list[int] = getattr(specs[0].model, "hidden", [])
         self._widths = [width for width, p in zip(widths, self.highest, strict=True) if p]
         self._dropped = [layer for layer in layers if any(layer)]
@@ -276,14 +276,14 @@ class SweepDropout:
         ]
 
     def masks(self, rows: int) -> list[Tensor]:
-        """Return memory for the masks, `(models, rows, width)` each."""
+        """Allocate the masks, `(models, rows, width)` each."""
         shapes = [
             (len(kept), rows, width) for kept, width in zip(self._kept, self._widths, strict=True)
         ]
         return [torch.ones(shape, device=self._device) for shape in shapes]
 
     def draw(self, masks: list[Tensor]) -> None:
-        """Fill `masks` with what the numbers of each layer are multiplied by."""
+        """Fill `masks` with new dropout factors."""
         if self._generators is None:
             for mask, keep_probability in zip(masks, self._kept, strict=True):
                 mask.bernoulli_(keep_probability).div_(keep_probability)
@@ -304,8 +304,8 @@ def _dropouts(model: ModelSpec) -> list[float]:
 def _template(
     model: ModelSpec, dropouts: list[float], data: Dataset
 ) -> tuple[nn.Module, list[str]]:
-    """Return the network that all models share, without weights, and the names of its masks, which
-    stand where `dropouts` has a probability above 0."""
+    """Return the shared network, without weights, and the names of its masks, one for each
+    probability in `dropouts` above 0."""
     if isinstance(model, MLPSpec):
         model = model.model_copy(update={"dropout": dropouts})
     elif isinstance(model, CNNSpec):
@@ -323,7 +323,7 @@ def _template(
 
 
 def _affine(layer: nn.Linear, inputs: Tensor) -> Tensor:
-    # Many models' `addmm` is done as four operations, there and back, where these are two.
+    # vmap runs `addmm` as four operations, forward and backward, and these as two.
     return inputs @ layer.weight.T + layer.bias
 
 
@@ -338,7 +338,7 @@ def _rates(schedule: Schedule, steps: int) -> Tensor:
     for _ in range(steps):
         rates.append(schedule.lr)
         schedule.after_step()
-    schedule.after_epoch(math.nan)  # it is no plateau
+    schedule.after_epoch(math.nan)  # plateau schedules are rejected
     return torch.tensor(rates, dtype=torch.float64)
 
 
@@ -347,7 +347,10 @@ def _check(specs: Sequence[TrainingSpec]) -> None:
         raise Invalid("is empty; give at least one spec")
     first = specs[0]
     if first.model.kind == "torchvision":
-        raise Invalid("networks of torchvision are not trained together", (0, "model"))
+        raise Invalid(
+            "torchvision networks are not supported in a sweep; choose linear, mlp or cnn",
+            (0, "model"),
+        )
     shared = first.model_dump(exclude=PER_MODEL_FIELDS)
     for number, spec in enumerate(specs):
         for field, value in spec.model_dump(exclude=PER_MODEL_FIELDS).items():
@@ -356,7 +359,11 @@ def _check(specs: Sequence[TrainingSpec]) -> None:
         if spec.optimizer.kind != first.optimizer.kind:
             raise Invalid("must be of the same kind in all specs of a sweep", (number, "optimizer"))
         if spec.schedule.kind == "plateau":
-            raise Invalid("a plateau is not watched for in a sweep", (number, "schedule"))
+            raise Invalid(
+                "plateau is not supported in a sweep; choose another schedule", (number, "schedule")
+            )
         for field in UNSUPPORTED:
             if getattr(spec, field) != TrainingSpec.model_fields[field].default:
-                raise Invalid("is not done in a sweep", (number, field))
+                raise Invalid(
+                    "is not supported in a sweep; leave it at its default", (number, field)
+                )

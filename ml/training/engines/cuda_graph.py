@@ -1,9 +1,9 @@
-"""Steps captured in CUDA graphs and replayed, several in one launch.
+"""Training steps captured in CUDA graphs and replayed, several per launch.
 
-For small networks a GPU waits for the host, which launches some forty kernels a step; a graph
+With small networks a GPU waits for the host, which launches about forty kernels per step; a graph
 launches them all at once. Batches arrive in fixed memory, learning rates and losses lie on the
-device, and an update is withheld there from the step whose loss went bad, so that nothing needs to
-be looked at or copied between two launches.
+device, and updates are withheld there from the first step with a bad loss on, so nothing needs to
+be inspected or copied between launches.
 """
 
 import gc
@@ -28,23 +28,23 @@ from ml.training.run import Run
 logger = logging.getLogger(__name__)
 
 STEPS_PER_CALL = 8
-"""Steps in one launch of a graph."""
+"""Steps per graph launch."""
 BYTES_PER_CALL = 256 << 20
-"""Bound on the encoded rows of one launch."""
+"""Bound on the encoded rows of a launch."""
 MAX_STEPS_PER_ADVANCE = 128
 LONGEST_SECONDS = 0.25
-"""Bounds on the steps between two looks at what is asked of the job."""
+"""Bounds on the steps between two checks for requests to the job."""
 EAGER_STEPS = 200
-"""Steps done before anything is captured: a capture takes as long as some hundred of them."""
+"""Eager steps before the first capture, which takes as long as several hundred steps."""
 SLOW_STEP_SECONDS = 0.02
-"""A step that takes so long hides the host's work; there is nothing for a graph to save."""
+"""Step time above which the host's work is hidden and graphs gain nothing."""
 WARM_UPS = 3
 
 Replay = Callable[[], None]
 
 
 class Record(Protocol):
-    """Records what `body` does on a device, without doing it."""
+    """Records the device operations of `body` without executing them."""
 
     def __call__(
         self,
@@ -52,14 +52,14 @@ class Record(Protocol):
         warm_up: Callable[[], None] | None = None,
         undo: Callable[[], None] = lambda: None,
     ) -> Replay:
-        """Return what does it again, into the same memory.
+        """Return a function that replays the operations in the same memory.
 
-        `warm_up`, by default `body` itself, is done a few times before, and `undo` once after.
+        Before recording, `warm_up`, by default `body`, is called a few times, and then `undo` once.
         """
 
 
 class CudaGraphs:
-    """Records CUDA graphs of one run, which share their memory: no two replay at once."""
+    """Records CUDA graphs that share one memory pool, so no two may replay at once."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -71,7 +71,7 @@ class CudaGraphs:
         warm_up: Callable[[], None] | None = None,
         undo: Callable[[], None] = lambda: None,
     ) -> Replay:
-        """Return the replay of a graph of `body`; see `Record`."""
+        """Capture `body` in a graph and return its replay; see `Record`."""
         graph = torch.cuda.CUDAGraph()
         with devices.current(self._device):
             before = torch.cuda.current_stream()
@@ -86,7 +86,7 @@ class CudaGraphs:
                 try:
                     body()
                 except BaseException:
-                    # A capture that broke off must be ended, which tells once more that it broke.
+                    # A failed capture must be ended, which raises again.
                     with suppress(RuntimeError):
                         graph.capture_end()
                     raise
@@ -97,9 +97,9 @@ class CudaGraphs:
 
 
 class CudaGraphEngine(Engine):
-    """Does some steps eagerly, then captures steps and replays them.
+    """Executes some steps eagerly, then captures steps and replays them.
 
-    Where a capture fails, for whatever reason, the run goes on eagerly from where it was.
+    If a capture fails for any reason, the run continues eagerly from its current state.
     """
 
     def __init__(
@@ -110,13 +110,13 @@ class CudaGraphEngine(Engine):
         record: Record | None = None,
         eager_steps: int = EAGER_STEPS,
     ) -> None:
-        """At least one of `eager_steps` is done, in which the optimizer makes its state."""
+        """At least one eager step is executed, in which the optimizer creates its state."""
         self._run = run
         self._batches = batches
         self._passes = passes
         self._eager = EagerEngine(run, batches, passes)
         self._eager_steps: float = max(1, eager_steps)
-        """Infinite where nothing will be captured."""
+        """Infinite if nothing will be captured."""
         self._steps_done = 0
         self._eager_seconds = 0.0
         self._record = record or CudaGraphs(run.device).record
@@ -124,7 +124,7 @@ class CudaGraphEngine(Engine):
         self._steps_per_call = steps_per_call(run)
         self._max_steps_per_advance = self._steps_per_call
         self._order: Tensor
-        # What a graph reads and writes. A GPU's kernels take rates in float32, a CPU's as they are.
+        # Memory of the graphs. Fused kernels take float32 rates on a GPU, float64 on a CPU.
         on_gpu = run.device.type == "cuda"
         steps = (self._steps_per_call,)
         self._rates = torch.zeros(steps, device=run.device, dtype=None if on_gpu else torch.double)
@@ -135,12 +135,12 @@ class CudaGraphEngine(Engine):
 
     @property
     def steps_per_advance(self) -> int:  # type: ignore[override]
-        """How many steps it is worth doing at a time."""
+        """Maximum number of steps per call of `advance`."""
         return self._eager.steps_per_advance if self._is_eager else self._max_steps_per_advance
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """As a job shows it: the eager engine's, and `+graph` unless it gave up on graphs."""
+        """Name of the eager engine, with `+graph` unless capturing was given up."""
         return self._eager.name + ("+graph" if math.isfinite(self._eager_steps) else "")
 
     def begin(self, order: Tensor, batch: int) -> None:
@@ -168,7 +168,7 @@ class CudaGraphEngine(Engine):
             self._eager_steps = math.inf
 
     def _advance_by_graph(self, count: int) -> Generator[float, None, int]:
-        """Do the next steps up to the first that cannot be captured; return how many were done."""
+        """Execute steps up to the first that cannot be captured; return their number."""
         run, first = self._run, self._run.progress.batch
         count = min(count, self._max_steps_per_advance)
         start, graphs, done = time.perf_counter(), len(self._replays), 0
@@ -194,7 +194,7 @@ class CudaGraphEngine(Engine):
         return done
 
     def _next_call(self, count: int) -> tuple[int, int]:
-        """Return how many steps to launch next, at most `count`, and how many rows they take."""
+        """Return the numbers of steps, at most `count`, and of rows of the next launch."""
         left = len(self._run.train) - self._run.progress.batch * self._batches.batch_size
         rows = self._steps_per_call * self._batches.batch_size
         if count >= self._steps_per_call and left >= rows:
@@ -203,13 +203,13 @@ class CudaGraphEngine(Engine):
 
     def _set_rates(self, rates: list[float]) -> None:
         if rates != self._rates_there[: len(rates)]:
-            # From page-locked memory, or the copy would wait for all that was launched before.
+            # Pinned memory, since otherwise the copy would wait for all previous launches.
             on_host = torch.tensor(rates, dtype=self._rates.dtype, pin_memory=self._rates.is_cuda)
             self._rates[: len(rates)].copy_(on_host, non_blocking=True)
             self._rates_there = rates
 
     def _capture(self, steps: int, rows: int) -> bool:
-        """Capture so many steps on so many rows; return whether that went well."""
+        """Capture `steps` steps on `rows` rows; return whether the capture succeeded."""
         one = self._batches.memory(min(rows, self._batches.batch_size))
         all_of_them = self._batches.memory(rows)
         undo = self._withhold_updates()
@@ -220,11 +220,11 @@ class CudaGraphEngine(Engine):
         except Exception as error:
             undo()
             logger.warning(
-                "the run goes on without CUDA graphs, since steps could not be captured: %s: %s",
+                "capturing steps failed, continuing without CUDA graphs: %s: %s",
                 type(error).__name__,
                 error,
             )
-            # The allocator of this process may take the capture for unfinished.
+            # The allocator may still consider the capture in progress.
             devices.distrust(self._run.device)
             self._eager_steps = math.inf
             self._replays.clear()
@@ -232,7 +232,7 @@ class CudaGraphEngine(Engine):
         return True
 
     def _withhold_updates(self) -> Callable[[], None]:
-        """Have steps change no weights from now on; return what undoes all that they change."""
+        """Make steps leave the weights unchanged; return a function that restores the rest."""
         run, went_bad = self._run, self._went_bad
         counts = [state["step"] for state in run.optimizer.state.values() if "step" in state]
         saved = [(tensor, tensor.clone()) for tensor in (went_bad, *run.model.buffers(), *counts)]
@@ -247,14 +247,14 @@ class CudaGraphEngine(Engine):
         return undo
 
     def _steps(self, rows: Rows) -> None:
-        """Do the steps on `rows`, as a graph holds them."""
+        """Execute the steps on `rows`; this is the body of a graph."""
         passes = self._passes
         for number, batch in enumerate(passes.prepare(rows)):
             loss = passes.forward(batch)
             with passes.side_stream:
                 loss_there = self._losses[number]
                 loss_there.copy_(loss.detach())
-                # Turns to 1 where the loss is not finite, and stays so.
+                # Set to 1 when a loss is not finite, and never reset.
                 torch._amp_foreach_non_finite_check_and_unscale_(
                     [loss_there], self._went_bad, self._one
                 )
@@ -263,10 +263,10 @@ class CudaGraphEngine(Engine):
             passes.update(self._rates[number], self._went_bad)
 
     def _diagnosis(self, loss: Tensor, batch: int) -> Diverged:
-        """Return the error for batch number `batch`, whose `loss` was not finite. No weight has
-        changed since."""
+        """Return the error for batch number `batch`, whose `loss` was not finite. The weights have
+        not changed since."""
         run, size = self._run, self._batches.batch_size
-        # Of the gradients of the step before nothing is left.
+        # The gradients of the previous step have been overwritten.
         run.optimizer.zero_grad()
         index = self._order[batch * size : (batch + 1) * size]
         rows = run.train.at(index.to(run.train.inputs.device))
@@ -275,7 +275,7 @@ class CudaGraphEngine(Engine):
 
 
 def steps_per_call(run: Run) -> int:
-    """Return how many steps of a run to launch at once."""
+    """Return the number of steps per launch for a run."""
     width = max(run.signature.inputs.width, run.train.inputs[:1].numel())
     row_bytes = width * torch.float32.itemsize
     return max(1, min(STEPS_PER_CALL, BYTES_PER_CALL // (run.spec.batch_size * row_bytes)))
@@ -283,7 +283,7 @@ def steps_per_call(run: Run) -> int:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Keep the collector from freeing a dead graph in the middle of a capture, which breaks it."""
+    """Disable garbage collection: freeing a dead graph during a capture breaks the capture."""
     gc.collect()
     gc.disable()
     try:

@@ -1,8 +1,8 @@
-"""Manual backpropagation through a chain of layers, into memory that is used again at each step.
+"""Manual backpropagation through a chain of layers, into memory reused at each step.
 
-For small batches autograd's own account of what it does takes a good part of the time. So does the
-beginning of each operation: what depends on no weights is therefore done for several steps at once.
-The numbers are those of autograd, to the bit: each step calls the functions that autograd calls.
+For small batches, autograd's bookkeeping and the overhead of each operation dominate; operations
+that do not depend on the weights are therefore batched over several steps. The results equal those
+of autograd bit for bit, since each step calls the same functions.
 """
 
 from abc import ABC, abstractmethod
@@ -22,14 +22,14 @@ from ml.training.run import Run
 
 aten = torch.ops.aten
 BackwardFunction = Callable[[Tensor, Tensor, Tensor], Any]
-"""From the gradient of the outputs, the inputs and the outputs to the gradient of the inputs."""
+"""Maps output gradient, inputs and outputs to the input gradient."""
 
 STEPS_AHEAD = 8
 BYTES_AHEAD = 4 << 20
-"""Bound on what is made for several steps at once. More would not stay in a CPU's cache."""
+"""Bound on the data prepared for several steps at once, so that it fits a CPU's cache."""
 PRODUCTS_AHEAD = 1 << 30
-"""Bound on the multiplications of their forward passes: some tenths of a second, in which nobody
-looks at what is asked of the job. Where a step takes long there is little to gain."""
+"""Bound on the multiplications of their forward passes: some tenths of a second without a check for
+requests to the job. Slow steps gain little from preparation."""
 
 BACKWARD_FUNCTIONS: dict[type[nn.Module], BackwardFunction] = {
     nn.LeakyReLU: lambda gradient, x, y: aten.leaky_relu_backward(gradient, x, 0.01, False),
@@ -42,10 +42,10 @@ BACKWARD_FUNCTIONS: dict[type[nn.Module], BackwardFunction] = {
 
 
 class LossLayer(ABC):
-    """The loss of a step's outputs and its gradient, of which the loss may be found aside."""
+    """The loss and the gradient of a step's outputs; the loss may run on the side stream."""
 
     def aims(self, targets: Tensor, rows: int) -> Iterator[Tensor]:
-        """Yield for each batch of `rows` of the targets what the gradient needs of them."""
+        """Yield the part of the gradient that depends on the targets, per batch of `rows`."""
         yield from torch.split(targets, rows)
 
     @abstractmethod
@@ -54,7 +54,7 @@ class LossLayer(ABC):
 
 
 class ValueLoss(LossLayer):
-    """A mean over the errors of a regression."""
+    """The mean loss of a regression."""
 
     def __init__(self, name: LossName, side_stream: SideStream) -> None:
         self._loss = LOSSES[name]
@@ -74,20 +74,20 @@ VALUE_GRADIENTS: dict[LossName, Callable[[Tensor], Tensor]] = {
     "mae": lambda error: error.sign_(),
     "huber": lambda error: error.clamp_(-1, 1),
 }
-"""From the errors of a batch to the gradient of the sum of their losses; in place."""
+"""Map a batch's errors to the gradient of their summed losses, in place."""
 
 
 class CrossEntropy(LossLayer):
-    """The mean of minus the logarithm of the right classes' probabilities."""
+    """The mean negative log-likelihood of the actual classes."""
 
     def __init__(self, classes: int, side_stream: SideStream) -> None:
         self._classes = classes
         self._side_stream = side_stream
-        # Kept as long as the run, since a graph reads them.
+        # Kept for the whole run, since graphs read them.
         self._right_classes: dict[int, Tensor] = {}
 
     def aims(self, targets: Tensor, rows: int) -> Iterator[Tensor]:
-        """Yield the gradient of the loss with respect to the logarithms of the probabilities."""
+        """Yield the gradient of the loss with respect to the log-probabilities."""
         if rows not in self._right_classes:
             right = torch.eye(self._classes, device=targets.device)
             self._right_classes[rows] = right.div_(-rows)
@@ -95,7 +95,7 @@ class CrossEntropy(LossLayer):
 
     def __call__(self, outputs: Tensor, batch: Batch, aim: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and the gradient."""
-        # Kept, since its memory must not be used again before what is done aside has read it.
+        # Kept alive until the side stream has read it.
         self._logs = logs = torch.log_softmax(outputs, 1)
         with self._side_stream:
             loss = functional.nll_loss(logs, batch.targets)
@@ -103,19 +103,19 @@ class CrossEntropy(LossLayer):
 
 
 class ManualLayer(ABC):
-    """A layer that remembers what it needs to go back."""
+    """A layer that stores the tensors its backward pass needs."""
 
     @abstractmethod
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the outputs `(batch, ...)`, good until the next call."""
+        """Return the outputs `(batch, ...)`, valid until the next call."""
 
     @abstractmethod
     def backward(self, gradient: Tensor) -> Tensor:
-        """Return the gradient of the inputs; write those of the parameters into `.grad`."""
+        """Return the input gradient; write the parameter gradients into `.grad`."""
 
 
 class Affine(ManualLayer):
-    """`y = W x + b`, or `max(W x + b, 0)`."""
+    """`y = W x + b`."""
 
     def __init__(
         self, layer: nn.Linear, batch_size: int, is_first: bool, side_stream: SideStream
@@ -136,12 +136,12 @@ class Affine(ManualLayer):
 
     def backward(self, gradient: Tensor) -> Tensor:
         """Return the gradient of the inputs."""
-        self._received = gradient  # kept until what is done aside has read it
+        self._received = gradient  # kept alive until the side stream has read it
         with self._side_stream:
             torch.mm(gradient.t(), self._inputs, out=self._weight_gradient)
             torch.sum(gradient, 0, out=self._bias_gradient)
         if self._is_first:
-            return gradient  # nobody asks for that of the data
+            return gradient  # the gradient of the data is not needed
         return torch.mm(gradient, self._weight, out=self._gradient[: len(gradient)])
 
 
@@ -163,7 +163,7 @@ class AffineReLU(Affine):
 
 
 class Activation(ManualLayer):
-    """A function of each number."""
+    """An elementwise function."""
 
     def __init__(self, layer: nn.Module) -> None:
         self._layer = layer
@@ -183,7 +183,7 @@ class Activation(ManualLayer):
 
 
 class ManualDropout(ManualLayer):
-    """Dropout on a CPU, with the factors of some steps to come."""
+    """Dropout on a CPU, with factors drawn for several steps ahead."""
 
     def __init__(self, p: float, batch_size: int, width: int) -> None:
         self._p = p
@@ -192,11 +192,11 @@ class ManualDropout(ManualLayer):
         self._ahead: Iterator[Tensor]
 
     def at(self, rows: int) -> Dropped:
-        """Return what is dropped of a batch of so many rows."""
+        """Return the shape and probability of dropout for a batch of `rows` rows."""
         return Dropped(torch.Size((rows, self._width)), self._p)
 
     def take(self, factors: Tensor) -> None:
-        """Use `factors` (steps, batch, width) from now on."""
+        """Use `factors` (steps, batch, width) for the next steps."""
         self._ahead = iter(factors)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ class ManualDropout(ManualLayer):
 
 
 class DeviceDropout(ManualLayer):
-    """Dropout on a GPU, in one kernel that draws as it multiplies."""
+    """Dropout on a GPU, in one kernel that draws and multiplies."""
 
     def __init__(self, p: float) -> None:
         self._p = p
@@ -227,7 +227,7 @@ class DeviceDropout(ManualLayer):
 
 
 class ManualNetwork(Passes):
-    """Both passes through a network of known layers, behind what encodes its inputs."""
+    """Both passes through a network of supported layers, on encoded inputs."""
 
     suffix = "+manual"
 
@@ -239,7 +239,7 @@ class ManualNetwork(Passes):
         width: int,
         side_stream: SideStream,
     ) -> None:
-        """`width` is that of an encoded row."""
+        """`width` is the width of an encoded row."""
         super().__init__(run, side_stream)
         self._layers = layers
         self._loss_layer = loss
@@ -285,8 +285,8 @@ class ManualNetwork(Passes):
 
 
 def manual_network(run: Run) -> ManualNetwork | None:
-    """Return both passes through the layers of a run's model, which share its parameters; None if
-    some layer is not of a kind that is known here."""
+    """Return both passes for a run's network, sharing its parameters; None if a layer is not
+    supported."""
     preprocessing, network = (run.model.get_submodule(n) for n in ("preprocessing", "network"))
     if not isinstance(preprocessing, Standardize | Encode | nn.Identity):
         return None
@@ -305,7 +305,7 @@ def manual_network(run: Run) -> ManualNetwork | None:
                 kind = AffineReLU if type(after) is nn.ReLU else Affine
                 layers.append(kind(layer, batch, is_first=not layers, side_stream=side_stream))
             case nn.ReLU() if layers and type(layers[-1]) is AffineReLU:
-                pass  # the layer before has done it
+                pass  # fused into the previous layer
             case Dropout() if layers:
                 layers.append(
                     DeviceDropout(layer.p) if on_gpu else ManualDropout(layer.p, batch, width)
