@@ -1,9 +1,9 @@
-"""What each part of an engine saves: the MNIST network's step by autograd with the optimizer's own
-`step()`, by autograd with the fused update, and with the passes by hand.
+"""Step time of the MNIST network with autograd and `optimizer.step()`, with autograd and the fused
+update, and with manual passes and the fused update.
 
     python -m benchmarks.engines [--device cuda] [--rounds 15] [--steps 150] [--json FILE]
 
-All train in one process, in turn, on one core or on OMP_NUM_THREADS of them.
+All variants train in turn in one process, on one core or on OMP_NUM_THREADS cores.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from ml.training.run import Run, build
 
 
 class OptimizerStep(Autograd):
-    """Autograd, and the update as `torch.optim` does it."""
+    """Autograd with the update of `torch.optim`."""
 
     def update(self, rate: float | Tensor, withheld: Tensor | None = None) -> None:
         [group] = self.run.optimizer.param_groups

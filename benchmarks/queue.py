@@ -1,7 +1,7 @@
-"""What a long queue costs: submitting, claiming and listing jobs with 100 queued and with 10,000.
+"""Cost of a long queue: submitting, claiming and listing jobs with 100 and with 10,000 queued jobs.
 
-Two databases, worked on in turn; listing also while another thread submits. Prints the medians and
-their ratios.
+The two databases are measured in turn, and listing also while another thread submits. Prints
+medians and their ratios.
 """
 
 import statistics
@@ -33,7 +33,7 @@ SPEC = TrainingSpec.of(
 
 
 class Queue:
-    """A database with so many queued jobs."""
+    """A database with `length` queued jobs."""
 
     def __init__(self, directory: Path, length: int) -> None:
         database = Database(f"sqlite:///{directory}/{length}.db")

@@ -1,8 +1,8 @@
-"""What epochd's predictions are measured beside: servers of the same network, one at a time.
+"""Other servers of the same network, run one at a time for comparison with epochd's predictions.
 
-Their programs are in `served`. A rival with a `requirement` gets an environment of its own, since
-their pins and ours exclude each other: made once in `results/environments`, it has what the
-requirement asks for and takes the rest, PyTorch above all, from the environment that runs this.
+Their programs are in `served`. A rival with a `requirement` gets its own environment in
+`results/environments`, created once, since its pins conflict with epochd's. Packages outside the
+requirement, PyTorch above all, come from the environment that runs this module.
 """
 
 import ctypes
@@ -32,21 +32,21 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 class Unusable(Exception):
-    """A rival cannot be installed or does not answer; says why."""
+    """A rival cannot be installed or does not respond; the message states the reason."""
 
 
 @dataclass(frozen=True)
 class Rival:
     name: str
     command: tuple[str, ...]
-    """A program of its environment, with arguments: {port} is where it is to listen, {spare} a
-    port that it may have besides, {directory} an empty directory that it starts in."""
+    """Program in the rival's environment, with arguments. Placeholders: {port}, the port to listen
+    on; {spare}, another free port; {directory}, its initially empty working directory."""
 
     requirement: str | None = None
-    """What pip installs into an environment of its own; None for the one that runs this."""
+    """Requirement to install in a separate environment; None to use the current one."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables, written like `command`."""
+    """Environment variables, with the placeholders of `command`."""
 
     path: str = "/predict"
     question: Mapping[str, Any] = field(default_factory=lambda: {"inputs": [PIXELS]})
@@ -76,8 +76,8 @@ INSTALLABLE = (
         "MLServer",
         ("mlserver", "start", "{directory}"),
         requirement="mlserver==1.7.1",
-        # One process is faster here than a worker beside it: the network is small. Batches would
-        # not be faster at 64 connections, and wait in vain for more at one.
+        # For a small network one process is faster than a separate worker. Batching is no faster at
+        # 64 connections, and only adds waiting time at one.
         variables={
             "MLSERVER_HOST": "127.0.0.1",
             "MLSERVER_HTTP_PORT": "{port}",
@@ -99,10 +99,10 @@ INSTALLABLE = (
         requirement="ray[serve]==2.60.0",
         variables={
             "RAY_USAGE_STATS_ENABLED": "0",
-            # Keeps what its processes say to each other on 127.0.0.1, on Linux too.
+            # Keeps inter-process traffic on 127.0.0.1, on Linux too.
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            # Its guide to high throughput: HAProxy in front, which asks the replica by HTTP, makes
-            # it five times as fast.
+            # From Ray's guide to high throughput: HAProxy in front of the replica makes it five
+            # times as fast.
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "{directory}/haproxy/haproxy.cfg",
@@ -116,7 +116,7 @@ INSTALLABLE = (
 
 
 def prepare(rival: Rival) -> Path:
-    """Return the directory of the programs of the rival's environment, made if it is not there."""
+    """Create the rival's environment if necessary, and return its directory of programs."""
     if rival.requirement is None:
         return Path(sys.executable).parent
     environment = ENVIRONMENTS / re.sub(r"[^\w.]+", "-", rival.requirement)
@@ -126,7 +126,7 @@ def prepare(rival: Rival) -> Path:
     print(f"installing {rival.requirement}", file=sys.stderr)
     venv = [sys.executable, "-m", "venv", "--clear", "--without-pip", environment]
     subprocess.run(venv, check=True)
-    # What comes from a .pth file comes last, so the rival's own pins win.
+    # Entries of a .pth file come last, so the rival's own pins take precedence.
     own = Path(sysconfig.get_path("purelib", "venv", {"base": str(environment)}))
     (own / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
     pip = [sys.executable, "-m", "pip", "--python", programs / "python", "install", "--quiet"]
@@ -150,7 +150,7 @@ def children() -> set[int]:
 
 @contextmanager
 def ending_all() -> Iterator[None]:
-    """End what was started meanwhile, with all that it started, in whatever session that is."""
+    """Kill all processes started in this context and their descendants, in any session."""
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # orphans become our children
     before = children()
@@ -165,7 +165,7 @@ def ending_all() -> Iterator[None]:
 
 @contextmanager
 def running(rival: Rival) -> Iterator[str]:
-    """Run the rival until the end of the block; the value is its URL, which answers soundly."""
+    """Run the rival during this context; yield its URL once it returns valid predictions."""
     programs = prepare(rival)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory, ending_all():
         places = {"port": free_port(), "spare": free_port(), "directory": directory}
@@ -176,7 +176,7 @@ def running(rival: Rival) -> Iterator[str]:
             process = subprocess.Popen(
                 [programs / program, *arguments],
                 cwd=directory,
-                # HOME and TMPDIR, for what it would leave there.
+                # HOME and TMPDIR contain the files that it leaves behind.
                 env=os.environ
                 | {"PYTHONPATH": str(SERVED), "HOME": directory, "TMPDIR": directory}
                 | variables,
@@ -203,10 +203,10 @@ def wait_for_answer(rival: Rival, url: str, process: "subprocess.Popen[bytes]", 
             )
             if response.is_success:
                 if rival.predicts and not any(map(is_prediction, parts(response.json()))):
-                    raise Unusable(f"its answer is no prediction: {response.text[:500]}")
+                    raise Unusable(f"its response is not a prediction: {response.text[:500]}")
                 return
         time.sleep(0.2)
-    raise Unusable(f"it does not answer:\n{said.read_text()[-2000:]}")
+    raise Unusable(f"it does not respond:\n{said.read_text()[-2000:]}")
 
 
 def parts(document: object) -> Iterator[object]:

@@ -1,11 +1,11 @@
-"""What the service adds to a training run: MNIST through jobs, beside `fit` called in a script.
+"""Overhead of the service: training MNIST by jobs, compared with `fit` in a script.
 
     python -m benchmarks.service [--datasets DIR] [--rounds 5] [--json FILE]
 
-Measured side by side in one run, medians: the time of an epoch, of a job and of a script that run
-at the same time, on a core each, since a core is not as fast from one minute to the next; the time
-from the POST to the end of the first step in a warm trainer; two jobs at once against one after the
-other; what the processes hold in memory at most. DIR is searched for MNIST's files first.
+Prints medians of: the epoch time of a job and of a script that run concurrently, on one core each,
+since a core's speed varies from minute to minute; the time from the POST to the end of the first
+step in a warm trainer; two concurrent jobs compared with two consecutive ones; the peak memory of
+the processes. DIR is searched for MNIST's files first.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def moment(text: str) -> float:
 
 
 def epochs_by_script(datasets: Path) -> list[float]:
-    """Return the seconds of each epoch but the first of a run without a service."""
+    """Return the seconds of each epoch but the first in a run without the service."""
     command = [sys.executable, "-c", SCRIPT, json.dumps(LONGER), str(datasets)]
     return gaps(json.loads(subprocess.check_output(command)))
 
@@ -73,7 +73,7 @@ def first_step(server: Server) -> float:
 
 
 def two_jobs(server: Server) -> float:
-    """Return the seconds that two jobs take, submitted together."""
+    """Return the total seconds of two jobs submitted together."""
     start = time.perf_counter()
     for job_id in [server.submit(SPEC | {"seed": seed}) for seed in (1, 2)]:
         assert server.wait(job_id)["status"] == "succeeded"
@@ -81,20 +81,20 @@ def two_jobs(server: Server) -> float:
 
 
 def peak_mb(pid: int) -> float:
-    """Return the most that a process held resident."""
+    """Return the peak resident memory of a process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 
 def repeated(rounds: int, *measures: Callable[[], Any]) -> list[list[Any]]:
-    """Measure in turn."""
+    """Run the measures in turn, `rounds` times; return one list of results per measure."""
     measured = [[measure() for measure in measures] for _ in range(rounds)]
     return [list(column) for column in zip(*measured, strict=True)]
 
 
 def at_once(*measures: Callable[[], Any]) -> list[Any]:
-    """Measure all at the same time."""
+    """Run all measures concurrently."""
     with ThreadPoolExecutor() as pool:
         return [future.result() for future in [pool.submit(measure) for measure in measures]]
 
@@ -122,7 +122,7 @@ def main() -> None:
         )
         scripts, jobs = zip(*pairs, strict=True)
         alone, served = (statistics.median(chain.from_iterable(each)) for each in (scripts, jobs))
-        # Of what ran at the same time: a minute differs more from the next than the two do.
+        # Ratios of concurrent runs: speed varies more between minutes than between the two.
         ratio = statistics.median(sum(job) / sum(script) for script, job in pairs)
         print(f"an epoch by fit {alone:.3f} s, as a job {served:.3f} s: ratio {ratio:.3f}")
         starts = sorted(first_step(server) for _ in range(4 * options.rounds))

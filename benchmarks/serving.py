@@ -1,14 +1,14 @@
-"""What a prediction costs: epochd beside the ways people write it, and beside no work at all.
+"""Cost of a prediction: epochd compared with common implementations and a server that does nothing.
 
     python -m benchmarks.serving [--rivals] [--datasets DIR] [--rounds 3] [--seconds 4]
                               [--json FILE]
 
-Each server has one web process and the MNIST network (784-512-256-10). `wrk`, which has to be
-installed, asks with one image a request, in turn, for so many seconds. Printed are medians and
-ratios to a bare uvicorn application that reads the same body and answers a constant, and how soon
-half of the answers come; beside that, what the model takes for one image in this process.
-`--rivals` has other servers installed and measured too; what cannot be is left out. At last the
-99th percentile of epochd at 50 requests a second, with idle trainers and with one that trains.
+Each server has one web process and the MNIST network (784-512-256-10). `wrk`, which must be
+installed, sends requests of one image to each server in turn. Prints median rates, their ratios to
+a bare uvicorn application that reads the same body and returns a constant, median latencies, and
+the time of the model alone for one image. `--rivals` also installs and measures other servers and
+skips those that fail. Finally, prints the 99th percentile of epochd's latency at 50 requests per
+second, with an idle and with a busy trainer.
 """
 
 import argparse
@@ -34,26 +34,26 @@ from benchmarks.rivals import BARE, INSTALLABLE, JSON, PIXELS, TUTORIAL, Rival, 
 from ml.inference.model import Model
 from tests.system.server import Server, serving
 
-# Few come first: BentoML learns from many to wait for more, and then lets few wait too.
+# Few connections first: after many, BentoML's adaptive batching delays few as well.
 CONNECTIONS = (1, 64)
 SPEC: dict[str, Any] = {"dataset": {"kind": "mnist"}, "epochs": 1}
 BYTES = "application/octet-stream"
 MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 WARMING = 1
-"""Seconds before each measurement."""
+"""Seconds of warm-up before each measurement."""
 
 
 class Pace(NamedTuple):
-    """How requests were answered."""
+    """Throughput and latency of a server."""
 
     rate: float
-    """A second."""
+    """Requests per second."""
     median: float
-    """Milliseconds."""
+    """Median latency in milliseconds."""
 
 
 Paces = dict[int, dict[str, list[Pace]]]
-"""Of each round, by the count of connections and by name."""
+"""Results of each round, by number of connections and by name."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Question:
 
 
 def wrk(question: Question, connections: int, seconds: int) -> Pace:
-    """Return how they were answered."""
+    """Run `wrk` and return its rate and median latency."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as lua:
         escaped = "".join(f"\\{byte:03d}" for byte in question.body)
         lua.write(f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "{question.kind}"\n')
@@ -83,7 +83,7 @@ def wrk(question: Question, connections: int, seconds: int) -> Pace:
 
 
 def steady(server: Server, seconds: int) -> float:
-    """Return the 99th percentile of the time, in milliseconds, of an answer at 50 a second."""
+    """Return the 99th percentile of the latency, in milliseconds, at 50 requests per second."""
 
     async def ask() -> list[float]:
         took: list[float] = []
@@ -122,17 +122,17 @@ def theirs(rival: Rival, url: str) -> list[Question]:
 
 
 def usable(rival: Rival) -> bool:
-    """Install and try the rival; say why if that fails."""
+    """Install and start the rival; if that fails, print the reason and return False."""
     try:
         with running(rival):
             return True
     except Unusable as reason:
-        print(f"{rival.name}: left out. {reason}", file=sys.stderr)
+        print(f"{rival.name} skipped: {reason}", file=sys.stderr)
         return False
 
 
 def forward(models: Path) -> float:
-    """Return the milliseconds that the only model takes for an image."""
+    """Return the milliseconds that the only model in `models` takes for an image."""
     torch.set_num_threads(1)
     [directory] = models.iterdir()
     model = Model.load(directory)
@@ -169,7 +169,9 @@ def report(paces: Paces) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rivals", action="store_true", help="install and measure them too")
+    parser.add_argument(
+        "--rivals", action="store_true", help="also install and measure other servers"
+    )
     parser.add_argument("--datasets", type=Path, default=Path("data/datasets"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4)
@@ -177,7 +179,9 @@ def main() -> None:
     options = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.exit("wrk is not installed: apt-get install wrk")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # servers are ended then too
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("terminated")
+    )  # so that servers are stopped too
     rivals = [BARE, TUTORIAL, *(filter(usable, INSTALLABLE) if options.rivals else ())]
     paces: Paces = {}
     with ExitStack() as stack:
@@ -188,7 +192,7 @@ def main() -> None:
         server.run(SPEC)
         for _ in range(options.rounds):
             measure(ours(server), options.seconds, paces)
-            # One at a time: some take up to a tenth of a core with nothing to do.
+            # One at a time: some take up to a tenth of a core when idle.
             for rival in rivals:
                 with running(rival) as url:
                     measure(theirs(rival, url), options.seconds, paces)

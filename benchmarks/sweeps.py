@@ -1,10 +1,10 @@
-"""What it costs to train many small models as one, beside one model alone, per model.
+"""Cost per model of training many small models at once, compared with training one model alone.
 
     python -m benchmarks.sweeps [--device cuda] [--steps N] [--rounds 5] [--json FILE]
 
-Each model is a perceptron 784-32-10 on the same images in an order of its own; batches of 64. What
-is timed reaches from the spec to the trained weights. On a GPU that includes captures, which many
-steps make little of, and with them the clock has time to rise.
+Each model is a 784-32-10 perceptron trained on the same images in its own order, in batches of 64.
+The time spans from the spec to the trained weights. On a GPU this includes captures, so the default
+number of steps is high, which also gives the clocks time to rise.
 """
 
 import argparse

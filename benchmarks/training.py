@@ -1,13 +1,13 @@
-"""What a training step costs: epochd against the loops that people write, and against the floor.
+"""Cost of a training step: epochd compared with common training loops and with a lower bound.
 
-All train the MNIST network (784-512-256-10, dropout, Adam, batches of 64) on images of the real
-shape, in one process, in turn, on one core or on OMP_NUM_THREADS of them. Printed are medians and
-ratios; `--json FILE` keeps them. On a GPU all compute in float32, none in TF32.
+All contenders train the MNIST network (784-512-256-10, dropout, Adam, batches of 64) on images of
+its shape, in turn in one process, on one core or on OMP_NUM_THREADS cores. Prints medians and
+ratios; `--json FILE` saves the times. On a GPU all compute in float32, not in TF32.
 
     python -m benchmarks.training [--device cuda] [--rounds 7] [--steps N] [--json FILE]
 
-What is not installed is left out: scikit-learn, JAX with optax, Lightning, Keras (`pip install
-epochd[bench]`). No service is needed.
+Contenders that are not installed are skipped: scikit-learn, JAX with optax, Lightning, Keras (`pip
+install epochd[bench]`). No service is needed.
 """
 
 import argparse
@@ -28,7 +28,7 @@ os.environ.setdefault(
     f"intra_op_parallelism_threads={os.environ['OMP_NUM_THREADS']}",
 )
 os.environ.setdefault("KERAS_BACKEND", "torch")
-# JAX would take three quarters of a GPU's memory at once.
+# JAX would preallocate three quarters of a GPU's memory.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import numpy as np
@@ -51,16 +51,16 @@ MEAN, STD = 0.1307, 0.3081
 SHAPES = ((784, 512), (512, 256), (256, 10))
 DOCUMENT: dict[str, Any] = {"dataset": {"kind": "mnist"}, "epochs": 1, "report_every": 100}
 STEPS = {"cpu": 150, "cuda": 2000}
-"""Steps of an epoch; on a GPU so many that its clocks have risen."""
+"""Steps per epoch, by device; on a GPU enough for its clocks to rise."""
 UNROLLED = 8
-"""Steps in one CUDA graph of the floor."""
+"""Steps per CUDA graph of the lower bound."""
 
 Contender = Callable[[], object]
-"""Trains one epoch of its images."""
+"""Function that trains one epoch."""
 
 
 class LeftOut(Exception):
-    """What is installed cannot use the device."""
+    """The contender is installed but cannot use the device."""
 
 
 def network() -> nn.Sequential:
@@ -76,7 +76,7 @@ def network() -> nn.Sequential:
 
 
 class Digits(datasets.MNIST):
-    """torchvision's data set, with these images in place of its files."""
+    """torchvision's MNIST data set with given images instead of files."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.held = images, labels
@@ -116,7 +116,7 @@ def tutorial(
 def plain(
     images: Tensor, labels: Tensor, device: torch.device, batch_size: int = BATCH
 ) -> Contender:
-    """A good plain loop: data on the device once, a fused optimizer."""
+    """A well-written plain loop: data resident on the device, and a fused optimizer."""
     model = network().to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
     images, labels = images.to(device), labels.to(device)
@@ -137,7 +137,7 @@ def plain(
 
 
 def dataset(images: Tensor, labels: Tensor) -> Data:
-    """Return images of MNIST's shape, bytes, as a data set of epochd to train on."""
+    """Return uint8 images of MNIST's shape as a data set of epochd."""
     signature = TrainingSpec.of(DOCUMENT).dataset.signature()
     normalisation = Standardize(torch.tensor(MEAN), torch.tensor(STD), unit=255.0)
     return Data(signature, normalisation, Rows(images, labels), None, None)
@@ -157,7 +157,7 @@ def ours(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
 
 
 def floor(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
-    """The eight matrix products of a step, and nothing else."""
+    """The eight matrix products of a step alone."""
     sizes = [784, 512, 256, 10]
     x = [torch.randn(BATCH, size, device=device) for size in sizes]
     g = [torch.randn(BATCH, size, device=device) for size in sizes]
@@ -184,7 +184,7 @@ def floor(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
 
 
 def captured(step: Callable[[], None], steps: int, device: torch.device) -> Contender:
-    """Return what does at least `steps` steps on a GPU without the host's launching each kernel."""
+    """Capture `step` in a CUDA graph; return a function that replays at least `steps` steps."""
     stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
@@ -217,7 +217,7 @@ def jax_optax(images: Tensor, labels: Tensor, device: torch.device) -> Contender
     import jax.numpy as jnp
     import optax
 
-    # On a GPU it would compute in TF32.
+    # JAX defaults to TF32 on a GPU.
     jax.config.update("jax_default_matmul_precision", "highest")
     try:
         jax.config.update("jax_default_device", jax.devices(device.type)[device.index or 0])
@@ -300,7 +300,7 @@ def keras(images: Tensor, labels: Tensor, device: torch.device) -> Contender:
     import keras as k
 
     inputs = ((images.flatten(1).float() / 255 - MEAN) / STD).numpy()
-    # It would use a GPU where there is one, whatever was asked for.
+    # Keras would use any GPU, regardless of `device`.
     with k.device(str(device)):
         model = k.Sequential(
             [
@@ -333,19 +333,19 @@ CONTENDERS: dict[str, Callable[[Tensor, Tensor, torch.device], Contender]] = {
 
 
 def ready(images: Tensor, labels: Tensor, device: torch.device) -> Iterator[tuple[str, Contender]]:
-    """Yield what is installed, warm."""
+    """Yield the installed contenders, warmed up."""
     for name, make in CONTENDERS.items():
         try:
             contender = make(images, labels, device)
         except (ImportError, LeftOut) as error:
-            print(f"{name}: left out, {error}", file=sys.stderr)
+            print(f"{name} skipped: {error}", file=sys.stderr)
             continue
         contender()
         yield name, contender
 
 
 def seconds_of(contender: Contender, device: torch.device) -> float:
-    """Return how long an epoch takes, until the device has done it."""
+    """Return the seconds of an epoch, until the device has finished it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     start = time.perf_counter()
@@ -367,7 +367,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(THREADS)
     if options.device == "cpu" and hasattr(os, "sched_setaffinity"):
-        # Not all can be told how many threads to use.
+        # Not every contender has a setting for the number of threads.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
     device = torch.device(options.device)
     steps = options.steps or STEPS[device.type]

@@ -1,7 +1,7 @@
-"""What live streams cost a training job: its epoch time with 500 watchers and with none, in turn.
+"""Cost of live event streams to a training job: epoch time with 500 watchers and with none.
 
 Starts the service with one trainer. Every watcher must see every epoch once, in order. Prints the
-medians and their ratio.
+epoch times and the ratio of their medians.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ async def watched(server: Server, job_id: str, watchers: int) -> None:
 
 
 def epoch_seconds(server: Server, watchers: int) -> float:
-    """Return the median of the times between two epochs of one job."""
+    """Return the median epoch time of one job."""
     job_id = server.submit(SPEC)
     asyncio.run(watched(server, job_id, watchers))
     ends = [

@@ -1,1 +1,1 @@
-"""What one machine with a GPU shows in eight minutes: `python -m benchmarks.gpu`."""
+"""Measurements and tests on a GPU machine in eight minutes: `python -m benchmarks.gpu`."""

@@ -1,5 +1,5 @@
-"""The tests marked `gpu`, each in a process of its own: an assertion that fails on the device
-spoils all that its process does afterwards."""
+"""The tests marked `gpu`, each in its own process: a failed device-side assertion breaks CUDA for
+the rest of the process."""
 
 import importlib.util
 import os
@@ -19,14 +19,13 @@ REPOSITORY = Path(__file__).parents[2]
 TESTS = REPOSITORY / "tests"
 CORE = TESTS / "ml" / "training" / "test_gpu.py"
 LIMIT = 90.0
-"""Seconds that one test may take at most."""
+"""Time limit of one test, in seconds."""
 SHORTEST = 8.0
-"""Seconds under which no test is started."""
+"""Minimum remaining time, in seconds, to start a test."""
 AT_ONCE = 6
-"""Tests that run side by side at most; they measure nothing that this would disturb."""
+"""Maximum number of concurrent tests; they contain no measurements to disturb."""
 TAIL = 3000
-# Neither warnings of other versions of libraries nor plugins that a machine happens to have are of
-# interest here.
+# Warnings of other library versions and plugins installed on the machine are irrelevant here.
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-o", "addopts=", "-o", "filterwarnings=default")
 ENVIRONMENT = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 OUTCOMES = {0: "passed", 1: "failed"}
@@ -38,18 +37,18 @@ def core(session: Session) -> None:
 
 
 def others(session: Session) -> None:
-    """Run the rest."""
+    """Run all other tests."""
     measure(session, [file for file in marked(TESTS) if file != CORE])
 
 
 def marked(directory: Path) -> list[Path]:
-    """Return the files that have a test marked `gpu`."""
+    """Return the files with tests marked `gpu`."""
     files = sorted(directory.rglob("test_*.py"))
     return [file for file in files if "pytest.mark.gpu" in file.read_text()]
 
 
 def measure(session: Session, files: Sequence[Path]) -> None:
-    """Run the marked tests of some files."""
+    """Run the marked tests in `files`."""
     if importlib.util.find_spec("pytest") is None:
         raise LeftOut("pytest missing")
     tests, broken = collect(files)
@@ -69,7 +68,7 @@ def measure(session: Session, files: Sequence[Path]) -> None:
 
 
 def collect(files: Sequence[Path]) -> tuple[list[str], list[str]]:
-    """Return the marked tests of some files, and what kept pytest from reading others."""
+    """Return the marked tests in `files`, and pytest's collection errors."""
     if not files:
         return [], []
     command = [*PYTEST, "--collect-only", "--continue-on-collection-errors", "-m", "gpu"]
@@ -90,7 +89,7 @@ def collect(files: Sequence[Path]) -> tuple[list[str], list[str]]:
 
 
 def run(tests: Sequence[str], session: Session) -> dict[str, dict[str, Any]]:
-    """Run each test in a process of its own, several side by side; return how each ended."""
+    """Run each test in its own process, several concurrently; return the outcome of each."""
     outcomes: dict[str, dict[str, Any]] = {}
 
     def one(test: str) -> None:
@@ -106,10 +105,9 @@ def run(tests: Sequence[str], session: Session) -> dict[str, dict[str, Any]]:
 
 
 def run_one(test: str, limit: float) -> dict[str, Any]:
-    """Run one test; return its status, how long it took, and the end of what it said if it did not
-    pass."""
+    """Run one test; return its status, its duration, and the end of its output unless it passed."""
     started = time.monotonic()
-    # Into a file: a process that the test left behind would hold a pipe open.
+    # A file, since a process left behind by the test would hold a pipe open.
     with tempfile.TemporaryFile("w+") as said:
         command = [*PYTEST, "-rs", "-p", "no:cacheprovider", "--tb=short", test]
         try:
@@ -125,7 +123,7 @@ def run_one(test: str, limit: float) -> dict[str, Any]:
             status = OUTCOMES.get(code, "failed")
         except subprocess.TimeoutExpired:
             code, status = None, "failed"
-            said.write(f"\ncut at its limit of {limit:.0f} s")
+            said.write(f"\nstopped at its time limit of {limit:.0f} s")
         said.seek(0)
         output = said.read()
     if status == "passed" and not re.search(r"\d+ passed", output):

@@ -1,5 +1,5 @@
-"""Training under measurement: the data, runs whose engine is chosen here, and a clock that waits
-for the GPU."""
+"""Training for measurements: data, runs with a chosen engine, and a timer that waits for the
+GPU."""
 
 import math
 import time
@@ -17,27 +17,27 @@ from ml.training.run import Run, build
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 WARM_STEPS = 500
-"""Steps before a timing: the first 200 may run eagerly, then graphs are captured, and a GPU takes
-some tenths of a second to raise its clocks."""
+"""Warm-up steps before a timing: the first 200 may run eagerly, then graphs are captured, and a GPU
+takes some tenths of a second to raise its clocks."""
 
 Hook = Callable[[Run], None]
 
 
 def digits(rows: int) -> Dataset:
-    """Return random images of MNIST's shape to train on."""
+    """Return a data set of random images of MNIST's shape."""
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (rows, 28, 28), dtype=torch.uint8, generator=random)
     return dataset(images, torch.randint(0, 10, (rows,), generator=random))
 
 
 def spec(**changes: Any) -> TrainingSpec:
-    """Return the tutorial's job, without an end unless `epochs` is given."""
+    """Return the spec of the tutorial's job, practically endless unless `epochs` is given."""
     document = {"dataset": {"kind": "mnist"}, "epochs": 1_000_000, "report_every": 100}
     return TrainingSpec.of(document | changes)
 
 
 class Fit:
-    """A run under way: `fit` with the engine that the device suggests, or an eager one."""
+    """A run in progress: `fit` with the device's default engine or an eager one."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Fit:
 
     @property
     def engine(self) -> str:
-        """Return the name of the engine, which changes where a capture fails."""
+        """Name of the engine, which changes if a capture fails."""
         return self._engine.name
 
     def _train(self) -> Iterator[Report]:
@@ -65,25 +65,25 @@ class Fit:
                 yield report
 
     def epochs(self, count: int) -> None:
-        """Train `count` more epochs; their losses are known at the end."""
+        """Train `count` more epochs, and wait for their losses."""
         for _ in range(count):
             while next(self._reports).level != "epoch":
                 pass
 
     def finish(self) -> None:
-        """Train to the end."""
+        """Train to completion."""
         for _ in self._reports:
             pass
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the GPU has done all that it was given."""
+    """Wait until the GPU has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return how long `work` takes, until the GPU has done it."""
+    """Return the seconds `work` takes, until the GPU has finished it."""
     synchronize(device)
     start = time.perf_counter()
     work()
@@ -92,5 +92,5 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def epochs_of(steps: int, steps_per_epoch: int) -> int:
-    """Return how many whole epochs do at least `steps` steps."""
+    """Return the number of whole epochs with at least `steps` steps."""
     return math.ceil(steps / steps_per_epoch)

@@ -1,4 +1,4 @@
-"""The goals, each a bound on a figure that a part measures."""
+"""Goals: bounds on the figures measured by the parts."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ NEAR_FLOOR = 1.5
 
 
 class Floor(NamedTuple):
-    """The least a step at batch 4096 can take on an H100."""
+    """Lower bound of the time of a step at batch 4096 on an H100."""
 
     us: float
     source: str
@@ -22,12 +22,12 @@ FLOORS = {
 
 
 class Goal(NamedTuple):
-    """A figure, and the most that it may be, or the least."""
+    """An upper or lower bound on a figure."""
 
     text: str
     part: str
     path: tuple[str, ...]
-    """Keys that lead to the figure within the part's results."""
+    """Path of keys to the figure in the part's results."""
     bound: float
     source: str
     at_least: bool = False
@@ -107,7 +107,7 @@ GOALS = (
 
 
 def verdicts(results: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Compare every goal with the results of the parts, by their names."""
+    """Compare every goal with `results`, the results by part name."""
     compared = []
     for goal in GOALS:
         measured = _at(results.get(goal.part, {}), goal.path)

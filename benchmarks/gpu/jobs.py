@@ -1,4 +1,4 @@
-"""What jobs leave in a GPU's memory, and how soon one hands its state over where steps are long."""
+"""GPU memory left behind by jobs, and the delay before a job with long steps returns its state."""
 
 import threading
 import time
@@ -17,14 +17,14 @@ from ml.training.run import Run
 MIB = 2**20
 JOBS = 20
 SHAPES = ([512, 256], [1024], [300, 200, 100])
-"""Hidden layers of the jobs, in turn; from the third job on nothing is new."""
+"""Hidden layers of the jobs, in rotation; after the third job all shapes have occurred."""
 LARGE = {"kind": "mlp", "hidden": [2048] * 4}
 SMALL = {"kind": "mlp", "hidden": [64]}
 TRIAL_BATCH = 8192
 BATCH_UNIT = 1024
 STEP_SECONDS = 0.1
 PAUSE_STEPS = 260
-"""So many that steps of captured graphs are among them."""
+"""Steps of the run, enough to include captured graphs."""
 PAUSE_SECONDS = 40.0
 
 
@@ -34,9 +34,9 @@ def measure(session: Session) -> None:
 
 
 def memory(session: Session) -> None:
-    """Look at the GPU's memory after each of some jobs."""
+    """Measure the GPU's memory after each of several jobs."""
     if session.device.type != "cuda":
-        session.record("levels", {"left out": "there is no GPU memory to look at"})
+        session.record("levels", {"left out": "there is no GPU memory to measure"})
         return
     data = digits(6400)
     levels: list[dict[str, float]] = []
@@ -55,8 +55,8 @@ def memory(session: Session) -> None:
 
 
 def level(device: torch.device) -> dict[str, float]:
-    """Return what is taken of a GPU's memory, in MiB: by tensors, by PyTorch's cache with them, and
-    by all processes and libraries."""
+    """Return a GPU's memory in use, in MiB: by tensors, by PyTorch including its cache, and by all
+    processes and libraries."""
     free, total = torch.cuda.mem_get_info(device)
     return {
         "allocated": torch.cuda.memory_allocated(device) / MIB,
@@ -66,7 +66,7 @@ def level(device: torch.device) -> dict[str, float]:
 
 
 def pause(session: Session) -> None:
-    """Ask a run with long steps for its state again and again; measure until it is in hand."""
+    """Repeatedly request the state of a run with long steps, and measure the delays."""
     model = session.pick(LARGE, SMALL)
     batch = BATCH_UNIT if session.quick else batch_of_long_steps(session.device)
     asker = Asker(session.pick(PAUSE_STEPS, 20), session.pick(PAUSE_SECONDS, 3.0))
@@ -95,7 +95,7 @@ def pause(session: Session) -> None:
 
 
 def batch_of_long_steps(device: torch.device) -> int:
-    """Return the size of batch at which a step of the large model takes about STEP_SECONDS."""
+    """Return the batch size at which a step of the large model takes about STEP_SECONDS."""
     fit = Fit(spec(model=LARGE, batch_size=TRIAL_BATCH), digits(4 * TRIAL_BATCH), device, False)
     fit.epochs(1)
     step = seconds(partial(fit.epochs, 1), device) / 4
@@ -106,17 +106,17 @@ def batch_of_long_steps(device: torch.device) -> int:
 
 
 class Stopped(Exception):
-    """Enough was measured."""
+    """The measurement is complete."""
 
 
 class Asker:
-    """Asks for a run's state at moments that the run cannot know."""
+    """Requests a run's state at moments unpredictable to the run."""
 
     def __init__(self, steps: int, limit: float) -> None:
         self.waits: list[float] = []
-        """Seconds from each request to the state in the machine's memory."""
+        """Seconds from each request until the state is in host memory."""
         self.longest = 0.0
-        """Seconds between two calls at most."""
+        """Maximum seconds between two calls."""
         self._steps = steps
         self._limit = limit
         self._asked: float | None = None
@@ -125,7 +125,7 @@ class Asker:
         self._ended = threading.Event()
 
     def ask_every(self, interval: float) -> None:
-        """Ask from now on, from a thread of its own."""
+        """Start a thread that requests the state at this interval."""
 
         def ask() -> None:
             while not self._ended.wait(interval):
@@ -135,11 +135,11 @@ class Asker:
         threading.Thread(target=ask, daemon=True).start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop requesting."""
         self._ended.set()
 
     def __call__(self, run: Run) -> None:
-        """Answer, between two steps."""
+        """Handle a pending request, between two steps."""
         now = time.perf_counter()
         if self._called is not None:
             self.longest = max(self.longest, now - self._called)
@@ -154,7 +154,7 @@ class Asker:
 
 
 def in_hand(state: Any) -> Any:
-    """Return the state with its tensors copied to the machine's memory."""
+    """Return the state with its tensors copied to host memory."""
     if isinstance(state, Tensor):
         return state.detach().to("cpu", copy=True)
     if isinstance(state, dict):

@@ -1,4 +1,4 @@
-"""Convolutional networks on images of 28x28, in each precision."""
+"""Step times of convolutional networks on 28x28 images, in each precision."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], int]] = {
     "cnn": ({"kind": "cnn"}, 1000),
     "resnet18": ({"kind": "torchvision", "name": "resnet18"}, 300),
 }
-"""Each network with the steps that are timed."""
+"""Each network with the number of timed steps."""
 WARM_STEPS = 300
 
 

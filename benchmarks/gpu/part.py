@@ -1,4 +1,4 @@
-"""The process of one part: `python -m benchmarks.gpu.part MODULE:FUNCTION`."""
+"""Run one part in this process: `python -m benchmarks.gpu.part MODULE:FUNCTION`."""
 
 import argparse
 import importlib

@@ -1,17 +1,17 @@
-"""The parts, in the order in which they run."""
+"""The parts, in the order of execution."""
 
 from typing import NamedTuple
 
 
 class Part(NamedTuple):
-    """A measurement in a process of its own."""
+    """A measurement that runs in its own process."""
 
     name: str
     title: str
     measure: str
-    """`module:function`, called with a Session."""
+    """`module:function` to call with a Session."""
     limit: float
-    """Seconds that it may take at most."""
+    """Time limit in seconds."""
 
 
 PLAN = (

@@ -1,4 +1,4 @@
-"""What one step of the MNIST network launches: kernels, their time, and the time between them."""
+"""Profile of one step of the MNIST network: its kernels, their time, and the idle time."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from benchmarks.gpu.session import Session
 CASES = ((64, "float32"), (64, "tf32"), (4096, "bfloat16"))
 OPTIMIZER = re.compile("adam|multi_tensor_apply", re.IGNORECASE)
 WAITS = re.compile("Sync$|Stream Wait Event")
-"""What the profiler lists among a GPU's work though nothing is done in it."""
+"""Events that the profiler lists as GPU work although they do none."""
 TOP = 15
 NAME_LENGTH = 110
 
@@ -30,8 +30,8 @@ class Kernel(NamedTuple):
 
 
 def measure(session: Session) -> None:
-    # CUDA graphs do not survive that the profiler leaves the driver and comes back, and those from
-    # before it came show no kernels.
+    # CUDA graphs break when the profiler detaches from the driver and attaches again, and graphs
+    # captured before the first attachment show no kernels.
     os.environ |= {"TEARDOWN_CUPTI": "0", "DISABLE_CUPTI_LAZY_REINIT": "1"}
     with profile(activities=activities(session.device)):
         torch.zeros(1, device=session.device)
@@ -55,13 +55,13 @@ def profiled(session: Session, batch: int, precision: str) -> None:
 
 
 def activities(device: torch.device) -> list[ProfilerActivity]:
-    """Return what is profiled; on a GPU the host's share is not, which would slow it down."""
+    """Return the activities to profile: on a GPU, not the host's, which would slow it down."""
     return [ProfilerActivity.CUDA if device.type == "cuda" else ProfilerActivity.CPU]
 
 
 def kernels(profiler: profile, device: torch.device) -> list[Kernel]:
-    """Return what ran on the device: kernels, copies and fills of a GPU; the outermost operations
-    of a CPU."""
+    """Return the work on the device: kernels, copies and fills on a GPU; the outermost operations
+    on a CPU."""
     on_gpu = device.type == "cuda"
     wanted = DeviceType.CUDA if on_gpu else DeviceType.CPU
     return [
@@ -69,16 +69,16 @@ def kernels(profiler: profile, device: torch.device) -> list[Kernel]:
         for event in profiler.events() or ()
         if event.device_type == wanted
         and not WAITS.search(event.name)
-        # Regions named by a program are laid over the kernels that they launched.
+        # User annotations overlap the kernels launched within them.
         and not getattr(event, "is_user_annotation", False)
         and (on_gpu or event.cpu_parent is None)
     ]
 
 
 def summarise(ran: Sequence[Kernel], steps: int) -> dict[str, Any]:
-    """Return the figures of a step, of which `steps` ran; times in µs."""
+    """Return the average figures of a step over `steps` steps; times in µs."""
     if not ran:
-        raise RuntimeError("the profiler saw nothing run on the device")
+        raise RuntimeError("the profiler recorded no work on the device")
     times: dict[str, list[float]] = defaultdict(list)
     for kernel in ran:
         times[kernel.name].append(kernel.end - kernel.start)
@@ -103,7 +103,7 @@ def summarise(ran: Sequence[Kernel], steps: int) -> dict[str, Any]:
 
 
 def busy(ran: Sequence[Kernel]) -> float:
-    """Return the time in which at least one kernel ran."""
+    """Return the time during which at least one kernel ran."""
     total, until = 0.0, float("-inf")
     for kernel in sorted(ran, key=lambda kernel: kernel.start):
         total += max(0.0, kernel.end - max(kernel.start, until))

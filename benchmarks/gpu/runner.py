@@ -1,4 +1,4 @@
-"""Run parts one after the other within a budget of time, and keep what they found."""
+"""Run parts in sequence within a time budget, and save their results."""
 
 import json
 import os
@@ -19,22 +19,22 @@ from benchmarks.gpu.goals import verdicts
 from benchmarks.gpu.plan import Part
 
 SHORTEST = 10.0
-"""Seconds under which no part is started: importing torch takes half of it."""
+"""Minimum remaining time, in seconds, to start a part; importing torch takes half of it."""
 TAIL_LINES = 40
-"""Lines of a part's output kept as its error where it died without one."""
+"""Lines of output saved as the error of a part that died without reporting one."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the parts run."""
+    """Settings of a run."""
 
     device: str
     quick: bool
     deadline: float
-    """Moment of `time.monotonic` at which the budget is spent."""
+    """Value of `time.monotonic` at which the budget is spent."""
     json: Path
     path: list[Path] = field(default_factory=list)
-    """Directories in which the parts find modules."""
+    """Additional module search path of the parts."""
 
 
 def run(plan: Sequence[Part], settings: Settings) -> bool:
@@ -67,8 +67,8 @@ def run(plan: Sequence[Part], settings: Settings) -> bool:
 
 
 def run_part(part: Part, limit: float, settings: Settings) -> dict[str, Any]:
-    """Run a part for `limit` seconds at most; return its status, its error if it has one, its
-    results, and the seconds it took."""
+    """Run a part for at most `limit` seconds; return its status, its error if any, its results and
+    its duration in seconds."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gpu-part-") as directory:
         out = Path(directory) / "results.json"
@@ -82,7 +82,7 @@ def run_part(part: Part, limit: float, settings: Settings) -> dict[str, Any]:
         found = json.loads(out.read_text()) if out.exists() else {}
     outcome = {"status": "failed", "results": {}} | found
     if code is None:
-        outcome |= {"status": "failed", "error": f"cut at its limit of {limit:.0f} s"}
+        outcome |= {"status": "failed", "error": f"stopped at its time limit of {limit:.0f} s"}
     elif "status" not in found:
         outcome["error"] = "\n".join([f"died with exit code {code}", *tail])
     return outcome | {"seconds": time.monotonic() - started, "limit": limit}
@@ -92,7 +92,7 @@ def run_part(part: Part, limit: float, settings: Settings) -> dict[str, Any]:
 def _process(
     command: list[str], path: list[Path]
 ) -> Iterator[tuple["subprocess.Popen[str]", "deque[str]"]]:
-    """Start a process whose output is printed as it comes; end it with all that it started."""
+    """Start a process and forward its output; stop it and its process group at the end."""
     known = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([*map(str, path), *known]),
@@ -121,7 +121,7 @@ def _process(
     try:
         yield process, tail
     finally:
-        # Its group is still there while a process of it is, such as a service or a compiler.
+        # The group outlives its leader while other processes in it run, such as a service.
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
@@ -131,7 +131,7 @@ def _process(
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
-    """Replace the file by `record` in one go."""
+    """Atomically replace the file by `record`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(record, indent=2))
@@ -139,7 +139,7 @@ def write(path: Path, record: dict[str, Any]) -> None:
 
 
 def summary(record: dict[str, Any]) -> str:
-    """Return the parts' statuses and the goals as a table."""
+    """Return the statuses of the parts and the goals as tables."""
     lines = [f"\n{'part':12}{'status':10}{'seconds':>8}"]
     for name, part in record["parts"].items():
         error = (part.get("error") or "").strip().splitlines()[-1:]
@@ -152,6 +152,6 @@ def summary(record: dict[str, Any]) -> str:
         bound = f"≥ {goal['at_least']:g}" if "at_least" in goal else f"≤ {goal['at_most']:g}"
         lines.append(f"{goal['goal']:54}{bound:>8}{measured:>12}  {goal['verdict']}")
     if record["quick"]:
-        lines.append("The sizes were those of a quick run, for which the goals are not meant.")
-    lines.append(f"\n{record['seconds']:.0f} s in all")
+        lines.append("This was a quick run; the goals do not apply to its small sizes.")
+    lines.append(f"\n{record['seconds']:.0f} s in total")
     return "\n".join(lines)

@@ -1,5 +1,5 @@
-"""A job through the service: from the POST to its first step, and its epochs beside those of `fit`
-in a script."""
+"""A job through the service: the time from the POST to its first step, and its epoch time compared
+with `fit` in a script."""
 
 import importlib.util
 import json
@@ -23,7 +23,7 @@ NEEDED = ("fastapi", "sqlalchemy", "alembic", "uvicorn", "httptools", "typer", "
 NEEDED += ("altair", "pydantic_settings", "multipart", "prometheus_client", "ulid")
 SERVE = "from service.cli import app; app()"
 EPOCHS_BEFORE = 2
-"""Epochs that are not compared: in them engines warm up."""
+"""Warm-up epochs that are not compared."""
 SCRIPT = """
 import json, sys, time
 from pathlib import Path
@@ -68,7 +68,7 @@ def measure(session: Session) -> None:
 
 
 def spec(session: Session) -> dict[str, Any]:
-    """Return a job of MNIST's size whose rows are drawn, not downloaded."""
+    """Return a job of MNIST's size with synthetic data."""
     features = {f"x{number}": {"normal": [0, 1]} for number in range(16)}
     size = session.pick(75_000, 1000)
     return {
@@ -98,7 +98,7 @@ def epochs_by_job(server: "Server", job: dict[str, Any]) -> list[float]:
 
 
 def epochs_by_script(job: dict[str, Any]) -> list[float]:
-    """Return the seconds of each epoch of a run without a service."""
+    """Return the seconds of each epoch in a run without the service."""
     command = [sys.executable, "-c", SCRIPT, json.dumps(job)]
     return gaps(json.loads(subprocess.check_output(command)))
 
@@ -112,7 +112,7 @@ def moment(event: dict[str, Any]) -> float:
 
 
 def serving(data_dir: Path) -> AbstractContextManager["Server"]:
-    """Run the service from this checkout, which need not be installed, on a free port."""
+    """Run the service from this checkout, without installation, on a free port."""
     from tests.system import server
 
     return server.serving(data_dir, [sys.executable, "-c", SERVE, "serve"], trainers=1)

@@ -1,4 +1,4 @@
-"""What a part is given: its device, its sizes, and the file that keeps what it finds."""
+"""Context of a part: its device, its sizes and its results file."""
 
 import os
 import platform
@@ -16,16 +16,16 @@ Value = TypeVar("Value")
 
 
 class LeftOut(Exception):
-    """This machine lacks what the part needs; says what that is."""
+    """The machine lacks a prerequisite of the part; the message names it."""
 
 
 class Failed(Exception):
-    """The part ran to its end, and what it found is a failure."""
+    """The part completed, and its result is a failure."""
 
 
 @dataclass
 class Session:
-    """What a part is given, and the file to which it writes."""
+    """Context of a part, and the results file it writes."""
 
     device: torch.device
     quick: bool
@@ -35,21 +35,21 @@ class Session:
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def pick(self, full: Value, quick: Value) -> Value:
-        """Return the size to work with."""
+        """Return the size for a full or a quick run."""
         return quick if self.quick else full
 
     def left(self) -> float:
-        """Return the seconds until the part is cut."""
+        """Return the seconds left until the part's time limit."""
         return self.deadline - time.monotonic()
 
     def record(self, name: str, value: Any) -> None:
-        """Keep a result, should the part be cut after it."""
+        """Save a result at once, in case the part is stopped later."""
         with self._writing:
             self.results[name] = value
             write(self.out, {"machine": machine(self.device), "results": self.results})
 
     def end(self, status: str, error: str | None = None) -> None:
-        """Write how the part ended."""
+        """Write the status of the part."""
         write(
             self.out,
             {
@@ -62,7 +62,7 @@ class Session:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Describe what was measured on."""
+    """Describe the machine."""
     on_gpu = device.type == "cuda" and torch.cuda.is_available()
     return {
         "python": platform.python_version(),

@@ -1,5 +1,5 @@
-"""The MNIST network (784-512-256-10, dropout 0.2, Adam) at batches of 64 and 4096: epochd's engines
-beside the tutorial's script and a good plain loop."""
+"""Step times of the MNIST network (784-512-256-10, dropout 0.2, Adam) at batches of 64 and 4096:
+epochd's engines compared with the tutorial's script and a well-written plain loop."""
 
 import math
 import statistics
@@ -14,10 +14,10 @@ MNIST_ROWS = 60_000
 EPOCHS = 10
 ROUNDS = 3
 FULL_ROWS = {64: MNIST_ROWS, 4096: 15 * 4096}
-"""All of MNIST; at the large batch whole batches, so that a step is a step."""
+"""Rows by batch size: all of MNIST, or at the large batch only whole batches."""
 QUICK_ROWS = {64: 640, 4096: 512}
 FULL_SCRIPT_STEPS = {64: 300, 4096: 8}
-"""Steps of the tutorial's script, which takes milliseconds for each."""
+"""Steps of the tutorial's script by batch size; each takes milliseconds."""
 
 
 def measure(session: Session) -> None:
@@ -26,7 +26,7 @@ def measure(session: Session) -> None:
 
 
 class TrainerContext:
-    """All that is measured at one size of batch."""
+    """All measurements at one batch size."""
 
     def __init__(self, session: Session, batch: int) -> None:
         self._session = session
@@ -59,7 +59,7 @@ class TrainerContext:
         self._record(name, engine=fit.engine)
 
     def _from_the_start(self) -> None:
-        """Time a job of ten epochs with its captures, in a process that has run one before."""
+        """Time a job of ten epochs, captures included, in a process that has run one before."""
         epochs = self._session.pick(EPOCHS, 1)
         job = spec(batch_size=self._batch, epochs=epochs)
 
@@ -98,7 +98,7 @@ class TrainerContext:
     def _keep(
         self, name: str, work: Callable[[], object], steps: int, rounds: int | None = None
     ) -> None:
-        """Time `work`, which does `steps` steps, and keep what it says of a step."""
+        """Time `work`, which executes `steps` steps, and record the time per step."""
         took = [seconds(work, self._device) for _ in range(rounds or self._rounds)]
         us = 1e6 * statistics.median(took) / steps
         is_whole = steps == EPOCHS * self._per_epoch and len(self._data.train) == MNIST_ROWS
@@ -121,5 +121,5 @@ class TrainerContext:
 
     @property
     def _epochs_of_rivals(self) -> int:
-        """Epochs of at least 2,000 steps, where ten are not worth the time."""
+        """Epochs with at least 2,000 steps, since ten epochs take too long."""
         return self._session.pick(epochs_of(2000, self._per_epoch), 1)

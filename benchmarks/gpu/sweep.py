@@ -1,4 +1,4 @@
-"""64 small models trained as one, beside one of them alone."""
+"""64 small models trained at once, compared with one of them alone."""
 
 import statistics
 
@@ -29,7 +29,7 @@ def measure(session: Session) -> None:
         fit_together(members, data, device)
 
     seconds(lambda: together(1), device)
-    # What starting costs is in both.
+    # The difference cancels the start-up cost.
     short, long = (seconds(lambda n=n: together(n), device) for n in (1, 1 + epochs))
     session.record("together_us", 1e6 * (long - short) / (epochs * steps))
     session.record("together_start_s", short)

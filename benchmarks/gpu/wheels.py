@@ -1,4 +1,4 @@
-"""Packages that a bare machine lacks, from wheels that were carried to it."""
+"""Install packages that a bare machine lacks from a directory of wheels."""
 
 import subprocess
 import sys
@@ -10,8 +10,8 @@ from pathlib import Path
 
 @contextmanager
 def installed(wheels: Path) -> Iterator[list[Path]]:
-    """Install all wheels of a directory into a temporary one, and yield it, or nothing where there
-    are none; this environment stays as it is."""
+    """Install all wheels in a directory into a temporary directory, and yield the directories to
+    add to the path; the current environment stays unchanged."""
     files = sorted(wheels.glob("*.whl"))
     if not files:
         yield []
@@ -22,6 +22,6 @@ def installed(wheels: Path) -> Iterator[list[Path]]:
         pip += ["--find-links", str(wheels), "--target", site]
         code = subprocess.run([*pip, *map(str, files)], check=False).returncode
         if code:
-            # A part that needs them says so itself; the others run.
-            print(f"the wheels of {wheels} were not installed: pip ended with {code}", flush=True)
+            # Parts that need them report it; the others run.
+            print(f"the wheels in {wheels} were not installed: pip exited with {code}", flush=True)
         yield [Path(site)]

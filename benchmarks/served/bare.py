@@ -1,4 +1,4 @@
-"""No work at all: read the body, answer a constant."""
+"""A server that does no work: it reads the body and returns a constant."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The MNIST network that every server here answers with."""
+"""The MNIST network served by every program in this folder."""
 
 from typing import Any
 

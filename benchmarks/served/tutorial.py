@@ -1,4 +1,4 @@
-"""The way of FastAPI's tutorial."""
+"""A server in the style of FastAPI's tutorial."""
 
 from fastapi import FastAPI
 from network import predict

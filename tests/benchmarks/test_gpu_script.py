@@ -87,7 +87,7 @@ def test_a_part_left_out_is_no_failure(settings: runner.Settings) -> None:
 def test_a_part_is_cut_at_its_limit_with_all_that_it_started(settings: runner.Settings) -> None:
     outcome = runner.run_part(part("endless"), 5.0, settings)
     assert outcome["status"] == "failed"
-    assert outcome["error"] == "cut at its limit of 5 s"
+    assert outcome["error"] == "stopped at its time limit of 5 s"
     assert outcome["results"]["before"] == 1
     assert outcome["seconds"] < 12
     state = Path(f"/proc/{outcome['results']['child']}/stat")
@@ -211,7 +211,7 @@ def test_each_test_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert (dying["status"], dying["exit"]) == ("failed", 9)
     endless = checks.run_one(at + "test_endless", 3)
     assert endless["status"] == "failed"
-    assert "cut at its limit of 3 s" in endless["output"]
+    assert "stopped at its time limit of 3 s" in endless["output"]
 
 
 def test_a_failed_test_fails_its_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
