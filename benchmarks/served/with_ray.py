@@ -6,8 +6,8 @@ from ray import serve
 from starlette.requests import Request
 
 
-# A limit below the number of connections would queue requests. `serve.batch` does not help: with one
-# connection it adds its wait, and with 64 it costs as much as it saves.
+# A limit below the number of connections would queue requests. `serve.batch` does not help: with
+# one connection it adds its wait, and with 64 it costs as much as it saves.
 @serve.deployment(num_replicas=1, max_ongoing_requests=128)
 class Mnist:
     async def __call__(self, request: Request) -> dict[str, list[list[float]]]:

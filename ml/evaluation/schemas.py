@@ -80,7 +80,7 @@ class Classification(Frozen):
     calibration: Calibration
 
     def figures(self) -> dict[str, float]:
-        """Return what `ml.evaluation.metrics.evaluate` does."""
+        """Return the metrics in the form of `ml.evaluation.metrics.evaluate`."""
         return _defined({"loss": self.loss, "accuracy": self.accuracy})
 
 
@@ -120,7 +120,7 @@ class Regression(Frozen):
     residuals: Residuals
 
     def figures(self) -> dict[str, float]:
-        """Return what `ml.evaluation.metrics.evaluate` does."""
+        """Return the metrics in the form of `ml.evaluation.metrics.evaluate`."""
         return _defined(
             {name: getattr(self, name) for name in ("loss", "mse", "mae", "rmse", "r2")}
         )

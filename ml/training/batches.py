@@ -49,7 +49,7 @@ class Batches(ABC):
 
     @abstractmethod
     def begin(self, order: Tensor, batch: int) -> None:
-        """Take rows in `order` (rows,) from now on, starting with batch number `batch`."""
+        """Start an epoch with the rows in `order` (rows,), at batch number `batch`."""
 
     @abstractmethod
     def take(self, together: int = 1) -> Rows:
@@ -67,7 +67,7 @@ class Resident(Batches):
         self._order: Tensor
 
     def begin(self, order: Tensor, batch: int) -> None:
-        """Take rows in `order` from now on."""
+        """Start an epoch with the rows in `order`."""
         self._order = order.to(self.rows.inputs.device)[batch * self.batch_size :]
 
     def take(self, together: int = 1) -> Rows:
@@ -100,7 +100,7 @@ class Stream(Batches):
         self._indices: Iterator[Tensor]
 
     def begin(self, order: Tensor, batch: int) -> None:
-        """Take rows in `order` from now on."""
+        """Start an epoch with the rows in `order`."""
         while self._pending:
             slot, gathered = self._pending.popleft()
             gathered.result()

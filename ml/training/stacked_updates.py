@@ -58,7 +58,7 @@ class StackedAdam:
         return torch.stack([size, eps * root, 1 - rates * decay], 1).unsqueeze(3).float()
 
     def __call__(self, figures: Tensor) -> None:
-        """Do one step."""
+        """Execute one step."""
         size, eps, left = figures
         if self._has_decay and self._is_decoupled:
             self._weights.mul_(left)
@@ -89,7 +89,7 @@ class StackedSGD:
         return -rates[:, None, :, None].float()
 
     def __call__(self, figures: Tensor) -> None:
-        """Do one step."""
+        """Execute one step."""
         [size] = figures
         if self._has_decay:
             self._gradients.addcmul_(self._weights, self._decay)
@@ -130,7 +130,7 @@ class RowUpdate:
         return rates
 
     def __call__(self, figures: Tensor) -> None:
-        """Do one step."""
+        """Execute one step."""
         for first, update in self._groups:
             update(figures[first].item())
 

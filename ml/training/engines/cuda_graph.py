@@ -144,12 +144,12 @@ class CudaGraphEngine(Engine):
         return self._eager.name + ("+graph" if math.isfinite(self._eager_steps) else "")
 
     def begin(self, order: Tensor, batch: int) -> None:
-        """Take the training rows in `order`."""
+        """Start an epoch with the training rows in `order`."""
         self._order = order
         self._batches.begin(order, batch)
 
     def advance(self, count: int) -> Iterator[float]:
-        """Do the next steps."""
+        """Execute the next steps."""
         with devices.current(self._run.device):
             done = 0 if self._is_eager else (yield from self._advance_by_graph(count))
             if not done:

@@ -22,11 +22,11 @@ class EagerEngine(Engine):
         self.name = batches.placement + passes.suffix
 
     def begin(self, order: Tensor, batch: int) -> None:
-        """Take the training rows in `order`."""
+        """Start an epoch with the training rows in `order`."""
         self._batches.begin(order, batch)
 
     def advance(self, count: int) -> Iterator[float]:
-        """Do the next steps."""
+        """Execute the next steps."""
         run, passes = self._run, self._passes
         rows = self._batches.take(min(count, self.steps_per_advance))
         for number, batch in enumerate(passes.prepare(rows)):

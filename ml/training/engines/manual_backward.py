@@ -200,12 +200,12 @@ class ManualDropout(ManualLayer):
         self._ahead = iter(factors)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return what is left."""
+        """Return the inputs after dropout."""
         self._factors = next(self._ahead)
         return torch.mul(inputs, self._factors, out=self._outputs[: len(inputs)])
 
     def backward(self, gradient: Tensor) -> Tensor:
-        """Return the gradient of what was left, in place."""
+        """Return the gradient of the inputs, computed in place."""
         return gradient.mul_(self._factors)
 
 
@@ -216,12 +216,12 @@ class DeviceDropout(ManualLayer):
         self._p = p
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return what is left."""
+        """Return the inputs after dropout."""
         outputs, self._mask = torch.native_dropout(inputs, self._p, train=True)
         return outputs
 
     def backward(self, gradient: Tensor) -> Tensor:
-        """Return the gradient of what was left, in place."""
+        """Return the gradient of the inputs, computed in place."""
         aten.native_dropout_backward.out(gradient, self._mask, 1 / (1 - self._p), out=gradient)
         return gradient
 
