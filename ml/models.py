@@ -174,8 +174,8 @@ class CNNSpec(Strict):
         halved = 2 ** len(self.channels)
         if min(height, width) < halved:
             raise Invalid(
-                f"{len(self.channels)} poolings reduce {height}x{width} images to nothing; list fewer "
-                "channels",
+                f"{len(self.channels)} poolings reduce {height}x{width} images to nothing; list "
+                "fewer channels",
                 ("channels",),
             )
         layers: list[nn.Module] = [ToChannels(in_channels)]

@@ -90,7 +90,7 @@ def test_a_cnn_has_the_parameters_that_its_spec_says() -> None:
 
 def test_images_too_small_for_so_many_poolings_are_refused() -> None:
     spec = spec_of(model={"kind": "cnn", "channels": [2, 2, 2, 2, 2]})
-    with pytest.raises(Invalid, match="5 poolings halve 28x28 images to nothing"):
+    with pytest.raises(Invalid, match="5 poolings reduce 28x28 images to nothing"):
         count_parameters(spec.model, GREY)
 
 
