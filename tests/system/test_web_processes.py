@@ -82,7 +82,7 @@ def test_aliases_are_those_of_all_and_a_process_that_is_killed_is_missed_by_none
     assert figure(server.client.get("/metrics").text, QUEUED) - before == asked
     [first, _] = sorted(server.web_workers())
     os.kill(first, signal.SIGKILL)
-    server.log.wait_for(rf"web process {first} ended by itself")
+    server.log.wait_for(rf"web process {first} ended unexpectedly")
     for _ in range(20):
         with httpx.Client(base_url=server.client.base_url) as client:
             assert client.get("/models").status_code == 200
