@@ -1,7 +1,8 @@
 """Data sets by kind.
 
-A new family is a file with a `Strict` spec that has the methods of `DatasetSource`, and its name in
-`Complete`; or in both unions below, where what a user writes is not yet all that is to be known.
+To add a kind, write a `Strict` spec with the methods of `DatasetSource` and add it to `Complete`.
+If a request has to be resolved first, add request and spec to the unions `DatasetRequest` and
+`DatasetSpec`.
 """
 
 from pathlib import Path
@@ -46,35 +47,35 @@ __all__ = [
 
 
 class DatasetSource(Protocol):
-    """What every data set's spec can do."""
+    """Interface of the spec of every data set."""
 
     def signature(self) -> Signature:
-        """Return what a model of this data takes and answers, without loading any."""
+        """Return the signature of a model of this data, without loading the data."""
 
     def row_counts(self) -> RowCounts:
-        """Return how many rows it has, without loading any."""
+        """Return the number of rows, without loading them."""
 
     def load(self, root: Path) -> Table:
-        """Return the rows, from below `root` where the data is files."""
+        """Return the rows; data stored in files is read from below `root`."""
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
-        """Return what the training rows teach before any training: the layer that brings raw
-        inputs into the form a network learns from, and the signature, exactly."""
+        """Fit the preprocessing to the training rows: return the layer that turns raw inputs into
+        the network's inputs, and the exact signature."""
 
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
     ) -> Tensor:
-        """Return loaded inputs with the codes of categories that a signature has."""
+        """Return loaded inputs with their category codes mapped to those of `signature`."""
 
 
 Complete = SyntheticSpec | VisionSpec
-"""What says by itself all that is to be known."""
+"""Specs that are complete as the user writes them."""
 DatasetRequest = Annotated[Complete | UploadRequest, Field(discriminator="kind")]
 DatasetSpec = Annotated[Complete | UploadSpec, Field(discriminator="kind")]
 
 
 def resolve(request: DatasetRequest, uploads: Uploads) -> DatasetSpec:
-    """Return the data set that a request means.
+    """Return the complete spec of a request.
 
     Raises:
         Invalid: see `UploadRequest.resolve`.
@@ -83,14 +84,17 @@ def resolve(request: DatasetRequest, uploads: Uploads) -> DatasetSpec:
 
 
 def check_split(spec: DatasetSource, split: SplitSpec) -> None:
-    """Do nothing where the data can be divided so.
+    """Check that the data can be divided as `split` says.
 
     Raises:
-        Invalid: a part would be empty; or strata are asked for, and the target is no class.
+        Invalid: a split would be empty, or `stratify` is set and the target is not a class.
     """
     held_out(spec.row_counts(), split)
     if split.stratify and spec.signature().output.kind != "classes":
-        raise Invalid("stratify goes by classes, and the target of this data set is a value")
+        raise Invalid(
+            "stratify needs a target of classes, and the target of this data set is a value; "
+            "leave stratify out"
+        )
 
 
 def load(
@@ -100,12 +104,14 @@ def load(
     fold: int | None = None,
     signature: Signature | None = None,
 ) -> Dataset:
-    """Load, divide and fit: return the data set that `spec` and `split` describe; or of its
-    training rows those beside one fold, to train on, and the fold, to test on. With the
-    `signature` of a model that its own fits, the rows are such as that model takes.
+    """Load the data of `spec`, divide it by `split` and fit its preprocessing.
+
+    With `fold`, the training rows are divided again: that fold is the test split, and the others
+    are the training split. With `signature`, that of a compatible model, inputs and targets are
+    converted to what this model takes.
 
     Raises:
-        DataUnavailable: no source of the data answered.
+        DataUnavailable: no source has the data.
         Invalid: the data or the split cannot be used; `loc` is within a `TrainingSpec`.
     """
     table = spec.load(root)
@@ -124,8 +130,7 @@ def load(
 
 
 def _targets(targets: Tensor, data_output: Value | Classes, wanted: Value | Classes) -> Tensor:
-    """Return targets, values in units of the data or indices of their own classes, as a network
-    answers them."""
+    """Convert targets from the data's units or class indices to those of the network's output."""
     if isinstance(wanted, Value):
         return from_units(targets.squeeze(1), wanted)
     if isinstance(data_output, Value) or data_output.names == wanted.names:

@@ -1,4 +1,4 @@
-"""What a loop over a data set is given, batch by batch."""
+"""The row indices of each batch of a loop over a data set."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 def batches(rows: int, batch_size: int, shuffle: bool, seed: int) -> Iterator[Tensor]:
-    """Yield which of so many rows each batch takes, int64 `(batch_size,)`, the last perhaps fewer;
-    shuffled, in the order in which a run of this seed takes training rows in its first epoch."""
+    """Yield the row indices of each batch, int64 `(batch_size,)`; the last may be smaller. The
+    shuffled order is that of the first epoch of a run with this seed."""
     order = (
         torch.randperm(rows, generator=torch.Generator().manual_seed(seed))
         if shuffle

@@ -7,7 +7,7 @@ from ml.datasets import Dataset, DatasetSpec, SplitSpec, load
 
 
 class DatasetCache:
-    """The data sets used last, as many as fit; what does not fit at all is not kept."""
+    """Least-recently-used cache of data sets; one larger than the whole cache is not kept."""
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         self._root = root

@@ -1,4 +1,4 @@
-"""What the columns of an uploaded table can be to a job: target, feature, or nothing."""
+"""The roles that the columns of an uploaded table can take in a job: target, feature or neither."""
 
 from typing import Literal
 
@@ -23,14 +23,16 @@ FREE_TEXT = (
 
 
 def check_target(column: Column, rows: int) -> None:
-    """Do nothing for a column, of so many rows, that can be learned.
+    """Check that a column of `rows` rows can be a target.
 
     Raises:
-        Invalid: it cannot.
+        Invalid: it is free text, or has no value or a single one.
     """
     name = column.name
     if isinstance(column, Text):
-        raise Invalid(f"the column {name!r} {FREE_TEXT}, which is neither a value nor a class")
+        raise Invalid(
+            f"the column {name!r} {FREE_TEXT}, which is neither a value nor a class; choose another"
+        )
     if column.missing == rows:
         raise Invalid(f"the column {name!r} has no value in any row")
     if (only := _only_value(column, rows)) is not None:
@@ -38,51 +40,52 @@ def check_target(column: Column, rows: int) -> None:
 
 
 def task_of(column: Column, requested: Task | None) -> Task:
-    """Return what a target is for: numbers are values unless they are asked to be classes.
+    """Return the task for a target: regression for numbers, unless classification is requested.
 
     Raises:
-        Invalid: it is not for what is asked.
+        Invalid: the target does not suit the requested task.
     """
     if not isinstance(column, Numeric):
         if requested == "regression":
-            raise Invalid(f"needs a target of numbers, and {column.name!r} is {column.kind}")
+            raise Invalid(
+                f"regression needs a numeric target, and {column.name!r} is {column.kind}; choose "
+                "classification"
+            )
         return "classification"
     if requested == "classification" and column.distinct is None:
         raise Invalid(
             f"the column {column.name!r} has over {MAX_CATEGORIES:,} different values, too many "
-            "for classes"
+            "for classes; choose regression"
         )
     return requested or "regression"
 
 
 def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
-    """Return how a feature is taken: numbers may be asked to be categories.
+    """Return the kind of a feature; numbers can be requested as categories.
 
     Raises:
-        Invalid: nothing can be learned from the column, or not so.
+        Invalid: the column is free text, or cannot be of the requested kind.
     """
     if isinstance(column, Text):
         raise Invalid(
-            f"the column {column.name!r} {FREE_TEXT}, which no model here learns from; leave it out"
+            f"the column {column.name!r} {FREE_TEXT}, which no model learns from; leave it out"
         )
     if requested in (None, column.kind):
         return column.kind
     if requested == "categorical" and isinstance(column, Numeric) and column.distinct is not None:
         return "categorical"
-    raise Invalid(
-        f"the column {column.name!r} is {column.kind}, which cannot be taken as {requested}"
-    )
+    raise Invalid(f"the column {column.name!r} is {column.kind} and cannot be used as {requested}")
 
 
 def width_of(column: Column, kind: FeatureKind) -> int:
-    """Return the most numbers that a feature's value becomes."""
+    """Return the greatest number of inputs that one feature is encoded as."""
     if kind != "categorical":
         return 1
     return len(column.categories) if isinstance(column, Categorical) else _distinct(column)
 
 
 def _only_value(column: Numeric | Categorical | Boolean, rows: int) -> str | None:
-    """Return the value of a column that has no other."""
+    """Return the value of a column that has only one, else None."""
     match column:
         case Numeric(min=float(low), max=high) if low == high:
             return f"{low:g}"

@@ -1,4 +1,4 @@
-"""MNIST and its kin: 60,000 training and 10,000 test images of 28x28 grey pixels."""
+"""MNIST, Fashion-MNIST and KMNIST: 60,000 training and 10,000 test images of 28x28 grey pixels."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from ml.preprocessing import Standardize
 from ml.signature import Classes, Images, Signature
 from ml.strict import Strict
 
-# How each set's images were made from scans or photos, so that new ones can be made the same way:
+# How the images of each data set were made, so that new images can be prepared the same way.
 # MNIST: http://yann.lecun.com/exdb/mnist, "fit in a 20x20 pixel box ... centered by mass in 28x28";
 # Fashion-MNIST: Xiao et al. 2017, section 2, the longest edge resized to 28; KMNIST: Clanuwat et
 # al. 2018, whole characters scaled to 28x28.
@@ -25,24 +25,24 @@ FORMS = {
 
 
 class VisionSpec(Strict):
-    """One of the MNIST family, with its own test split."""
+    """A data set of the MNIST family, with its own test split."""
 
     kind: Literal["mnist", "fashion_mnist", "kmnist"]
 
     def signature(self) -> Signature:
-        """Return what a model of this data takes and answers."""
+        """Return the signature of a model of this data."""
         classes = list(mnist_files.FAMILIES[self.kind].classes)
         return Signature(inputs=Images(form=FORMS[self.kind]), output=Classes(names=classes))
 
     def row_counts(self) -> RowCounts:
-        """Return how many rows it has."""
+        """Return the number of rows."""
         return RowCounts(60_000, has_test_split=True, builtin_split_rows=10_000)
 
     def load(self, root: Path) -> Table:
-        """Read the files below `root`, fetching them first where they are missing.
+        """Read the files below `root`; missing ones are fetched first.
 
         Raises:
-            DataUnavailable: no source of the files answered.
+            DataUnavailable: no source has the files.
         """
         raw = mnist_files.fetch(mnist_files.FAMILIES[self.kind], root)
         return Table(
@@ -51,7 +51,7 @@ class VisionSpec(Strict):
         )
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
-        """Return the family's published normalisation; `train` is not needed."""
+        """Return the family's published normalisation; `train` is unused."""
         family = mnist_files.FAMILIES[self.kind]
         layer = Standardize(torch.tensor(family.mean), torch.tensor(family.std), unit=255.0)
         return Fitted(self.signature(), layer)
@@ -59,5 +59,5 @@ class VisionSpec(Strict):
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
     ) -> Tensor:
-        """Return the inputs, which have no codes."""
+        """Return the inputs unchanged: images have no categories."""
         return inputs

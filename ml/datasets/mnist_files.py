@@ -1,4 +1,4 @@
-"""The files of MNIST and its kin: where to get them, whether to trust them, what they hold."""
+"""Fetch, verify and parse the files of MNIST, Fashion-MNIST and KMNIST."""
 
 import gzip
 import io
@@ -38,27 +38,28 @@ LABELS_MAGIC = 0x0801
 
 
 class Unusable(Exception):
-    """A source does not have the files, or has others."""
+    """A source lacks the files, or they fail verification."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """One data set of the family, and how to know its files."""
+    """One data set of the family, and the checksums of its files."""
 
     folder: str
-    """torchvision's name for it: of its class, and of its folder."""
+    """Name of the data set's class and folder in torchvision."""
     classes: tuple[str, ...]
     mean: float
-    """Of the training pixels, 0 to 1."""
+    """Mean of the training pixels, scaled to 0 to 1."""
     std: float
+    """Standard deviation of the training pixels, scaled to 0 to 1."""
     sha256: Mapping[str, str] = field(default_factory=dict)
-    """Of each raw file, where known."""
+    """SHA-256 of each raw file, where known."""
     npm_package: str | None = None
-    """A package that holds the raw files under `data/`."""
+    """npm package with the raw files under `data/`."""
 
 
-# Means and deviations are those of the training images, as torchvision's examples and the data
-# sets' own pages give them.
+# Means and standard deviations are as published in torchvision's examples and on the data sets'
+# own pages.
 FAMILIES: Mapping[str, Family] = {
     "mnist": Family(
         folder="MNIST",
@@ -101,7 +102,7 @@ FAMILIES: Mapping[str, Family] = {
 
 @dataclass(frozen=True)
 class Raw:
-    """What the four files hold: images uint8 `(n, 28, 28)`, labels int64 `(n,)`."""
+    """Contents of the four files: images uint8 `(n, 28, 28)`, labels int64 `(n,)`."""
 
     train_images: Tensor
     train_labels: Tensor
@@ -114,12 +115,12 @@ MnistSource = Callable[[Family, Path], Contents]
 
 
 def fetch(family: Family, root: Path) -> Raw:
-    """Return the family's images and labels, from the first source whose files can be trusted.
+    """Return the family's images and labels from the first source whose files pass verification.
 
-    What another source than `root` gives is kept in `root`, in torchvision's layout.
+    Files from any source but `root` are saved below `root`, in torchvision's layout.
 
     Raises:
-        DataUnavailable: no source has them; the message names each, and why not.
+        DataUnavailable: every source failed; the message gives the reason for each.
     """
     directory = root / family.folder / "raw"
     reasons = []
@@ -135,7 +136,7 @@ def fetch(family: Family, root: Path) -> Raw:
             _keep(contents, directory)
         return raw
     raise DataUnavailable(
-        f"{family.folder} is not to be had. Tried {'; '.join(reasons)}. Put the files "
+        f"{family.folder} is unavailable. Tried {'; '.join(reasons)}. Put the files "
         f"{', '.join(FILES)} (plain or .gz) into {directory}"
     )
 
@@ -166,7 +167,7 @@ def _bounded(file: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
 
 
 def _from_mirrors(family: Family, directory: Path) -> Contents:
-    # torchvision takes seconds to import, and is seldom needed.
+    # torchvision takes seconds to import and is seldom needed.
     from torchvision import datasets
 
     with tempfile.TemporaryDirectory() as scratch, _quiet_and_bounded_in_time():
@@ -179,7 +180,7 @@ def _from_mirrors(family: Family, directory: Path) -> Contents:
 
 @contextmanager
 def _quiet_and_bounded_in_time() -> Iterator[None]:
-    """Keep torchvision's progress bars off the log, and its downloads from waiting for ever."""
+    """Silence torchvision's progress bars and set a timeout on its downloads."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_SECONDS)
     try:
@@ -191,7 +192,7 @@ def _quiet_and_bounded_in_time() -> Iterator[None]:
 
 def _from_npm(family: Family, directory: Path) -> Contents:
     if family.npm_package is None:
-        raise Unusable("no package has it")
+        raise Unusable("no npm package has this data set")
     npm = shutil.which("npm")
     if npm is None:
         raise Unusable("npm is not installed")
@@ -223,7 +224,7 @@ def _unpack(archive: Path) -> Contents:
             except KeyError:
                 file = None
             if file is None:
-                raise Unusable(f"the package does not hold {name}")
+                raise Unusable(f"the package lacks {name}")
             contents[name] = _bounded(file, archive)
         return contents
 
@@ -243,7 +244,7 @@ def _verify(family: Family, contents: Contents) -> None:
 
 
 def _keep(contents: Contents, directory: Path) -> None:
-    """Write the files so that each appears whole, whoever else is writing them."""
+    """Write each file atomically, since other processes may be writing it too."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, data in contents.items():
         with tempfile.NamedTemporaryFile(dir=directory, prefix=f".{name}.", delete=False) as file:
@@ -262,7 +263,9 @@ def _parse(family: Family, contents: Contents) -> Raw:
         if len(images) != len(labels):
             raise Unusable(f"there are {len(images)} images but {len(labels)} labels")
         if labels.max(initial=0) >= len(family.classes):
-            raise Unusable(f"label {labels.max()} is none of {len(family.classes)} classes")
+            raise Unusable(
+                f"label {labels.max()} is out of range for {len(family.classes)} classes"
+            )
     return Raw(
         torch.from_numpy(train_images.copy()),
         torch.from_numpy(train_labels.astype(np.int64)),
@@ -272,12 +275,12 @@ def _parse(family: Family, contents: Contents) -> Raw:
 
 
 def _idx(data: bytes, name: str, magic: int) -> NDArray[np.uint8]:
-    """Read an idx file: a magic number, which ends in how many dimensions, their sizes, bytes."""
+    """Parse an idx file: a magic number with the dimension count in its low byte, sizes, bytes."""
     dimensions = magic % 256
     if len(data) < 4 * (1 + dimensions) or struct.unpack_from(">I", data)[0] != magic:
-        raise Unusable(f"{name} is no idx file with the magic number {magic:#06x}")
+        raise Unusable(f"{name} is not an idx file with the magic number {magic:#06x}")
     shape = struct.unpack_from(f">{dimensions}I", data, 4)
     values = np.frombuffer(data, np.uint8, offset=4 * (1 + dimensions))
     if values.size != math.prod(shape):
-        raise Unusable(f"{name} says {shape} but holds {values.size} bytes")
+        raise Unusable(f"{name} declares the shape {shape} but holds {values.size} bytes")
     return values.reshape(shape)

@@ -1,4 +1,4 @@
-"""Rows, and their division into what is trained on, watched and tested on."""
+"""Rows, and their division into training, validation and test splits."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,21 +17,24 @@ from ml.strict import Strict
 TEST_FRACTION = 0.2
 
 Categories = dict[str, list[str]]
-"""The values of each categorical feature, by the number that stands for each in the inputs."""
+"""The values of each categorical feature; a value's index is its code in the inputs."""
 
 
 class SplitSpec(Strict):
-    """How rows are divided. What is neither validation nor test is trained on."""
+    """Division of the rows. All that are neither validation nor test rows are training rows."""
 
     validation: float = Field(
-        default=0.0, ge=0, lt=1, description="Fraction held out and measured after every epoch."
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Fraction of rows held out and evaluated after every epoch.",
     )
     test: float | None = Field(
         default=None,
         ge=0,
         lt=1,
-        description="Fraction held out and measured at the end. By default the data set's own test "
-        f"split where it has one, else {TEST_FRACTION}.",
+        description="Fraction of rows held out and evaluated at the end. Default: the data set's "
+        f"own test split if it has one, else {TEST_FRACTION}.",
     )
     stratify: bool = Field(
         default=False, description="Give every split the same share of each class."
@@ -40,24 +43,26 @@ class SplitSpec(Strict):
         default=None,
         ge=2,
         le=100,
-        description="Cross-validate: cut the training rows into so many folds, and train once "
-        "without each and measure on it, before the model that is kept is trained on all.",
+        description="Number of cross-validation folds of the training rows. For each fold, a model "
+        "is trained on the others and evaluated on it; the final model is then trained on all.",
     )
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Which rows fall into which split.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Seed of the assignment of rows to splits."
+    )
 
     @model_validator(mode="after")
     def _leave_something_to_train_on(self) -> "SplitSpec":
         if self.validation + (self.test or 0.0) >= 1:
             raise ValueError("validation and test together must leave rows to train on")
         if self.folds and self.validation:
-            raise ValueError("with folds, which are validated on in turn, leave validation out")
+            raise ValueError("folds are validated on in turn; leave validation out")
         return self
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Inputs `(rows, *shape)` in the type they came in, and targets: `(rows, 1)` float32 values or
-    `(rows,)` int64 class indices."""
+    """Inputs `(rows, *shape)` in the dtype of their source, and targets: `(rows, 1)` float32 values
+    or `(rows,)` int64 class indices."""
 
     inputs: Tensor
     targets: Tensor
@@ -67,7 +72,7 @@ class Rows:
 
     @property
     def nbytes(self) -> int:
-        """The memory that they take."""
+        """Memory of inputs and targets, in bytes."""
         return self.inputs.nbytes + self.targets.nbytes
 
     def at(self, index: Tensor) -> "Rows":
@@ -75,7 +80,7 @@ class Rows:
         return Rows(self.inputs.index_select(0, index), self.targets.index_select(0, index))
 
     def split(self, size: int) -> "list[Rows]":
-        """Return the rows in parts of `size`, the last perhaps smaller."""
+        """Return the rows in parts of `size`; the last may be smaller."""
         parts = zip(torch.split(self.inputs, size), torch.split(self.targets, size), strict=True)
         return [Rows(*part) for part in parts]
 
@@ -86,22 +91,21 @@ class Rows:
 
 @dataclass(frozen=True)
 class RowCounts:
-    """What is known of a data set's size without loading it."""
+    """Size of a data set, known without loading it."""
 
     rows: int
-    """Beside those of its own validation and test splits."""
+    """Number of rows outside the data set's own validation and test splits."""
     has_test_split: bool
-    """Whether it brings a test split."""
+    """Whether the data set has its own test split."""
     has_validation_split: bool = False
-    """Whether it brings a validation split."""
+    """Whether the data set has its own validation split."""
     builtin_split_rows: int = 0
-    """Rows of these splits."""
+    """Number of rows in the data set's own splits."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A data set as it was loaded: its rows, and its own validation and test splits if it has
-    them."""
+    """A data set as loaded: its rows, and its own validation and test splits if it has any."""
 
     rows: Rows
     validation: Rows | None = None
@@ -110,14 +114,14 @@ class Table:
 
 
 class Splits(NamedTuple):
-    """Divided rows. A split that was not asked for is None."""
+    """Divided rows. A split that was not requested is None."""
 
     train: Rows
     validation: Rows | None
     test: Rows | None
 
     def map(self, change: Callable[[Rows], Rows]) -> "Splits":
-        """Return each part changed."""
+        """Return the splits with `change` applied to each."""
         return Splits(
             change(self.train),
             change(self.validation) if self.validation else None,
@@ -127,7 +131,7 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What is learned from the training rows before training: see `DatasetSource.fit`."""
+    """Preprocessing and signature fitted to the training rows: see `DatasetSource.fit`."""
 
     signature: Signature
     preprocessing: nn.Module
@@ -135,7 +139,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set divided and ready to train on. A split that was not asked for is None."""
+    """A data set divided and ready to train on. A split that was not requested is None."""
 
     signature: Signature
     preprocessing: nn.Module
@@ -145,7 +149,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A SHA-256 over every row of every split, in order."""
+        """SHA-256 over every row of every split, in order."""
         digest = sha256()
         for tensor in self._tensors():
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
@@ -154,7 +158,7 @@ class Dataset:
 
     @property
     def nbytes(self) -> int:
-        """The memory that its rows take."""
+        """Memory of all splits, in bytes."""
         return sum(tensor.nbytes for tensor in self._tensors())
 
     def _tensors(self) -> Iterator[Tensor]:
@@ -163,17 +167,17 @@ class Dataset:
 
 
 def held_out(row_counts: RowCounts, spec: SplitSpec) -> tuple[int, int]:
-    """Return how many rows of a data set become the validation and the test split.
+    """Return the number of rows to hold out for the validation and the test split.
 
     Raises:
-        Invalid: a split would be empty, or is asked of a data set that brings its own.
+        Invalid: a split would be empty, or is requested of a data set that has its own.
     """
     if row_counts.has_test_split and spec.test is not None:
-        raise Invalid("this data set brings its own test split; leave test out")
+        raise Invalid("this data set has its own test split; leave test out")
     if row_counts.has_validation_split and spec.validation:
-        raise Invalid("this data set brings its own validation split; leave validation out")
+        raise Invalid("this data set has its own validation split; leave validation out")
     if row_counts.has_validation_split and spec.folds:
-        raise Invalid("this data set brings its own validation split; leave folds out")
+        raise Invalid("this data set has its own validation split; leave folds out")
     has_builtin_split = row_counts.has_test_split or row_counts.has_validation_split
     test = spec.test if spec.test is not None else 0.0 if has_builtin_split else TEST_FRACTION
     sizes = []
@@ -181,13 +185,18 @@ def held_out(row_counts: RowCounts, spec: SplitSpec) -> tuple[int, int]:
         sizes.append(size := round(fraction * row_counts.rows))
         if fraction and not size:
             raise Invalid(
-                f"{name}: {fraction:g} of {row_counts.rows} rows is none; ask for more, or for 0"
+                f"{name}: {fraction:g} of {row_counts.rows} rows is none; choose a larger "
+                "fraction, or 0"
             )
     left = row_counts.rows - sum(sizes)
     if left <= 0:
-        raise Invalid(f"of {row_counts.rows} rows none remain to train on")
+        raise Invalid(
+            f"of {row_counts.rows} rows none is left to train on; hold out smaller fractions"
+        )
     if spec.folds and spec.folds > left:
-        raise Invalid(f"{spec.folds} folds are too many for {left} training rows")
+        raise Invalid(
+            f"folds: {spec.folds} is too many for {left} training rows; choose at most {left}"
+        )
     return sizes[0], sizes[1]
 
 
@@ -216,8 +225,8 @@ def divide(table: Table, spec: SplitSpec) -> Splits:
 
 
 def fold(train: Rows, spec: SplitSpec, number: int) -> Splits:
-    """Return the rows to train on when fold `number`, from 0 on, of `spec.folds` is left out, and
-    that fold as the test rows."""
+    """Return fold `number` (from 0) of `spec.folds` as the test split, and the other folds as the
+    training split."""
     assert spec.folds is not None
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(spec.seed))
     if spec.stratify:
@@ -233,8 +242,8 @@ def _by_class(classes: Tensor) -> Tensor:
 
 
 def _evenly(classes: Tensor) -> Tensor:
-    """Return an order of rows in which each class is spread evenly from the first to the last, so
-    that any stretch of it has all of them in proportion."""
+    """Return an order of rows that spreads each class evenly, so that any contiguous part has all
+    classes in proportion."""
     by_class = _by_class(classes)
     counts = torch.bincount(classes)
     within = torch.arange(len(classes)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)

@@ -1,4 +1,4 @@
-"""Data made from a formula: `y = 3*x + 2`, and noise."""
+"""Data made from a formula, such as `y = 3*x + 2`, and noise."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +23,7 @@ Pair = Annotated[list[Bound], Field(min_length=2, max_length=2)]
 
 
 class Distribution(Strict):
-    """Where a feature's values come from: exactly one of the three."""
+    """Distribution of a feature's values: exactly one of the three."""
 
     linspace: Pair | None = Field(default=None, description="[first, last], evenly spaced.")
     uniform: Pair | None = Field(default=None, description="[low, high], drawn at random.")
@@ -47,7 +47,7 @@ class Distribution(Strict):
         return {name: pair for name, pair in pairs.items() if pair is not None}
 
     def draw(self, size: int, random: Generator) -> Tensor:
-        """Return `size` values, float64."""
+        """Return `size` values, float64 `(size,)`."""
         if self.linspace:
             first, last = self.linspace
             return torch.linspace(first, last, size, dtype=torch.float64)
@@ -59,21 +59,22 @@ class Distribution(Strict):
 
 
 class SyntheticSpec(Strict):
-    """Rows drawn from distributions, and a target computed from them by a formula."""
+    """Features drawn from distributions, and a target computed from them by a formula."""
 
     kind: Literal["synthetic"] = "synthetic"
     features: dict[str, Distribution] = Field(min_length=1, max_length=MAX_FEATURES)
     target: str = Field(
-        description="A formula of the features: + - * / ** % // and the usual functions.",
+        description="Formula of the features, with + - * / ** % // and the usual functions.",
         examples=["3*x + 2"],
     )
     noise: float = Field(
         default=0.0, ge=0, le=1e30, description="Standard deviation of the noise on the target."
     )
-    size: int = Field(default=1000, ge=1, le=MAX_SIZE, description="Rows.")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Of the draws and the noise.")
+    size: int = Field(default=1000, ge=1, le=MAX_SIZE, description="Number of rows.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the features and the noise.")
     standardize: bool = Field(
-        default=False, description="Give each feature mean 0 and deviation 1 before the network."
+        default=False,
+        description="Whether to scale each feature to mean 0 and standard deviation 1.",
     )
 
     @field_validator("features")
@@ -93,22 +94,25 @@ class SyntheticSpec(Strict):
     @model_validator(mode="after")
     def _fits(self) -> "SyntheticSpec":
         if self.size * len(self.features) > MAX_VALUES:
-            raise ValueError(f"size times features is over the limit of {MAX_VALUES:,} values")
+            raise ValueError(
+                f"size times the number of features is over the limit of {MAX_VALUES:,} values; "
+                "choose a smaller size"
+            )
         return self
 
     def signature(self) -> Signature:
-        """Return what a model of this data takes and answers."""
+        """Return the signature of a model of this data."""
         return Signature(inputs=Features(names=list(self.features)), output=Value(name="y"))
 
     def row_counts(self) -> RowCounts:
-        """Return how many rows it has."""
+        """Return the number of rows."""
         return RowCounts(self.size, has_test_split=False)
 
     def load(self, root: Path) -> Table:
-        """Draw the rows; `root` is not needed.
+        """Draw the rows; `root` is unused.
 
         Raises:
-            Invalid: the formula gives a number that is not finite.
+            Invalid: the formula's value is not finite for some row.
         """
         random = Generator().manual_seed(self.seed)
         columns = {name: d.draw(self.size, random) for name, d in self.features.items()}
@@ -123,14 +127,14 @@ class SyntheticSpec(Strict):
         return Table(Rows(inputs, targets))
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
-        """Return the layer fitted on `train`."""
+        """Return the standardization fitted to `train`, or the identity."""
         layer = Standardize.fit(train.inputs) if self.standardize else nn.Identity()
         return Fitted(self.signature(), layer)
 
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
     ) -> Tensor:
-        """Return the inputs, which have no codes."""
+        """Return the inputs unchanged: they have no categories."""
         return inputs
 
     def _refuse_infinite(self, inputs: Tensor, targets: Tensor) -> None:

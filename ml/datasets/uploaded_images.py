@@ -1,4 +1,4 @@
-"""Uploaded images: what a model learns from them, and how they become tensors."""
+"""Uploaded images: their signature, and how they become tensors."""
 
 from pathlib import Path
 from typing import Literal
@@ -15,11 +15,11 @@ from ml.signature import Classes, Images, Signature
 from ml.strict import Strict
 
 MEASURED = 10_000_000
-"""Pixels of training images, evenly spread, that mean and deviation are taken from."""
+"""Number of training pixels, evenly spread, to compute mean and standard deviation from."""
 
 
 class ImageView(Strict):
-    """What a job makes of images in classes."""
+    """A job's view of uploaded images and their classes."""
 
     kind: Literal["images"] = "images"
     form: PictureForm
@@ -28,30 +28,28 @@ class ImageView(Strict):
 
     @classmethod
     def of(cls, schema: ImageSchema) -> "ImageView":
-        """Return what a job makes of images so described."""
+        """Return the view of images described by `schema`."""
         form = PictureForm(height=schema.height, width=schema.width, channels=schema.channels)
         classes = [one.name for one in schema.classes]
         return cls(form=form, classes=classes, rows=schema.rows)
 
     def signature(self) -> Signature:
-        """Return what a model takes and answers."""
+        """Return the signature of a model of these images."""
         return Signature(inputs=Images(form=self.form), output=Classes(names=self.classes))
 
     def row_counts(self) -> RowCounts:
-        """Return how many rows there are."""
+        """Return the number of rows."""
         return RowCounts(self.rows, has_test_split=False)
 
     def load(self, directory: Path) -> Table:
-        """Read the images."""
-        # Mapped, so that whoever wants a few need not wait for all; what would be written to it
-        # stayed in memory.
+        """Map the images from `directory` and read their labels."""
+        # Memory-mapped, copy on write: a reader of a few images need not wait for all.
         images = torch.from_numpy(np.load(directory / IMAGES, mmap_mode="c"))
         return Table(Rows(images, torch.from_numpy(np.load(directory / LABELS))))
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
-        """Return the layer that gives the pixels of each channel mean 0 and standard deviation
-        1."""
-        # Images may come class by class, so that the first would tell of one class alone.
+        """Return the layer that scales each channel to mean 0 and standard deviation 1."""
+        # Images may be sorted by class: the first ones alone would represent one class.
         stride = -(-train.inputs.numel() // MEASURED)
         pixels = train.inputs[::stride].double() / 255.0
         over = (0, 1, 2) if self.form.channels == 1 else (0, 2, 3)
@@ -64,5 +62,5 @@ class ImageView(Strict):
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
     ) -> Tensor:
-        """Return the inputs, which have no codes."""
+        """Return the inputs unchanged: images have no categories."""
         return inputs

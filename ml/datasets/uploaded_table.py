@@ -1,4 +1,4 @@
-"""Uploaded tables: which columns a model learns from, and how they become tensors."""
+"""Uploaded tables: the columns a model learns from, and how they become tensors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +26,7 @@ from ml.strict import Strict
 Part = Literal["train", "validation", "test"]
 
 MAX_WIDTH = 100_000
-"""Numbers that one row may become."""
+"""Maximum number of inputs that one row is encoded as."""
 MAX_SHOWN = 10
 PARTS: dict[str, Part] = {
     "train": "train",
@@ -36,28 +36,28 @@ PARTS: dict[str, Part] = {
     "val": "validation",
     "test": "test",
 }
-"""What a column that divides the rows may say."""
+"""Values allowed in a `split_by` column, and the split each stands for."""
 
 
 class TableView(Strict):
-    """What a job makes of a table."""
+    """A job's view of an uploaded table."""
 
     kind: Literal["table"] = "table"
     target: str
     task: Task
     classes: list[str]
-    """Names of the classes; none for a regression."""
+    """Names of the classes; empty for a regression."""
     features: dict[str, FeatureKind]
     categories: dict[str, int] = Field(default={})
-    """How many values each categorical feature has."""
+    """Number of values of each categorical feature."""
     width: int
-    """The most numbers that one row becomes: see `ml.signature.Encoding`."""
+    """Maximum number of inputs that one row is encoded as: see `ml.signature.Encoding`."""
     split_by: str | None
     rows: dict[Part, int]
-    """With a value of the target: in each part where a column tells, else all as `train`."""
+    """Number of rows with a target value, by split; all as `train` without `split_by`."""
 
     def signature(self) -> Signature:
-        """Return what a model takes and answers, as far as it is known without the rows."""
+        """Return the signature of a model of this table, as far as known without the rows."""
         kinds = self.features
         encoding = Encoding(
             booleans=[name for name, kind in kinds.items() if kind == "boolean"],
@@ -69,16 +69,16 @@ class TableView(Strict):
         )
 
     def row_counts(self) -> RowCounts:
-        """Return how many rows there are."""
+        """Return the number of rows of each split."""
         train = self.rows["train"]
         builtin = sum(self.rows.values()) - train
         return RowCounts(train, "test" in self.rows, "validation" in self.rows, builtin)
 
     def load(self, directory: Path) -> Table:
-        """Read the rows that have a value of the target.
+        """Read the rows that have a target value.
 
         Raises:
-            Invalid: a number is too large to compute with.
+            Invalid: a number is too large for float32.
         """
         columns = {*self.features, self.target, *([self.split_by] if self.split_by else [])}
         table = pq.read_table(directory / TABLE, columns=list(columns))
@@ -103,7 +103,7 @@ class TableView(Strict):
         )
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
-        """Return the encoding of the features, and the scale of a target that is a value."""
+        """Return the encoding of the features, and offset and scale of a numeric target."""
         numbered = list(enumerate(self.features))
         seen = {
             name: _different(train.inputs[:, index])
@@ -131,7 +131,7 @@ class TableView(Strict):
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
     ) -> Tensor:
-        """Return loaded inputs with the codes of categories that a signature has."""
+        """Return loaded inputs with their category codes mapped to those of `signature`."""
         assert isinstance(signature.inputs, Features)
         encoding = signature.inputs.encoding or Encoding(width=0)
         encoded = inputs.clone()
@@ -163,11 +163,11 @@ def view(
     features: Mapping[str, FeatureKind] | None,
     split_by: str | None,
 ) -> TableView:
-    """Return what a job makes of the table in `directory`.
+    """Return a job's view of the table in `directory`.
 
     Raises:
-        Invalid: there is nothing to learn from, or too much; or the parts are not told; `loc` is
-            within an upload's spec.
+        Invalid: there are no features, or too many inputs; or `split_by` has other values than
+            `PARTS`, or none for training. `loc` is within an upload's spec.
     """
     columns = {column.name: column for column in schema.columns}
     features = features or {
@@ -176,15 +176,15 @@ def view(
         if name not in (target, split_by) and not isinstance(column, Text)
     }
     if not features:
-        raise Invalid("leaves no column to learn from", ("features",))
+        raise Invalid("leaves no column to learn from; name at least one", ("features",))
     width = sum(
         width_of(columns[name], kind) + bool(columns[name].missing)
         for name, kind in features.items()
     )
     if width > MAX_WIDTH:
         raise Invalid(
-            f"become {width:,} numbers a row, over the limit of {MAX_WIDTH:,}; leave out columns "
-            "of many categories",
+            f"are encoded as {width:,} numbers per row, over the limit of {MAX_WIDTH:,}; leave out "
+            "columns with many categories",
             ("features",),
         )
     needed = [target, split_by] if split_by else [target]
@@ -212,12 +212,14 @@ def _part_sizes(column: Any) -> dict[Part, int]:
         shown = ", ".join(
             "nothing" if value is None else repr(value) for value in wrong[:MAX_SHOWN]
         )
-        raise Invalid(f"says {shown} in some rows; it may say {', '.join(PARTS)}", ("split_by",))
+        raise Invalid(
+            f"has the value {shown} in some rows; allowed are {', '.join(PARTS)}", ("split_by",)
+        )
     sizes: dict[Part, int] = {}
     for value, count in rows_by_value.items():
         sizes[PARTS[value]] = sizes.get(PARTS[value], 0) + count
     if "train" not in sizes:
-        raise Invalid("has no row that says train", ("split_by",))
+        raise Invalid("has no training rows; mark some as train", ("split_by",))
     return sizes
 
 
@@ -226,29 +228,29 @@ def _where(marks: list[Part], wanted: Part) -> Tensor:
 
 
 def _classes(column: Any) -> list[str]:
-    """Return the different values, in order: numbers by size, texts by code point."""
+    """Return the distinct values in order: numbers by size, texts by code point."""
     return [str(text) for text in _texts(pc.unique(column).sort()).to_pylist()]
 
 
 def _dictionary_encode(column: Any) -> tuple[Any, list[str]]:
-    """Return a column's values as indices of its different values, and these."""
+    """Return a column's values as indices into its distinct values, and the distinct values."""
     values = _classes(column.drop_null())
     return pc.index_in(_texts(column), value_set=pa.array(values, pa.string())), values
 
 
 def _texts(column: Any) -> Any:
-    """Return values as a user would write them: 3 for 3.0, true for True."""
+    """Return values as texts, as a user would write them: 3 for 3.0, true for True."""
     if pa.types.is_string(column.type):
         return column
     return pa.array([None if v is None else text_of(v) for v in column.to_pylist()], pa.string())
 
 
 def _numbers(name: str, column: Any) -> NDArray[np.float64]:
-    """Return values as an array, NaN where there is none."""
+    """Return values as a float64 array, NaN where one is missing."""
     numbers = np.array(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False))
     if (too_large := np.abs(numbers) > FLOAT32_MAX).any():
         largest = numbers[np.argmax(too_large)]
-        raise Invalid(f"the column {name!r} has {largest:g}, too large a number to compute with")
+        raise Invalid(f"the column {name!r} has {largest:g}, which is too large for float32")
     return numbers
 
 
@@ -258,7 +260,7 @@ def _different(codes: Tensor) -> list[int]:
 
 
 def _recoding(names: list[str], wanted: list[str]) -> Tensor:
-    """Return what each code, which stands for one of `names`, is as an index of `wanted`."""
+    """Return the index in `wanted` of each of `names`, `UNKNOWN` where it is missing."""
     places = {value: place for place, value in enumerate(wanted)}
     indices = [places.get(value, UNKNOWN) for value in names]
     return torch.tensor(indices, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Data that a user sent: see `ml.ingest` for how it was read."""
+"""Uploaded data sets, as `ml.ingest` stored them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from ml.signature import Signature
 from ml.strict import Strict
 
 UPLOADS = "uploads"
-"""The directory of uploads among the data sets."""
+"""Directory of uploads, relative to that of the data sets."""
 MAX_SHOWN = 20
 
 ColumnName = Annotated[str, Field(max_length=1000)]
@@ -27,47 +27,47 @@ ColumnName = Annotated[str, Field(max_length=1000)]
 
 @dataclass(frozen=True)
 class Upload:
-    """An uploaded data set as it lies on the disk."""
+    """An uploaded data set on disk."""
 
     id: str
     name: str
     content: str
-    """SHA-256 of what was read, and how; its directory bears it as name."""
+    """SHA-256 of the file and the options it was read with; also the name of its directory."""
     schema: Schema
     target: str | None
-    """What is learned by default."""
+    """Target column unless a request names another."""
     directory: Path
 
     def columns(self) -> dict[str, Column]:
-        """Return its columns by name; images have none."""
+        """Return the columns by name; images have none."""
         found = self.schema.columns if isinstance(self.schema, TableSchema) else []
         return {column.name: column for column in found}
 
 
 class Uploads(Protocol):
-    """Where the upload that a request names is looked up."""
+    """Lookup of uploads by id."""
 
     def find(self, dataset_id: str) -> Upload:
-        """Return an upload.
+        """Return the upload `dataset_id`.
 
         Raises:
-            Invalid: there is none.
+            Invalid: there is no such upload.
         """
 
 
 class NoUploads:
-    """The uploads of a program that is not the service."""
+    """Lookup for programs other than the service, which have no uploads."""
 
     def find(self, dataset_id: str) -> Upload:
         """Refuse every id."""
-        raise Invalid("an upload is known to the service that has it, and to no other")
+        raise Invalid("uploads are known only to the service that stores them")
 
 
 NO_UPLOADS = NoUploads()
 
 
 class Resolved(Strict):
-    """What a request means for the upload that it names."""
+    """A request resolved against the content of the upload it names."""
 
     name: str
     content: str
@@ -75,46 +75,46 @@ class Resolved(Strict):
 
 
 class UploadRequest(Strict):
-    """An uploaded data set, and what is to be learned from it."""
+    """An uploaded data set, and the columns to learn from and to predict."""
 
     kind: Literal["upload"]
     id: str = Field(max_length=100, examples=["ds_01JD3V0M8Q6W4N2X7Y9Z5K1T3B"])
     target: ColumnName | None = Field(
         default=None,
-        description="The column that is learned; by default the one named at upload.",
+        description="Target column; by default the one named at upload.",
     )
     task: Task | None = Field(
         default=None,
-        description="By default regression for a target of numbers, classification for any other.",
+        description="Task; by default regression for a numeric target, else classification.",
     )
     split_by: ColumnName | None = Field(
         default=None,
-        description="A column that says train, validation or test of each row; nothing is learned "
-        "from it.",
+        description="Column that assigns each row to a split: train, validation or test. It is not "
+        "a feature.",
     )
     features: dict[ColumnName, FeatureKind | None] | None = Field(
         default=None,
         max_length=MAX_COLUMNS,
-        description="The columns to learn from, and how each is taken (null: as it is); by default "
-        "all but the target, split_by and texts.",
+        description="Feature columns and the kind of each (null: the column's own kind); by "
+        "default all but the target, split_by and free text.",
     )
     resolved: Resolved | None = Field(
         default=None,
-        description="What the fields above mean for the data set as it lies here; filled in.",
+        description="The fields above resolved against the stored data; filled in by the service.",
     )
 
     def resolve(self, uploads: Uploads) -> "UploadSpec":
-        """Return the spec that this is for the upload it names.
+        """Return the complete spec, for the upload that this request names.
 
         Raises:
-            Invalid: there is no such upload; or see `resolve_for`.
+            Invalid: there is no such upload, or see `resolve_for`.
         """
         with located_at("id"):
             upload = uploads.find(self.id)
         return self.resolve_for(upload)
 
     def resolve_for(self, upload: Upload) -> "UploadSpec":
-        """Return the spec that this is for `upload`.
+        """Return the complete spec, for `upload`.
 
         Raises:
             Invalid: a column is missing or does not suit its role; `loc` is within this request.
@@ -128,7 +128,7 @@ class UploadRequest(Strict):
         with located_at("features"):
             features = _features(upload, {"target": target, "split_by": split_by}, self.features)
         if self.resolved is not None and self.resolved.content != upload.content:
-            message = "is of other content than the data set has; leave it out"
+            message = "does not match the content of the data set; leave it out"
             raise Invalid(message, ("resolved",))
         view = _view(upload, target, task, features, split_by)
         return UploadSpec(
@@ -143,25 +143,23 @@ class UploadRequest(Strict):
 
 
 class UploadSpec(UploadRequest):
-    """An uploaded data set, what is to be learned from it, and what that means for its content."""
+    """An uploaded data set, its target and features, resolved against its content."""
 
-    resolved: Resolved = Field(
-        description="What the fields above mean for the data set as it lies here."
-    )
+    resolved: Resolved = Field(description="The fields above resolved against the stored data.")
 
     def signature(self) -> Signature:
-        """Return what a model of this data takes and answers."""
+        """Return the signature of a model of this data."""
         return self.resolved.view.signature()
 
     def row_counts(self) -> RowCounts:
-        """Return how many rows it has."""
+        """Return the number of rows of each split."""
         return self.resolved.view.row_counts()
 
     def load(self, root: Path) -> Table:
         """Read the rows.
 
         Raises:
-            DataUnavailable: they were deleted.
+            DataUnavailable: the upload was deleted.
         """
         try:
             return self.resolved.view.load(root / UPLOADS / self.resolved.content)
@@ -169,25 +167,27 @@ class UploadSpec(UploadRequest):
             raise DataUnavailable(f"the data set {self.id} was deleted") from error
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
-        """Return what the training rows teach before any training."""
+        """Return the preprocessing and the signature fitted to the training rows."""
         return self.resolved.view.fit(train, categories)
 
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
     ) -> Tensor:
-        """Return loaded inputs with the codes of categories that a signature has."""
+        """Return loaded inputs with their category codes mapped to those of `signature`."""
         return self.resolved.view.encode_categories(inputs, categories, signature)
 
 
 def _target(upload: Upload, requested: str | None) -> str | None:
-    """Return the column that is learned; images have none."""
+    """Return the target column; images have none."""
     if isinstance(upload.schema, ImageSchema):
         if requested is not None:
-            raise Invalid("is for tables; images are learned to be told by their folders")
+            raise Invalid(
+                "applies only to tables; images are classified by their folders; leave it out"
+            )
         return None
     target = requested or upload.target
     if target is None:
-        raise Invalid(f"is not told; name one of {_listed(upload.columns())}")
+        raise Invalid(f"is missing; choose one of {_listed(upload.columns())}")
     column = _column(upload, target)
     column_types.check_target(column, upload.schema.rows)
     return column.name
@@ -197,7 +197,7 @@ def _task(upload: Upload, target: str | None, requested: Task | None) -> Task | 
     if target is not None:
         return column_types.task_of(_column(upload, target), requested)
     if requested == "regression":
-        raise Invalid("images are classified, by their folders")
+        raise Invalid("images are classified by their folders; choose classification")
     return requested
 
 
@@ -206,9 +206,9 @@ def _split_by(upload: Upload, target: str | None, requested: str | None) -> str 
         return None
     column = _column(upload, requested)
     if requested == target:
-        raise Invalid("is the target")
+        raise Invalid("is the target; choose another column")
     if not isinstance(column, Categorical):
-        raise Invalid(f"is {column.kind}; it must be a column of {', '.join(PARTS)}")
+        raise Invalid(f"is {column.kind}; choose a column with the values {', '.join(PARTS)}")
     return requested
 
 
@@ -217,7 +217,7 @@ def _features(
     roles: Mapping[str, str | None],
     requested: Mapping[str, FeatureKind | None] | None,
 ) -> dict[str, FeatureKind] | None:
-    """Return how each of the columns that are asked for is taken; `roles` are taken already."""
+    """Return the kind of each requested feature; `roles` are columns that cannot be features."""
     if requested is None:
         return None
     if not requested:
@@ -225,7 +225,7 @@ def _features(
     for name in requested:
         for role, taken in roles.items():
             if name == taken:
-                raise Invalid(f"names {name!r}, which is {role}")
+                raise Invalid(f"names {name!r}, which is the {role} column; leave it out")
     return {
         name: column_types.kind_of(_column(upload, name), kind) for name, kind in requested.items()
     }

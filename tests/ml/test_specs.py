@@ -81,7 +81,7 @@ def test_a_spec_of_other_content_is_refused(shelf: Shelf) -> None:
     shelf.put("x,y\n1,2\n2,3\n", target="y")
     document = spec.model_dump()
     document["dataset"]["id"] = "ds_1"
-    with pytest.raises(Invalid, match="of other content") as error:
+    with pytest.raises(Invalid, match="does not match the content") as error:
         TrainingSpec.of(document, shelf)
     assert error.value.loc == ("dataset", "resolved")
 
@@ -93,5 +93,5 @@ def test_an_upload_whose_rows_are_gone_is_refused(shelf: Shelf) -> None:
 
 
 def test_without_uploads_none_is_known() -> None:
-    with pytest.raises(Invalid, match="known to the service that has it"):
+    with pytest.raises(Invalid, match="known only to the service"):
         resolve(TrainingRequest.model_validate({"dataset": UPLOAD}), NO_UPLOADS)

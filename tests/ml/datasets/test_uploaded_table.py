@@ -297,14 +297,14 @@ def test_values_of_other_rows_are_scaled_as_a_models_are(shelf: Shelf) -> None:
 
 
 def test_values_have_no_strata(shelf: Shelf) -> None:
-    with pytest.raises(Invalid, match="stratify goes by classes"):
+    with pytest.raises(Invalid, match="stratify needs a target of classes"):
         shelf.spec({"id": shelf.put(FRUIT), "target": "price"}, split={"stratify": True})
 
 
 @pytest.mark.parametrize(
     ("text", "asked", "message"),
     [
-        (FRUIT, {}, "is not told; name one of weight, ripe, colour"),
+        (FRUIT, {}, "is missing; choose one of weight, ripe, colour"),
         (FRUIT, {"target": "taste"}, "there is no column 'taste'; there are weight"),
         ("x,y\n1,5\n2,5\n", {"target": "y"}, "'y' is 5 in every row"),
         ("x,y\n1,a\n2,a\n", {"target": "y"}, "'y' is 'a' in every row"),
@@ -320,14 +320,14 @@ def test_values_have_no_strata(shelf: Shelf) -> None:
             {"target": "y", "task": "classification"},
             "over 1,000 different values, too many for classes",
         ),
-        (FRUIT, {"target": "colour", "task": "regression"}, "needs a target of numbers"),
-        (FRUIT, {"target": "price", "features": {"price": None}}, "'price', which is target"),
+        (FRUIT, {"target": "colour", "task": "regression"}, "regression needs a numeric target"),
+        (FRUIT, {"target": "price", "features": {"price": None}}, "'price', which is the target"),
         (FRUIT, {"target": "price", "features": {"wait": None}}, "no column 'wait'"),
         (FRUIT, {"target": "price", "features": {}}, "name at least one column"),
-        (FRUIT, {"target": "price", "features": {"colour": "numeric"}}, "cannot be taken as num"),
-        (FRUIT, {"target": "price", "split_by": "colour"}, "says 'red'"),
+        (FRUIT, {"target": "price", "features": {"colour": "numeric"}}, "cannot be used as num"),
+        (FRUIT, {"target": "price", "split_by": "colour"}, "has the value 'red'"),
         (FRUIT, {"target": "price", "split_by": "price"}, "is the target"),
-        (FRUIT, {"target": "price", "split_by": "weight"}, "is numeric; it must be a column of"),
+        (FRUIT, {"target": "price", "split_by": "weight"}, "is numeric; choose a column with"),
         ("y\n1\n2\n", {"target": "y"}, "leaves no column to learn from"),
     ],
 )
@@ -341,7 +341,7 @@ def test_what_cannot_be_learned_is_refused(
 def test_a_data_set_that_is_not_there_is_refused(shelf: Shelf) -> None:
     with pytest.raises(Invalid, match="there is no data set 'ds_7'"):
         shelf.spec({"id": "ds_7"})
-    with pytest.raises(Invalid, match="known to the service that has it"):
+    with pytest.raises(Invalid, match="known only to the service"):
         TrainingSpec.of({"dataset": {"kind": "upload", "id": "ds_7"}})
 
 

@@ -52,5 +52,5 @@ def test_columns_that_are_named_are_taken_instead(shelf: Shelf) -> None:
     assert found.target == "weight"
     assert list(found.signature().inputs.names) == ["price", "note", "height"]  # type: ignore[union-attr]
     line = TrainingSpec.of(LINE).dataset
-    with pytest.raises(Invalid, match="is not told; name one of"):
+    with pytest.raises(Invalid, match="is missing; choose one of"):
         _dataset(asked(shelf), line, shelf)

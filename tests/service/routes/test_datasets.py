@@ -143,9 +143,9 @@ def test_a_job_says_what_it_learns(client: TestClient) -> None:
     ("dataset", "loc", "message"),
     [
         ({"id": "ds_none"}, "id", "there is no data set 'ds_none'"),
-        ({}, "target", "is not told; name one of weight, ripe, colour, price"),
+        ({}, "target", "is missing; choose one of weight, ripe, colour, price"),
         ({"target": "taste"}, "target", "there is no column 'taste'"),
-        ({"target": "colour", "task": "regression"}, "task", "needs a target of numbers"),
+        ({"target": "colour", "task": "regression"}, "task", "regression needs a numeric target"),
         ({"target": "price", "features": {"size": None}}, "features", "no column 'size'"),
         ({"target": "price", "split_by": "size"}, "split_by", "no column 'size'"),
     ],
