@@ -1,4 +1,4 @@
-"""From the bytes of an image file that a user sends to an array of its pixels."""
+"""Decode PNG and JPEG files into arrays of pixels."""
 
 import io
 import threading
@@ -20,7 +20,7 @@ from ml.strict import Frozen
 
 Grey = NDArray[np.uint8]
 Picture = NDArray[np.uint8]
-"""Grey `(height, width)`, or red, green and blue `(height, width, 3)`."""
+"""Uint8 pixels: grey `(height, width)` or RGB `(height, width, 3)`."""
 Mask = NDArray[np.bool_]
 
 _READERS: Final[dict[bytes, type[ImageFile]]] = {
@@ -34,7 +34,7 @@ def decode(data: bytes, *, max_pixels: int) -> Grey:
     """Return the luminance of a PNG or JPEG file as a uint8 array (height, width).
 
     Any colour mode is read; 16-bit samples are scaled to 8 bits; EXIF orientation is applied;
-    transparent parts take whichever of black and white contrasts with what is drawn.
+    transparent parts become black or white, whichever contrasts with the opaque parts.
 
     Raises:
         Invalid: `data` is empty, neither PNG nor JPEG, truncated or corrupt, or the image has more
@@ -47,9 +47,9 @@ def decode(data: bytes, *, max_pixels: int) -> Grey:
 
 
 def decode_picture(data: bytes, *, max_pixels: int) -> Picture:
-    """Return a PNG or JPEG file's pixels, in colour unless the file knows only grey.
+    """Return the pixels of a PNG or JPEG file, in RGB unless its colour mode is grey.
 
-    As `decode`, but for transparent parts of a coloured image, which are white.
+    Like `decode`, except that transparent parts of a coloured image become white.
 
     Raises:
         Invalid: as `decode`.
@@ -67,12 +67,12 @@ def decode_picture(data: bytes, *, max_pixels: int) -> Picture:
 
 
 class PictureForm(Frozen):
-    """Images of one size that are otherwise as they came: their pixels are what is learned from."""
+    """Images resized to one size and otherwise unchanged."""
 
     height: int
     width: int
     channels: Literal[1, 3] = Field(validation_alias=AliasChoices("channels", "planes"))
-    """`planes` in artifacts of earlier versions."""
+    """Number of channels: 1 for grey, 3 for RGB. `planes` in artifacts of earlier versions."""
 
     def apply(self, picture: Picture) -> NDArray[np.uint8]:
         """Return a picture of any size as uint8 `(height, width)` or `(3, height, width)`."""
@@ -83,7 +83,7 @@ class PictureForm(Frozen):
         return pixels if self.channels == 1 else np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
 
     def read(self, file: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
-        """Return the image in a PNG or JPEG file in this form.
+        """Decode a PNG or JPEG file into this form.
 
         Raises:
             Invalid: as `decode`.
@@ -96,20 +96,20 @@ _warnings_lock = threading.Lock()
 
 @contextmanager
 def _no_warnings() -> Iterator[None]:
-    # `catch_warnings` swaps a list that all threads share: two at once could leave it changed.
+    # `catch_warnings` replaces state that all threads share, so only one may run at a time.
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _opened(data: bytes) -> ImageFile:
-    # The readers are called directly since `Image.open` refuses large images by its own limit,
-    # which is global, and without telling their size.
+    # The readers are called directly because `Image.open` has a global size limit of its own, and
+    # an error that does not give the size.
     for signature, reader in _READERS.items():
         if data.startswith(signature):
             try:
                 return reader(io.BytesIO(data))
-            except Exception as error:  # Pillow names no set of errors that corrupt bytes may cause
+            except Exception as error:  # Pillow documents no set of exceptions for corrupt files
                 raise _corrupt(error) from error
     raise Invalid("not a PNG or JPEG image" if data else "the image file is empty")
 
@@ -150,7 +150,7 @@ def _eight_bits(image: Image.Image) -> Grey:
 
 
 def _on_contrast(grey: Grey, opacity: NDArray[np.float64] | Mask) -> Grey:
-    """Composite `grey` on black if what is drawn is light, else on white."""
+    """Composite `grey` on black if its opaque parts are light, else on white."""
     drawn_is_light = (grey * opacity).sum() > 127.5 * opacity.sum()
     ground = 0 if drawn_is_light else 255
     return np.rint(grey * opacity + ground * (1.0 - opacity)).astype(np.uint8)

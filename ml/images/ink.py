@@ -1,4 +1,4 @@
-"""From a picture that a user sends to one array in the form of the training images."""
+"""Convert a user's picture to the form of the training images."""
 
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -11,35 +11,34 @@ from ml.errors import Invalid
 from ml.images.decode import Grey, Mask, decode
 
 Relief = NDArray[np.float32]
-"""How far each pixel stands out from the ground: 0 is ground, 1 is full foreground."""
+"""Contrast of each pixel with the ground: 0 is ground, 1 is full foreground."""
 
 _WORKING_SIDE: Final = 200
-"""Pixels; foreground is sought on copies whose longest side is at most this, which bounds the
-cost."""
+"""Longest side, in pixels, of the reduced copies that the foreground is searched on."""
 
 _FAINTEST_FOREGROUND: Final = 0.08
-"""A foreground must stand out from the ground by this share of the ground's brightness ..."""
+"""Minimum contrast of the foreground, as a share of the ground's brightness."""
 
 _NOISE_MARGIN: Final = 5.0
-"""... and by this many standard deviations of the ground's noise."""
+"""Minimum contrast of the foreground, in standard deviations of the ground's noise."""
 
 _SPECK_SHARE: Final = 0.05
-"""A patch with less than this share of the largest one's pixels is a speck ..."""
+"""A patch with less than this share of the largest patch's pixels is a speck."""
 
 _SPECK_PIXELS: Final = 3
-"""... and so is a patch of no more than this many pixels of the reduced copy."""
+"""A patch of at most this many pixels of the reduced copy is a speck."""
 
 _VISIBLE: Final = 0.15
-"""The foreground's bounding box ends where the foreground gets fainter than this."""
+"""Minimum foreground value inside the bounding box."""
 
 
 @dataclass(frozen=True)
 class ImageForm:
-    """How the images of a training set were made: light foreground on dark ground, as in MNIST.
+    """Form of the images of a training set: light foreground on dark ground, as in MNIST.
 
-    `height` and `width` are those of the canvas, `box` is the longest side of the foreground on it,
-    all in pixels; `center` is the point of the foreground that lies at the centre of the canvas:
-    its centre of mass or that of its bounding box.
+    `height` and `width` are those of the canvas and `box` is the longest side of the foreground,
+    all in pixels. `center` is the point of the foreground placed at the centre of the canvas: its
+    centre of mass or the centre of its bounding box.
 
     Raises:
         Invalid: `box` is less than 1 or does not fit on the canvas; `loc` is `("box",)`.
@@ -55,10 +54,10 @@ class ImageForm:
             raise Invalid(f"must be from 1 to {min(self.height, self.width)}", ("box",))
 
     def apply(self, grey: Grey) -> Grey:
-        """Bring a uint8 image (any height, any width) into this form, uint8 (height, width).
+        """Convert a uint8 image (any height, any width) to this form, uint8 (height, width).
 
-        A foreground darker than its ground is turned round. An image of the right size is otherwise
-        left as it is; of any other the foreground is found, scaled and placed.
+        An image with a dark foreground is inverted. An image of the right size is otherwise
+        unchanged; in any other, the foreground is found, scaled and placed.
 
         Raises:
             Invalid: the image is blank.
@@ -69,7 +68,7 @@ class ImageForm:
         return self._placed(self._scaled(_foreground(light)))
 
     def read(self, file: bytes, *, max_pixels: int) -> Grey:
-        """Return the image in a PNG or JPEG file in this form.
+        """Decode a PNG or JPEG file into this form.
 
         Raises:
             Invalid: as `decode` and `apply`.
@@ -81,7 +80,7 @@ class ImageForm:
         height, width = (max(1, round(side * scale)) for side in foreground.shape)
         image = Image.fromarray(foreground).resize((width, height), Image.Resampling.BICUBIC)
         scaled = np.asarray(image).clip(0)
-        # Thin strokes fade when scaled down; those of the training images reach full foreground.
+        # Thin strokes fade when scaled down, but reach full foreground in the training images.
         return np.asarray(scaled / scaled.max(), np.float32)
 
     def _placed(self, foreground: Relief) -> Grey:
@@ -94,7 +93,7 @@ class ImageForm:
         return canvas
 
     def _corner(self, foreground: Relief) -> list[int]:
-        """Return the row and column of the canvas at which the first pixel of `foreground` lies."""
+        """Return the row and column on the canvas of the first pixel of `foreground`."""
         middle = (
             _center_of_mass(foreground) if self.center == "mass" else _center_of_box(foreground)
         )
@@ -107,7 +106,7 @@ class ImageForm:
 
 
 def _center_of_mass(foreground: Relief) -> list[float]:
-    """Return (row, column); as in MNIST, a pixel's mass lies in its upper left corner."""
+    """Return (row, column); as in MNIST, a pixel's mass is at its upper left corner."""
     return [
         float(np.average(np.arange(length), weights=foreground.sum(axis=1 - axis)))
         for axis, length in enumerate(foreground.shape)
@@ -119,8 +118,7 @@ def _center_of_box(foreground: Relief) -> list[float]:
 
 
 def _light_on_dark(grey: Grey) -> Grey:
-    """Return `grey`, turned round if its foreground is darker than its ground, which is at the
-    border."""
+    """Return `grey`, inverted if its foreground is darker than the ground at its border."""
     if grey.min() == grey.max():
         raise _blank()
     small = _reduced(grey)
@@ -129,7 +127,7 @@ def _light_on_dark(grey: Grey) -> Grey:
 
 
 def _unspotted(grey: Grey) -> Grey:
-    """Blur a little, so that a hot or dead pixel weighs less than a stroke."""
+    """Blur slightly, so that a hot or dead pixel counts less than a stroke."""
     return np.asarray(Image.fromarray(grey).filter(ImageFilter.BoxBlur(1)))
 
 
@@ -144,7 +142,7 @@ def _border(image: NDArray[np.generic]) -> Mask:
 
 
 def _reduction(shape: tuple[int, ...]) -> int:
-    """Return the whole number by which a side is divided for the longest to be a working side."""
+    """Return the integer factor that reduces the longest side to at most `_WORKING_SIDE`."""
     return -(-max(shape) // _WORKING_SIDE)
 
 
@@ -154,15 +152,14 @@ def _reduced(grey: Grey) -> Grey:
 
 def _foreground(light: Grey) -> Relief:
     """Return the foreground of a light-on-dark image, cropped to its bounding box."""
-    # A foreground that is small in a large picture would be coarse on the reduced copy.
+    # In a large picture, a small foreground would be too coarse on the reduced copy.
     closeup = _reduced(light[_surroundings(light)])
     foreground = _foreground_relief(closeup)
     return foreground[_bounding_box(foreground)]
 
 
 def _surroundings(light: Grey) -> tuple[slice, ...]:
-    """Return the part of the image that holds its foreground and half the foreground's size around
-    it."""
+    """Return the part of the image with the foreground and a margin of half its size."""
     factor = _reduction(light.shape)
     found = _bounding_box(_foreground_relief(_reduced(light)))
     margin = max(span.stop - span.start for span in found) // 2 + 1
@@ -177,7 +174,7 @@ def _bounding_box(foreground: Relief) -> tuple[slice, ...]:
 
 
 def _foreground_relief(light: Grey) -> Relief:
-    """Return the foreground with soft edges on a ground of 0, without shadows, noise and specks."""
+    """Return the foreground with soft edges on a ground of 0, without shadows, noise or specks."""
     relief = _flattened(light)
     ground, noise = _level_and_noise(relief)
     faintest = ground + max(_NOISE_MARGIN * noise, _FAINTEST_FOREGROUND)
@@ -191,15 +188,15 @@ def _foreground_relief(light: Grey) -> Relief:
 
 
 def _edge_width(strokes: Mask) -> int:
-    """Return the side of the square that grows `strokes` by as much as their soft edges take."""
+    """Return the side of the square that dilates `strokes` to include their soft edges."""
     extent = max(np.ptp(where) for where in np.nonzero(strokes)) + 1
     return 2 * max(1, round(extent / 10)) + 1
 
 
 def _flattened(light: Grey) -> Relief:
-    """Return by what share the foreground of a light-on-dark image departs from the ground around
-    it."""
-    # Light falls on paper as a factor, so it is divided out, and the paper is the light part.
+    """Return the contrast of a light-on-dark image with its local ground, as a share of it."""
+    # Illumination multiplies the paper's brightness, so it is divided out. The image is inverted
+    # because the paper is the light part.
     paper = 255.0 - light.astype(np.float32)
     even = paper / _plane_through_border(paper).clip(1)
     wide = min(light.shape) // 4 * 2 + 1
@@ -208,10 +205,9 @@ def _flattened(light: Grey) -> Relief:
 
 
 def _plane_through_border(image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return the plane (rows, columns) nearest to the border's pixels, foreground on them
-    disregarded.
+    """Return the plane (rows, columns) fitted to the border's pixels, without foreground outliers.
 
-    A morphological closing alone takes a slope at the darker edge of the picture for foreground.
+    A morphological closing alone mistakes a slope at the darker edge for foreground.
     """
     rows, columns = np.indices(image.shape, np.float32) / max(image.shape)
     terms = np.stack([np.ones_like(rows), rows, columns], axis=-1)
@@ -226,16 +222,16 @@ def _plane_through_border(image: NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 def _level_and_noise(relief: Relief) -> tuple[float, float]:
-    """Return median and standard deviation of the ground, which is most of the picture."""
+    """Return median and standard deviation of the ground, which is most of the image."""
     level = np.median(relief)
     # Half of a normal distribution lies within 0.6745 standard deviations.
     return float(level), float(np.median(np.abs(relief - level)) / 0.6745)
 
 
 def _otsu(relief: Relief) -> float:
-    """Return the threshold that leaves the least variance within the two parts it makes.
+    """Return Otsu's threshold, which minimizes the variance within the two parts.
 
-    The lowest and the highest bin hold a pixel each, so neither part is empty.
+    The lowest and the highest bin are never empty, so neither part is.
     """
     if np.ptp(relief) == 0:
         return float(relief[0, 0])
@@ -256,13 +252,13 @@ def _without_specks(mask: Mask) -> Mask:
 
 
 def _patches(mask: Mask) -> NDArray[np.int32]:
-    """Number the connected patches of `mask` from 1, diagonals included; all else is 0."""
+    """Label the 8-connected patches of `mask` from 1; the rest is 0."""
     labels, _ = _ndimage().label(mask, np.ones((3, 3)))
     return np.asarray(labels)
 
 
 def _ndimage() -> Any:
-    # Every process imports this module, and few of them read pictures.
+    # Imported late: every process imports this module, and few decode pictures.
     from scipy import ndimage
 
     return ndimage

@@ -1,6 +1,6 @@
-"""From a file that a user sent to a data set's directory: see `ml.ingest.schema`.
+"""Read an uploaded file into a data set's directory, laid out as in `ml.ingest.schema`.
 
-Nothing in it is trusted, and torch is not imported.
+The file is not trusted. Torch is not imported here.
 """
 
 import shutil
@@ -29,16 +29,16 @@ OTHERS = {
     b"\x89PNG": "is a single image; send a zip with a folder for each class",
     b"\xff\xd8\xff": "is a single image; send a zip with a folder for each class",
 }
-"""What files begin with that are often sent and never read, and what to do about each."""
+"""First bytes of common unsupported file types, and advice for each."""
 
 
 def ingest(source: Path, into: Path, options: Options) -> Schema:
-    """Read the file `source` into the empty directory `into`, and return what is there now. Its
-    first bytes tell what it is.
+    """Read the file `source` into the empty directory `into`, and return the schema of the data.
+    The file type is detected from the first bytes. On any error, `into` is emptied.
 
     Raises:
-        Invalid: it cannot be read; the message says where and why, and nothing is left in `into`.
-        OSError: it cannot be written; nothing is left either.
+        Invalid: the file cannot be read; the message says where and why.
+        OSError: `into` cannot be written.
     """
     try:
         return _reader(source)(source, into, options)
@@ -52,7 +52,7 @@ def _reader(source: Path) -> FileReader:
     with source.open("rb") as file:
         start = file.read(8)
     if not start:
-        raise Invalid("is empty")
+        raise Invalid("is empty; send CSV, Parquet, NPZ or a zip of images")
     for mark, advice in OTHERS.items():
         if start.startswith(mark):
             raise Invalid(advice)
@@ -60,7 +60,7 @@ def _reader(source: Path) -> FileReader:
         return parquet_file.read
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         if not is_zipfile(source):
-            raise Invalid("is a zip file that is cut off or broken")
+            raise Invalid("is a truncated or corrupt zip file; send it again")
         with refusing_broken():
             check_archive(source)
             return npz_file.read if npz_file.is_npz(source) else image_zip.read

@@ -1,4 +1,4 @@
-"""The process that reads one file: a JSON document in, one out, its own memory bounded."""
+"""Process that reads one file within a memory limit: JSON on stdin, JSON on stdout."""
 
 import json
 import resource
@@ -16,7 +16,7 @@ MIB = 1024 * 1024
 
 
 class IngestTask(BaseModel):
-    """What is to be read."""
+    """File to read, destination, options and memory limit."""
 
     source: Path
     into: Path
@@ -25,7 +25,7 @@ class IngestTask(BaseModel):
 
 
 def main() -> None:
-    """Do the task on the standard input; say the schema, or what is wrong with the file."""
+    """Run the task on stdin; print the schema, or the fault of the file."""
     task = IngestTask.model_validate_json(sys.stdin.buffer.read())
     limit = task.max_memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -35,7 +35,7 @@ def main() -> None:
     except Invalid as error:
         answer = {"invalid": {"msg": error.msg, "loc": error.loc}}
     except (MemoryError, pa.ArrowMemoryError):
-        message = f"needs over {limit // MIB:,} MiB of memory to be read (EPOCHD_INGEST_MB)"
+        message = f"needs over {limit // MIB:,} MiB of memory to read (EPOCHD_INGEST_MB)"
         answer = {"invalid": {"msg": message, "loc": []}}
     except OSError as error:
         answer = {"storage": error.strerror or str(error)}

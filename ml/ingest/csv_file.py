@@ -1,4 +1,4 @@
-"""CSV files: the header, what each column is, its rows."""
+"""CSV files: header, kinds of the columns, rows."""
 
 import codecs
 from collections import Counter
@@ -26,15 +26,15 @@ from ml.ingest.table_writer import (
 
 MIB = 1024 * 1024
 BLOCK_BYTES = 4 * MIB
-"""Read at once; a row must be shorter."""
+"""Bytes read at a time, and the maximum length of a row."""
 HEADER_BYTES = 64 * 1024
 DELIMITERS = (",", ";", "\t", "|")
 FIRST_ROW = 2
-"""As a spreadsheet numbers it, below the header. Empty lines do not count."""
+"""Number of the first row below the header, as in a spreadsheet; empty lines are not counted."""
 MOSTLY = 0.9
-"""A column of numbers, with at least so many of them, has mistakes in it, not categories ..."""
+"""Share of numbers from which the other values of a column are errors, not categories."""
 FEW_ROWS = 20
-"""... unless it is as short as this."""
+"""Number of known values below which `MOSTLY` is not applied."""
 WIDE = {"utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}
 
 
@@ -42,7 +42,7 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
     """Read the CSV file `source` into the directory `into`.
 
     Raises:
-        Invalid: it is none that can be read; the message names row and column.
+        Invalid: the file cannot be read as CSV; the message names row and column.
     """
     if options.encoding not in (None, "utf-8"):
         source = _as_utf8(source, into / "utf8", str(options.encoding))
@@ -69,20 +69,24 @@ def _as_utf8(source: Path, copy: Path, encoding: str) -> Path:
 
 
 def _check_text(source: Path) -> None:
-    """Raise `Invalid` for what is no UTF-8 text."""
+    """Check that the file is UTF-8 text with balanced quotes.
+
+    Raises:
+        Invalid: it is not.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")()
     row, quotes = 1, 0
     with source.open("rb") as file:
         start = file.read(4)
         for encoding, marks in WIDE.items():
             if start.startswith(marks):
-                raise Invalid(f"looks like {encoding.upper()}; if it is, say encoding={encoding}")
+                raise Invalid(f"looks like {encoding.upper()}; if it is, set encoding={encoding}")
         file.seek(0)
         while chunk := file.read(MIB):
             if b"\0" in chunk:
                 row += chunk.count(b"\n", 0, chunk.index(b"\0"))
                 raise Invalid(
-                    f"has a NUL byte in line {row}: it is no text in UTF-8; if it is UTF-16, say "
+                    f"has a NUL byte in line {row}: it is not UTF-8 text; if it is UTF-16, set "
                     "encoding=utf-16"
                 )
             try:
@@ -96,7 +100,7 @@ def _check_text(source: Path) -> None:
     except UnicodeDecodeError:
         raise _not_utf8(row) from None
     if quotes % 2:
-        # All that follows it would be one field.
+        # Everything after the open quote would be one field.
         raise Invalid(
             'has an odd number of quotation marks ("): one is not closed, or one within a field is '
             "not doubled"
@@ -105,13 +109,13 @@ def _check_text(source: Path) -> None:
 
 def _not_utf8(row: int) -> Invalid:
     return Invalid(
-        f"line {row} is not UTF-8; if the file is in another encoding, say which, such as "
+        f"line {row} is not UTF-8; if the file has another encoding, set it, for example "
         "encoding=latin-1"
     )
 
 
 class _Table:
-    """The file's records, every field a text or nothing."""
+    """The file's records, every field text or null."""
 
     def __init__(self, source: Path, options: Options) -> None:
         self._source = source
@@ -124,8 +128,7 @@ class _Table:
         check_types(options.types, self.names)
 
     def batches(self) -> Iterator[list[Any]]:
-        """Yield some rows after the other: of each column the trimmed texts, null where one stands
-        for a missing value."""
+        """Yield batches of rows: for each column the trimmed texts, null where missing."""
         wanted = pacsv.ConvertOptions(
             column_types=dict.fromkeys(self._names, pa.string()), strings_can_be_null=False
         )
@@ -160,9 +163,9 @@ class _Table:
             raise self._ragged or _explained(error) from None
 
     def _note_ragged(self, row: Any) -> str:
-        # What is raised here would be lost.
+        # pyarrow would discard an exception raised here.
         self._ragged = Invalid(
-            f"row {row.number} has {row.actual_columns} fields, and the header has "
+            f"row {row.number} has {row.actual_columns} fields, but the header has "
             f"{row.expected_columns}: {shown(row.text)}"
         )
         return "error"
@@ -171,14 +174,14 @@ class _Table:
 def _explained(error: Exception) -> Invalid:
     text = str(error)
     if "straddling" in text:
-        return Invalid(f"has a row of over {BLOCK_BYTES // MIB} MiB, the most that is allowed")
+        return Invalid(f"has a row of over {BLOCK_BYTES // MIB} MiB, the maximum")
     if "Empty CSV" in text:
         return Invalid("has no rows below its header")
     return Invalid(f"cannot be read: {text[:300]}")
 
 
 def _delimiter(source: Path) -> str:
-    """Return the delimiter that the first line has most of, outside quotes."""
+    """Return the most frequent delimiter of the first line, outside quotes."""
     with source.open("rb") as file:
         header = file.readline(HEADER_BYTES).decode("utf-8", "ignore")
     outside = "".join(header.split('"')[::2])
@@ -188,13 +191,13 @@ def _delimiter(source: Path) -> str:
 
 @dataclass
 class _Guess:
-    """What the texts of a column could be, going by those seen so far."""
+    """Inference of a column's kind from the texts seen so far."""
 
     known: int = 0
     numbers: int = 0
     truths: int = 0
     odd: tuple[int, str] | None = None
-    """The row and text of the first that is no number."""
+    """Row and text of the first value that is not a number."""
 
     def see(self, texts: Any, first_row: int) -> None:
         known = len(texts) - texts.null_count
@@ -209,10 +212,10 @@ class _Guess:
             self.odd = first_row + index, texts[index].as_py()
 
     def kind(self, name: str) -> ColumnKind:
-        """Return what the column is.
+        """Return the kind of the column.
 
         Raises:
-            Invalid: it is neither numbers nor something else.
+            Invalid: most values are numbers, but not all.
         """
         if self.odd is None:
             return "numeric"
@@ -221,9 +224,9 @@ class _Guess:
         if self.known >= FEW_ROWS and self.numbers >= MOSTLY * self.known:
             row, text = self.odd
             raise Invalid(
-                f"row {row}, column {name!r}: {shown(text)} is no number, as {self.numbers:,} of "
-                f"{self.known:,} are; correct it, name it in `missing`, or the column in "
-                "`categorical`"
+                f"row {row}, column {name!r}: {shown(text)} is not a number, but {self.numbers:,} "
+                f"of {self.known:,} values are; correct it, add it to `missing`, or add the column "
+                "to `categorical`"
             )
         return "categorical"
 

@@ -1,4 +1,4 @@
-"""Images of one size, written one after the other."""
+"""Writer of images of one size, one at a time."""
 
 import os
 from pathlib import Path
@@ -22,10 +22,10 @@ Channels = Literal[1, 3]
 
 
 class ImageWriter:
-    """Brings images to one form, and writes them and their classes.
+    """Converts images to one form, and writes them with their classes.
 
     Raises:
-        Invalid: they are too many, or in too few or too many classes.
+        Invalid: there are too many images, or too few or too many classes.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class ImageWriter:
     ) -> None:
         if rows * size[0] * size[1] > MAX_VALUES:
             raise Invalid(
-                f"{rows:,} images of {size[0]}x{size[1]} have over {MAX_VALUES:,} pixels, the most "
-                "that are allowed; say a smaller image_size"
+                f"{rows:,} images of {size[0]}x{size[1]} have over {MAX_VALUES:,} pixels, the "
+                "maximum; set a smaller image_size"
             )
         if len(classes) < 2:
-            raise Invalid(f"has images of one class, {classes[0]!r}: there is nothing to learn")
+            raise Invalid(f"has images of one class, {classes[0]!r}; at least 2 are needed")
         if len(classes) > MAX_CATEGORIES:
             raise Invalid(f"has {len(classes):,} classes; at most {MAX_CATEGORIES:,} are allowed")
         self._form = PictureForm(height=size[0], width=size[1], channels=channels)
@@ -46,12 +46,12 @@ class ImageWriter:
         self._path = into / LABELS
         shape = (rows, *size) if channels == 1 else (rows, channels, *size)
         self._images: NDArray[Any] = np.lib.format.open_memmap(into / IMAGES, "w+", np.uint8, shape)
-        # A disk that is full says so here; to write into the map would kill the process.
+        # A full disk fails here; writing into the map would kill the process.
         with (into / IMAGES).open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
     def add(self, picture: Picture, label: str) -> None:
-        """Write one more."""
+        """Write one image and its class."""
         self._images[len(self._labels)] = self._form.apply(picture)
         self._labels.append(self._codes[label])
 
@@ -62,7 +62,7 @@ class ImageWriter:
         del self._images
 
     def schema(self) -> ImageSchema:
-        """Write the labels, and return what was written."""
+        """Write the labels, and return the schema of the images."""
         np.save(self._path, np.array(self._labels, np.int64))
         counts = np.bincount(self._labels, minlength=len(self._codes)).tolist()
         return ImageSchema(

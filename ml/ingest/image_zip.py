@@ -1,4 +1,4 @@
-"""Zip files of images in a folder for each class."""
+"""Zip files of images, with a folder for each class."""
 
 import stat
 from collections.abc import Iterator
@@ -19,16 +19,17 @@ JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 def read(source: Path, into: Path, options: Options) -> ImageSchema:
-    """Read the zip file `source` into the directory `into`. Its images are grey if all are.
+    """Read the zip file `source` into the directory `into`. The images are stored as grey if all
+    are grey, else in colour.
 
     Raises:
-        Invalid: it is broken or too large, a name or a member is not what it should be, or an image
-            cannot be read; the message names it.
+        Invalid: the file is corrupt or too large, a member's name or type is not allowed, or an
+            image cannot be read; the message names it.
     """
     with refusing_broken(), ZipFile(source) as archive:
         labelled = _labelled(archive)
         pictures = _pictures(archive, labelled)
-        # Once through to know the size and the colours of all, once to write them.
+        # The first pass finds sizes and colours; the second writes.
         shapes = {picture.shape for picture in pictures}
         channels: Channels = 3 if any(len(shape) == 3 for shape in shapes) else 1
         sizes = {shape[:2] for shape in shapes}
@@ -36,7 +37,7 @@ def read(source: Path, into: Path, options: Options) -> ImageSchema:
             (h, w), (other_h, other_w) = sorted(sizes)[0], sorted(sizes)[-1]
             raise Invalid(
                 f"has images of {len(sizes)} sizes, such as {h}x{w} and {other_h}x{other_w} "
-                "(height x width); say image_size, to which all are resized"
+                "(height x width); set image_size to resize them all"
             )
         size = options.image_size or list(next(iter(sizes)))
         classes = sorted({label for _, label in labelled})
@@ -49,10 +50,10 @@ def read(source: Path, into: Path, options: Options) -> ImageSchema:
 def _pictures(archive: ZipFile, labelled: list[tuple[ZipInfo, str]]) -> Iterator[Picture]:
     for info, _ in labelled:
         with archive.open(info) as file:
-            # What the directory of a zip says of a size need not be true.
+            # The size in a zip's directory is not to be trusted.
             data = file.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
-            raise Invalid(f"{info.filename!r} has over {MAX_FILE_BYTES:,} bytes, the most allowed")
+            raise Invalid(f"{info.filename!r} has over {MAX_FILE_BYTES:,} bytes, the maximum")
         try:
             yield decode_picture(data, max_pixels=MAX_PIXELS)
         except Invalid as error:
@@ -60,9 +61,9 @@ def _pictures(archive: ZipFile, labelled: list[tuple[ZipInfo, str]]) -> Iterator
 
 
 def _labelled(archive: ZipFile) -> list[tuple[ZipInfo, str]]:
-    """Return the images, and the class of each: the folder it lies in."""
+    """Return the images, each with its class, which is the name of its folder."""
     if len(archive.infolist()) > MAX_MEMBERS:
-        raise Invalid(f"has over {MAX_MEMBERS:,} members, the most that are allowed")
+        raise Invalid(f"has over {MAX_MEMBERS:,} members, the maximum")
     found: list[tuple[ZipInfo, tuple[str, ...]]] = []
     for info in archive.infolist():
         _check_member(info)
@@ -71,14 +72,12 @@ def _labelled(archive: ZipFile) -> list[tuple[ZipInfo, str]]:
             continue
         found.append((info, parts))
     if not found:
-        raise Invalid("has no images in it")
+        raise Invalid("has no images; put them into a folder for each class")
     depths = {len(parts) for _, parts in found}
     wanted = 3 if min(depths) == 3 and len({parts[0] for _, parts in found}) == 1 else 2
     for info, parts in found:
         if len(parts) != wanted:
-            raise Invalid(
-                f"{info.filename!r} does not lie in the folder of a class, as cats/1.png does"
-            )
+            raise Invalid(f"{info.filename!r} is not in the folder of a class, as cats/1.png is")
     return [(info, parts[-2]) for info, parts in found]
 
 
@@ -86,8 +85,8 @@ def _check_member(info: ZipInfo) -> None:
     name = info.filename
     parts = PurePosixPath(name).parts
     if ".." in parts or name.startswith("/") or "\\" in name or ":" in name:
-        raise Invalid(f"has a member {name[:200]!r} that would lie outside; rename it")
+        raise Invalid(f"has a member {name[:200]!r} with a path outside the archive; rename it")
     if stat.S_ISLNK(info.external_attr >> 16):
-        raise Invalid(f"has a link, {name[:200]!r}; put the file itself there")
+        raise Invalid(f"has a link, {name[:200]!r}; replace it by the file itself")
     if info.flag_bits & 1:
         raise Invalid(f"is encrypted ({name[:200]!r}); send it without a password")

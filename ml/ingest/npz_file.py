@@ -1,4 +1,4 @@
-"""NPZ files: arrays of one length."""
+"""NPZ files: arrays with equally many rows."""
 
 import ast
 import struct
@@ -23,9 +23,9 @@ from ml.ingest.zip_safety import refusing_broken
 BATCH_ROWS = 65_536
 FIRST_ROW = 1
 MAX_TEXT = 1000
-"""Characters of a text."""
+"""Maximum number of characters of a text."""
 HEADER = {1: "<H", 2: "<I", 3: "<I"}
-"""How the length of a header is written, by the format's version: see `numpy.lib.format`."""
+"""`struct` format of the header's length, by version of the format: see `numpy.lib.format`."""
 MAX_HEADER = 10_000
 MAGIC = b"\x93NUMPY"
 KINDS: dict[str, ColumnKind] = {
@@ -36,12 +36,12 @@ KINDS: dict[str, ColumnKind] = {
     "U": "categorical",
     "S": "categorical",
 }
-"""By the letter of a numpy type's kind."""
+"""Column kind, by the `kind` of a numpy dtype."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """An array of the file, of which nothing but the header was read."""
+    """An array of the file, described by its header."""
 
     name: str
     file: str
@@ -50,22 +50,22 @@ class Member:
 
 
 def is_npz(source: Path) -> bool:
-    """Return whether a zip file holds arrays and nothing else."""
+    """Return whether a zip file holds only arrays."""
     with ZipFile(source) as archive:
         names = archive.namelist()
     return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def read(source: Path, into: Path, options: Options) -> Schema:
-    """Read the NPZ file `source` into the directory `into`: arrays of numbers as columns, or an
-    array of images and one of labels.
+    """Read the NPZ file `source` into the directory `into`: arrays as columns, or an array of
+    images and one of labels.
 
     Raises:
-        Invalid: an array is broken, of another length, too large, or holds something else.
+        Invalid: an array is corrupt, too large, of another length, or of an unsupported dtype.
     """
     with refusing_broken(), ZipFile(source) as archive:
         if len(archive.infolist()) > MAX_COLUMNS:
-            raise Invalid(f"has over {MAX_COLUMNS:,} arrays, the most that are allowed")
+            raise Invalid(f"has over {MAX_COLUMNS:,} arrays, the maximum")
         members = [_member(archive, name) for name in archive.namelist()]
         rows = _rows(members)
         images = [m for m in members if len(m.shape) > 2]
@@ -75,7 +75,7 @@ def read(source: Path, into: Path, options: Options) -> Schema:
 
 
 def _member(archive: ZipFile, file: str) -> Member:
-    """Return what an array's header tells, if the rest is as long as it says."""
+    """Parse and check an array's header, and check the size of its data."""
     name = file.removesuffix(".npy")
     with archive.open(file) as stream:
         start = stream.read(8)
@@ -93,21 +93,25 @@ def _member(archive: ZipFile, file: str) -> Member:
     if dtype.hasobject:
         raise Invalid(
             f"the array {name!r} holds Python objects, which would have to be unpickled; save it "
-            "as numbers or texts"
+            "as numbers or strings"
         )
     if dtype.kind not in KINDS or dtype.fields:
-        raise Invalid(f"the array {name!r} holds {dtype}; it may hold numbers, texts or truths")
+        raise Invalid(f"the array {name!r} holds {dtype}; allowed are numbers, strings or booleans")
     if dtype.kind in "US" and dtype.itemsize > MAX_TEXT * (4 if dtype.kind == "U" else 1):
-        raise Invalid(f"the array {name!r} holds texts of over {MAX_TEXT:,} characters")
+        raise Invalid(
+            f"the array {name!r} holds strings of over {MAX_TEXT:,} characters, the maximum"
+        )
     if not shape or min(shape) < 0:
-        raise Invalid(f"the array {name!r} is a single value; it must have a row for each row")
+        raise Invalid(
+            f"the array {name!r} is a single value; it must have at least one dimension, of rows"
+        )
     if prod(shape) > MAX_VALUES * (3 if len(shape) == 4 else 1):
-        raise Invalid(f"the array {name!r} has over {MAX_VALUES:,} values, the most allowed")
+        raise Invalid(f"the array {name!r} has over {MAX_VALUES:,} values, the maximum")
     head = 8 + struct.calcsize(width) + length
     size = archive.getinfo(file).file_size
     if size != head + prod(shape) * dtype.itemsize:
         raise Invalid(
-            f"the array {name!r} has {size - head:,} bytes, and the shape {shape} of {dtype} has "
+            f"the array {name!r} has {size - head:,} bytes, but the shape {shape} of {dtype} takes "
             f"{prod(shape) * dtype.itemsize:,}"
         )
     if fortran and len(shape) > 2:
@@ -120,7 +124,7 @@ def _rows(members: list[Member]) -> int:
     for member in members:
         if member.shape[0] != first.shape[0]:
             raise Invalid(
-                f"the array {member.name!r} has {member.shape[0]:,} rows, and {first.name!r} has "
+                f"the array {member.name!r} has {member.shape[0]:,} rows, but {first.name!r} has "
                 f"{first.shape[0]:,}"
             )
     if not first.shape[0]:
@@ -170,7 +174,7 @@ def _arrow(values: NDArray[Any], missing: Sequence[str]) -> Any:
         values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind == "f":
         values = values.astype(np.float64)
-    # Of this machine's byte order, whichever the file is in.
+    # Convert to native byte order.
     array = pa.array(np.ascontiguousarray(values, values.dtype.newbyteorder("=")))
     return trimmed(array, missing) if pa.types.is_string(array.type) else array
 
@@ -181,8 +185,8 @@ def _images(
     labels = [member for member in members if member not in images]
     if len(images) != 1 or len(labels) != 1 or len(labels[0].shape) != 1:
         raise Invalid(
-            "with images there must be one array of them, (rows, height, width) or (rows, height, "
-            "width, 3), and one of labels, (rows,)"
+            "needs exactly one array of images, (rows, height, width) or (rows, height, width, 3), "
+            "and one of labels, (rows,)"
         )
     member = images[0]
     if member.dtype != np.uint8:
@@ -194,7 +198,10 @@ def _images(
     elif len(shape) == 3 and shape[0] == 3:
         pictures = np.moveaxis(pictures, 1, -1)
     elif not (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)):
-        raise Invalid(f"the images {member.name!r} have the shape {member.shape}")
+        raise Invalid(
+            f"the images {member.name!r} have the shape {member.shape}; it must be (rows, height, "
+            "width) or (rows, height, width, 3)"
+        )
     label_values = _arrow(_array(archive, labels[0]), options.missing)
     named = typed(label_values, "categorical", labels[0].name, FIRST_ROW).to_pylist()
     if None in named:

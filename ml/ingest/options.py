@@ -1,4 +1,4 @@
-"""How a user says that an uploaded file is to be read."""
+"""Options for reading an uploaded file."""
 
 from typing import Annotated, Literal
 
@@ -14,21 +14,25 @@ Side = Annotated[int, Field(ge=1, le=2048)]
 
 
 class Options(Strict):
-    """What a file does not tell by itself."""
+    """Properties of a file that cannot be, or are not to be, detected."""
 
-    encoding: Encoding | None = Field(default=None, description="Of a text file; None: UTF-8.")
+    encoding: Encoding | None = Field(
+        default=None, description="Encoding of a text file; None: UTF-8."
+    )
     delimiter: Delimiter | None = Field(
-        default=None, description="Between fields; None: the one that the header has most of."
+        default=None, description="Field delimiter; None: the most frequent one in the header."
     )
     missing: list[Annotated[str, Field(max_length=100)]] = Field(
         default=[],
         max_length=100,
-        description="Texts that stand for a missing value, beside the usual ones.",
+        description="Texts that mark a missing value, in addition to the usual ones.",
     )
     types: dict[str, ColumnKind] = Field(
-        default={}, max_length=MAX_COLUMNS, description="Kinds of columns, where told."
+        default={},
+        max_length=MAX_COLUMNS,
+        description="Kinds of columns; those of the others are inferred.",
     )
     image_size: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
         default=None,
-        description="Height and width to which images are resized; None: that of all of them.",
+        description="Height and width that images are resized to; None: their own, if equal.",
     )

@@ -21,10 +21,10 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
     """Read the Parquet file `source` into the directory `into`.
 
     Raises:
-        Invalid: it is broken, too large, or has a column that is neither numbers, texts nor truths.
+        Invalid: the file is corrupt or too large, or a column is neither numbers, strings nor
+            booleans.
     """
     try:
-        # What pyarrow's own metadata may say of types is nobody's business.
         with pq.ParquetFile(source) as file:
             names = [name.strip() for name in file.schema_arrow.names]
             check_names(names)
@@ -42,11 +42,11 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
     except pa.ArrowMemoryError:
         raise
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise Invalid(f"is a broken Parquet file: {str(error)[:300]}") from None
+        raise Invalid(f"is a corrupt Parquet file: {str(error)[:300]}") from None
     except OSError as error:
         if error.errno is not None:
             raise
-        raise Invalid(f"is a broken Parquet file: {str(error)[:300]}") from None
+        raise Invalid(f"is a corrupt Parquet file: {str(error)[:300]}") from None
 
 
 def _kind(field: Any) -> ColumnKind:
@@ -58,13 +58,12 @@ def _kind(field: Any) -> ColumnKind:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return "categorical"
     raise Invalid(
-        f"the column {field.name!r} is {field.type}; columns may be numbers, texts, or true and "
-        "false"
+        f"the column {field.name!r} is {field.type}; columns may be numbers, strings or booleans"
     )
 
 
 def _plain(column: Any, missing: Sequence[str]) -> Any:
-    """Return a column as numbers, truths, or texts, null where one stands for a missing value."""
+    """Return a column without dictionary encoding, its texts trimmed, null where missing."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_large_string(column.type):

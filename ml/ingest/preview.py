@@ -17,12 +17,12 @@ MAX_PIXELS = 4_000_000
 
 
 def preview(schema: Schema, directory: Path, count: int) -> list[list[object]]:
-    """Return up to `count` rows in `directory`: values in the order of a table's columns, None
-    where there is none; or of an image its class, and the image as a `data:` URL of a PNG. Beyond
-    the first they are no more than have `MAX_VALUES` or `MAX_PIXELS` together.
+    """Return up to `count` rows of `directory`, at least one: a table's values in the order of its
+    columns, None where missing; or the class of an image and the image as a `data:` URL of a PNG.
+    All rows together have at most `MAX_VALUES` values or `MAX_PIXELS` pixels.
 
     Raises:
-        FileNotFoundError: they were deleted.
+        FileNotFoundError: the data was deleted.
     """
     if isinstance(schema, TableSchema):
         return _rows(directory, min(count, max(1, MAX_VALUES // len(schema.columns))))

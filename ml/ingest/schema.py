@@ -1,4 +1,4 @@
-"""What is known of an uploaded data set without reading its rows again."""
+"""Schema of an uploaded data set, stored beside its rows."""
 
 from typing import Annotated, Literal
 
@@ -9,68 +9,68 @@ from ml.strict import Frozen
 MAX_COLUMNS = 4096
 MAX_ROWS = 10_000_000
 MAX_VALUES = 100_000_000
-"""Rows times columns, and pixels of all images together, in however many colours."""
+"""Maximum number of rows times columns, and of pixels of all images, whatever their channels."""
 MAX_CATEGORIES = 1000
-"""Different values of a column or a target that is categories; a column with more is text."""
+"""Maximum number of distinct values of a categorical column; a column with more is text."""
 MAX_CATEGORY = 1000
-"""Characters of a category; a column with a longer one is text."""
+"""Maximum number of characters of a category; a column with a longer value is text."""
 
 TABLE = "table.parquet"
-"""A table's rows in a data set's directory: float64, bool and string columns, null if missing."""
+"""File of a table's rows: float64, bool and string columns, null where missing."""
 IMAGES = "images.npy"
-"""Uint8 images, `(rows, height, width)` or `(rows, 3, height, width)` ..."""
+"""File of uint8 images, `(rows, height, width)` or `(rows, 3, height, width)`."""
 LABELS = "labels.npy"
-"""... and the class of each, int64 `(rows,)`, an index into the schema's classes."""
+"""File of the images' classes, int64 `(rows,)`, indices into the schema's classes."""
 
 
 class Numeric(Frozen):
-    """A column of numbers, float64. The figures are over those that are not missing."""
+    """A column of numbers, float64. The statistics leave out missing values."""
 
     kind: Literal["numeric"] = "numeric"
     name: str
     missing: int
-    """Rows without a value."""
+    """Number of rows without a value."""
     distinct: int | None
-    """Different values; null where there are more than `MAX_CATEGORIES`."""
+    """Number of distinct values; null where there are more than `MAX_CATEGORIES`."""
     whole: bool
-    """Whether every number is whole."""
+    """Whether every value is a whole number."""
     min: float | None
     max: float | None
     mean: float | None
     std: float | None
-    """Of the population; null, as the three before, where all are missing."""
+    """Population standard deviation. Null, like `min`, `max` and `mean`, if all are missing."""
 
 
 class Category(Frozen):
-    """A value of a categorical column, and how many rows have it."""
+    """A value of a categorical column, and the number of rows with it."""
 
     value: str
     count: int
 
 
 class Categorical(Frozen):
-    """A column of a few different texts."""
+    """A column of at most `MAX_CATEGORIES` distinct texts."""
 
     kind: Literal["categorical"] = "categorical"
     name: str
     missing: int
     categories: list[Category]
-    """By value, in code point order."""
+    """Categories in code point order of their values."""
 
 
 class Boolean(Frozen):
-    """A column of true and false."""
+    """A column of booleans."""
 
     kind: Literal["boolean"] = "boolean"
     name: str
     missing: int
     true: int
-    """Rows that are true."""
+    """Number of rows that are true."""
 
 
 class Text(Frozen):
-    """A column of more than `MAX_CATEGORIES` different texts, or of long ones: no model learns from
-    it."""
+    """A column of free text: over `MAX_CATEGORIES` distinct values, or one of over `MAX_CATEGORY`
+    characters. No model learns from it."""
 
     kind: Literal["text"] = "text"
     name: str
@@ -89,21 +89,21 @@ class TableSchema(Frozen):
 
 
 class ImageClass(Frozen):
-    """A class of images, and how many there are of it."""
+    """A class of images, and the number of images in it."""
 
     name: str
     count: int
 
 
 class ImageSchema(Frozen):
-    """Images of one size in classes, in `IMAGES` and `LABELS`."""
+    """Classified images of one size, in `IMAGES` and `LABELS`."""
 
     kind: Literal["images"] = "images"
     rows: int
     height: int
     width: int
     channels: Literal[1, 3]
-    """Grey, or red, green and blue."""
+    """1 for grey; 3 for red, green and blue."""
     classes: list[ImageClass]
 
 

@@ -1,4 +1,4 @@
-"""Columns of a table, batch by batch: brought to one type each, written, and described."""
+"""Writer of tables: converts each column to its type, batch by batch, and collects statistics."""
 
 import math
 from collections import Counter
@@ -29,10 +29,10 @@ from ml.ingest.schema import (
 )
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?")
-"""Texts that stand for a missing value."""
+"""Texts that mark a missing value."""
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-"""What a column may say that is declared to be boolean."""
+"""Texts allowed in a column declared to be boolean."""
 FLOAT32_MAX = 3.4028234663852886e38
 MAX_NAME = 200
 MAX_SHOWN = 40
@@ -46,10 +46,10 @@ TYPES: dict[ColumnKind, Any] = {
 
 
 def check_names(names: list[str]) -> None:
-    """Do nothing for usable names of columns.
+    """Check the names of columns.
 
     Raises:
-        Invalid: there are too many, or one is empty, too long or there twice.
+        Invalid: there are too many, or a name is empty, too long or repeated.
     """
     if len(names) > MAX_COLUMNS:
         raise Invalid(f"has {len(names):,} columns; at most {MAX_COLUMNS:,} are allowed")
@@ -63,48 +63,47 @@ def check_names(names: list[str]) -> None:
                 f"{MAX_NAME} are allowed"
             )
         if name in seen:
-            raise Invalid(f"columns {seen[name]} and {place} are both named {name!r}")
+            raise Invalid(f"columns {seen[name]} and {place} are both named {name!r}; rename one")
         seen[name] = place
 
 
 def check_types(types: Mapping[str, ColumnKind], names: list[str]) -> None:
-    """Do nothing where every column whose kind is told is there.
+    """Check that every column with a declared kind exists.
 
     Raises:
-        Invalid: one is not.
+        Invalid: a column is missing.
     """
     for name in types:
         if name not in names:
             there = ", ".join(names[:20])
-            raise Invalid(f"there is no column {name!r} to be {types[name]}; there are {there}")
+            raise Invalid(f"there is no column {name!r} to be {types[name]}; choose from {there}")
 
 
 def check_size(rows: int, columns: int) -> None:
-    """Do nothing for a table that is not too large.
+    """Check that a table is not too large.
 
     Raises:
-        Invalid: it is.
+        Invalid: it has too many rows or values.
     """
     if rows > MAX_ROWS:
-        raise Invalid(f"has over {MAX_ROWS:,} rows, the most that are allowed")
+        raise Invalid(f"has over {MAX_ROWS:,} rows, the maximum")
     if rows * columns > MAX_VALUES:
-        raise Invalid(f"has over {MAX_VALUES:,} values, the most that are allowed")
+        raise Invalid(f"has over {MAX_VALUES:,} values, the maximum")
 
 
 def trimmed(texts: Any, missing: Sequence[str]) -> Any:
-    """Return texts without the blanks around them, null for one that stands for a missing value:
-    one of `missing`, or of the usual ones."""
+    """Return texts without surrounding whitespace, null for those in `missing` or `MISSING`."""
     bare = pc.utf8_trim_whitespace(texts)
     is_missing = pc.is_in(bare, value_set=pa.array([*MISSING, *missing]))
     return pc.if_else(is_missing, pa.scalar(None, pa.string()), bare)
 
 
 def typed(values: Any, kind: ColumnKind, name: str, first_row: int) -> Any:
-    """Return `values`, texts or of a type of its own, as the kind's type.
+    """Return `values`, texts or already typed, as the type of `kind`.
 
     Raises:
-        Invalid: one is not of that kind; the message names it by `name` and its row, of which
-            `first_row` is the first one's.
+        Invalid: a value is not of that kind; the message gives `name` and its row, counted from
+            `first_row`.
     """
     wanted = TYPES[kind]
     if values.type == wanted:
@@ -125,7 +124,7 @@ def typed(values: Any, kind: ColumnKind, name: str, first_row: int) -> Any:
 
 
 def _as_texts(values: Any) -> Any:
-    """Return numbers and truths as they are written: 3 for 3.0, true for True."""
+    """Return numbers and booleans as texts: 3 for 3.0, true for True."""
     if pa.types.is_boolean(values.type):
         return pc.if_else(values, "true", "false")
     if pa.types.is_integer(values.type):
@@ -149,7 +148,7 @@ def _truths(texts: Any, name: str, first_row: int) -> Any:
 
 
 def _without_infinity(numbers: Any, name: str, first_row: int) -> Any:
-    """Return `numbers` with nothing for NaN."""
+    """Return `numbers` with null for NaN; raise `Invalid` for one beyond float32."""
     is_small = pc.less_equal(pc.abs(numbers), FLOAT32_MAX)
     wanted = f"a finite number of at most {FLOAT32_MAX:.3g}"
     _all_are(pc.or_(is_small, pc.is_nan(numbers)), numbers, name, first_row, wanted)
@@ -166,14 +165,14 @@ def _all_are(is_good: Any, values: Any, name: str, first_row: int, wanted: str) 
 
 
 def shown(value: object) -> str:
-    """Return a value as a message shows it."""
+    """Return a value as shown in messages, shortened to `MAX_SHOWN` characters."""
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 @dataclass
 class Tally:
-    """What was seen of a column so far."""
+    """Running statistics of a column."""
 
     name: str
     kind: ColumnKind
@@ -181,16 +180,16 @@ class Tally:
     missing: int = 0
     true: int = 0
     counts: Counter[object] | None = field(default_factory=Counter)
-    """Rows by value; None once there are more than `MAX_CATEGORIES`, or one is too long."""
+    """Number of rows by value; None once there are too many values, or one is too long."""
     low: float = math.inf
     high: float = -math.inf
     mean: float = 0.0
     squares: float = 0.0
-    """Sum of the squared distances from the mean."""
+    """Sum of squared differences from the mean."""
     whole: bool = True
 
     def add(self, values: Any) -> None:
-        """See some more."""
+        """Add the values of a batch."""
         self.rows += len(values)
         self.missing += values.null_count
         known = values.drop_null()
@@ -219,7 +218,7 @@ class Tally:
         before, count = self.rows - self.missing - len(known), len(known)
         mean = pc.mean(known).as_py()
         squares = pc.variance(known).as_py() * count
-        # Chan, Golub and LeVeque 1979: the moments of two samples together.
+        # Chan, Golub and LeVeque 1979: combined moments of two samples.
         distance, total = mean - self.mean, before + count
         self.squares += squares + distance * distance * before * count / total
         self.mean += distance * count / total
@@ -229,7 +228,7 @@ class Tally:
         self.whole = self.whole and bool(pc.all(pc.equal(known, pc.floor(known))).as_py())
 
     def column(self) -> Column:
-        """Return what the column is."""
+        """Return the description of the column."""
         if self.kind == "boolean":
             return Boolean(name=self.name, missing=self.missing, true=self.true)
         if self.kind == "numeric":
@@ -256,7 +255,7 @@ class Tally:
 
 
 class TableWriter:
-    """Writes a table batch by batch, and describes it."""
+    """Writes a table batch by batch, and derives its schema."""
 
     def __init__(self, path: Path, kinds: Mapping[str, ColumnKind], first_row: int) -> None:
         self._tallies = [Tally(name, kind) for name, kind in kinds.items()]
@@ -265,10 +264,10 @@ class TableWriter:
         self._writer = pq.ParquetWriter(path, types)
 
     def add(self, columns: list[Any]) -> None:
-        """Write as many values of each column.
+        """Write a batch: equally many values of each column.
 
         Raises:
-            Invalid: a value is not of its column's kind, or there are too many.
+            Invalid: a value is not of its column's kind, or the table gets too large.
         """
         arrays = [
             typed(values, tally.kind, tally.name, self._next_row)
@@ -287,10 +286,10 @@ class TableWriter:
         self._writer.close()
 
     def schema(self, declared: Mapping[str, ColumnKind]) -> TableSchema:
-        """Return what was written, where the kinds of some columns were told by the user.
+        """Return the schema of the table; `declared` are the kinds that the user chose.
 
         Raises:
-            Invalid: no row was; or a column cannot be what it was declared to be.
+            Invalid: there are no rows, or a column declared to be categorical is free text.
         """
         rows = self._next_row - self._first_row
         if not rows:
@@ -300,6 +299,7 @@ class TableWriter:
             if declared.get(column.name) == "categorical" and isinstance(column, Text):
                 raise Invalid(
                     f"the column {column.name!r} has over {MAX_CATEGORIES:,} different values, or "
-                    f"one of over {MAX_CATEGORY:,} characters, and so cannot be categorical"
+                    f"one of over {MAX_CATEGORY:,} characters, and cannot be categorical; make it "
+                    "text"
                 )
         return TableSchema(rows=rows, columns=columns)

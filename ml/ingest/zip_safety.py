@@ -1,4 +1,4 @@
-"""What a zip file that is broken, or made to do harm, may do to whoever reads it."""
+"""Protection against corrupt and malicious zip files."""
 
 import errno
 import lzma
@@ -22,17 +22,17 @@ BROKEN = (
 )
 
 MAX_RATIO = 100
-"""By which a zip may grow when it is unpacked: numbers and images grow by far less."""
+"""Maximum ratio of unpacked to packed size; numbers and images stay far below."""
 SMALL_BYTES = 16 * 1024 * 1024
-"""Up to this it may grow by any ratio."""
+"""Unpacked size below which any ratio is allowed."""
 
 
 def check_archive(source: Path) -> None:
-    """Do nothing for a zip file that can be unpacked without harm. No member can be more than what
-    is told here: `zipfile` stops there.
+    """Check that a zip file is safe to unpack. The declared sizes suffice: `zipfile` reads no
+    member beyond its own.
 
     Raises:
-        Invalid: it is a bomb, or a document of another kind.
+        Invalid: the file is a zip bomb or an Office document.
     """
     with ZipFile(source) as archive:
         members = archive.infolist()
@@ -41,23 +41,24 @@ def check_archive(source: Path) -> None:
     unpacked, size = sum(member.file_size for member in members), source.stat().st_size
     if unpacked > MAX_RATIO * size + SMALL_BYTES:
         raise Invalid(
-            f"would unpack from {size:,} to {unpacked:,} bytes, over {MAX_RATIO} times as many"
+            f"would unpack from {size:,} to {unpacked:,} bytes, over {MAX_RATIO} times as many; "
+            "compress it less"
         )
 
 
 @contextmanager
 def refusing_broken() -> Iterator[None]:
-    """Read a zip file.
+    """Turn the exceptions of `zipfile` into `Invalid`.
 
     Raises:
-        Invalid: it is broken, encrypted, or compressed in a way that is not known here.
+        Invalid: the file is corrupt, encrypted, or compressed by an unsupported method.
     """
     try:
         yield
     except BROKEN as error:
-        raise Invalid(f"is a broken zip file: {error}") from None
+        raise Invalid(f"is a corrupt zip file: {error}") from None
     except OSError as error:
-        # What is wrong with the disk has a number of its own.
+        # Disk errors have another errno.
         if error.errno not in (None, errno.EINVAL):
             raise
-        raise Invalid(f"is a broken zip file: {error}") from None
+        raise Invalid(f"is a corrupt zip file: {error}") from None

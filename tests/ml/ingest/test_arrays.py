@@ -99,9 +99,9 @@ MOMENTS = pa.array([0, 1], pa.timestamp("s"))
         (parquet(a=[1.0, float("inf")]), "row 2, column 'a': inf is not a finite number"),
         (b"\x93NUMPY\x01\x00", "is a single array"),
         (parquet(**{f"c{i}": [1] for i in range(5000)}), "has 5,000 columns"),
-        (parquet(a=[1, 2])[:-20], "broken Parquet file"),
-        (b"PAR1", "broken Parquet file"),
-        (b"PAR1" + bytes(100) + b"PAR1", "broken Parquet file"),
+        (parquet(a=[1, 2])[:-20], "corrupt Parquet file"),
+        (b"PAR1", "corrupt Parquet file"),
+        (b"PAR1" + bytes(100) + b"PAR1", "corrupt Parquet file"),
     ],
 )
 def test_a_parquet_file_that_cannot_be_read_is_refused(
@@ -181,11 +181,11 @@ PICTURES, TWO = np.zeros((2, 4, 4), np.uint8), np.array([0, 1])
         (npz(x=np.array(["2020-01-01"], "datetime64[D]")), "'x' holds datetime64"),
         (npz(x=np.zeros(2, [("a", "i4")])), "'x' holds"),
         (npz(x=np.float64(1)), "'x' is a single value"),
-        (npz(x=np.zeros(3), y=np.zeros(4)), "'y' has 4 rows, and 'x' has 3"),
+        (npz(x=np.zeros(3), y=np.zeros(4)), "'y' has 4 rows, but 'x' has 3"),
         (npz(x=np.zeros((0, 2))), "arrays without rows"),
         (npz(x=np.zeros((2, 5000))), "has 5,000 columns"),
         (npz(x=np.array(["a" * 1001])), "over 1,000 characters"),
-        (lying((10**6,)), r"'x' has 8 bytes, and the shape \(1000000,\)"),
+        (lying((10**6,)), r"'x' has 8 bytes, but the shape \(1000000,\)"),
         (lying((10**12,)), "'x' has over 100,000,000 values"),
         (lying((-1,)), "'x'"),
         (archived(x=b"not an array"), "'x' is not in numpy's format"),
@@ -194,7 +194,7 @@ PICTURES, TWO = np.zeros((2, 4, 4), np.uint8), np.array([0, 1])
         (npz(x=PICTURES.astype(float), y=TWO), "'x' are float64; they must be uint8"),
         (npz(x=np.zeros((2, 4, 4, 2), np.uint8), y=TWO), "have the shape"),
         (npz(x=PICTURES, y=np.zeros(2)), "one class"),
-        (npz(x=np.zeros(3))[:-30], "zip file that is cut off"),
+        (npz(x=np.zeros(3))[:-30], "truncated or corrupt zip file"),
     ],
 )
 def test_an_npz_file_that_cannot_be_read_is_refused(
