@@ -1,4 +1,4 @@
-"""What a job's charts are drawn from."""
+"""The data that a job's charts are drawn from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +11,16 @@ from ml.training.summary import Sample, TrainingSummary
 
 @dataclass(frozen=True)
 class Point:
-    """Figures of a run, and where in it they were measured."""
+    """Metrics of a run, and the epoch they were measured at."""
 
     epoch: float
-    """Epochs done, and the fraction of the one that ran."""
+    """Epochs completed, with the fraction of the current one."""
     values: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class ChartData:
-    """What is known of a job: its history so far and, once it has succeeded, its training
-    summary."""
+    """A job's history so far and, once it has succeeded, its training summary."""
 
     spec: TrainingSpec
     epochs: Sequence[Point]
@@ -30,38 +29,38 @@ class ChartData:
 
     @property
     def signature(self) -> Signature:
-        """What the model takes and answers."""
+        """The model's signature."""
         return self.spec.dataset.signature()
 
     @property
     def sample(self) -> Sample:
-        """The kept sample of a job that has one."""
+        """The summary's sample; the job must have succeeded."""
         assert self.summary
         return self.summary.sample
 
     @property
     def classification(self) -> Classification:
-        """The kept evaluation of a classification that has one."""
+        """The summary's evaluation, of a classification; the job must have succeeded."""
         assert self.summary
         assert isinstance(self.summary.evaluation, Classification)
         return self.summary.evaluation
 
     @property
     def regression(self) -> Regression:
-        """The kept evaluation of a regression that has one."""
+        """The summary's evaluation, of a regression; the job must have succeeded."""
         assert self.summary
         assert isinstance(self.summary.evaluation, Regression)
         return self.summary.evaluation
 
     def evaluated_on(self) -> str:
-        """Return in words what the model was evaluated on."""
+        """Return the number of rows and the split of the evaluation: `2,000 test rows`."""
         assert self.summary
         evaluation = self.summary.evaluation
         kind = {"train": "training"}.get(evaluation.split, evaluation.split)
         return f"{evaluation.rows:,} {kind} row{'s' if evaluation.rows != 1 else ''}"
 
     def series(self, *names: str) -> list[tuple[str, Point, float]]:
-        """Return those of the epochs' figures that are there: name, point and figure."""
+        """Return the reported values of the epoch metrics `names`: name, point and value."""
         return [
             (name, point, point.values[name])
             for name in names

@@ -1,4 +1,4 @@
-"""How classes are told apart: the confusion matrix, the calibration, a sheet of mistakes."""
+"""Charts of a classification: confusion matrix, calibration, misclassified images."""
 
 import altair as alt
 
@@ -6,18 +6,18 @@ from ml.charts.chart_data import ChartData
 from ml.charts.theme import BLACK, BLUE, GREY, SQUARE, VERMILLION, Picture, table, title
 
 MAX_CLASSES = 25
-"""In a confusion matrix whose labels can be read: of more, those that are confused most."""
+"""Maximum number of classes in a confusion matrix; of more, the most confused are shown."""
 COUNTED = 15
-"""Classes, up to which every cell bears its count."""
+"""Maximum number of classes for which every cell shows its count."""
 CELL, LONGEST_CELL = 26, 42
 SHEET = 5
-"""Images side by side."""
+"""Number of images in a row of the sheet."""
 IMAGE, PITCH = 96, 150
-"""Pixels: the edge of one, and from one to the next."""
+"""Side of an image, and distance between the starts of two images, in pixels."""
 
 
 def confusion(chart_data: ChartData) -> Picture:
-    """Return how often rows of each class were taken for which, darker for a greater share."""
+    """Return the confusion matrix; darker cells have a greater share of their class's rows."""
     found = chart_data.classification
     matrix = found.confusion or []
     chosen, names = _most_confused(matrix), [scores.name for scores in found.classes]
@@ -35,7 +35,7 @@ def confusion(chart_data: ChartData) -> Picture:
     )
     heat = base.mark_rect(stroke="white", strokeWidth=1).encode(
         color=alt.Color("share:Q", title=["share of the", "class's rows"])
-        # The few mistakes of a good model would not be seen on an even scale.
+        # On a linear scale, the few mistakes of a good model would be invisible.
         .scale(
             type="pow", exponent=0.4, domain=[0, 1], range=["#ffffff", "#08306b"], interpolate="rgb"
         )
@@ -59,8 +59,7 @@ def confusion(chart_data: ChartData) -> Picture:
 
 
 def calibration(chart_data: ChartData) -> Picture:
-    """Return how often answers are right that are so sure, and the diagonal of the well
-    calibrated."""
+    """Return accuracy by predicted probability, and the diagonal of perfect calibration."""
     found = chart_data.classification.calibration
     bins = [b for b in found.bins if b.confidence is not None and b.accuracy is not None]
     scale = alt.Scale(domain=[0, 1])
@@ -93,7 +92,7 @@ def calibration(chart_data: ChartData) -> Picture:
 
 
 def misclassified(chart_data: ChartData) -> Picture:
-    """Return a sheet of the images that were taken for another class, the surest mistakes first."""
+    """Return a sheet of misclassified images, the most confident mistakes first."""
     mistakes = chart_data.sample.mistakes
     assert mistakes is not None
     found = chart_data.classification
@@ -133,7 +132,7 @@ def misclassified(chart_data: ChartData) -> Picture:
 
 
 def _most_confused(matrix: list[list[int]]) -> list[int]:
-    """Return the classes to show, in their order."""
+    """Return the indices of the `MAX_CLASSES` classes with the most errors, in class order."""
     errors = [
         sum(row) + sum(other[i] for other in matrix) - 2 * row[i] for i, row in enumerate(matrix)
     ]

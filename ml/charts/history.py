@@ -1,4 +1,4 @@
-"""How a run went: loss, accuracy and learning rate, epoch by epoch."""
+"""Charts of a run's history: loss, accuracy and learning rate by epoch."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,9 +26,9 @@ LOSS_TITLES: dict[LossName, str] = {
     "cross_entropy": "cross-entropy (nats)",
 }
 SPREAD = 50.0
-"""Between the least and the greatest loss, beyond which the axis is logarithmic."""
+"""Ratio of the greatest to the least loss above which the axis is logarithmic."""
 FEW = 40
-"""Epochs, up to which each has a mark."""
+"""Maximum number of epochs for which each has a mark."""
 
 TRAINING, VALIDATION, STEPS = "training", "validation", "training, by step"
 
@@ -37,8 +37,8 @@ Row = tuple[str, float, float]
 
 
 def loss(chart_data: ChartData) -> Picture:
-    """Return the training and validation loss over the epochs, and the steps' where there are more
-    of these."""
+    """Return training and validation loss by epoch, and the loss by step if there are more steps
+    than epochs."""
     names = {"train_loss": TRAINING, "validation_loss": VALIDATION}
     rows = [(names[name], at.epoch, value) for name, at, value in chart_data.series(*names)]
     steps = [(STEPS, point.epoch, point.values["loss"]) for point in chart_data.steps]
@@ -65,7 +65,7 @@ def loss(chart_data: ChartData) -> Picture:
 
 
 def accuracy(chart_data: ChartData) -> Picture:
-    """Return the validation accuracy over the epochs, and that of the end."""
+    """Return the validation accuracy by epoch, and the accuracy of the final evaluation."""
     series = [
         (VALIDATION, point.epoch, value)
         for _, point, value in chart_data.series("validation_accuracy")
@@ -95,7 +95,7 @@ def accuracy(chart_data: ChartData) -> Picture:
 
 
 def learning_rate(chart_data: ChartData) -> Picture:
-    """Return the learning rate of each epoch's last step."""
+    """Return the learning rate at the last step of each epoch."""
     rows = [("lr", point.epoch, value) for _, point, value in chart_data.series("lr")]
     line = (
         alt.Chart(_table(rows))
@@ -123,13 +123,13 @@ def _epochs(chart_data: ChartData) -> alt.X:
 
 
 def _last(chart_data: ChartData) -> float:
-    """Return how far the history goes: a whole number of epochs, once one is done."""
+    """Return the last epoch of the history, fractional only before the first one is done."""
     points = chart_data.epochs or chart_data.steps
     return points[-1].epoch if points else chart_data.spec.epochs
 
 
 def _colours(rows: Sequence[Row], colours: Mapping[str, str]) -> alt.Color:
-    """Return the colours of the series that are there, in the order of the rows."""
+    """Return the colours of the series in `rows`, in order of appearance."""
     present = list(dict.fromkeys(name for name, *_ in rows))
     scale = alt.Scale(domain=present, range=[colours[name] for name in present])
     return alt.Color("series:N", title=None, scale=scale)

@@ -1,6 +1,6 @@
-"""Pictures of a job: one Vega-Lite specification each, whatever it is rendered as.
+"""The charts of a job, each a Vega-Lite specification.
 
-A new chart is a function from `ChartData` to a picture, and a line in `CHARTS`.
+To add a chart, write a function from `ChartData` to a picture and add it to `CHARTS`.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,32 +19,32 @@ __all__ = ["CHARTS", "Chart", "ChartData", "Point", "charts_of"]
 
 @dataclass(frozen=True)
 class ChartRequirements:
-    """What must have happened before a chart can be drawn."""
+    """Condition under which a chart can be drawn."""
 
     when: str
-    """In words: "it can be drawn ..."."""
+    """The condition in words, completing "it can be drawn ..."."""
     are_met: Callable[[ChartData], bool]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One kind of picture."""
+    """A kind of chart."""
 
     title: str
     description: str
     applies_to: Callable[[Signature], bool]
-    """Whether jobs of such data have it."""
+    """Whether jobs with this signature have the chart."""
     needs: ChartRequirements
     draw: Callable[[ChartData], Picture]
 
     def specification(self, chart_data: ChartData) -> dict[str, Any]:
-        """Return the Vega-Lite specification, its data inside."""
+        """Return the Vega-Lite specification, with inline data."""
         specification: dict[str, Any] = self.draw(chart_data).to_dict(validate=False)
         return specification | {"config": CONFIG | specification.get("config", {})}
 
 
 def charts_of(signature: Signature) -> dict[str, Chart]:
-    """Return the charts of a job of such data, by name."""
+    """Return the charts of a job with this signature, by name."""
     return {name: chart for name, chart in CHARTS.items() if chart.applies_to(signature)}
 
 
@@ -78,75 +78,75 @@ ACCURACY = ChartRequirements(
     "at its end; with a validation split, once its first epoch is done",
     lambda m: m.summary is not None or bool(m.series("validation_accuracy")),
 )
-END = ChartRequirements("at its end, when it has succeeded", lambda m: m.summary is not None)
+END = ChartRequirements("once it has succeeded", lambda m: m.summary is not None)
 
 CHARTS: Mapping[str, Chart] = {
     "features": Chart(
         "Each feature against the target",
-        "A sample of the training rows, a panel for each feature.",
+        "A sample of the training rows, with a panel for each feature.",
         _takes_features,
         END,
         values.features,
     ),
     "loss": Chart(
         "Loss by epoch",
-        "Of the training rows and, where there is one, the validation split.",
+        "Loss of the training rows and, if there is one, the validation split.",
         _any,
         LOSS,
         history.loss,
     ),
     "accuracy": Chart(
         "Accuracy by epoch",
-        "Of the validation split, and at the end of the test split.",
+        "Accuracy on the validation split and, at the end, on the test split.",
         _answers_classes,
         ACCURACY,
         history.accuracy,
     ),
     "learning_rate": Chart(
         "Learning rate by epoch",
-        "Of each epoch's last step.",
+        "Learning rate at the last step of each epoch.",
         _any,
         EPOCH,
         history.learning_rate,
     ),
     "predictions": Chart(
         "Predicted against actual",
-        "A sample of the test rows, and the diagonal on which both are equal.",
+        "A sample of the test rows, and the diagonal of equal values.",
         _answers_values,
         END,
         values.predictions,
     ),
     "residuals": Chart(
         "Residuals",
-        "How often the answers to the test rows are off by how much.",
+        "Histogram of the residuals (actual minus predicted) on the test rows.",
         _answers_values,
         END,
         values.residuals,
     ),
     "fit": Chart(
         "The fit as it was learned",
-        "The curve of a regression of one feature, over the data, after some epochs.",
+        "Curve of a regression with one feature after several epochs, over the data.",
         has_curve,
         END,
         values.fit,
     ),
     "confusion": Chart(
         "Confusion matrix",
-        "How often test rows of each class were taken for which.",
+        "Number of test rows by actual and predicted class.",
         _answers_a_few_classes,
         END,
         classes.confusion,
     ),
     "calibration": Chart(
         "Calibration",
-        "How often answers are right that are so sure.",
+        "Accuracy of the predictions by their probability.",
         _answers_classes,
         END,
         classes.calibration,
     ),
     "misclassified": Chart(
         "Misclassified images",
-        "Test images that were taken for another class, the surest mistakes first.",
+        "Misclassified test images, the most confident mistakes first.",
         _tells_images_apart,
         END,
         classes.misclassified,

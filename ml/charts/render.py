@@ -1,9 +1,9 @@
-"""Vega-Lite specifications to pictures.
+"""Render Vega-Lite specifications as SVG or PNG.
 
-The library that draws holds the interpreter while it does, for tens of milliseconds, and the first
-time for half a second. Who cannot wait runs this module as a process of its own: for each line on
-its standard input, an object of `form` and `specification`, it writes to its standard output either
-`ok LENGTH` and the picture, or `error LENGTH` and what went wrong.
+The rendering library holds the GIL for tens of milliseconds, and for half a second at first use. A
+server therefore runs this module as a child process: for each line on stdin, a JSON object with
+`form` and `specification`, it writes to stdout either `ok LENGTH` and the picture, or
+`error LENGTH` and the error message.
 """
 
 import json
@@ -17,16 +17,16 @@ import vl_convert
 PictureFormat = Literal["svg", "png"]
 
 VERSION = "6.4"
-"""Of Vega-Lite."""
+"""Version of Vega-Lite."""
 SCALE = 2.0
-"""Pixels of a PNG to one of the chart, for screens that have so many."""
+"""PNG pixels per chart pixel, for high-density screens."""
 
 
 def draw(specification: dict[str, Any], form: PictureFormat) -> bytes:
-    """Return the picture. It is made of what the specification holds: nothing is fetched.
+    """Return the rendered picture. External data and images are not fetched.
 
     Raises:
-        ValueError: it is no Vega-Lite specification.
+        ValueError: `specification` is not a Vega-Lite specification.
     """
     return _DRAWERS[form](specification)
 
@@ -46,8 +46,8 @@ _DRAWERS: Mapping[PictureFormat, Callable[[dict[str, Any]], bytes]] = {"svg": _s
 
 
 def main() -> None:
-    """Draw what is asked for until the standard input ends."""
-    # Whatever else prints goes to the standard error.
+    """Serve requests until stdin ends."""
+    # Anything else printed to stdout is sent to stderr.
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     for line in sys.stdin:

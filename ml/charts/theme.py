@@ -1,10 +1,10 @@
-"""How every chart looks: size, type and colours."""
+"""Shared look of the charts: sizes, fonts and colours."""
 
 from collections.abc import Iterable
 
 import altair as alt
 
-# Okabe and Ito's palette, which people with any kind of colour blindness can tell apart.
+# Okabe and Ito's palette, safe for all kinds of colour blindness.
 BLACK = "#000000"
 ORANGE = "#e69f00"
 SKY = "#56b4e9"
@@ -16,7 +16,7 @@ GREY = "#8a8a8a"
 WIDTH, HEIGHT = 560, 320
 SQUARE = 380
 MAX_LABEL = 120
-"""Pixels of an axis label, beyond which it is cut off."""
+"""Maximum width of an axis label in pixels; longer ones are truncated."""
 MOST_TICKS = 12
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
@@ -67,14 +67,14 @@ def title(text: str, subtitle: str = "") -> alt.TitleParams:
 
 
 def whole(last: float) -> alt.Axis:
-    """Return an axis of whole numbers from 0 to `last`; Vega has ticks between few of them."""
+    """Return an axis of whole numbers from 0 to `last`; few of them would get fractional ticks."""
     if last > MOST_TICKS:
         return alt.Axis(format=",d")
     return alt.Axis(format=",d", values=list(range(int(last) + 1)))
 
 
 def table(**columns: Iterable[object]) -> alt.InlineData:
-    """Return the rows of some columns of one length."""
+    """Return columns of equal length as inline data."""
     names = list(columns)
     rows = zip(*columns.values(), strict=True)
     return alt.InlineData([dict(zip(names, row, strict=True)) for row in rows])

@@ -1,4 +1,4 @@
-"""What a regression learned: features against the target, predicted against actual, the fit."""
+"""Charts of values: features, predicted against actual, residuals, fit."""
 
 from collections.abc import Sequence
 
@@ -25,18 +25,18 @@ from ml.signature import Classes, Signature
 from ml.training.summary import FeatureSample, Number
 
 PANELS = 3
-"""Side by side."""
+"""Number of panels side by side."""
 PANEL_WIDTH, PANEL_HEIGHT = 230, 200
 MAX_CLASSES = 20
-"""Shown of a target that is a class."""
+"""Maximum number of classes shown of a target."""
 CURVES = [SKY, ORANGE, GREEN, VERMILLION, BLACK]
-"""The last of them is the model's."""
+"""Colours of the curves; the last one is that of the trained model."""
 GOLDEN = 0.6180339887
-"""Its multiples' fractions scatter evenly."""
+"""Golden ratio minus 1: the fractional parts of its multiples are spread evenly."""
 
 
 def features(chart_data: ChartData) -> Picture:
-    """Return each feature against the target, a panel each."""
+    """Return a panel for each feature, against the target."""
     sample = chart_data.sample.features
     assert sample
     alone = len(sample.columns) == 1
@@ -61,7 +61,7 @@ def features(chart_data: ChartData) -> Picture:
 
 
 def predictions(chart_data: ChartData) -> Picture:
-    """Return predicted against actual values, and the diagonal on which they would be equal."""
+    """Return predicted against actual values, and the diagonal of equal values."""
     pairs, name = chart_data.sample.pairs, _name(chart_data.signature)
     assert pairs
     seen = [*pairs.actual, *(value for value in pairs.predicted if value is not None)]
@@ -90,7 +90,7 @@ def predictions(chart_data: ChartData) -> Picture:
 
 
 def residuals(chart_data: ChartData) -> Picture:
-    """Return how often the answers are off by how much."""
+    """Return a histogram of the residuals."""
     found, name = chart_data.regression, _name(chart_data.signature)
     histogram = found.residuals.histogram
     edges, counts = (histogram.edges, histogram.counts) if histogram else ([0.0], [])
@@ -113,7 +113,7 @@ def residuals(chart_data: ChartData) -> Picture:
 
 
 def fit(chart_data: ChartData) -> Picture:
-    """Return the curve through the data as it was after some epochs."""
+    """Return the fitted curve after several epochs, over the data."""
     [(feature, values)] = chart_data.sample.features.columns.items()  # type: ignore[union-attr]
     assert chart_data.sample.features
     assert chart_data.sample.fit
@@ -139,7 +139,7 @@ def fit(chart_data: ChartData) -> Picture:
             color=alt.Color(
                 "epoch:N", title="epochs done", sort=epochs, scale=alt.Scale(range=CURVES)
             ),
-            # Where curves lie on each other, the earlier ones show beside the later.
+            # Earlier curves are wider, so that they show beneath later ones.
             strokeWidth=alt.StrokeWidth(
                 "epoch:O", sort=epochs, legend=None, scale=alt.Scale(range=[8, 2])
             ),
@@ -173,7 +173,7 @@ def _column(
 
 
 def _target(signature: Signature, first: bool) -> dict[str, alt.SchemaBase]:
-    """Return how the target is laid out; only the first panel of a row names it."""
+    """Return the encoding of the target; only the `first` panel of a row has labels."""
     if not isinstance(signature.output, Classes):
         name = signature.output.name if first else None
         return {"y": alt.Y("y:Q", title=name).scale(zero=False)}

@@ -1,8 +1,8 @@
-"""The language of tensors: PyTorch's first lessons, computed and differentiated, and nothing else.
+"""A safe expression language for tensors, with gradients, in PyTorch's syntax.
 
 `[[1, 2], [3, 4]] @ x.T`, `x.view(2, -1)[:, 1:].sum()`, `y = x**2`: names, numbers, lists, indices
-and the operations in the tables of `ml.expressions.operations`. Sizes are known before memory is
-taken for them, and what all expressions of a request cost together has an end.
+and the operations in the tables of `ml.expressions.operations`. Shapes are checked before memory is
+allocated, and the total cost of a request is bounded.
 """
 
 from ml.expressions.gradients import Graph, GraphEdge, GraphNode

@@ -1,4 +1,4 @@
-"""What an operation takes: its parameters, and arguments made into what it asks for."""
+"""Parameters of operations, and conversion of arguments to them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -15,9 +15,9 @@ _REQUIRED = object()
 
 
 class Parameter(NamedTuple):
-    """One parameter: PyTorch's name for it, and what makes an argument into what is asked for.
+    """A parameter: its name in PyTorch, and the conversion of its argument.
 
-    One that takes `many` stands for all positional arguments that are left: `zeros(2, 3)`.
+    A parameter with `many` takes all remaining positional arguments: `zeros(2, 3)`.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Parameter(NamedTuple):
     many: bool = False
 
     def or_none(self) -> "Parameter":
-        """Return the same parameter, None where it is not given."""
+        """Return the same parameter, optional, with the default None."""
         convert = self.convert
         return self._replace(
             convert=lambda value: None if value is None else convert(value), default=None
@@ -42,7 +42,7 @@ def bind(
     """Return one argument for each parameter of the operation `name`.
 
     Raises:
-        Invalid: there are too many, too few or wrong ones.
+        Invalid: there are too many or too few arguments, or one is of the wrong kind.
     """
     given = dict(keywords)
     usage = f"{name}({', '.join(parameter.name for parameter in parameters)})"
@@ -77,12 +77,12 @@ def _argument(name: str, usage: str, parameter: Parameter, given: Mapping[str, V
 
 
 def operand(value: Value) -> Tensor | Number:
-    """Return a tensor, or a number, which leaves a tensor's dtype as it is."""
+    """Return a tensor, or a plain number, which does not change the dtype of a tensor."""
     return value if isinstance(value, int | float) else as_tensor(value)
 
 
 def number(value: Value) -> Number:
-    """Return a number, which may come as a tensor without dimensions."""
+    """Return a number; a tensor without dimensions is converted."""
     if isinstance(value, Tensor) and not value.dim():
         return checked(value.item())
     if not isinstance(value, int | float):
@@ -91,7 +91,7 @@ def number(value: Value) -> Number:
 
 
 def whole(value: Value) -> int:
-    """Return a whole number, which may come as a tensor without dimensions."""
+    """Return a whole number; a tensor without dimensions is converted."""
     result = number(value) if isinstance(value, Tensor | int) else value
     if not isinstance(result, int) or isinstance(result, bool):
         raise Invalid("must be a whole number")
@@ -99,17 +99,17 @@ def whole(value: Value) -> int:
 
 
 def wholes(value: Value) -> tuple[int, ...]:
-    """Return whole numbers: one, or a list."""
+    """Return a tuple of whole numbers, from one or a list."""
     return tuple(whole(item) for item in (value if isinstance(value, list) else [value]))
 
 
 def dimensions(value: Value) -> int | tuple[int, ...] | None:
-    """Return one dimension or several; None, for all, where there are none."""
+    """Return one dimension or several; None, for all, if the list is empty."""
     return (wholes(value) or None) if isinstance(value, list) else whole(value)
 
 
 def whole_or_tensor(value: Value) -> int | Tensor:
-    """Return a whole number where one is given, else a tensor."""
+    """Return a plain whole number unchanged, anything else as a tensor."""
     return value if type(value) is int else as_tensor(value)
 
 

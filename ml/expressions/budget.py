@@ -1,28 +1,28 @@
-"""What a request may cost: counted before anything is computed."""
+"""Limit on the work of a request, checked before each operation."""
 
 from ml.errors import Invalid
 
 MAX_WORK = 30_000_000
-"""Elements that all expressions of a request may read and write together; some count more."""
+"""Elements that the expressions of a request may read and write in total; some are weighted."""
 STEP = 1000
-"""What any operation costs, however small."""
+"""Minimum cost of an operation."""
 BACKWARD = 3
-"""How often an operation's work is done again to differentiate it, at most."""
+"""Maximum cost of differentiating an operation, relative to its own."""
 WRITING = 20
-"""What it costs to write one number of an answer."""
+"""Cost of writing one number of a response."""
 
 
 class Budget:
-    """How much work is left to a request."""
+    """Remaining work of a request."""
 
     def __init__(self) -> None:
         self._left = MAX_WORK
 
     def spend(self, work: int) -> None:
-        """Take `work` from what is left.
+        """Subtract `work` from the budget.
 
         Raises:
-            Invalid: it is not there.
+            Invalid: the budget is exceeded.
         """
         if work > self._left:
             raise Invalid("this is too much to compute; use smaller tensors or fewer operations")

@@ -1,5 +1,5 @@
-"""Formulas, `3*x + 2` or `sin(2*pi*x) * exp(-x)`: the part of the language of tensors that computes
-elementwise, with every number a float."""
+"""Formulas such as `3*x + 2` or `sin(2*pi*x) * exp(-x)`: the elementwise subset of the expression
+language, in which every number is a float."""
 
 import ast
 import math
@@ -55,7 +55,7 @@ class Expression:
             check_name(name)
         text = SourceText(source, FORMULA)
         tree = text.expression()
-        # What is wrong with a formula is wrong whatever the values.
+        # A dry run finds all faults of the formula: they do not depend on the values.
         _Interpreter(text, dict.fromkeys(variables, _scalar(math.nan))).value(tree)
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         return cls(source, frozenset(names.intersection(variables)), tree)
@@ -63,10 +63,10 @@ class Expression:
     def evaluate(self, values: Mapping[str, Tensor]) -> Tensor:
         """Return the value, elementwise over broadcast `values` and in their floating dtype.
 
-        Without variables it is a float64 of no dimensions. `values` may have more than is used.
+        Without variables, the result is a float64 scalar. Unused `values` are ignored.
 
         Raises:
-            Invalid: a variable has no value, or the values do not fit together.
+            Invalid: a variable has no value, or the shapes cannot be broadcast.
         """
         missing = sorted(self.variables.difference(values))
         if missing:
@@ -82,21 +82,21 @@ class Expression:
 
 
 def check_name(name: str) -> None:
-    """Do nothing for a name that a variable can have.
+    """Check that a variable can have this name.
 
     Raises:
-        Invalid: it is no identifier, a keyword, a function's name, or too long.
+        Invalid: it is a keyword or a function's name, no identifier, or too long.
     """
     syntax.check_name(name, FUNCTIONS)
 
 
 class _Interpreter(Interpreter):
-    """Has a float for each part without variables, and a tensor for any other."""
+    """Computes parts without variables as floats, and others as tensors."""
 
     binary, unary, functions = BINARY, UNARY, FUNCTIONS
 
     def _number(self, node: ast.expr, number: float) -> float:
-        # A bool is an int to Python, but no number to the author of a formula.
+        # In Python a bool is an int, but a formula has no booleans.
         if isinstance(number, bool):
             raise self._refused(node)
         value = as_float(number)
@@ -130,12 +130,12 @@ def _operand(value: Value) -> Tensor:
 
 
 def _scalar(number: Value) -> Tensor:
-    """Return a number that does not widen the values it meets nor, a float, wrap."""
+    """Return a number as a scalar, whose dtype does not widen that of other tensors."""
     return torch.tensor(number, dtype=torch.float64)
 
 
 def _in_dtype_of(values: Iterable[Tensor], result: Tensor) -> Tensor:
-    """Return `result` no wider than `values`: one without dimensions was widened by numbers."""
+    """Return `result` in the dtype of `values`: numbers widen a result without dimensions."""
     dtypes = [value.dtype for value in values]
     if result.dim() or not dtypes:
         return result

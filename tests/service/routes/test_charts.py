@@ -95,7 +95,7 @@ def test_a_job_that_waits_or_runs_tells_when_its_charts_will_be_there(
     assert client.get(f"/jobs/{job_id}/charts/loss.json").status_code == 200
     waited_for = client.get(f"/jobs/{job_id}/charts/fit.png")
     assert waited_for.status_code == 404
-    assert "at its end, when it has succeeded; it is running" in waited_for.json()["detail"]
+    assert "once it has succeeded; it is running" in waited_for.json()["detail"]
 
 
 @pytest.mark.parametrize(
