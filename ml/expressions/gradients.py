@@ -1,4 +1,4 @@
-"""The graph of operations that autograd records, and what going back through it costs."""
+"""The graph that autograd records, and the cost of differentiating through it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,27 +13,29 @@ from ml.strict import Frozen
 
 
 class GraphNode(Frozen):
-    """One operation, or a variable where the graph begins."""
+    """An operation of the graph, or a variable at its leaves."""
 
     id: int
-    op: str = Field(description="Autograd's name: PowBackward0; AccumulateGrad for a variable.")
-    symbol: str | None = Field(
-        description="How the operation is written: `**`, `sum()`. Of one that autograd takes in "
-        "several steps the last has it."
+    op: str = Field(
+        description="Name in autograd, such as PowBackward0; AccumulateGrad for a variable."
     )
-    text: str | None = Field(description="The part of the expression; of a long one, its start.")
+    symbol: str | None = Field(
+        description="Symbol of the operation: `**`, `sum()`. Where autograd records several nodes "
+        "for one operation, only the last has it."
+    )
+    text: str | None = Field(description="Source text of the operation, shortened if long.")
     variable: str | None
 
 
 class GraphEdge(Frozen):
-    """From an operand's node to that of the operation which takes it."""
+    """Edge from the node of an operand to that of its operation."""
 
     source: int
     target: int
 
 
 class Graph(Frozen):
-    """The operations that led to a result, as autograd records them. The result is the node 0."""
+    """Autograd's graph of the operations that led to a result, which is node 0."""
 
     nodes: list[GraphNode]
     edges: list[GraphEdge]
@@ -47,23 +49,23 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True)
 class GraphRecorder:
-    """What is known of autograd's nodes beyond what autograd knows."""
+    """Records the source text and the work behind each of autograd's nodes."""
 
     variables: Mapping[str, Tensor]
     _steps: dict[Node, _Step] = field(default_factory=dict)
 
     def record(self, result: Tensor, symbol: str, text: str, work: int) -> None:
-        """Remember the part of the source, and its work, that made `result`."""
+        """Record symbol, source text and work of the operation that made `result`."""
         if result.grad_fn is not None:
             self._steps.setdefault(result.grad_fn, _Step(symbol, text, work))
 
     def work(self, result: Tensor) -> int:
-        """Return what it costs to differentiate `result`."""
+        """Return the cost of differentiating `result`."""
         steps = [self._steps.get(node) for node in _reachable(result)]
         return BACKWARD * sum(STEP + (step.work if step else 0) for step in steps)
 
     def graph(self, result: Tensor) -> Graph:
-        """Return the graph that led to `result`, which requires a gradient."""
+        """Return the graph of `result`, which must require a gradient."""
         ids = {node: i for i, node in enumerate(_reachable(result))}
         edges = [
             GraphEdge(source=ids[operand], target=i)
@@ -87,7 +89,7 @@ class GraphRecorder:
 
 
 def _reachable(result: Tensor) -> Iterator[Node]:
-    """Yield the nodes that led to `result`, its own first, each once."""
+    """Yield each node of the graph of `result` once, its own first."""
     first = get_gradient_edge(result).node
     seen = {first}
     waiting = [first]

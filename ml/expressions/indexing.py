@@ -1,4 +1,4 @@
-"""What stands in brackets: `x[0, 1:3, ..., None]`, `x[x > 2]`, `x[[0, 2]]`."""
+"""Indices: `x[0, 1:3, ..., None]`, `x[x > 2]`, `x[[0, 2]]`."""
 
 from collections.abc import Sequence
 from types import EllipsisType
@@ -14,31 +14,31 @@ Item = int | slice | None | EllipsisType | Tensor
 
 
 class Index(NamedTuple):
-    """What to take from a tensor, and how much that is: the sizes in any order."""
+    """A checked index into a tensor, and the sizes of its result, in any order."""
 
     items: tuple[Item, ...]
     sizes: Shape
 
     @property
     def is_view(self) -> bool:
-        """Whether no number is copied."""
+        """Whether the result shares the tensor's memory."""
         return not any(isinstance(item, Tensor) for item in self.items)
 
 
 def index(shape: Shape, items: Sequence[Item]) -> Index:
-    """Return what `items` take from a tensor of `shape`.
+    """Check `items` as an index into a tensor of `shape`.
 
     Raises:
-        Invalid: there are too many, or one is out of range, no whole number, or a mask of another
-            shape.
+        Invalid: there are too many items, or one is out of range, not a whole number, or a mask of
+            another shape.
     """
     plain = [_plain(item) for item in items]
     if sum(item is ... for item in plain) > 1:
-        raise Invalid("'...' can stand in an index once only")
+        raise Invalid("an index can have '...' only once")
     consumed = sum(map(_dimensions, plain))
     if consumed > len(shape):
         raise Invalid(
-            f"a tensor {shown(shape)} has {counted(len(shape), 'dimension')}, and cannot be "
+            f"a tensor {shown(shape)} has {counted(len(shape), 'dimension')} and cannot be "
             f"indexed by {consumed}"
         )
     kept_sizes: list[int] = []
@@ -63,15 +63,17 @@ def index(shape: Shape, items: Sequence[Item]) -> Index:
 
 
 def _plain(item: Item) -> Item:
-    """Return a tensor without dimensions as the number it is."""
+    """Return an item, a tensor without dimensions as a number."""
     if not isinstance(item, Tensor):
         return item
     if item.is_floating_point():
-        raise Invalid("an index is a whole number; use .long()")
+        raise Invalid("an index must be a whole number; use .long()")
     if item.dim():
         return item
     if item.dtype == torch.bool:
-        raise Invalid("True and False are no index; a mask has the shape of what it chooses from")
+        raise Invalid(
+            "True and False cannot be an index; a mask must have the shape of the tensor it indexes"
+        )
     return int(item.item())
 
 
@@ -92,8 +94,8 @@ def _picked(item: Tensor, at: int, shape: Shape) -> Shape:
         chosen_from = shape[at : at + item.dim()]
         if tuple(item.shape) != chosen_from:
             raise Invalid(
-                f"a mask {shown(item.shape)} does not fit {shown(chosen_from)}, what it chooses "
-                "from; the shapes must be equal"
+                f"a mask {shown(item.shape)} does not fit {shown(chosen_from)}, the shape it "
+                "indexes; the shapes must be equal"
             )
         return (int(item.sum()),)
     if item.numel():
@@ -105,8 +107,8 @@ def _check_range(low: int, high: int, at: int, shape: Shape) -> None:
     size = shape[at]
     for position in (low, high):
         if not -size <= position < size:
-            allowed = f"-{size} to {size - 1}" if size else "nothing"
+            allowed = f"allowed are -{size} to {size - 1}" if size else "no index is allowed"
             raise Invalid(
                 f"index {position} is out of range: dimension {at} of {shown(shape)} has the size "
-                f"{size}, so that {allowed} can be taken"
+                f"{size}; {allowed}"
             )

@@ -1,7 +1,7 @@
-"""What our small languages share: numbers, names, operators and functions, walked and computed.
+"""Tree interpreter shared by formulas and expressions: numbers, names, operators, functions.
 
-A text is parsed by Python's own parser and never run: only what the tables of a language name
-means anything.
+Python's parser parses the text, which is never executed: only operations in a language's tables
+are allowed.
 """
 
 import ast
@@ -20,7 +20,7 @@ from ml.expressions.values import Value
 
 @dataclass(frozen=True)
 class Interpreter(ABC):
-    """Computes the trees of one source, in which `names` have values."""
+    """Computes the trees of one source, with the values of `names`."""
 
     source: SourceText
     names: Mapping[str, Tensor]
@@ -33,13 +33,13 @@ class Interpreter(ABC):
         """Return the value of a tree.
 
         Raises:
-            Invalid: it has a part that is not of the language, that does not fit, or is too large.
+            Invalid: a part is not of the language, does not suit its operation, or is too large.
         """
         if depth > self.source.language.max_depth:
             raise self.source.too_deep()
         match node:
             case ast.BinOp(left, op, right) if type(op) in self.binary:
-                # Python nests a long sum to the left; to its author it is not nested at all.
+                # A long sum nests to the left in Python's tree, but does not count as nested.
                 operands = [self.value(left, depth), self.value(right, depth + 1)]
                 return self._applied(node, self.binary[type(op)], operands)
             case ast.UnaryOp(op, operand) if type(op) in self.unary:
@@ -64,7 +64,7 @@ class Interpreter(ABC):
 
     @abstractmethod
     def _hint(self, node: ast.expr) -> str:
-        """Return what to write instead of what is not of the language."""
+        """Return advice on what to write instead of `node`, which is not of the language."""
 
     def _function(self, node: ast.expr, name: str, given: int) -> Operator:
         if name not in self.functions:
@@ -81,7 +81,7 @@ class Interpreter(ABC):
         raise self.source.refusal(node, f"unknown name {name!r}; known: {known}")
 
     def _other(self, node: ast.expr, depth: int) -> Value:
-        """Return the value of what not every language has."""
+        """Return the value of a node that only some languages have."""
         raise self._refused(node)
 
     def _refused(self, node: ast.expr) -> Invalid:

@@ -1,7 +1,7 @@
-"""Everything that an expression can do: tables of PyTorch's operations, under PyTorch's names.
+"""Tables of the operations of expressions, under PyTorch's names.
 
-A new one is a row: what runs, what it takes and, where a result may have more elements than what it
-is made from, its shape.
+To add an operation, add a row: function, parameters and, if its result may have more elements than
+its arguments, the shape of the result.
 """
 
 import ast
@@ -36,16 +36,16 @@ from ml.expressions.values import Value, as_tensor, dtype_name
 
 MULTIPLICATIONS_PER_WORK = 64
 SLOW = 8
-"""How much longer than another elementwise operation a power or a remainder may take."""
+"""Cost of a power or a remainder, relative to other elementwise operations."""
 
 
 class Operation(NamedTuple):
-    """What runs, what it takes, and the shape of the result, from the same arguments.
+    """The function `run`, its parameters, and the shape of its result, from the same arguments.
 
-    The shape is None where the result has no more elements than the arguments: it runs, and then
-    the shape is seen. `weight` is what an element costs, `multiplications` what comes on top in a
-    matrix product. A view costs nothing to take, only to differentiate. One that is random takes a
-    `generator` too.
+    `shape` returns None if the result has no more elements than the arguments: its shape is then
+    known only after the run. `weight` is the cost of an element, and `multiplications` the
+    additional cost of a matrix product. A view costs nothing to take, only to differentiate. A
+    random operation takes a `generator` as well.
     """
 
     run: Callable[..., Any]
@@ -58,22 +58,22 @@ class Operation(NamedTuple):
 
     @property
     def takes_numbers(self) -> bool:
-        """Whether it is one of Python's operators, which compute with plain numbers too."""
+        """Whether it is one of Python's operators, which also accept plain numbers."""
         return self.parameters[0] is LEFT
 
     def reading(self, arguments: list[Any]) -> int:
-        """Return what it costs to compute with `arguments`, or go back."""
+        """Return the cost of reading and computing with `arguments`, forward or backward."""
         return self.weight * sum(map(_elements, arguments)) + (
             self.multiplications(*arguments) // MULTIPLICATIONS_PER_WORK
         )
 
     def writing(self, shape: Shape) -> int:
-        """Return what it costs to make a result of `shape`, or go back."""
+        """Return the cost of writing a result of `shape`, forward or backward."""
         return self.weight * shapes.volume(shape)
 
 
 class Operator(NamedTuple):
-    """How an operator is written, and what it does."""
+    """An operator's symbol and its operation."""
 
     symbol: str
     operation: Operation
@@ -171,7 +171,7 @@ ELEMENTWISE: dict[str, Operation] = {
     "minimum": _elementwise(torch.minimum, INPUT, OTHER),
     "maximum": _elementwise(torch.maximum, INPUT, OTHER),
 }
-"""The functions that a formula has too."""
+"""Functions that formulas have as well."""
 FUNCTIONS: dict[str, Operation] = {
     **ELEMENTWISE,
     **{

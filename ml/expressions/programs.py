@@ -1,4 +1,4 @@
-"""A list of expressions, one after the other, with the variables and gradients they share."""
+"""Run a list of expressions that share variables and gradients."""
 
 import ast
 from collections.abc import Collection, Mapping, Sequence
@@ -28,31 +28,37 @@ MAX_VARIABLES = 50
 
 
 class Result(Frozen):
-    """The value of an expression, and what there is to say of it."""
+    """The value of an expression, with its shape, dtype, gradients and graph."""
 
     expression: str
-    name: str | None = Field(description="The name it was given, as y in `y = x**2`.")
+    name: str | None = Field(description="Name assigned to, such as y in `y = x**2`.")
     value: Json = Field(
-        description="A number, a boolean, or nested lists of them. What is not finite is the text "
-        '"NaN", "Infinity" or "-Infinity". Null where there are over 10,000 of them and a name to '
-        "take parts of."
+        description="A number, a boolean, or nested lists of them. Numbers that are not finite are "
+        'the texts "NaN", "Infinity" or "-Infinity". Null for a named result of over 10,000 '
+        "elements, of which later expressions can take parts."
     )
     shape: list[int]
     dtype: str = Field(examples=["float32"])
-    is_view: bool = Field(description="Whether it lies in the memory of another tensor.")
-    view_of: str | None = Field(description="The name of that, if it has one.")
-    requires_grad: bool = Field(description="Whether it depends on a variable with a gradient.")
-    gradients: dict[str, Json] | None = Field(
-        description="By variable, as `.grad` has it when this expression was differentiated; null "
-        "for a variable on which nothing depended so far, and for all where this was not asked "
-        "for or a later expression uses this one by its name."
+    is_view: bool = Field(description="Whether the result shares the memory of another tensor.")
+    view_of: str | None = Field(
+        description="Name of the tensor that the result is a view of, if it has one."
     )
-    graph: Graph | None = Field(description="Null where it was not differentiated.")
+    requires_grad: bool = Field(
+        description="Whether the result depends on a variable with a gradient."
+    )
+    gradients: dict[str, Json] | None = Field(
+        description="`.grad` of each variable after this expression was differentiated; null for a "
+        "variable that no result depended on so far. Null as a whole if gradients were not "
+        "requested, or if a later expression uses this one by its name."
+    )
+    graph: Graph | None = Field(
+        description="Autograd's graph; null if the result was not differentiated."
+    )
 
 
 @dataclass(frozen=True)
 class _Statement:
-    """An expression, the name it is assigned to, and whether a later one uses that."""
+    """An expression, the name it is assigned to, and whether a later one uses that name."""
 
     source: SourceText
     tree: ast.expr
@@ -69,10 +75,10 @@ def run(
 ) -> list[Result]:
     """Return the results of `expressions`, each of which sees the names assigned before it.
 
-    With `gradients`, those of all variables or of the named, each result is differentiated but one
-    that later expressions use by its name, and one that depends on none of the variables. The
-    gradients accumulate from expression to expression, as in PyTorch, or are zeroed between with
-    `zero_grad`. `seed` is of the random numbers.
+    With `gradients`, of all variables (True) or of those named, each result is differentiated,
+    except those that later expressions use by name or that depend on no variable. Gradients
+    accumulate over the expressions, as in PyTorch; with `zero_grad` they are zeroed before each.
+    `seed` is that of the random numbers.
 
     Raises:
         Invalid: a variable or an expression is wrong or too large; `loc` is `("variables", name,
@@ -106,7 +112,7 @@ def _variables(
     if not isinstance(gradients, bool):
         for i, name in enumerate(gradients):
             if name not in variables:
-                raise Invalid(f"{name[:60]!r} is no variable", ("gradients", i))
+                raise Invalid(f"{name[:60]!r} is not a variable", ("gradients", i))
     tensors = {}
     for name, value in variables.items():
         differentiable = gradients if isinstance(gradients, bool) else name in gradients
@@ -142,7 +148,7 @@ def _statements(expressions: Sequence[str], variables: Collection[str]) -> list[
 
 
 def _parts(source: SourceText, variables: Collection[str]) -> tuple[str | None, ast.expr]:
-    """Return the name that is assigned to, if one is, and the expression."""
+    """Return the name assigned to, if any, and the expression."""
     statement = source.statement()
     match statement:
         case ast.Expr(tree):
@@ -168,7 +174,7 @@ def _result(
     if differentiate and tensor.requires_grad and not statement.is_step:
         graph = _differentiate(tensor, scope)
     if statement.name is not None:
-        # A tensor from here on, lest lists of lists of it grow without end.
+        # Stored as a tensor: nested lists could grow without limit.
         scope.names[statement.name] = tensor
     is_shown = statement.name is None or volume(tensor.shape) <= MAX_WRITTEN
     return Result(
@@ -196,13 +202,13 @@ def _differentiate(result: Tensor, scope: Scope) -> Graph:
     """Add the gradient of `result` to those of the variables, and return its graph."""
     if result.numel() != 1:
         raise Invalid(
-            f"a gradient is that of one number, and this result is {shown(result.shape)}; make it "
-            "one by sum(...) or mean(...), or leave out gradients"
+            f"gradients need a result of one number, and this one is {shown(result.shape)}; reduce "
+            "it by sum(...) or mean(...), or leave out gradients"
         )
     scope.budget.spend(scope.graph_recorder.work(result))
     graph = scope.graph_recorder.graph(result)
     try:
-        # Kept, since a later expression may use the same part.
+        # The graph is retained because a later expression may share it.
         result.backward(retain_graph=True)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
@@ -217,7 +223,7 @@ def _written(tensor: Tensor, scope: Scope) -> Json:
 
 
 def _view(tensor: Tensor, names: Mapping[str, Tensor]) -> tuple[bool, str | None]:
-    """Return whether a tensor lies in the memory of another, and the name of that if it has one."""
+    """Return whether a tensor is a view, and the name of its base, if it has one."""
     base = tensor._base
     if base is None:
         return False, None

@@ -1,4 +1,4 @@
-"""Plain numbers of an expression, as Python has them: `2*pi`. They stay within a tensor's."""
+"""Arithmetic with Python's numbers, as in `2*pi`, limited to values that a tensor can hold."""
 
 import math
 import operator
@@ -13,16 +13,16 @@ MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 
 
 def checked(number: Any) -> Number:
-    """Return `number`, which a tensor can hold.
+    """Return `number` if a tensor can hold it.
 
     Raises:
-        Invalid: it is complex, not finite, or a whole number of more than 64 bits.
+        Invalid: the number is complex, not finite, or an integer of more than 64 bits.
     """
     match number:
         case complex():
             raise Invalid("it is not a real number")
         case int() if not MIN_INT <= number <= MAX_INT:
-            raise Invalid("it is beyond the whole numbers of 64 bits; write it as a float, as 1e30")
+            raise Invalid("it does not fit into 64 bits; write it as a float, as 1e30")
         case float() if not math.isfinite(number):
             raise Invalid(f"it is {number}, not a finite number")
     assert isinstance(number, int | float)
@@ -30,22 +30,22 @@ def checked(number: Any) -> Number:
 
 
 def compute(operation: Callable[..., Any], *numbers: Number) -> Number:
-    """Return what one of Python's operators makes of numbers.
+    """Apply one of Python's operators to numbers.
 
     Raises:
-        Invalid: it has no value, or one that a tensor cannot hold.
+        Invalid: the result is undefined, or a tensor cannot hold it.
     """
     if operation is operator.pow and _has_no_end(*numbers):
-        raise Invalid("it is beyond the whole numbers of 64 bits; write a float, as 2.0**100")
+        raise Invalid("it does not fit into 64 bits; write a float, as 2.0**100")
     try:
         return checked(operation(*numbers))
     except ZeroDivisionError:
         raise Invalid("it divides by 0") from None
     except OverflowError:
-        raise Invalid("it is beyond the largest number") from None
+        raise Invalid("it is larger than the largest float") from None
 
 
 def _has_no_end(base: Number, exponent: Number) -> bool:
-    """Return whether Python would make a whole number of any length of a power."""
+    """Return whether a power is an integer too long to be worth computing."""
     whole = isinstance(base, int) and isinstance(exponent, int)
     return whole and abs(base) > 1 and exponent > MAX_INT.bit_length()

@@ -1,4 +1,4 @@
-"""What to say instead of what PyTorch says."""
+"""Plain messages in place of PyTorch's."""
 
 import re
 from collections.abc import Sequence
@@ -58,26 +58,26 @@ SENTENCES = {
     r"permute.*input\.dim\(\) = (\d+)": "it needs the order of all {0} dimensions",
     r"cannot be converted to Scalar": ("only a tensor of one element is a number, not {shape}"),
 }
-"""By what PyTorch says, as a pattern: its groups have numbers, and what it was said about names."""
+"""Messages by pattern of PyTorch's message; `{0}` is its group, `{shape}` comes from `_names`."""
 
 
 REFUSALS = (RuntimeError, TypeError, ValueError, IndexError, OverflowError)
-"""What PyTorch raises where an operation does not fit its arguments."""
+"""Exceptions that PyTorch raises if an operation does not suit its arguments."""
 
 
 def in_words(error: Exception, arguments: Sequence[object] = ()) -> str:
-    """Return in our words what PyTorch has against an operation on `arguments`."""
+    """Return a plain message for PyTorch's `error` in an operation on `arguments`."""
     said = str(error).partition("\n")[0]
     for theirs, ours in SENTENCES.items():
         if found := re.search(theirs, said):
-            # Not every error is about arguments that a sentence could name.
+            # The arguments may lack a fact that the message needs.
             with suppress(KeyError):
                 return ours.format(*found.groups(), **_names(arguments))
     return f"PyTorch cannot compute it: {said}"
 
 
 def _names(arguments: Sequence[object]) -> dict[str, str]:
-    """Return how sentences show what an operation was given."""
+    """Return facts about an operation's arguments, for use in messages."""
     given = arguments[0] if arguments and isinstance(arguments[0], list) else arguments
     tensors = [argument for argument in given if isinstance(argument, Tensor)]
     if not tensors:

@@ -1,5 +1,5 @@
-"""How large an operation's result is that may be larger than what it is made from, and the few runs
-that are more than one call of PyTorch's."""
+"""Result shapes of operations that may enlarge their arguments, and operations that take more than
+one call of PyTorch."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from ml.expressions.shapes import Shape
 
 
 def no_larger(*_: object) -> None:
-    """Tell that the result is no larger than the arguments, whatever its shape."""
+    """Return None: the result has no more elements than the arguments."""
 
 
 def size(value: Tensor | Number) -> Shape:
@@ -24,18 +24,18 @@ def size(value: Tensor | Number) -> Shape:
 
 
 def broadcast(*values: Tensor | Number) -> Shape:
-    """Return the shape of values together, elementwise."""
+    """Return the broadcast shape of `values`."""
     return shapes.broadcast(*map(size, values))
 
 
 def chosen(condition: Tensor, one: Tensor | Number, other: Tensor | Number) -> Shape:
-    """Return the shape of elements chosen by a condition.
+    """Return the shape of `where(condition, one, other)`.
 
     Raises:
-        Invalid: it is none.
+        Invalid: the condition is not boolean, or the shapes do not fit.
     """
     if condition.dtype != torch.bool:
-        raise Invalid("the condition must be of booleans, as x > 0")
+        raise Invalid("the condition must be a boolean tensor, as x > 0")
     return broadcast(condition, one, other)
 
 
@@ -45,32 +45,32 @@ def product(one: Tensor, other: Tensor) -> Shape:
 
 
 def joined(tensors: list[Tensor], _: int) -> None:
-    """Tell that the result has as many elements as the tensors together.
+    """Check the size of joined tensors: the sum of theirs.
 
     Raises:
-        Invalid: they are too many.
+        Invalid: they have too many elements.
     """
     shapes.checked((sum(tensor.numel() for tensor in tensors),))
 
 
 def extreme(value: Tensor, dim: int | Tensor | None, _: bool) -> Shape | None:
-    """Return the shape of a tensor's elements beside another's, if they are not its own."""
+    """Return the shape of an elementwise extreme of two tensors; None for a reduction."""
     return broadcast(value, dim) if isinstance(dim, Tensor) else None
 
 
 def deviation(value: Tensor, dim: int | tuple[int, ...] | None, _: bool) -> None:
-    """Do nothing for a tensor that has what a standard deviation is taken of.
+    """Check that a standard deviation is over at least two numbers.
 
     Raises:
-        Invalid: it is a single number.
+        Invalid: there are fewer.
     """
     dims = (dim,) if isinstance(dim, int) else dim
     if math.prod(map(value.size, dims) if dims and value.dim() else value.shape) < 2:
-        raise Invalid("it needs at least 2 numbers to compare")
+        raise Invalid("it needs at least 2 numbers")
 
 
 def extreme_by(run: Callable[..., Any]) -> Callable[..., Tensor]:
-    """Return what takes the extreme of all, along `dim`, or of each element and another's."""
+    """Wrap `torch.max` or `torch.min`: of all elements, along `dim`, or of two tensors."""
 
     def taken(value: Tensor, dim: int | Tensor | None, keepdim: bool) -> Tensor:
         if dim is None:
@@ -83,10 +83,10 @@ def extreme_by(run: Callable[..., Any]) -> Callable[..., Tensor]:
 
 
 def bounds(start: Number, end: Number | None, step: Number) -> tuple[Number, Number, Number]:
-    """Return start, end and step of a range, which `arange(5)` gives the end of alone."""
+    """Return start, end and step of a range; `arange(5)` gives only the end."""
     return (0, start, step) if end is None else (start, end, step)
 
 
 def copied(value: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Return a tensor of its own memory, without a history."""
+    """Return a copy of a tensor, detached from the graph."""
     return value.detach().to(dtype or value.dtype, copy=True)

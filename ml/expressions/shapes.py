@@ -1,4 +1,4 @@
-"""What shapes a tensor can have, and how large a result is before any memory is taken for it."""
+"""Limits on shapes, and result shapes computed before memory is allocated."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ MAX_DIMENSIONS = 8
 
 
 def shown(shape: Sizes) -> str:
-    """Return a shape as sentences show it: `(2, 3)`."""
+    """Return a shape as shown in messages: `(2, 3)`."""
     return f"({', '.join(map(str, shape))})"
 
 
@@ -24,13 +24,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def volume(shape: Sizes) -> int:
-    """Return how many elements and, where a dimension is empty, lists a tensor has to be written
-    with: at least 1."""
+    """Return the number of elements, counting empty dimensions as 1: the size when written."""
     return math.prod(max(size, 1) for size in shape)
 
 
 def checked(shape: Sizes) -> Shape:
-    """Return `shape`, in which a tensor can be made.
+    """Return `shape` if a tensor of it is allowed.
 
     Raises:
         Invalid: it has too many elements or dimensions, or a negative size.
@@ -50,14 +49,14 @@ def checked(shape: Sizes) -> Shape:
 
 
 def broadcast(*shapes: Shape) -> Shape:
-    """Return the shape that tensors of `shapes` have together, elementwise.
+    """Return the shape that `shapes` broadcast to.
 
     Raises:
-        Invalid: they do not fit.
+        Invalid: the shapes do not fit.
     """
     together: Shape = ()
     for shape in shapes:
-        # From the right: the shorter one has any number of 1s on its left.
+        # Aligned from the right; the shorter shape is padded with 1s on its left.
         pairs = list(zip_longest(together[::-1], shape[::-1], fillvalue=1))
         for a, b in pairs:
             if a != b and 1 not in (a, b):
@@ -73,7 +72,7 @@ def product(one: Shape, other: Shape) -> Shape:
     """Return the shape of the matrix product of two tensors.
 
     Raises:
-        Invalid: they do not fit, or are too large on the way.
+        Invalid: the shapes do not fit, or the broadcast operands are too large.
     """
     pair = f"cannot multiply {shown(one)} @ {shown(other)}"
     if not one or not other:
@@ -82,11 +81,15 @@ def product(one: Shape, other: Shape) -> Shape:
     if left[-1] != right[-2]:
         raise Invalid(
             f"{pair}: the inner sizes must match, and {left[-1]} is not {right[-2]}"
-            + ("; turn the second with .T" if left[-1] == right[-1] and len(other) == 2 else "")
+            + (
+                "; transpose the second with .T"
+                if left[-1] == right[-1] and len(other) == 2
+                else ""
+            )
         )
     batch = broadcast(left[:-2], right[:-2])
     for matrix in (left, right):
-        # Each is repeated as often as the batch of the other wants it.
+        # Each operand is repeated to the broadcast batch.
         checked((*batch, *matrix[-2:]))
     rows = left[-2:-1] if len(one) > 1 else ()
     columns = right[-1:] if len(other) > 1 else ()
@@ -94,7 +97,7 @@ def product(one: Shape, other: Shape) -> Shape:
 
 
 def multiplications(one: Shape, other: Shape) -> int:
-    """Return how many multiplications the matrix product of two tensors takes."""
+    """Return the number of multiplications in the matrix product of two tensors."""
     left, right = _as_matrices(one, other)
     return volume((*broadcast(left[:-2], right[:-2]), *left[-2:], right[-1]))
 
@@ -106,10 +109,10 @@ def _as_matrices(one: Shape, other: Shape) -> tuple[Shape, Shape]:
 
 
 def arranged(shape: Shape, sizes: Sizes, verb: str) -> Shape:
-    """Return `sizes` for the elements of a tensor of `shape`; a -1 among them is worked out.
+    """Return `sizes` as the new shape of a tensor of `shape`; a size of -1 is inferred.
 
     Raises:
-        Invalid: the elements are more or fewer.
+        Invalid: the number of elements differs.
     """
     count = math.prod(shape)
     tensor = f"a tensor of {counted(count, 'element')} cannot be {verb} as {shown(sizes)}"
@@ -126,7 +129,7 @@ def arranged(shape: Shape, sizes: Sizes, verb: str) -> Shape:
 
 
 def spaced(start: float, end: float, step: float) -> Shape:
-    """Return the shape of the numbers from `start` to before `end`.
+    """Return the shape of `arange(start, end, step)`.
 
     Raises:
         Invalid: `step` is 0 or leads away from `end`.

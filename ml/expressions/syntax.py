@@ -1,4 +1,4 @@
-"""One line of text, read by Python's own parser and never run: where our small languages begin."""
+"""Parse one line of text with Python's parser, without executing it."""
 
 import ast
 import keyword
@@ -13,15 +13,15 @@ from ml.errors import Invalid
 
 MAX_NAME = 64
 MAX_SHOWN = 60
-"""Characters of the user's text, and names of a list, that a message repeats."""
+"""Maximum number of characters of a quoted text, and of names in a list, in a message."""
 
 _FILTERS = Lock()
-"""Whose holder may change Python's filters of warnings, which all threads share."""
+"""Guards Python's warning filters, which all threads share."""
 
 
 @dataclass(frozen=True)
 class Language:
-    """What a text of a language is called, what one looks like, and how large it may be."""
+    """Name of a language's texts, an example, and their size limits."""
 
     noun: str
     example: str
@@ -32,13 +32,13 @@ class Language:
 
 @dataclass(frozen=True)
 class SourceText:
-    """A text of a language, and the places in it."""
+    """A text of a language, with errors located by column."""
 
     text: str
     language: Language
 
     def expression(self) -> ast.expr:
-        """Return the tree of the text, an expression.
+        """Parse the text as an expression.
 
         Raises:
             Invalid: it is empty, too long, of several lines, no expression, or has too many parts.
@@ -48,7 +48,7 @@ class SourceText:
         return tree.body
 
     def statement(self) -> ast.stmt:
-        """Return the tree of the text, a statement.
+        """Parse the text as one statement.
 
         Raises:
             Invalid: it is empty, too long, of several lines, not one statement, or has too many
@@ -57,20 +57,20 @@ class SourceText:
         tree = self._parsed("exec")
         assert isinstance(tree, ast.Module)
         if len(tree.body) != 1:
-            raise Invalid(f"{self._noun} must be one; it is {len(tree.body)}")
+            raise Invalid(f"{self._noun} must be a single one, not {len(tree.body)}")
         return tree.body[0]
 
     def refusal(self, node: ast.expr | ast.stmt, msg: str) -> Invalid:
-        """Return the complaint `msg` about `node`, with its column."""
+        """Return the error `msg` about `node`, with its column."""
         before = self._line()[: node.col_offset].decode()
         return Invalid(f"column {self._indent() + len(before) + 1}: {msg}")
 
     def too_deep(self) -> Invalid:
-        """Return the complaint that it is nested too deep."""
-        return Invalid(f"{self._noun} is nested more than {self.language.max_depth} deep")
+        """Return the error for a text that is nested too deeply."""
+        return Invalid(f"{self._noun} is nested more than {self.language.max_depth} levels deep")
 
     def part(self, node: ast.expr | ast.stmt) -> str:
-        """Return the text of `node`; of a long one, its beginning."""
+        """Return the text of `node`, shortened to `MAX_SHOWN` characters."""
         text = self._line()[node.col_offset : node.end_col_offset].decode()
         return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
@@ -83,14 +83,14 @@ class SourceText:
         return f"the {self.language.noun}"
 
     def _line(self) -> bytes:
-        """Return what was parsed, in the UTF-8 whose bytes Python counts columns in."""
+        """Return the parsed text as UTF-8: Python counts columns in its bytes."""
         return self.text.strip().encode()
 
     def _indent(self) -> int:
         return len(self.text) - len(self.text.lstrip())
 
     def _parsed(self, mode: str) -> ast.AST:
-        """Return the tree, of which nothing is known but that Python could read it."""
+        """Parse the text within the limits; the nodes of the tree are not yet checked."""
         limits = self.language
         if len(self.text) > limits.max_length:
             raise Invalid(
@@ -104,7 +104,7 @@ class SourceText:
             raise Invalid(f"{self._noun} has a line break; write it on one line")
         try:
             with _FILTERS, warnings.catch_warnings():
-                # Python remarks on some wrong texts, such as "1if x else 2", before we refuse them.
+                # Python warns about some invalid texts, such as "1if x else 2".
                 warnings.simplefilter("ignore")
                 tree = ast.parse(line, mode=mode)
         except SyntaxError as error:
@@ -123,10 +123,10 @@ class SourceText:
 
 
 def check_name(name: str, functions: Collection[str]) -> None:
-    """Do nothing for a name that a variable can have beside `functions`.
+    """Check that a variable can have this name, beside `functions`.
 
     Raises:
-        Invalid: it is no identifier, a keyword, a function's name, or too long.
+        Invalid: it is a keyword or a function's name, no identifier, or too long.
     """
     shown = repr(name[:MAX_NAME])
     if len(name) > MAX_NAME:
@@ -134,18 +134,18 @@ def check_name(name: str, functions: Collection[str]) -> None:
     if not name.isidentifier() or keyword.iskeyword(name):
         raise Invalid(
             f"{shown} cannot be used as a name; use letters, digits and _, not a digit first, "
-            "and no word of Python's such as 'lambda'"
+            "and not a Python keyword such as 'lambda'"
         )
     if name in functions:
-        raise Invalid(f"{shown} is a function; name the variable otherwise")
-    # Python's parser normalizes names: a text could never say this one.
+        raise Invalid(f"{shown} is a function; choose another name")
+    # Python's parser normalizes names, so no text could refer to this one.
     normal = unicodedata.normalize("NFKC", name)
     if name != normal:
         raise Invalid(f"{shown} cannot be used as a name; write it {normal!r}")
 
 
 def as_float(number: float) -> float:
-    """Return `number` as a float; a whole one beyond all floats is infinite."""
+    """Return `number` as a float, infinity for an integer that is too large."""
     try:
         return float(number)
     except OverflowError:
@@ -153,6 +153,6 @@ def as_float(number: float) -> float:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return `names` in order; of many, the first."""
+    """Return `names`, sorted; of many, only the first `MAX_SHOWN`."""
     first, rest = sorted(names)[:MAX_SHOWN], sorted(names)[MAX_SHOWN:]
     return ", ".join(first) + (f" and {len(rest)} more" if rest else "")

@@ -1,4 +1,4 @@
-"""One statement of the language of tensors, walked and computed."""
+"""Interpreter of the tensor expression language."""
 
 import ast
 from collections.abc import Callable, Mapping
@@ -39,7 +39,7 @@ TORCH = "torch"
 
 @dataclass(frozen=True)
 class Scope:
-    """What the expressions of a request share: names, random numbers, budget and graph recorder."""
+    """State shared by the expressions of a request."""
 
     names: dict[str, Tensor]
     random: torch.Generator
@@ -49,7 +49,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class TensorInterpreter(Interpreter):
-    """Computes the trees of one source."""
+    """Computes the trees of one source, with tensors as values."""
 
     scope: Scope
 
@@ -59,7 +59,7 @@ class TensorInterpreter(Interpreter):
         """Return the value of a tree, as a tensor.
 
         Raises:
-            Invalid: see `value`; or it is none.
+            Invalid: see `value`; or the value is not a tensor.
         """
         value = self.value(node)
         return self._checked(node, lambda: as_tensor(value))
@@ -76,7 +76,7 @@ class TensorInterpreter(Interpreter):
                 operands = [self.value(left, depth + 1), self.value(right, depth + 1)]
                 return self._applied(node, COMPARISONS[type(op)], operands)
             case ast.Attribute(ast.Name("torch"), name):
-                # A variable may be called e; `torch.e` still means the number.
+                # `torch.e` is the constant even if there is a variable e.
                 return self._constant(node, name)
             case ast.Attribute(owner, name):
                 return self._property(node, self.value(owner, depth + 1), name)
@@ -117,7 +117,7 @@ class TensorInterpreter(Interpreter):
         return self._checked(node, run)
 
     def _paid(self, operation: Operation, arguments: list[object]) -> tuple[Value, int]:
-        """Return what an operation makes of arguments, and the work it is."""
+        """Run an operation within the budget; return its result and its work."""
         work = operation.reading(arguments)
         foreseen = operation.shape(*arguments)
         if foreseen is not None:
@@ -148,7 +148,7 @@ class TensorInterpreter(Interpreter):
         )
 
     def _checked(self, node: ast.expr, run: Callable[[], T]) -> T:
-        """Return what `run` makes of `node`; where that fails, say where it was."""
+        """Return the result of `run`; errors are located at `node`."""
         try:
             return run()
         except Invalid as error:
@@ -158,7 +158,7 @@ class TensorInterpreter(Interpreter):
         raise self.source.refusal(node, f"in {self.source.quoted(node)}: {reason}")
 
     def _called(self, node: ast.Call, depth: int) -> Value:
-        """Return what a method makes, or a function given some of its arguments by name."""
+        """Return the value of a method call, or of a function call with keyword arguments."""
         match node.func:
             case ast.Name(name) | ast.Attribute(ast.Name("torch"), name):
                 operator, operands = self._function(node, name, len(node.args)), []
@@ -170,7 +170,7 @@ class TensorInterpreter(Interpreter):
                 operands = [self.value(owner, depth + 1)]
             case function:
                 raise self.source.refusal(
-                    node, f"{self.source.quoted(function)} is no function and cannot be called"
+                    node, f"{self.source.quoted(function)} is not a function and cannot be called"
                 )
         operands += [self.value(argument, depth + 1) for argument in node.args]
         named: dict[str, Value] = {}
@@ -234,15 +234,15 @@ class TensorInterpreter(Interpreter):
 
 
 def check_name(name: str) -> None:
-    """Do nothing for a name that a variable can have.
+    """Check that a variable can have this name.
 
     Raises:
-        Invalid: it is no identifier, a keyword, too long, or means something already.
+        Invalid: it is a keyword, no identifier, too long, or `torch`.
     """
-    # A function's name is free: only before parentheses it means the function.
+    # Names of functions are allowed: they denote the function only before parentheses.
     syntax.check_name(name, functions=())
     if name == TORCH:
-        raise Invalid(f"{name!r} means PyTorch; name the variable otherwise")
+        raise Invalid(f"{name!r} means PyTorch; choose another name")
 
 
 def names_used(tree: ast.AST) -> set[str]:

@@ -1,4 +1,4 @@
-"""What an expression computes with, and tensors from JSON and to it."""
+"""Values of expressions, and conversion of tensors from and to JSON."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from ml.expressions.shapes import MAX_DIMENSIONS, Shape, shown, volume
 from ml.inputs.rows import JSON_NAMES
 
 MAX_WRITTEN = 10_000
-"""Numbers of a tensor in JSON, in a request as in its answer."""
+"""Maximum number of elements of a tensor in JSON, in requests and responses."""
 
 Value: TypeAlias = "Tensor | Number | list[Value] | torch.dtype | None"
 Json: TypeAlias = Any
@@ -28,7 +28,7 @@ def as_tensor(value: Value) -> Tensor:
     """Return `value` as a tensor, of the dtype that `torch.tensor` gives it.
 
     Raises:
-        Invalid: it is none, or a list of rows of different lengths.
+        Invalid: it is not a tensor, a number or nested lists of numbers of equal lengths.
     """
     match value:
         case Tensor():
@@ -50,13 +50,13 @@ def as_tensor(value: Value) -> Tensor:
 def from_json(value: Json, differentiable: bool) -> Tensor:
     """Return a variable: whole numbers as int64, others as float32, booleans as bool.
 
-    One that is `differentiable` has whole numbers as float32 too, and requires a gradient unless
-    it is of booleans.
+    If `differentiable`, whole numbers become float32 too, and the variable requires a gradient
+    unless it is boolean.
 
     Raises:
-        Invalid: it is neither a number, a boolean nor lists of them of equal lengths; or a number
-            is not finite or does not fit into 64 bits; or there are too many. `loc` is within
-            `value`.
+        Invalid: the value is neither a number, a boolean nor nested lists of them of equal
+            lengths; or a number is not finite or does not fit into 64 bits; or there are too many.
+            `loc` is within `value`.
     """
     shape = _shape(value)
     if volume(shape) > MAX_WRITTEN:
@@ -79,14 +79,14 @@ def from_json(value: Json, differentiable: bool) -> Tensor:
 
 
 def to_json(tensor: Tensor) -> Json:
-    """Return a tensor as nested lists, its floats in the fewest digits that tell them apart.
+    """Return a tensor as nested lists, floats in their shortest exact representation.
 
     Raises:
-        Invalid: it has too many elements to be written.
+        Invalid: the tensor has more than `MAX_WRITTEN` elements.
     """
     if volume(tensor.shape) > MAX_WRITTEN:
         raise Invalid(
-            f"the result {shown(tensor.shape)} has {volume(tensor.shape):,} elements, and at most "
+            f"the result {shown(tensor.shape)} has {volume(tensor.shape):,} elements, but at most "
             f"{MAX_WRITTEN:,} are shown; take a part of it, as [:10], or sum it up"
         )
     array = tensor.detach().numpy()
@@ -99,7 +99,7 @@ def to_json(tensor: Tensor) -> Json:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Return `float32` and the like."""
+    """Return the name of a dtype without the module: `float32`."""
     return str(dtype).removeprefix("torch.")
 
 
@@ -120,7 +120,7 @@ def _nested(flat: list[Json], shape: Shape) -> Json:
 
 
 def _shape(value: object) -> Shape:
-    """Return the shape that `value` has if all its lists are as long as its first."""
+    """Return the shape of nested lists, going by the first list of each level."""
     shape: list[int] = []
     while isinstance(value, list):
         if len(shape) == MAX_DIMENSIONS:
@@ -131,10 +131,10 @@ def _shape(value: object) -> Shape:
 
 
 def _leaves(value: object, shape: Sequence[int], loc: Loc = ()) -> Iterator[tuple[Loc, object]]:
-    """Yield what is not a list, and where it stands.
+    """Yield each leaf of nested lists with its location.
 
     Raises:
-        Invalid: a list is not as long as the first beside it, or stands beside a number.
+        Invalid: lists of one level differ in length, or a list stands beside a number.
     """
     if not shape:
         if isinstance(value, list):

@@ -238,7 +238,7 @@ def test_what_runs_before_its_shape_is_known_makes_nothing_larger(
     "number", ["9**9**9**9", "2**63", "9223372036854775807 + 1", "10**18 * 10", "9" * 400, "-2**64"]
 )
 def test_whole_numbers_stay_within_64_bits(number: str) -> None:
-    assert "beyond the whole numbers of 64 bits" in refusal(number).msg
+    assert "does not fit into 64 bits" in refusal(number).msg
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_whole_numbers_stay_within_64_bits(number: str) -> None:
         ("1/0", "divides by 0"),
         ("5 % 0", "divides by 0"),
         ("0**-1", "divides by 0"),
-        ("2.0**9999", "beyond the largest number"),
+        ("2.0**9999", "larger than the largest float"),
         ("1e308 * 10", "it is inf"),
         ("1e999", "it is inf"),
         ("(-8)**0.5", "not a real number"),
@@ -299,8 +299,8 @@ def test_the_budget_allows_what_a_student_tries() -> None:
     [
         ("1" + " " * 999, "1" + " " * 1000, "1001 characters; at most 1000"),
         ("-x" + "+x" * 149, "x" + "+x" * 150, f"at most {EXPRESSION.max_nodes}"),
-        ("-" * 49 + "x", "-" * 50 + "x", "nested more than 50 deep"),
-        ("x" + ".T" * 49, "x" + ".T" * 50, "nested more than 50 deep"),
+        ("-" * 49 + "x", "-" * 50 + "x", "nested more than 50 levels deep"),
+        ("x" + ".T" * 49, "x" + ".T" * 50, "nested more than 50 levels deep"),
         ("x[0" + "+x[0" * 24 + "]" * 25, "x[0" + "+x[0" * 25 + "]" * 26, "more than 50 deep"),
         ("sum(zeros(100, 100))", "zeros(101, 100)", f"at most {MAX_WRITTEN:,} are shown"),
     ],

@@ -280,7 +280,7 @@ def test_what_is_not_of_the_language_is_refused(source: str, part: str) -> None:
         (
             "-" * (MAX_DEPTH - 1) + "x",
             "-" * MAX_DEPTH + "x",
-            f"nested more than {MAX_DEPTH} deep",
+            f"nested more than {MAX_DEPTH} levels deep",
         ),
     ],
 )
@@ -293,9 +293,9 @@ def test_limits_are_exact(largest: str, larger: str, says: str) -> None:
     ("source", "says"),
     [
         ("(" * 10**6 + "1" + ")" * 10**6, "2000001 characters"),
-        ("(" * 450 + "1" + ")" * 450, "nested more than 50 deep"),
-        ("sin(" * 100 + "1" + ")" * 100, "nested more than 50 deep"),
-        ("x**(" * 60 + "x" + ")" * 60, "nested more than 50 deep"),
+        ("(" * 450 + "1" + ")" * 450, "nested more than 50 levels deep"),
+        ("sin(" * 100 + "1" + ")" * 100, "nested more than 50 levels deep"),
+        ("x**(" * 60 + "x" + ")" * 60, "nested more than 50 levels deep"),
         ("-" * 900 + "1", "901 parts"),
         ("2**" * 300 + "2", "601 parts"),
     ],
@@ -313,7 +313,7 @@ def test_a_formula_too_deep_for_pythons_parser_is_refused(
         raise error
 
     monkeypatch.setattr("ml.expressions.syntax.ast.parse", fail)
-    assert "nested more than 50 deep" in refusal("x", "x")
+    assert "nested more than 50 levels deep" in refusal("x", "x")
 
 
 def test_a_long_list_of_known_names_is_cut() -> None:

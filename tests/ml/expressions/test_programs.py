@@ -157,7 +157,7 @@ def test_only_the_named_variables_get_gradients() -> None:
     assert result.gradients == {"w": [3, 5]}
     with pytest.raises(Invalid) as caught:
         run(["w"], {"w": 1}, ["w", "q"])
-    assert (caught.value.loc, caught.value.msg) == (("gradients", 1), "'q' is no variable")
+    assert (caught.value.loc, caught.value.msg) == (("gradients", 1), "'q' is not a variable")
 
 
 def test_a_step_is_differentiated_as_a_part_of_what_uses_it() -> None:
@@ -203,7 +203,7 @@ def test_the_graph_is_what_autograd_recorded() -> None:
             "column 6: in 'f + [1,2,3,4]': shapes (2, 3) and (4) do not fit: aligned from the "
             "right, 3 and 4 must be equal or one of them 1",
         ),
-        ("f @ f", "3 is not 2; turn the second with .T"),
+        ("f @ f", "3 is not 2; transpose the second with .T"),
         ("3 @ m", "a number has no rows and columns; use *"),
         ("m @ f", "one dtype; int64 is not float32: use .float()"),
         ("m @ [0.5, 1]", "one dtype; int64 is not float32: use .float()"),
@@ -215,10 +215,10 @@ def test_the_graph_is_what_autograd_recorded() -> None:
         ("m.T.view(4)", "use reshape, which copies"),
         ("x[12]", "index 12 is out of range: dimension 0 of (12) has the size 12"),
         ("m[:, -3]", "index -3 is out of range: dimension 1 of (2, 2)"),
-        ("m[0, 0, 0]", "has 2 dimensions, and cannot be indexed by 3"),
+        ("m[0, 0, 0]", "has 2 dimensions and cannot be indexed by 3"),
         ("x[[0, 99]]", "index 99 is out of range"),
-        ("x[1.5]", "an index is a whole number"),
-        ("x[True]", "True and False are no index"),
+        ("x[1.5]", "an index must be a whole number"),
+        ("x[True]", "True and False cannot be an index"),
         ("x[::-1]", "must be 1 or more, not -1; use flip(x, 0)"),
         ("f[m > 1]", "a mask (2, 2) does not fit (2, 3)"),
         ("f.sum(dim=2)", "there is no dimension 2: the tensor has 2 dimensions"),
@@ -233,7 +233,7 @@ def test_the_graph_is_what_autograd_recorded() -> None:
         ("cat([])", "there is nothing to join"),
         ("stack([])", "there is nothing to stack"),
         ("cat(f)", "must be a list of tensors"),
-        ("where(m, f, 0)", "the condition must be of booleans, as x > 0"),
+        ("where(m, f, 0)", "the condition must be a boolean tensor, as x > 0"),
         ("f.unsqueeze(4)", "the tensor has 2 dimensions, so that dim goes from -3 to 2"),
         ("f.std(2)", "there is no dimension 2"),
         ("f.flip(5)", "there is no dimension 5"),
@@ -274,7 +274,7 @@ def test_the_graph_is_what_autograd_recorded() -> None:
         ("x = 3", "'x' is a variable; assign to another name"),
         ("torch = 3", "'torch' means PyTorch"),
         ("x += 1", "'x += 1' is not allowed; write an expression, as x**2, or give it a name"),
-        ("1; 2", "the expression must be one; it is 2"),
+        ("1; 2", "the expression must be a single one, not 2"),
         ("", "the expression is empty; write for example x**2 + 1"),
         ("3x", "column 1: the expression has a syntax error"),
     ],
@@ -345,7 +345,7 @@ def test_nothing_but_arithmetic_can_be_reached(expression: str) -> None:
         ([[1], 2], (1,), "has a number where others have a list"),
         ([[1, 2], [3]], (1,), "has lists of different lengths, 2 and 1"),
         ([[1.0, float("nan")]], (0, 1), "it is nan, not a finite number"),
-        (2**63, (), "beyond the whole numbers of 64 bits"),
+        (2**63, (), "does not fit into 64 bits"),
         ([[[[[[[[[1]]]]]]]]], (), "lists more than 8 deep"),
     ],
 )

@@ -83,7 +83,7 @@ def test_every_example_of_the_description_is_answered(client: TestClient) -> Non
         ({"expression": "1", "seed": -1}, ["seed"], "greater than or equal to 0"),
         ({"expression": "1", "gradients": 1}, ["gradients"], "boolean"),
         ({"expression": "1", "gradients": ["x"] * 51}, ["gradients"], "at most 50"),
-        ({"expression": "1", "gradients": ["x"]}, ["gradients", 0], "'x' is no variable"),
+        ({"expression": "1", "gradients": ["x"]}, ["gradients", 0], "'x' is not a variable"),
         ({"expression": "1", "loops": 3}, ["loops"], "not permitted"),
         ({"expression": ""}, ["expression"], "empty"),
         ({"expression": "x."}, ["expression"], "syntax error"),
