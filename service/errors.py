@@ -1,4 +1,4 @@
-"""What can go wrong with a request; `service.http.problem_json` turns it into an answer."""
+"""Errors of a request, with their status codes; `service.http.problem_json` renders them."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -8,7 +8,7 @@ from ml.errors import Invalid, Loc
 
 
 class Problem(Exception):
-    """Something the caller is told, with the status code that says what kind of thing."""
+    """An error reported to the client, with its status code."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     headers: ClassVar[dict[str, str]] = {}
@@ -20,74 +20,74 @@ class Problem(Exception):
 
 
 class BadRequest(Problem):
-    """The request is not in the form that it should have."""
+    """The request is malformed."""
 
     status = HTTPStatus.BAD_REQUEST
 
 
 class NotFound(Problem):
-    """There is no such thing."""
+    """The resource does not exist."""
 
     status = HTTPStatus.NOT_FOUND
 
 
 class Conflict(Problem):
-    """The thing is in a state that does not allow this."""
+    """The resource's current state does not allow this operation."""
 
     status = HTTPStatus.CONFLICT
 
 
 class Unloaded(Conflict):
-    """The model was unloaded, and answers when it is loaded again."""
+    """The model is unloaded; load it to make predictions again."""
 
 
 class PreconditionFailed(Problem):
-    """The thing is not in the state that the request demands of it."""
+    """A precondition header (`If-Match`, `If-None-Match`) does not hold."""
 
     status = HTTPStatus.PRECONDITION_FAILED
 
 
 class TooLarge(Problem):
-    """The body is over a limit."""
+    """The request exceeds a size limit."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class UnsupportedMediaType(Problem):
-    """The body is of a kind that is not taken here."""
+    """The content type of the body is not supported."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
 class Unprocessable(Problem):
-    """The request is well formed, but a value in it is wrong."""
+    """The request is well formed, but one of its values is invalid."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
     @classmethod
     def at(cls, error: Invalid, *prefix: str | int) -> "Unprocessable":
-        """Say what `ml` found wrong, at its place in the request."""
+        """Return an error of `ml` with its location in the request."""
         loc = (*prefix, *error.loc)
         return cls(f"{'.'.join(map(str, loc))}: {error.msg}", [(loc, error.msg)])
 
 
 class Unavailable(Problem):
-    """The service cannot do this at present."""
+    """The service cannot handle the request at present."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class Overloaded(Unavailable):
-    """Too much waits already; it is worth trying again a little later."""
+    """A queue is full; retry after the delay in `Retry-After`."""
 
     headers: ClassVar = {"Retry-After": "1"}
 
 
 class ClientGone(Exception):
-    """Nobody waits for the answer any more, so that there is none."""
+    """The client disconnected; no response is sent."""
 
 
 class DeadlineExceeded(Problem):
-    """The answer did not come in the time there was for it."""
+    """The request missed its deadline."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT

@@ -1,4 +1,4 @@
-"""What bodies of several rooms share."""
+"""Base classes and types shared by request and response bodies."""
 
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -20,7 +20,9 @@ class Page(Body, Generic[Item]):
     """One page of a list."""
 
     data: list[Item]
-    next: str | None = Field(description="Pass it as `after` for the next page; null at the end.")
+    next: str | None = Field(
+        description="Value of `after` for the next page; null on the last page."
+    )
 
 
 class ModelRef(Body):
@@ -32,27 +34,26 @@ class ModelRef(Body):
 
 @dataclass(frozen=True)
 class StoredAs:
-    """Marks a document that is answered as it was stored, whatever the rules are by now; OpenAPI
-    describes it as `kind`, which it was when it was stored."""
+    """Marks a field that returns a stored document unchanged, even if today's rules reject it.
+    OpenAPI describes it with the schema of `kind`."""
 
     kind: type[BaseModel]
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Take it as the annotated type says."""
         return handler(source)
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Describe it as `kind`, by reference: a schema within another is given a name."""
+        """Describe `kind` by reference, since OpenAPI names nested schemas."""
         return handler(definitions_schema(self.kind.__pydantic_core_schema__, []))
 
 
 def self_contained(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a model that is not recursive, with nothing in it by reference: for
-    a body that OpenAPI is told of by hand."""
+    """Return the JSON schema of a non-recursive model with all references inlined, for bodies that
+    are added to OpenAPI by hand."""
     schema = model.model_json_schema()
     definitions = schema.pop("$defs", {})
 
@@ -69,15 +70,15 @@ def self_contained(model: type[BaseModel]) -> dict[str, Any]:
 
 
 class Health(Body):
-    """A probe's answer."""
+    """Response of the liveness probe."""
 
     status: Literal["ok"]
 
 
 class Readiness(Health):
-    """The readiness probe's answer."""
+    """Response of the readiness probe."""
 
     warnings: list[str] = Field(
-        description="What the operator should look at, though the service works: a GPU that "
-        "cannot be used."
+        description="Problems that need the operator's attention while the service still works, "
+        "for example an unusable GPU."
     )

@@ -1,4 +1,4 @@
-"""What is noted of every request: its id, how it ended, how long it took."""
+"""Request ids, metrics and the access log."""
 
 import logging
 import os
@@ -15,15 +15,15 @@ logger = logging.getLogger("epochd.access")
 
 ACCEPTED_ID = re.compile(rb"[\w.:-]{1,64}")
 CLIENT_GONE = 499
-"""nginx's: the client went away before there was an answer."""
+"""nginx's status for a client that disconnected before the response."""
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 QUIET = ("/predict", "/v2/", "/health/", "/metrics")
-"""Paths of which only what failed is logged: the rest is counted."""
+"""Path prefixes whose successful requests are counted but not logged."""
 
 
 class AccessLog:
-    """ASGI middleware: gives each request an id, the client's own where it sends one as
-    `X-Request-ID`, and counts, times and logs it."""
+    """ASGI middleware that counts, times and logs requests and gives each an id: the client's
+    `X-Request-ID`, or a new one."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -33,7 +33,6 @@ class AccessLog:
         self._ids = (f"{process}-{number:x}".encode() for number in count(1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -60,7 +59,7 @@ class AccessLog:
 
     @staticmethod
     def client_request_id(scope: Scope) -> bytes | None:
-        """Return the id that a request came with, if it is one."""
+        """Return the `X-Request-ID` of a request, or None if it is missing or malformed."""
         for name, value in scope["headers"]:
             if name == b"x-request-id" and ACCEPTED_ID.fullmatch(value):
                 given: bytes = value
@@ -68,11 +67,10 @@ class AccessLog:
         return None
 
     def new_request_id(self) -> bytes:
-        """Return an id for a request that came with none."""
         return next(self._ids)
 
     def meter(self, scope: Scope, status: int) -> Durations:
-        """Return where requests like this one, answered so, are counted and timed."""
+        """Return the counter and timer for this method, route and status."""
         method = scope["method"] if scope["method"] in METHODS else "other"
         key = method, _route(scope), status
         if key not in self._meters:
@@ -81,7 +79,7 @@ class AccessLog:
 
 
 def _route(scope: Scope) -> str:
-    """Return the route's path with its parameters unfilled: there are few of these."""
+    """Return the route's path template, which keeps the number of metric labels small."""
     route = scope.get("route")
     if route is not None:
         return str(route.path)

@@ -1,4 +1,4 @@
-"""No request body is longer than the operator allows."""
+"""Size limits for request bodies."""
 
 from collections.abc import Mapping
 
@@ -10,10 +10,10 @@ from service.http.problem_json import refusal
 
 
 class BodyLimit:
-    """ASGI middleware: refuses a body over `limit` bytes, before reading it where it is announced.
-    Paths may have limits of their own.
+    """ASGI middleware that rejects bodies over `limit` bytes; `path_limits` overrides the limit
+    for a path.
 
-    A body that is sent without a length is counted as it is read.
+    A body with a Content-Length is rejected before it is read; any other is counted as it is read.
     """
 
     def __init__(self, app: ASGIApp, limit: int, path_limits: Mapping[str, int]) -> None:
@@ -22,7 +22,6 @@ class BodyLimit:
         self.path_limits = path_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, its body counted, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -41,7 +40,7 @@ class BodyLimit:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > limit:
-                # Not a `Problem`: FastAPI lets only its own exception through while it reads.
+                # Not a `Problem`: while reading the body, FastAPI passes on only its own exception.
                 raise HTTPException(TooLarge.status, too_large(limit).detail)
             return message
 
@@ -52,8 +51,8 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """Return a request's body.
 
     Raises:
-        TooLarge: it has more than `limit` bytes; where that is announced, none is read.
-        ClientGone: it broke off.
+        TooLarge: the body exceeds `limit` bytes; with a Content-Length, it is not read.
+        ClientGone: the client disconnected.
     """
     _check_announced(scope, limit)
     chunks: list[bytes] = []
@@ -77,5 +76,4 @@ def _check_announced(scope: Scope, limit: int) -> None:
 
 
 def too_large(limit: int) -> TooLarge:
-    """Return what to say of a body over `limit` bytes."""
-    return TooLarge(f"the body is over the limit of {limit:,} bytes")
+    return TooLarge(f"the body exceeds the limit of {limit:,} bytes")

@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457): how each is answered over HTTP."""
+"""Error responses as `application/problem+json` (RFC 9457)."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Document(BaseModel):
-    """A problem document, for the OpenAPI description."""
+    """A problem document."""
 
     type: str
     title: str
@@ -32,7 +32,7 @@ class Document(BaseModel):
 
 
 def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses of a route that may answer with these problems."""
+    """Return the OpenAPI responses of a route that can fail with these problems."""
     content = {MEDIA_TYPE: {"schema": Document.model_json_schema()}}
     return {
         kind.status.value: {"description": (kind.__doc__ or "").strip(), "content": content}
@@ -46,7 +46,7 @@ def respond(
     errors: Sequence[tuple[Loc, str]] = (),
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """Return the problem document."""
+    """Return a problem document as a response."""
     title = HTTPStatus(status).phrase
     document: dict[str, Any] = {
         "type": f"urn:epochd:{title.lower().replace(' ', '-')}",
@@ -60,13 +60,13 @@ def respond(
 
 
 def install(app: FastAPI) -> None:
-    """Make every error that leaves a route of `app` a problem document."""
+    """Render every error that a route of `app` raises as a problem document."""
     for kind in _HANDLERS:
         app.add_exception_handler(kind, refusal)
 
 
 async def refusal(request: Request, error: Exception) -> JSONResponse:
-    """Return the problem document for an error; under `/v2` in that protocol's form."""
+    """Return the problem document for an error; under `/v2`, the protocol's error object."""
     kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
     response = await _HANDLERS[kind](request, error)
     if not request.url.path.startswith("/v2"):
@@ -84,7 +84,7 @@ async def _problem(request: Request, error: Exception) -> JSONResponse:
 async def _database_refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, OperationalError)
     logger.error("%s %s: %s", request.method, request.url.path, error)
-    detail = f"the database cannot do this at present: {error.orig}"
+    detail = f"the database is unavailable: {error.orig}"
     return respond(Unavailable.status, detail, headers={"Retry-After": "10"})
 
 
@@ -98,7 +98,7 @@ async def _http_exception(request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     logger.exception("%s %s failed", request.method, request.url.path, exc_info=error)
-    return respond(500, "an unexpected error; the service's log has its traceback")
+    return respond(500, "an unexpected error occurred; the traceback is in the service's log")
 
 
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
@@ -108,12 +108,12 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
         reason = str(found[0]["ctx"]["error"])
         return respond(400, f"the body is not valid JSON: {reason}", [(found[0]["loc"], reason)])
     if isinstance(error.body, bytes):
-        detail = "the body is JSON: send it with the header `content-type: application/json`"
+        detail = "the body must be JSON; send it with the header `content-type: application/json`"
         return respond(UnsupportedMediaType.status, detail)
     errors = [
         (_place(e["loc"], error.body), _sentence(e))
         for e in found
-        # Says only that a default waits for a field that is itself wrong, and reported.
+        # Only repeats that a field, which is reported itself, is invalid.
         if e["type"] != "default_factory_not_called"
     ]
     loc, msg = errors[0]
@@ -138,8 +138,8 @@ def _sentence(error: dict[str, Any]) -> str:
 
 
 def _place(loc: Loc, body: object) -> Loc:
-    """Drop from `loc` what is not in the caller's document: pydantic names the member of a union
-    that it checked, such as `synthetic` in `("body", "dataset", "synthetic", "size")`."""
+    """Return `loc` without the union tags that pydantic inserts and the client's document lacks,
+    such as `synthetic` in `("body", "dataset", "synthetic", "size")`."""
     if loc[:1] != ("body",) or not isinstance(body, dict):
         return loc
     place: list[str | int] = ["body"]

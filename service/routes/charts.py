@@ -1,4 +1,4 @@
-"""Charts of a job."""
+"""Routes for the charts of a job."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -30,7 +30,7 @@ DRAWN: dict[Form, Callable[[JobCharts, str, str], bytes]] = {
 
 @router.get("/{job_id}/charts", responses=problems(NotFound))
 def list_charts(job_id: str, components: AppComponents) -> Page[ChartSummary]:
-    """The charts that the job has, and those that it will have."""
+    """List the charts of a job, including those that are not ready yet."""
     return Page(data=components.charts.listed(job_id), next=None)
 
 
@@ -49,10 +49,10 @@ def list_charts(job_id: str, components: AppComponents) -> Page[ChartSummary]:
     },
 )
 def get_chart(job_id: str, chart: str, form: Form, components: AppComponents) -> Response:
-    """A chart: `json` is a Vega-Lite specification with its data inside, `svg` and `png` show the
-    same picture.
+    """Return a chart as a Vega-Lite specification with inline data (`json`), or rendered from it
+    (`svg`, `png`).
 
-    While the job runs, the charts of its history show how far it is; the others are there at its
-    end.
+    While the job runs, history charts show the progress so far; the other charts are available
+    after the job has succeeded.
     """
     return Response(DRAWN[form](components.charts, job_id, chart), media_type=MEDIA_TYPES[form])

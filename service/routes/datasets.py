@@ -1,4 +1,4 @@
-"""Uploaded data sets."""
+"""Routes for uploaded data sets."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ from service.schemas import Page
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 MAX_NUMBERS = 100_000
-"""In the inputs that are shown of batches, all together."""
+"""Maximum number of input values in a response with batches."""
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 BODY = {
     "required": True,
@@ -54,7 +54,7 @@ BODY = {
     "",
     status_code=201,
     responses=problems(Unavailable)
-    | {200: {"model": Dataset, "description": "It is here already."}},
+    | {200: {"model": Dataset, "description": "The data set already exists."}},
     openapi_extra={"requestBody": BODY},
 )
 async def upload(
@@ -63,8 +63,8 @@ async def upload(
     query: Annotated[UploadQuery, Query()],
     components: AppComponents,
 ) -> Dataset:
-    """Send a data set: CSV, Parquet, NPZ, or a zip of images in a folder for each class; as the
-    body itself or as a form's file. What it is, is seen in its first bytes."""
+    """Upload a data set as the request body or as a form file: CSV, Parquet, NPZ, or a zip with one
+    folder of images per class. The format is detected from the first bytes."""
     added = await components.uploader.upload(request, query.name, query.target, query.options())
     response.headers["Location"] = f"/datasets/{added.dataset.id}"
     if not added.created:
@@ -78,19 +78,19 @@ def list_datasets(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     after: str | None = None,
 ) -> Page[DatasetSummary]:
-    """Data sets, the newest first."""
+    """List data sets, newest first."""
     return components.datasets.page(limit, after)
 
 
 @router.get("/{dataset_id}", responses=problems(NotFound))
 def get_dataset(dataset_id: str, components: AppComponents) -> Dataset:
-    """A data set: its columns or classes, and figures about them."""
+    """Return a data set with its columns or classes and their statistics."""
     return components.datasets.fetch(dataset_id)
 
 
 @router.delete("/{dataset_id}", status_code=204, responses=problems(NotFound, Conflict))
 def delete_dataset(dataset_id: str, components: AppComponents, force: bool = False) -> None:
-    """Delete a data set; refused while a job or a model needs it, unless forced."""
+    """Delete a data set. Without `force`, a data set that a job or a model uses is not deleted."""
     components.datasets.delete(dataset_id, force)
 
 
@@ -98,7 +98,7 @@ def delete_dataset(dataset_id: str, components: AppComponents, force: bool = Fal
 def get_preview(
     dataset_id: str, components: AppComponents, rows: Annotated[int, Query(ge=1, le=1000)] = 10
 ) -> Preview:
-    """The first rows, as they were read."""
+    """Return the first rows, as parsed."""
     upload = _found(components, dataset_id)
     with _reading(dataset_id):
         shown = preview(upload.schema, upload.directory, rows)
@@ -113,11 +113,13 @@ def get_batches(
     batch_size: Annotated[int, Query(ge=1, le=10_000_000)] = 32,
     shuffle: bool = False,
     seed: Annotated[int, Query(ge=0, lt=2**63)] = 0,
-    limit: Annotated[int, Query(ge=1, le=100, description="Batches shown.")] = 3,
-    rows: Annotated[int, Query(ge=1, le=100, description="Rows shown of each.")] = 5,
+    limit: Annotated[int, Query(ge=1, le=100, description="Number of batches to return.")] = 3,
+    rows: Annotated[
+        int, Query(ge=1, le=100, description="Number of rows to return of each batch.")
+    ] = 5,
 ) -> Batches:
-    """What a DataLoader yields over the data set: in each batch the inputs, a category as its
-    number, and the targets."""
+    """Return the batches that a DataLoader would yield: inputs, with categories encoded as
+    numbers, and targets."""
     upload = _found(components, dataset_id)
     try:
         spec = UploadRequest(kind="upload", id=dataset_id, target=target).resolve_for(upload)
@@ -126,7 +128,7 @@ def get_batches(
     inputs, output = spec.signature().inputs, spec.signature().output
     rows = min(rows, MAX_NUMBERS // limit // prod(inputs.shape))
     with components.memory_slots.acquire(), _reading(dataset_id):
-        if isinstance(inputs, Features):  # images are read one by one
+        if isinstance(inputs, Features):  # images are loaded lazily
             check_size(spec)
         whole = spec.load(components.settings.datasets_dir).rows
         data = []
@@ -155,7 +157,7 @@ def _found(components: AppComponents, dataset_id: str) -> Upload:
 
 @contextmanager
 def _reading(dataset_id: str) -> Iterator[None]:
-    """Say so where a data set cannot be read, or was deleted meanwhile."""
+    """Report a data set that cannot be read or was deleted meanwhile."""
     try:
         yield
     except (FileNotFoundError, DataUnavailable):
@@ -165,7 +167,7 @@ def _reading(dataset_id: str) -> Iterator[None]:
 
 
 def _peek(tensor: Tensor, rows: int) -> TensorPeek:
-    """Return the first of so many rows of a tensor."""
+    """Describe a tensor of `rows` rows by the first of them."""
     shown = tensor.float() if tensor.is_floating_point() else tensor
     values = shown.numpy()
     return TensorPeek(

@@ -1,5 +1,5 @@
-"""What routes ask for: the parts of the web side, which the lifespan of the application hands to
-each request."""
+"""Components that the routes depend on; the application's lifespan puts them into each request's
+state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from service.storage.database import Database
 
 @dataclass(frozen=True)
 class Components:
-    """The parts of the web side."""
+    """Components of a web process."""
 
     settings: Settings
     database: Database
@@ -42,7 +42,7 @@ class Components:
     expressions: ExpressionEvaluator
     metrics: Metrics
     nudge: Callable[[], None]
-    """Tells the scheduler that a job may be waiting."""
+    """Wakes the scheduler, since a job may be waiting."""
 
 
 def _components(request: Request) -> Components:

@@ -1,4 +1,4 @@
-"""How good trained models are."""
+"""Routes for the evaluation of trained models."""
 
 from typing import Annotated
 
@@ -31,7 +31,7 @@ EXAMPLES = {
 
 @router.get("/{name}/versions/{version}/evaluation", responses=problems(NotFound))
 def get_evaluation(name: str, version: Version, components: AppComponents) -> Evaluation:
-    """How good the model was at the end of its training."""
+    """Return the evaluation made at the end of the model's training."""
     return components.evaluator.evaluation_at_training(name, version)
 
 
@@ -45,6 +45,6 @@ def evaluate(
     request: Annotated[EvaluationRequest, Body(openapi_examples=EXAMPLES)],
     components: AppComponents,
 ) -> Evaluation:
-    """Measure the model on any data set of the same inputs and output. Of an uploaded table it
-    takes the columns that it was trained on, unless others are named."""
+    """Evaluate the model on any data set with the same inputs and output. An uploaded table is
+    read by the columns the model was trained on, unless the request names others."""
     return components.evaluator.evaluate(name, version, request, components.datasets)

@@ -1,4 +1,4 @@
-"""Tensors and gradients: PyTorch's first lessons over HTTP."""
+"""Route for tensor expressions and gradients."""
 
 from typing import Annotated
 
@@ -58,10 +58,10 @@ async def evaluate(
     request: Annotated[ExpressionRequest, Body(openapi_examples=EXAMPLES)],
     components: AppComponents,
 ) -> Response:
-    """Compute tensor expressions: value, shape, dtype, whether it is a view; with `gradients` also
-    the gradient by each variable and the graph of operations.
+    """Evaluate tensor expressions and return the value, shape and dtype of each result and whether
+    it is a view; with `gradients`, also the gradient for each variable and the autograd graph.
 
-    Nothing is stored. An expression may have 1,000 characters and 300 parts, a tensor 1,000,000
-    elements and 8 dimensions, a value in the answer 10,000 numbers.
+    Nothing is stored. An expression may have at most 1,000 characters and 300 parts, a tensor
+    1,000,000 elements and 8 dimensions, and a value in the response 10,000 numbers.
     """
     return Response(await components.expressions.evaluate(request), media_type="application/json")

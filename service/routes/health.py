@@ -1,4 +1,4 @@
-"""Probes."""
+"""Routes for liveness and readiness probes."""
 
 from fastapi import APIRouter
 
@@ -14,13 +14,13 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 @router.get("/live")
 async def live() -> Health:
-    """The process answers."""
+    """Check that the process responds."""
     return Health(status="ok")
 
 
 @router.get("/ready", responses=problems(Unavailable))
 def ready(components: AppComponents) -> Readiness:
-    """The database answers too, and the data directory can be written."""
+    """Check that the database responds and the data directory is writable."""
     components.database.ping()
     try:
         check_writable(components.settings.data_dir)

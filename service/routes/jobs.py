@@ -1,4 +1,4 @@
-"""Training jobs."""
+"""Routes for training jobs."""
 
 from typing import Annotated, Literal
 
@@ -82,10 +82,10 @@ def submit(
     components: AppComponents,
     idempotency_key: IdempotencyKey = None,
 ) -> Job:
-    """Queue a training job. It survives whatever happens to the service from here on.
+    """Queue a training job. A queued job survives restarts and crashes of the service.
 
-    With an `Idempotency-Key` a request can be sent again without harm: the second answers with the
-    job of the first, and the header `Idempotent-Replayed: true`.
+    With an `Idempotency-Key`, a request can be retried safely: a repeated request returns the job
+    of the first one, with the header `Idempotent-Replayed: true`.
     """
     spec = check_limits(request.spec, components.datasets, components.settings)
     submitted = components.jobs.submit(spec, request.options, idempotency_key)
@@ -104,13 +104,13 @@ def list_jobs(
     limit: Limit = 50,
     after: str | None = None,
 ) -> Page[Job]:
-    """Jobs, the newest first."""
+    """List jobs, newest first."""
     return components.jobs.page(status, name, limit, after)
 
 
 @router.get("/{job_id}", responses=problems(NotFound))
 def get_job(job_id: str, components: AppComponents) -> Job:
-    """A job: its state, its progress and its newest figures."""
+    """Return a job with its state, progress and latest metrics."""
     return components.jobs.fetch(job_id)
 
 
@@ -122,7 +122,7 @@ def get_metrics(
     limit: Limit = 1000,
     after: EventId = 0,
 ) -> Page[MetricRecord]:
-    """The loss history, the oldest first."""
+    """Return the metric history, oldest first."""
     return components.jobs.metrics(job_id, level, limit, after)
 
 
@@ -130,13 +130,13 @@ def get_metrics(
 def get_logs(
     job_id: str, components: AppComponents, limit: Limit = 1000, after: EventId = 0
 ) -> Page[LogRecord]:
-    """What its trainers had to say, the oldest first."""
+    """Return the log lines of the job's trainers, oldest first."""
     return components.jobs.logs(job_id, limit, after)
 
 
 @router.get("/{job_id}/attempts", responses=problems(NotFound))
 def get_attempts(job_id: str, components: AppComponents) -> Page[Attempt]:
-    """Every try at it: which trainer, from when to when, and how it ended."""
+    """List the attempts at a job: trainer, start, end and outcome of each."""
     return Page(data=components.jobs.attempts(job_id), next=None)
 
 
@@ -146,7 +146,7 @@ def get_attempts(job_id: str, components: AppComponents) -> Page[Attempt]:
     responses=problems(NotFound)
     | {
         200: {"content": {EVENT_STREAM: {}}},
-        204: {"description": "It has ended, and you have seen it all."},
+        204: {"description": "The job has ended, and all its events were sent."},
     },
 )
 async def get_events(
@@ -154,15 +154,15 @@ async def get_events(
     components: AppComponents,
     last_event_id: Annotated[EventId | None, Header()] = None,
 ) -> Response:
-    """Server-sent events: its history from the start, or after `Last-Event-ID`, and all that
-    happens until it ends.
+    """Stream the job's events as server-sent events: its history from the start, or after
+    `Last-Event-ID`, followed by new events until the job ends.
 
-    An event's name is `status`, `log`, `step` or `epoch`; its data is a JSON object.
+    Event names are `status`, `log`, `step` and `epoch`; the data is a JSON object.
     """
     last = last_event_id or 0
     page = await run_in_threadpool(components.jobs.events, job_id, last, 1)
     if last_event_id is not None and page.over and not page.events:
-        # What a browser needs to hear to connect no more.
+        # 204 stops a browser from reconnecting.
         return Response(status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(
@@ -172,19 +172,19 @@ async def get_events(
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))
 def cancel(job_id: str, components: AppComponents) -> Job:
-    """Cancel a waiting job, or stop a running one between two steps."""
+    """Cancel a waiting job, or stop a running one after its current step."""
     return components.jobs.cancel(job_id)
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=problems(NotFound, Conflict))
 def pause(job_id: str, components: AppComponents) -> Job:
-    """Take a queued job out of the line, or have a running one save its state and stop."""
+    """Pause a job: take it out of the queue, or if it is running save a checkpoint and stop."""
     return components.jobs.pause(job_id)
 
 
 @router.post("/{job_id}/resume", status_code=202, responses=problems(NotFound, Conflict))
 def resume(job_id: str, components: AppComponents) -> Job:
-    """Put a paused job back into the queue; it goes on where it stopped."""
+    """Put a paused job back into the queue; it continues where it stopped."""
     job = components.jobs.resume(job_id)
     components.nudge()
     return job
@@ -192,7 +192,7 @@ def resume(job_id: str, components: AppComponents) -> Job:
 
 @router.post("/{job_id}/retry", status_code=202, responses=problems(NotFound, Conflict))
 def retry(job_id: str, components: AppComponents) -> Job:
-    """Put a failed or cancelled job back into the queue; it goes on from its last checkpoint."""
+    """Put a failed or cancelled job back into the queue; it continues from its last checkpoint."""
     job = components.jobs.retry(job_id)
     components.nudge()
     return job
@@ -200,6 +200,6 @@ def retry(job_id: str, components: AppComponents) -> Job:
 
 @router.delete("/{job_id}", status_code=204, responses=problems(NotFound, Conflict))
 def delete(job_id: str, components: AppComponents) -> None:
-    """Forget a job that does not run: its row, its history and its files, but not its model."""
+    """Delete a job that is not running, with its history and files. Its model is kept."""
     components.jobs.delete(job_id)
     components.cleanup.delete_checkpoints(job_id)

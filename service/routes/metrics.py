@@ -1,4 +1,4 @@
-"""Figures for Prometheus."""
+"""Route for Prometheus metrics."""
 
 from fastapi import APIRouter, Response
 
@@ -15,7 +15,8 @@ router = APIRouter(tags=["metrics"])
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 def metrics(components: AppComponents) -> Response:
-    """Requests, queues, batches, models, jobs and devices, in Prometheus' text format."""
+    """Return metrics of requests, queues, batches, models, jobs and devices in Prometheus' text
+    format."""
     return Response(components.metrics.text(_gauges(components)), media_type=CONTENT_TYPE)
 
 
@@ -24,13 +25,13 @@ def _gauges(components: Components) -> list[LookedUpGauge]:
         LookedUpGauge("epochd_jobs", "Jobs by status.", "status", components.jobs.counts),
         LookedUpGauge(
             "epochd_training_steps_per_second",
-            "Of all running jobs together.",
+            "Training steps per second, summed over all running jobs.",
             None,
             lambda: {"": components.jobs.steps_per_second()},
         ),
         LookedUpGauge(
             "epochd_device_memory_used_bytes",
-            "Memory of each GPU that is taken, by whomever.",
+            "Used memory of each GPU, including other processes.",
             "device",
             _device_memory,
         ),

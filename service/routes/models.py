@@ -1,4 +1,4 @@
-"""Trained models, their versions and aliases."""
+"""Routes for trained models, their versions and aliases."""
 
 from typing import Annotated
 
@@ -18,33 +18,33 @@ Alias = Annotated[
     str,
     Path(
         pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$",
-        description="Letters, digits, `_`, `.` and `-`; it does not begin with a digit.",
+        description="Letters, digits, `_`, `.` and `-`; starts with a letter or `_`.",
     ),
 ]
 IfMatch = Annotated[
     str | None,
-    Header(max_length=1000, description="Only if its ETag is this one, or one of these."),
+    Header(max_length=1000, description="ETags, one of which the alias must have."),
 ]
 IfNoneMatch = Annotated[
-    str | None, Header(max_length=1000, description="`*`: only if there is none yet.")
+    str | None, Header(max_length=1000, description="`*`: the alias must not exist yet.")
 ]
 
 
 @router.get("")
 def list_models(components: AppComponents) -> Page[ModelSummary]:
-    """Every model, by name."""
+    """List all models, sorted by name."""
     return Page(data=components.registry.names(), next=None)
 
 
 @router.get("/{name}", responses=problems(NotFound))
 def get_model(name: str, components: AppComponents) -> ModelVersion:
-    """The version that the bare name means: its alias `default` if it has one, else the newest."""
+    """Return the version behind the bare name: the alias `default` if set, else the newest."""
     return components.registry.fetch(name)
 
 
 @router.get("/{name}/versions/{version}", responses=problems(NotFound))
 def get_model_version(name: str, version: Version, components: AppComponents) -> ModelVersion:
-    """A version of a model: structure, parameters, metrics and lineage."""
+    """Return a version of a model with its structure, parameters, metrics and lineage."""
     return components.registry.fetch(name, version)
 
 
@@ -52,20 +52,20 @@ def get_model_version(name: str, version: Version, components: AppComponents) ->
     "/{name}/versions/{version}", status_code=204, responses=problems(NotFound, Conflict)
 )
 def delete_model_version(name: str, version: Version, components: AppComponents) -> None:
-    """Delete a version and its files; refused while an alias stands for it. Its number is never
-    given again."""
+    """Delete a version and its files. A version with an alias is not deleted. Version numbers are
+    never reused."""
     components.registry.delete(name, version)
 
 
 @router.get("/{name}/aliases", responses=problems(NotFound))
 def list_aliases(name: str, components: AppComponents) -> Page[ModelAlias]:
-    """A model's aliases, by name."""
+    """List the aliases of a model, sorted by name."""
     return Page(data=components.registry.aliases(name), next=None)
 
 
 @router.get("/{name}/aliases/{alias}", responses=problems(NotFound))
 def get_alias(name: str, alias: Alias, components: AppComponents, response: Response) -> ModelAlias:
-    """An alias."""
+    """Return an alias."""
     return _with_etag(components.registry.alias(name, alias), response)
 
 
@@ -81,8 +81,8 @@ def set_alias(
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> ModelAlias:
-    """Have an alias stand for a version: promote it, or roll back. Every prediction that is asked
-    for after the answer is that version's."""
+    """Point an alias at a version, to promote it or roll back. Every prediction requested after the
+    response uses that version."""
     preconditions = Preconditions(if_match, if_none_match)
     return _with_etag(
         components.registry.set_alias(name, alias, request.version, preconditions), response
@@ -95,7 +95,7 @@ def set_alias(
 def delete_alias(
     name: str, alias: Alias, components: AppComponents, if_match: IfMatch = None
 ) -> None:
-    """Delete an alias; the version it stands for stays."""
+    """Delete an alias; the version it points to is kept."""
     components.registry.delete_alias(name, alias, Preconditions(if_match))
 
 

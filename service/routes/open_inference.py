@@ -1,6 +1,6 @@
-"""The Open Inference Protocol v2, as the clients of KServe and Triton speak it.
+"""Routes of the Open Inference Protocol v2, for clients of KServe and Triton.
 
-Errors have the protocol's own form here, see `service.http.problem_json`.
+Errors have the protocol's format, see `service.http.problem_json`.
 """
 
 import zlib
@@ -41,17 +41,17 @@ STATES = {
     False: {"state": "READY", "reason": ""},
     True: {"state": "UNAVAILABLE", "reason": "unloaded"},
 }
-"""By whether a model was unloaded."""
+"""Repository states, keyed by whether the model is unloaded."""
 HEADER_LENGTH = "Inference-Header-Content-Length"
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""zlib's name for each kind of compression."""
+"""zlib's `wbits` for each content encoding."""
 
 Name = Annotated[str, Path(description="`name`, or `name@alias`.")]
 Version = Annotated[str, Path(pattern=r"^[1-9]\d{0,8}$")]
 Document = dict[str, Any]
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {
-        "description": "What was wrong, in one sentence.",
+        "description": "Error message.",
         "content": {
             "application/json": {
                 "schema": {
@@ -91,7 +91,7 @@ INDEX_BODY = {
     "content": {
         "application/json": {
             "schema": self_contained(IndexRequest),
-            "examples": {"what can be asked": {"value": {"ready": True}}},
+            "examples": {"ready models": {"value": {"ready": True}}},
         }
     }
 }
@@ -99,26 +99,26 @@ INDEX_BODY = {
 
 @router.get("")
 def server_metadata() -> Document:
-    """The server's name, its version and the extensions it has."""
+    """Return the server's name, version and extensions."""
     return {"name": "epochd", "version": __version__, "extensions": EXTENSIONS}
 
 
 @router.get("/health/live")
 async def live() -> Document:
-    """The process answers."""
+    """Check that the process responds."""
     return {"live": True}
 
 
 @router.get("/health/ready", responses=ERRORS)
 def ready(components: AppComponents) -> Document:
-    """The database answers too."""
+    """Check that the database responds."""
     components.database.ping()
     return {"ready": True}
 
 
 @router.get("/models/stats")
 async def all_statistics(components: AppComponents) -> Document:
-    """Counts and times of every version of every model that is not unloaded."""
+    """Return the statistics of every version of every loaded model."""
     entries = await components.model_cache.name_index.entries()
     return await _statistics(
         components,
@@ -136,7 +136,7 @@ async def all_statistics(components: AppComponents) -> Document:
 async def model_metadata(
     name: Name, components: AppComponents, version: Version | None = None
 ) -> Document:
-    """A model's versions, inputs and outputs; -1 is the dimension of the rows."""
+    """Return a model's versions, inputs and outputs; -1 is the batch dimension."""
     loaded = await _find(components, name, version)
     entries = await components.model_cache.name_index.entries()
     inputs, outputs = describe(loaded.model)
@@ -154,8 +154,8 @@ async def model_metadata(
 async def model_ready(
     name: Name, components: AppComponents, version: Version | None = None
 ) -> Document:
-    """The model can be asked: it is in memory, or will be when it is. One that was unloaded is
-    not ready."""
+    """Check that the model accepts requests; it is read into memory on the first one. An unloaded
+    model is not ready."""
     resolved = await components.model_cache.name_index.resolve(_reference(name, version))
     return {"name": resolved.ref.name, "ready": True}
 
@@ -165,7 +165,7 @@ async def model_ready(
 async def model_config(
     name: Name, components: AppComponents, version: Version | None = None
 ) -> Document:
-    """The model's configuration in Triton's terms."""
+    """Return the model's configuration in Triton's format."""
     loaded = await _find(components, name, version)
 
     def tensors(described: Described) -> list[Document]:
@@ -190,14 +190,14 @@ async def model_config(
 async def statistics(
     name: Name, components: AppComponents, version: Version | None = None
 ) -> Document:
-    """Counts and times of a version."""
+    """Return the statistics of a version: request counts and durations."""
     resolved = await components.model_cache.name_index.resolve(_reference(name, version))
     return await _statistics(components, [resolved.ref])
 
 
 @router.post("/repository/index", responses=ERRORS, openapi_extra={"requestBody": INDEX_BODY})
 async def repository_index(request: Request, components: AppComponents) -> list[Document]:
-    """Every version of every model, and whether it can be asked."""
+    """List every version of every model with its state."""
     try:
         index_request = read_json(IndexRequest, await request.body() or b"{}")
     except Invalid as error:
@@ -213,8 +213,8 @@ async def repository_index(request: Request, components: AppComponents) -> list[
 
 @router.post("/repository/models/{name}/load", responses=ERRORS)
 async def load(name: Name, components: AppComponents) -> Document:
-    """Have a model answer again that was unloaded, all its versions, and bring the one that is
-    named into memory, as its first request would."""
+    """Load all versions of an unloaded model again, and read the named one into memory, as its
+    first request would."""
     try:
         await _find(components, name, None)
     except Unloaded:
@@ -225,10 +225,10 @@ async def load(name: Name, components: AppComponents) -> Document:
 
 @router.post("/repository/models/{name}/unload", responses=ERRORS)
 async def unload(name: str, components: AppComponents) -> Document:
-    """Have no version of a model answer, here and at `/predict`, until it is loaded; versions that
-    are trained meanwhile wait with it. Requests under way are answered."""
+    """Unload all versions of a model, here and at `/predict`, until it is loaded again; this
+    includes versions trained in the meantime. Requests in progress are completed."""
     await to_thread(components.registry.unload, name)
-    # This process lets go of the memory now, others when they are asked anything.
+    # This process frees the memory now, others on their next request.
     await components.model_cache.refresh()
     return {}
 
@@ -246,7 +246,7 @@ async def infer(
     version: Version | None = None,
     json_length: Annotated[int | None, Header(alias=HEADER_LENGTH)] = None,
 ) -> Document:
-    """Tensors in, tensors out, in JSON or binary, gzipped and deflated where asked."""
+    """Run inference on tensors in JSON or binary format, optionally compressed (gzip, deflate)."""
     body = await request.body()
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
@@ -287,16 +287,16 @@ def _response(encoded: EncodedResponse, accepted: str) -> Response:
 
 def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
     if encoding not in WINDOWS:
-        raise BadRequest(f"the content encoding must be gzip or deflate, not {encoding}")
+        raise BadRequest(f"Content-Encoding must be gzip or deflate, not {encoding}")
     inflate = zlib.decompressobj(WINDOWS[encoding])
     try:
         plain = inflate.decompress(body, limit + 1)
     except zlib.error as error:
-        raise BadRequest(f"the body is not {encoding}: {error}") from None
+        raise BadRequest(f"the body is not valid {encoding} data: {error}") from None
     if len(plain) > limit:
-        raise BadRequest(f"the body inflates to more than the limit of {limit:,} bytes")
+        raise BadRequest(f"the decompressed body exceeds the limit of {limit:,} bytes")
     if not inflate.eof:
-        raise BadRequest(f"the body's {encoding} is cut off")
+        raise BadRequest(f"the {encoding} data of the body is truncated")
     return plain
 
 
@@ -305,7 +305,7 @@ def _reference(name: str, version: str | None) -> str:
 
 
 async def _statistics(components: Components, versions: list[ModelRef]) -> Document:
-    # In a thread: with several processes it reads their files.
+    # In a thread, since with several processes it reads their metric files.
     statistics = await to_thread(model_statistics, components.metrics.registry(), versions)
     return {"model_stats": statistics}
 

@@ -1,5 +1,5 @@
-"""Predictions, as OpenAPI describes them. `service.predictions.endpoint` answers before the
-routes."""
+"""OpenAPI description of predictions. `service.predictions.endpoint` handles the requests before
+they reach the routes."""
 
 from typing import Any, get_args
 
@@ -65,14 +65,14 @@ def _query(name: str, description: str, **schema: Any) -> dict[str, Any]:
 
 
 PARAMETERS = [
-    _query("model", "The model, where the body is not JSON: `name`, `name@3` or `name@alias`."),
+    _query("model", "Model to use if the body is not JSON: `name`, `name@3` or `name@alias`."),
     _query(
         "dtype",
-        "Of the numbers of an `application/octet-stream`; by default uint8 for images and float32 "
-        "for features.",
+        "dtype of an `application/octet-stream` body; by default uint8 for images and float32 for "
+        "features.",
         enum=list(get_args(RawType)),
     ),
-    _query("pixels", "The range of pixels in arrays and lines.", enum=["0-255", "0-1"]),
+    _query("pixels", "Pixel range of arrays and of NDJSON lines.", enum=["0-255", "0-1"]),
 ]
 
 
@@ -93,11 +93,12 @@ PARAMETERS = [
             "content": {NDJSON: {"schema": {"type": "string"}}},
             "description": "One prediction per row, in order.",
         },
-        400: problems(Unprocessable)[422] | {"description": "The body is no JSON, or no form."},
+        400: problems(Unprocessable)[422]
+        | {"description": "The body is not valid JSON or not a valid form."},
     },
 )
 async def predict() -> PredictResponse:
-    """Rows, arrays or images in, one prediction each out. The body may be newline-delimited JSON
-    of any length; then every line is a row, and every line of the answer a prediction or an
-    `error`."""
-    raise NotImplementedError("answered by service.predictions.endpoint")
+    """Predict on rows, arrays or images; the response has one prediction for each. In a body of
+    newline-delimited JSON, every line is a row, and every line of the response is a prediction or
+    an `error`; its limit is EPOCHD_MAX_STREAM_BYTES."""
+    raise NotImplementedError("handled by service.predictions.endpoint")

@@ -69,8 +69,8 @@ def problem(client: TestClient, body: object) -> dict[str, Any]:
         ("busy", 503, "Service Unavailable", "too many drawings"),
         ("field", 422, None, "body.dataset.size: is too small"),
         ("http", 418, "I'm a Teapot", "short and stout"),
-        ("sql", 503, None, "the database cannot do this at present: disk full"),
-        ("bug", 500, None, "an unexpected error; the service's log has its traceback"),
+        ("sql", 503, None, "the database is unavailable: disk full"),
+        ("bug", 500, None, "an unexpected error occurred; the traceback is in the service's log"),
     ],
 )
 def test_an_error_is_a_problem_document(
@@ -138,7 +138,7 @@ def test_the_first_of_several_errors_is_the_detail(client: TestClient) -> None:
     [
         (b'{"shape": ', {}, 400, "the body is not valid JSON: "),
         (b'{"shape": "\xff"}', {}, 400, "the body is not valid JSON: it is not UTF-8"),
-        (b"{}", {"content-type": "text/plain"}, 415, "the body is JSON: send it with"),
+        (b"{}", {"content-type": "text/plain"}, 415, "the body must be JSON; send it with"),
     ],
 )
 def test_a_body_that_is_not_json(
