@@ -1,4 +1,5 @@
-"""Micro-batches: what has arrived while the last batch ran is the next. Nobody is waited for."""
+"""Micro-batching: requests that arrive while a batch runs form the next one. A batch never waits
+for more requests."""
 
 import asyncio
 import time
@@ -15,47 +16,47 @@ from ml.inference.model import Inputs, Model, Predictions
 from service.errors import DeadlineExceeded, Overloaded
 
 MAX_ROWS = 256
-"""Of one batch; a single request may have more."""
+"""Maximum rows of a batch; a single request may have more."""
 INLINE_SECONDS = 0.005
-"""A batch that takes less is run where the requests are read: another thread would cost more."""
+"""Batches expected to take no longer run in the event loop, which is cheaper than a thread."""
 SMOOTHING = 0.1
-"""The weight of the newest batch in what the next is thought to take."""
+"""Weight of the latest batch in the estimate for the next."""
 
 
 @dataclass
 class Pace:
-    """What a batch is thought to take, from what others took."""
+    """Estimate of the duration of a batch, from earlier batches."""
 
     batch_seconds: float
     row_seconds: float
     slowdown: float = 1.0
 
     def seconds(self, rows: int) -> float:
-        """Return what a batch of `rows` would take."""
+        """Return the estimated duration of a batch of `rows` rows."""
         return self.slowdown * (self.batch_seconds + self.row_seconds * rows)
 
     def update(self, rows: int, seconds: float) -> None:
-        """Take into account what a batch took."""
+        """Update the estimate with the measured duration of a batch."""
         self.slowdown *= 1 + SMOOTHING * (seconds / self.seconds(rows) - 1)
 
 
 class RecordBatch(Protocol):
-    """A function that is called after each batch, see `ModelMetrics.record`."""
+    """Function called after each batch, see `ModelMetrics.record`."""
 
     def __call__(self, rows: int, waits: Sequence[float], seconds: float) -> None: ...
 
 
 class FutureLike(Protocol):
-    """Who waits for answers: a future, or what behaves like one."""
+    """A future for predictions, or an object that behaves like one."""
 
     def done(self) -> bool:
-        """Return whether they are not wanted any more."""
+        """Return whether the predictions are no longer needed."""
 
     def set_result(self, predictions: Predictions, /) -> None:
-        """Take them."""
+        """Deliver the predictions."""
 
     def set_exception(self, error: BaseException, /) -> None:
-        """Take the reason why there are none."""
+        """Deliver the error that prevented them."""
 
 
 @dataclass(eq=False, slots=True)
@@ -67,7 +68,7 @@ class _Request:
 
 
 class Batcher:
-    """The queue before one model. It belongs to one event loop."""
+    """The request queue of one model. Bound to one event loop."""
 
     def __init__(
         self,
@@ -89,37 +90,38 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
 
     def is_quick(self, rows: int = 0) -> bool:
-        """Return whether all that waits, and so many rows more, would be answered in this turn of
-        the loop."""
+        """Return whether the queue and `rows` more rows would be processed in this iteration of
+        the event loop."""
         return not self._running and self._pace.seconds(self._queued_rows + rows) <= INLINE_SECONDS
 
     def submit(self, inputs: Inputs, seconds: float) -> "asyncio.Future[Predictions]":
-        """Have `inputs` answered within `seconds`, as `enqueue` does, by a future. Who cancels it
-        before the batch begins costs nothing."""
+        """Queue `inputs` like `enqueue`, and return a future for their predictions. Cancelling
+        it before its batch begins avoids the computation."""
         future: asyncio.Future[Predictions] = self._loop.create_future()
         self.enqueue(inputs, seconds, future)
         return future
 
     def enqueue(self, inputs: Inputs, seconds: float, future: FutureLike) -> None:
-        """Have `inputs` answered within `seconds`, together with what else waits.
+        """Queue `inputs` for the next batch, with a deadline of `seconds` from now.
 
-        Who waits may be told:
-            DeadlineExceeded: it took longer.
-            Invalid: the answer to a row is not finite; `loc` is the row.
+        The future may receive:
+            DeadlineExceeded: the deadline passed.
+            Invalid: the prediction for a row is not finite; `loc` is the row.
 
         Raises:
-            Overloaded: too many rows wait.
+            Overloaded: the queue is full.
         """
         if self._queue and self._queued_rows + len(inputs) > self._max_waiting_rows:
             raise Overloaded(
-                f"{self._queued_rows:,} rows wait for this model already; try again in a second"
+                f"the queue of this model is full: {self._queued_rows:,} rows wait; "
+                "retry in a second"
             )
         now = time.monotonic()
         self._queue.append(_Request(inputs, now, now + seconds, future))
         self._queued_rows += len(inputs)
         if not self._scheduled:
             self._scheduled = True
-            # After all that was read in this turn of the loop.
+            # After every request read in this iteration of the event loop.
             self._loop.call_soon(self._begin)
 
     def _begin(self) -> None:
@@ -144,7 +146,7 @@ class Batcher:
         )
 
     def _take(self) -> list[_Request]:
-        """Return the requests of the next batch, in the order in which they came."""
+        """Remove and return the requests of the next batch, in order of arrival."""
         taken: list[_Request] = []
         rows, now = 0, time.monotonic()
         while self._queue and (not taken or rows + len(self._queue[0].inputs) <= MAX_ROWS):
@@ -154,7 +156,7 @@ class Batcher:
                 continue
             if now > request.deadline:
                 request.future.set_exception(
-                    DeadlineExceeded("the request waited too long for its turn")
+                    DeadlineExceeded("the request's deadline passed while it was queued")
                 )
                 continue
             taken.append(request)
@@ -162,7 +164,7 @@ class Batcher:
         return taken
 
     def _predict(self, requests: list[_Request]) -> Predictions:
-        # Of this thread alone: how busy the machine is says nothing about the model.
+        # CPU time of this thread: the load of the machine must not count.
         began = time.thread_time()
         if len(requests) == 1:
             predictions = self._model.predict(requests[0].inputs)
@@ -181,7 +183,7 @@ class Batcher:
         try:
             self._deliver(requests, outcome)
             if isinstance(outcome, Predictions):
-                # Counted while the answers are on their way.
+                # Recorded after delivery, so that no response waits for it.
                 waits = [began - request.arrived for request in requests]
                 self._record(len(outcome), waits, seconds)
         finally:

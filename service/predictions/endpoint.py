@@ -1,4 +1,4 @@
-"""`POST /predict`: the one route that has to be fast, and so reads its request itself."""
+"""`POST /predict` as a plain ASGI application, for speed."""
 
 from asyncio import to_thread
 
@@ -17,13 +17,13 @@ from service.settings import Settings
 
 PATH = "/predict"
 MANY_ROWS = 512
-"""So many predictions are written in a thread."""
+"""Number of predictions from which the response is encoded in a thread."""
 
 
 class PredictEndpoint:
-    """ASGI application that answers `POST /predict` and passes on everything else.
+    """ASGI application that handles `POST /predict` and passes on all other requests.
 
-    It stands before the framework: the way through that costs more than a small model's answer.
+    It wraps the framework, whose overhead exceeds the inference time of a small model.
     """
 
     def __init__(self, app: ASGIApp, model_cache: ModelCache, settings: Settings) -> None:
@@ -32,7 +32,6 @@ class PredictEndpoint:
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on."""
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -72,7 +71,7 @@ class PredictEndpoint:
 
 
 def encode_response(loaded: LoadedModel, predictions: Predictions) -> bytes:
-    """Return a `PredictResponse`."""
+    """Return a `PredictResponse` as JSON."""
     return orjson.dumps(
         {
             "model": loaded.ref.name,

@@ -1,4 +1,4 @@
-"""Loaded models, and their answers."""
+"""Cache of loaded models, and predictions with them."""
 
 import asyncio
 import logging
@@ -27,14 +27,14 @@ from service.settings import MIB, Settings
 WARM_ROWS = 32
 SHORTEST_SECONDS = 1e-6
 SLOW_SECONDS = 0.02
-"""For a row of a model with which many are not tried when it is loaded."""
+"""Seconds per row above which a model is not warmed up with `WARM_ROWS` rows."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory, and the queue before it."""
+    """A model in memory, with its request queue."""
 
     ref: ModelRef
     model: Model
@@ -42,13 +42,13 @@ class LoadedModel:
 
 
 class ModelCache:
-    """Finds the model that a request means, and keeps the ones used last in memory. It belongs to
-    one event loop."""
+    """Resolves model references and keeps the most recently used models in memory. Bound to one
+    event loop."""
 
     def __init__(self, name_index: NameIndex, settings: Settings, metrics: Metrics) -> None:
         self.name_index = name_index
         self._seen_version: bytes | None = None
-        """The mark of the registry whose models are kept."""
+        """Registry version for which the cache was last pruned."""
         self._models_dir = settings.models_dir
         self._max_bytes = settings.model_cache_mb * MIB
         self._max_waiting_rows = settings.max_waiting_rows
@@ -59,52 +59,52 @@ class ModelCache:
         self._executor = ThreadPoolExecutor(
             len(os.sched_getaffinity(0)),
             thread_name_prefix="inference",
-            # Each thread has a number of its own.
+            # PyTorch keeps this setting per thread.
             initializer=partial(torch.set_num_threads, 1),
         )
 
     async def find(self, reference: str) -> LoadedModel:
-        """Return the model that `reference` means, loaded.
+        """Return the model that `reference` names, and load it if needed.
 
         Raises:
             Unprocessable, NotFound, Unloaded: see `NameIndex.resolve`.
         """
-        # Whatever the reference means now, what a change took out of service goes.
+        # Evict deleted and unloaded models, even if the reference does not resolve.
         await self.refresh()
         resolved = await self.name_index.resolve(reference)
         loaded = self._get_loaded(resolved)
         if loaded is not None:
             return loaded
-        # However many requests wait for a model, it is loaded once.
+        # Concurrent requests share one load.
         loading = self._loading.get(resolved.directory)
         if loading is None:
             loading = asyncio.create_task(self._load(resolved.ref, resolved.directory))
             self._loading[resolved.directory] = loading
         try:
-            # Who goes away does not take it from the others.
+            # A disconnected client must not cancel the load for the others.
             return await asyncio.shield(loading)
         except FileNotFoundError:
-            # It was deleted since it was resolved.
+            # Deleted after it was resolved.
             raise NotFound(
-                f"version {resolved.ref.version} of model {resolved.ref.name!r} is gone"
+                f"version {resolved.ref.version} of model {resolved.ref.name!r} was deleted"
             ) from None
 
     def get_loaded(self, reference: str) -> LoadedModel | None:
-        """Return the model that `reference` means where nothing needs to be looked up or loaded."""
+        """Return the model that `reference` names, or None if that needs a lookup or a load."""
         resolved = self.name_index.get_resolved(reference)
         return None if resolved is None else self._get_loaded(resolved)
 
     async def predict(
         self, loaded: LoadedModel, inputs: Inputs, receive: Receive, seconds: float | None = None
     ) -> Predictions:
-        """Return the model's answers to `inputs`, together with whatever else it is asked.
-        `receive` is the rest of the request, of which nothing is left to come but its end.
+        """Return the model's predictions for `inputs`, batched with those of other requests.
+        `receive` belongs to a request whose body was read, and only reports a disconnect.
 
         Raises:
-            Invalid: the answer to a row is not finite; `loc` is the row.
-            Overloaded: too much waits for the model.
-            DeadlineExceeded: it took longer than `seconds`.
-            ClientGone: nobody waits for the answers any more.
+            Invalid: the prediction for a row is not finite; `loc` is the row.
+            Overloaded: the queue of the model is full.
+            DeadlineExceeded: the prediction took longer than `seconds`.
+            ClientGone: the client disconnected.
         """
         seconds = min(seconds or self._seconds, self._seconds)
         try:
@@ -117,13 +117,12 @@ class ModelCache:
             raise
 
     async def refresh(self) -> None:
-        """Read the registry if it has changed, and let go of models that are not served any
-        more."""
+        """Read the registry if it has changed, and evict models that are no longer served."""
         await self.name_index.entries()
         self._follow()
 
     def close(self) -> None:
-        """Run no more batches."""
+        """Stop running batches."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _get_loaded(self, resolved: ResolvedModel) -> LoadedModel | None:
@@ -147,19 +146,19 @@ class ModelCache:
         return loaded
 
     def _follow(self) -> None:
-        """Let go of models that are not served any more, if the name index has changed."""
+        """Evict models that are no longer served, if the name index has changed."""
         if self.name_index.seen_version != self._seen_version:
             self._seen_version = self.name_index.seen_version
             self._evict()
 
     def _evict(self) -> None:
-        """Keep in memory what is served, and of that what there is room for. Requests under way
-        with another keep it."""
+        """Drop models that are no longer served, and then the least recently used ones over the
+        size limit. Requests in progress keep their model alive."""
         for directory in [d for d in self._loaded if not self.name_index.serves(d)]:
             del self._loaded[directory]
         while self._bytes() > self._max_bytes and len(self._loaded) > 1:
             gone, _ = self._loaded.popitem(last=False)
-            logger.info("evicted the model in %s to make room", gone)
+            logger.info("evicted the model in %s: the model cache is full", gone)
         self._metrics.record_loaded(len(self._loaded), self._bytes())
 
     def _bytes(self) -> int:
@@ -177,7 +176,7 @@ async def _in_time(
             return future.result()
         if gone.done():
             raise ClientGone
-        raise DeadlineExceeded(f"there was no answer within {seconds:g} seconds")
+        raise DeadlineExceeded(f"the prediction took longer than {seconds:g} seconds")
     finally:
         future.cancel()
         gone.cancel()
@@ -189,7 +188,7 @@ def _load_and_warm(directory: Path) -> tuple[Model, Pace]:
 
     def seconds(rows: int) -> float:
         inputs = np.zeros((rows, *shape), np.float32)
-        model.predict(inputs)  # what is done for the first time takes longer
+        model.predict(inputs)  # the first call includes one-time work
         start = time.thread_time()
         model.predict(inputs)
         return time.thread_time() - start

@@ -1,4 +1,4 @@
-"""Predictions for any number of rows: newline-delimited JSON in and out, bounded in memory."""
+"""Predictions on newline-delimited JSON, in bounded memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -19,20 +19,20 @@ from service.predictions.query import parse_query
 from service.settings import Settings
 
 IN_MEMORY = 1024 * 1024
-"""Bytes of a body that are kept in memory; the rest goes to a temporary file."""
+"""Bytes of a body above which it is spooled to a temporary file."""
 CHUNK_LINES = 256
 RETRY_SECONDS = 0.05
-"""The wait for room in the queue of a model that is asked too much."""
+"""Delay before a retry when the queue of the model is full."""
 
 
 async def predict_lines(request: Request, model_cache: ModelCache, settings: Settings) -> Response:
-    """Return an answer that has a line for every line of the request: a prediction, or an `error`.
+    """Return a response with one line per line of the request: a prediction or an `error`.
 
-    It begins when the last line has come: a client that writes all before it reads, as most do,
-    would wait for ever otherwise.
+    The response begins after the last line of the request, since most clients write the whole
+    request before they read and would otherwise deadlock.
 
     Raises:
-        TooLarge: the body is over the limit.
+        TooLarge: the body exceeds the limit.
     """
     query = parse_query(request.scope)
     loaded, pixels = await model_cache.find(query.model), query.pixels
@@ -63,7 +63,7 @@ async def predict_lines(request: Request, model_cache: ModelCache, settings: Set
 
 
 def _lines(file: IO[bytes], longest: int) -> list[bytes]:
-    """Return the next lines; one that is too long is cut, and so no JSON any more."""
+    """Return the next lines; one over `longest` bytes is split, which makes it invalid JSON."""
     lines = []
     for _ in range(CHUNK_LINES):
         line = file.readline(longest)
@@ -74,7 +74,7 @@ def _lines(file: IO[bytes], longest: int) -> list[bytes]:
 
 
 class _Chunk:
-    """Some lines, the good ones of which are answered together."""
+    """Consecutive lines, whose valid rows form one prediction request."""
 
     def __init__(self, loaded: LoadedModel, before: int, lines: Sequence[bytes]) -> None:
         self._loaded = loaded
@@ -85,10 +85,10 @@ class _Chunk:
             try:
                 self._rows[number] = orjson.loads(line)
             except orjson.JSONDecodeError as error:
-                self._set_error(number, (), f"is not JSON: {error}")
+                self._set_error(number, (), f"is not valid JSON: {error}")
 
     async def predict(self, model_cache: ModelCache, request: Request, pixels: Any) -> bytes:
-        """Return a line for each line."""
+        """Return the response lines."""
         while self._rows:
             rows = list(self._rows.values())
             try:
@@ -98,12 +98,12 @@ class _Chunk:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             except DeadlineExceeded as error:
-                # The answer has begun, so that its status cannot tell any more.
+                # The response has begun, so its status can no longer report this.
                 for number in self._rows:
                     self._set_error(number, (), error.detail)
                 break
             except Invalid as error:
-                # Without the row that is to blame, the others may be right.
+                # Retry without the invalid row.
                 index, *rest = error.loc
                 assert isinstance(index, int)
                 number = next(islice(self._rows, index, None))

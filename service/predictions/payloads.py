@@ -1,4 +1,4 @@
-"""What the body of a prediction request holds, by its content type."""
+"""Parsing of prediction requests by content type."""
 
 import base64
 import io
@@ -33,30 +33,30 @@ from service.settings import Settings
 JSON = "application/json"
 FORM = "multipart/form-data"
 NDJSON = "application/x-ndjson"
-"""Read and answered line by line: see `service.predictions.ndjson`."""
+"""Handled line by line: see `service.predictions.ndjson`."""
 LIGHT_ROWS = 64
 LIGHT_BYTES = 256 * 1024
-"""What is more is worked on in a thread, so that others are served meanwhile."""
+"""Larger payloads are parsed in a thread, so that they do not block the event loop."""
 
 
 class Payload(ABC):
-    """What is to be predicted, and for which model."""
+    """The inputs of a prediction request and the name of its model."""
 
     model: str
     is_light: bool = True
-    """Whether `inputs` takes no time to speak of."""
+    """Whether `inputs` is fast enough for the event loop."""
 
     @abstractmethod
     def inputs(self, model: Model, settings: Settings) -> Inputs:
-        """Return it as `model` takes it.
+        """Return the inputs in the form that `model` takes.
 
         Raises:
-            Invalid: it is not what the model takes; `place` says where that is in the request.
+            Invalid: the inputs do not fit the model; `place` maps `loc` to the request.
             TooLarge: there are too many rows.
         """
 
     def place(self, loc: Loc) -> Loc:
-        """Return where in the request the `loc` is that an `Invalid` bears."""
+        """Return the location in the request for the `loc` of an `Invalid`."""
         return ("body", *loc)
 
 
@@ -70,37 +70,32 @@ class JsonRows(Payload):
 
     @property
     def is_light(self) -> bool:  # type: ignore[override]
-        """Whether they are few."""
         return len(self.rows) <= LIGHT_ROWS
 
     def inputs(self, model: Model, settings: Settings) -> Inputs:
-        """Return them as `model` takes them."""
         check_count(len(self.rows), settings)
         return model.rows(self.rows, self.pixels)
 
     def place(self, loc: Loc) -> Loc:
-        """Return where in the request a row's `loc` is."""
         return ("body", "inputs", *loc)
 
 
 @dataclass
 class ImageFiles(Payload):
-    """Image files, and where in the request each was."""
+    """Image files and their locations in the request."""
 
     model: str
     files: list[bytes]
     places: list[Loc]
     whole: Loc = ("body",)
-    """Where all of them are."""
+    """Location of the list of files."""
     is_light = False
 
     def inputs(self, model: Model, settings: Settings) -> Inputs:
-        """Return them as `model` takes them."""
         check_count(len(self.files), settings)
         return model.images(self.files, settings.max_image_pixels)
 
     def place(self, loc: Loc) -> Loc:
-        """Return where in the request a file's `loc` is."""
         match loc:
             case (int(index), *rest):
                 return (*self.places[index], *rest)
@@ -109,30 +104,28 @@ class ImageFiles(Payload):
 
 @dataclass
 class NpyArray(Payload):
-    """An array that says its own shape and type."""
+    """An array in NumPy's `.npy` format."""
 
     model: str
     array: NDArray[Any]
     pixels: PixelRange | None
 
     def inputs(self, model: Model, settings: Settings) -> Inputs:
-        """Return its rows as `model` takes them."""
         check_count(len(self.array) if self.array.ndim else 1, settings)
         return model.array(self.array, self.pixels)
 
 
 @dataclass
 class RawNumbers(Payload):
-    """Little-endian numbers, row by row, and nothing else: the model says how many a row has."""
+    """Little-endian numbers, row after row; the model defines the row size."""
 
     model: str
     data: bytes
     dtype: RawType | None
-    """By default bytes for images, and 32-bit floats for features."""
+    """None means uint8 for images and float32 for features."""
     pixels: PixelRange | None
 
     def inputs(self, model: Model, settings: Settings) -> Inputs:
-        """Return the rows as `model` takes them."""
         default: RawType = (
             "uint8" if model.manifest.signature.inputs.kind == "images" else "float32"
         )
@@ -140,8 +133,8 @@ class RawNumbers(Payload):
         row = dtype.itemsize * model.row_size
         if not self.data or len(self.data) % row:
             raise Invalid(
-                f"has {len(self.data):,} bytes; a row is {model.row_size} {dtype.name} of "
-                f"{dtype.itemsize} bytes, so it must be a multiple of {row:,}"
+                f"has {len(self.data):,} bytes; it must be a positive multiple of {row:,}, since a "
+                f"row is {model.row_size} {dtype.name} of {dtype.itemsize} bytes"
             )
         check_count(len(self.data) // row, settings)
         array = np.frombuffer(bytearray(self.data), dtype).reshape(-1, model.row_size)
@@ -149,17 +142,17 @@ class RawNumbers(Payload):
 
 
 def check_count(rows: int, settings: Settings) -> None:
-    """Do nothing for as many rows as one request may have.
+    """Check the number of rows of a request.
 
     Raises:
-        TooLarge: there are more.
+        TooLarge: the number exceeds the limit.
     """
     if rows > settings.max_rows:
-        raise TooLarge(f"{rows:,} rows are over the limit of {settings.max_rows:,} a request")
+        raise TooLarge(f"{rows:,} rows exceed the limit of {settings.max_rows:,} rows per request")
 
 
 def media_type(scope: Scope) -> str:
-    """Return the content type of a request, without parameters."""
+    """Return the content type of a request without its parameters."""
     for name, value in scope["headers"]:
         if name == b"content-type":
             return _essence(value)
@@ -172,11 +165,11 @@ def _essence(content_type: bytes) -> str:
 
 
 async def read_payload(content_type: str, scope: Scope, receive: Receive, limit: int) -> Payload:
-    """Return what the body of a request holds, which may have `limit` bytes.
+    """Read and parse the body of a request, of at most `limit` bytes.
 
     Raises:
-        UnsupportedMediaType: its content type is not known.
-        RequestValidationError, Unprocessable: it is not what its content type says.
+        UnsupportedMediaType: the content type is unknown.
+        RequestValidationError, Unprocessable: the body does not match its content type.
         TooLarge, ClientGone: see `read_body`.
     """
     if content_type == FORM:
@@ -184,7 +177,7 @@ async def read_payload(content_type: str, scope: Scope, receive: Receive, limit:
         try:
             return await _read_form(Request(scope, _replaying(body)))
         except MultiPartException as error:
-            raise HTTPException(400, f"the body is no form: {error.message}") from None
+            raise HTTPException(400, f"the body is not a valid form: {error.message}") from None
     reader = READERS.get(content_type)
     if reader is None:
         given = f"not {content_type}" if content_type else "but none was given"
@@ -204,7 +197,7 @@ def _replaying(body: bytes) -> Receive:
 
 def _read_json(_: Scope, body: bytes) -> Payload:
     request = _parse_json(body)
-    # What is simple and right needs no model of pydantic's to be told so.
+    # Fast path: the common simple request needs no validation by pydantic.
     if type(request) is dict and len(request) == 2:
         model, rows = request.get("model"), request.get("inputs")
         if type(model) is str and type(rows) is list:
@@ -226,16 +219,18 @@ def _parse_json(body: bytes) -> object:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return None  # pydantic says what is wrong, and takes some numbers that this does not
+        return (
+            None  # left to pydantic, which reports the error and accepts more numbers than orjson
+        )
 
 
 def _decode_base64(text: str, place: Loc) -> bytes:
-    # A page's canvas gives "data:image/png;base64,..."
+    # An HTML canvas yields "data:image/png;base64,..."
     _, _, encoded = text.rpartition(",")
     try:
         return base64.b64decode(encoded, validate=True)
-    except ValueError as error:  # `binascii.Error`, or letters that base64 has not at all
-        raise Unprocessable.at(Invalid(f"is not base64: {error}"), *place) from None
+    except ValueError as error:  # `binascii.Error`, or non-ASCII characters
+        raise Unprocessable.at(Invalid(f"is not valid base64: {error}"), *place) from None
 
 
 def _read_npy(scope: Scope, body: bytes) -> Payload:
@@ -244,31 +239,31 @@ def _read_npy(scope: Scope, body: bytes) -> Payload:
 
 
 def parse_npy(body: bytes) -> NDArray[Any]:
-    """Return the array of a `.npy` file. Nothing is allocated that the file does not hold.
+    """Return the array of a `.npy` file. Memory use is bounded by the size of the file.
 
     Raises:
-        Unprocessable: it is none, is cut off, or holds Python objects.
+        Unprocessable: the file is malformed or truncated, or contains Python objects.
     """
     file = io.BytesIO(body)
     try:
         reader = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
         version = npy.read_magic(file)
         if version not in reader:
-            raise ValueError(f"its format is {version}; known are 1.0 and 2.0")
+            raise ValueError(f"its format version is {version}; supported are 1.0 and 2.0")
         shape, is_fortran, dtype = reader[version](file)
         if dtype.hasobject:
-            raise ValueError("it holds Python objects, which are not read")
+            raise ValueError("it contains Python objects; save numbers, without pickle")
         data = memoryview(body)[file.tell() :]
         count = int(np.prod(shape, dtype=object))
         if not dtype.itemsize or count * dtype.itemsize != len(data):
             raise ValueError(
-                f"{count:,} numbers of {dtype.itemsize} bytes are announced, and {len(data):,} "
-                "bytes follow"
+                f"the header announces {count:,} numbers of {dtype.itemsize} bytes, but "
+                f"{len(data):,} bytes follow"
             )
         array = np.frombuffer(bytearray(data), dtype)
         return array.reshape(shape, order="F" if is_fortran else "C")
     except (ValueError, SyntaxError, TypeError, OverflowError) as error:
-        raise Unprocessable.at(Invalid(f"is no .npy file: {error}"), "body") from None
+        raise Unprocessable.at(Invalid(f"is not a valid .npy file: {error}"), "body") from None
 
 
 def _read_numbers(scope: Scope, body: bytes) -> Payload:
@@ -301,4 +296,4 @@ READERS: dict[str, PayloadReader] = {
     "image/png": _read_image,
     "image/jpeg": _read_image,
 }
-"""Of bodies that are not `FORM` or `NDJSON`."""
+"""Readers by content type, except `FORM` and `NDJSON`."""

@@ -1,4 +1,4 @@
-"""What the query of a prediction request says of a body that cannot say it itself."""
+"""Query parameters of prediction requests, for bodies other than JSON."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ RAW_TYPES: dict[RawType, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class PredictQuery:
-    """The parameters of a query."""
+    """Query parameters of a prediction request."""
 
     model_name: str | None
     dtype: RawType | None
-    """Of bare numbers."""
+    """dtype of an `application/octet-stream` body."""
     pixels: PixelRange | None
 
     @property
     def model(self) -> str:
-        """The model that is named.
+        """Name of the model.
 
         Raises:
-            Unprocessable: none is.
+            Unprocessable: the parameter `model` is missing.
         """
         if not self.model_name:
             message = "is missing; name the model in the query: /predict?model=mnist"
@@ -44,15 +44,15 @@ class PredictQuery:
 
 
 def parse_query(scope: Scope) -> PredictQuery:
-    """Return the parsed query of a request.
+    """Parse the query of a request.
 
     Raises:
-        Unprocessable: there is no such type, or no such range of pixels.
+        Unprocessable: `dtype` or `pixels` has an unknown value.
     """
     return _parse_query(scope["query_string"])
 
 
-@lru_cache(maxsize=64)  # the same is asked again and again
+@lru_cache(maxsize=64)  # clients repeat the same query
 def _parse_query(query: bytes) -> PredictQuery:
     given = QueryParams(query)
     dtype, pixels = given.get("dtype"), given.get("pixels")

@@ -1,4 +1,4 @@
-"""Rows to predict on, and predictions, as JSON."""
+"""Request and response bodies of `/predict`."""
 
 from typing import Any
 
@@ -11,25 +11,25 @@ from service.schemas import Body
 
 
 class PredictRequest(Strict):
-    """Rows or images for a model. Give exactly one of `inputs` and `images`."""
+    """Rows or images to predict on. Give exactly one of `inputs` and `images`."""
 
     model: str = Field(
-        description="`name@3`, `name@alias`, or `name`: its alias `default` if it has one, else "
-        "its newest version."
+        description="Model reference: `name@3`, `name@alias`, or `name` for the alias `default` if "
+        "set, else the newest version."
     )
     inputs: list[Any] | None = Field(
         default=None,
-        description="Rows: lists of numbers in the order of the features or objects by feature "
-        "name; for images 28 lists of 28 pixels or 784 pixels, a light foreground on a "
-        "dark background.",
+        description="Rows, each a list of numbers in the order of the features or an object keyed "
+        "by feature name; for images, 28 lists of 28 pixels or a list of 784 pixels, with a light "
+        "foreground on a dark background.",
     )
     images: list[str] | None = Field(
-        default=None, description="PNG or JPEG files of any size, base64."
+        default=None, description="PNG or JPEG files of any size, base64-encoded."
     )
     pixels: PixelRange | None = Field(
         default=None,
-        description="The range of pixels in `inputs`. By default 0-255; needed only where every "
-        "pixel of an image is 1 or less.",
+        description="Pixel range of `inputs`, by default 0-255. Required if every pixel of an "
+        "image is 1 or less.",
     )
 
     @model_validator(mode="after")

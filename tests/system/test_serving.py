@@ -72,10 +72,10 @@ BOMB = npy(np.zeros((3, 3))).replace(b"(3, 3)", b"(3, 3" + b"0" * 12 + b")")[:12
 @pytest.mark.parametrize(
     ("content", "kind", "params", "says"),
     [
-        (b"", "application/x-npy", {}, "no .npy file"),
-        (b"\x93NUMPY", "application/x-npy", {}, "no .npy file"),
-        (npy(np.zeros((2, 3)))[:-1], "application/x-npy", {}, "are announced"),
-        (BOMB, "application/x-npy", {}, "no .npy file"),
+        (b"", "application/x-npy", {}, "not a valid .npy file"),
+        (b"\x93NUMPY", "application/x-npy", {}, "not a valid .npy file"),
+        (npy(np.zeros((2, 3)))[:-1], "application/x-npy", {}, "header announces"),
+        (BOMB, "application/x-npy", {}, "not a valid .npy file"),
         (npy(np.array([{}]), allow_pickle=True), "application/x-npy", {}, "Python objects"),
         (npy(np.array(["a", "b"])), "application/x-npy", {}, "must be numeric or boolean"),
         (npy(np.zeros((2, 4))), "application/x-npy", {}, "2x4"),
