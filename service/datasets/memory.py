@@ -1,4 +1,4 @@
-"""Data sets in the memory of a web process: a few at a time, and none too large."""
+"""Limits on the number and size of data sets in the memory of a web process."""
 
 import threading
 from collections.abc import Iterator
@@ -11,24 +11,24 @@ from service.settings import MIB
 
 AT_ONCE = 2
 MAX_BYTES = 96 * MIB
-"""Of a data set's inputs: all of it is loaded, whichever split is asked for."""
+"""Maximum size of a data set's inputs, which are loaded in full for any split."""
 
 
 class MemorySlots:
-    """Gives places in memory. Safe to use from several threads."""
+    """Slots for data sets in memory. Thread-safe."""
 
     def __init__(self) -> None:
         self._semaphore = threading.BoundedSemaphore(AT_ONCE)
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
-        """Have a place for as long as the context lasts.
+        """Hold a slot within the context.
 
         Raises:
-            Overloaded: all are taken.
+            Overloaded: all slots are taken.
         """
         if not self._semaphore.acquire(blocking=False):
-            raise Overloaded(f"{AT_ONCE} data sets are being worked on here already")
+            raise Overloaded(f"{AT_ONCE} data sets are being processed already; retry in a second")
         try:
             yield
         finally:
@@ -36,13 +36,15 @@ class MemorySlots:
 
 
 def check_size(dataset: DatasetSpec) -> None:
-    """Do nothing for a data set that fits a place.
+    """Check that a data set fits a slot.
 
     Raises:
-        Invalid: it is too large.
+        Invalid: the data set is too large.
     """
     signature, row_counts = dataset.signature(), dataset.row_counts()
     rows = row_counts.rows + row_counts.builtin_split_rows
     size = rows * signature.input_size * signature.inputs.itemsize
     if size > MAX_BYTES:
-        raise Invalid(f"takes {size / MIB:,.0f} MiB; here it may take {MAX_BYTES // MIB} MiB")
+        raise Invalid(
+            f"takes {size / MIB:,.0f} MiB of memory; the limit here is {MAX_BYTES // MIB} MiB"
+        )

@@ -21,39 +21,44 @@ class UploadQuery(Strict):
 
     name: Name | None = Field(
         default=None,
-        description="By default the file's name without its ending, where it has one.",
+        description="Name of the data set; by default the file name without its extension.",
     )
     target: str | None = Field(
-        default=None, max_length=1000, description="The column that is learned by default."
+        default=None, max_length=1000, description="Column that jobs predict by default."
     )
-    encoding: str | None = Field(default=None, description="Of a text file; by default UTF-8.")
+    encoding: str | None = Field(
+        default=None, description="Encoding of a text file; by default UTF-8."
+    )
     delimiter: str | None = Field(
-        default=None, description="Between the fields of a text file; by default found out."
+        default=None, description="Field delimiter of a text file; by default detected."
     )
     missing: list[str] = Field(
-        default=[], description="Texts that stand for a missing value, beside the usual ones."
+        default=[],
+        description="Further texts that mean a missing value, in addition to the usual ones.",
     )
-    numeric: Columns = Field(default=[], description="Columns to be read as numbers ...")
-    categorical: Columns = Field(default=[], description="... as categories ...")
-    boolean: Columns = Field(default=[], description="... as true and false ...")
-    text: Columns = Field(default=[], description="... as texts, which no model learns from.")
+    numeric: Columns = Field(default=[], description="Columns to read as numbers.")
+    categorical: Columns = Field(default=[], description="Columns to read as categories.")
+    boolean: Columns = Field(default=[], description="Columns to read as booleans.")
+    text: Columns = Field(
+        default=[], description="Columns to read as text, which models do not use."
+    )
     image_size: str | None = Field(
         default=None,
         max_length=20,
-        description="To which images are resized: a side, or height x width, such as 28 or 32x48.",
+        description="Size to resize images to: side or height x width, for example 28 or 32x48.",
     )
 
     def options(self) -> Options:
-        """Return how the file is to be read.
+        """Return the options for reading the file.
 
         Raises:
-            Unprocessable: there is no such way.
+            Unprocessable: an option is invalid.
         """
         types: dict[str, str] = {}
         for kind in ("numeric", "categorical", "boolean", "text"):
             for name in getattr(self, kind):
                 if (other := types.setdefault(name, kind)) != kind:
-                    message = f"names {name!r}, which {other} names too; a column is of one kind"
+                    message = f"names {name!r}, which {other} also names; a column has one type"
                     raise Unprocessable.at(Invalid(message), "query", kind)
         document = {
             "encoding": self.encoding,
@@ -72,7 +77,7 @@ class UploadQuery(Strict):
             return None
         sides = self.image_size.split("x")
         if len(sides) > 2 or not all(side.isdecimal() and side.isascii() for side in sides):
-            message = "must be a side, or height x width, such as 28 or 32x48"
+            message = "must be side or height x width, for example 28 or 32x48"
             raise Unprocessable.at(Invalid(message), "query", "image_size")
         return [int(sides[0]), int(sides[-1])]
 
@@ -80,14 +85,14 @@ class UploadQuery(Strict):
 class _Known(Body):
     id: str
     name: str
-    target: str | None = Field(description="The column that is learned by default.")
-    sha256: str = Field(description="Of the file as it came.")
+    target: str | None = Field(description="Column that jobs predict by default.")
+    sha256: str = Field(description="SHA-256 of the uploaded file.")
     bytes: int
     created_at: datetime
 
 
 class DatasetSummary(_Known):
-    """An uploaded data set, in short."""
+    """Summary of an uploaded data set."""
 
     kind: Literal["table", "images"]
     rows: int
@@ -96,43 +101,43 @@ class DatasetSummary(_Known):
 class Dataset(_Known):
     """An uploaded data set."""
 
-    options: Options = Field(description="How it was read.")
-    contents: Schema = Field(description="Its columns or classes, and figures about them.")
+    options: Options = Field(description="Options with which the file was read.")
+    contents: Schema = Field(description="Columns or classes, with their statistics.")
 
 
 class Preview(Body):
-    """The first rows of a data set, as they were read."""
+    """The first rows of a data set, as parsed."""
 
     columns: list[str]
     rows: list[list[Any]] = Field(
-        description="Values in the order of the columns; null where there is none. An image is a "
-        "`data:` URL of a PNG. They are fewer than asked for where they are large."
+        description="Rows of values in the order of the columns, null where missing. An image is a "
+        "`data:` URL of a PNG. Large rows reduce the number returned."
     )
 
 
 class TensorPeek(Body):
-    """A tensor, and its first values."""
+    """A tensor with its first values."""
 
     shape: list[int]
     dtype: str
     values: list[Any] = Field(
-        description="Of the first rows, of fewer where they are large; NaN, where there is no "
-        "value, null."
+        description="Values of the first rows, null for NaN (a missing value). Large rows reduce "
+        "the number returned."
     )
 
 
 class Batch(Body):
-    """What one step of a training loop is given."""
+    """Input of one training step."""
 
     inputs: TensorPeek
     targets: TensorPeek
 
 
 class Batches(Body):
-    """What a DataLoader yields over a data set."""
+    """Batches that a DataLoader yields over a data set."""
 
     rows: int
-    batches: int = Field(description="In all; the last may be smaller.")
-    features: list[str] = Field(description="The columns of the inputs; none for images.")
-    classes: list[str] = Field(description="What the numbers in the targets stand for.")
+    batches: int = Field(description="Total number of batches; the last may be smaller.")
+    features: list[str] = Field(description="Columns of the inputs; empty for images.")
+    classes: list[str] = Field(description="Class names, indexed by the numbers in the targets.")
     data: list[Batch] = Field(description="The first batches.")

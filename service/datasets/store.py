@@ -1,4 +1,4 @@
-"""Uploaded data sets, as rows: the only room that speaks to their table."""
+"""The `datasets` table, and the only access to it."""
 
 import shutil
 from dataclasses import dataclass
@@ -29,17 +29,17 @@ SUMMARIZED = ("id", "name", "target", "sha256", "bytes", "created_at")
 
 @dataclass(frozen=True)
 class NewDataset:
-    """A file that was read and has no row yet."""
+    """A parsed upload that has no row in the table yet."""
 
     name: str
     target: str | None
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file."""
     bytes: int
     options: Options
     schema: Schema
     directory: Path
-    """Of the rows read from it, on the disk on which they are to stay."""
+    """Directory of the parsed rows, on the same file system as the final one."""
 
     @property
     def content(self) -> str:
@@ -49,14 +49,14 @@ class NewDataset:
 
 @dataclass(frozen=True)
 class AddedDataset:
-    """The data set of an upload, and whether it is a new one."""
+    """The data set of an upload, and whether the upload created it."""
 
     dataset: Dataset
     created: bool
 
 
 class DatasetStore:
-    """Uploaded data sets."""
+    """Adds, finds, lists and deletes uploaded data sets."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
@@ -64,14 +64,14 @@ class DatasetStore:
         self._incoming = settings.incoming_dir
 
     def find_duplicate(self, name: str, target: str | None, content: str) -> Dataset | None:
-        """Return the data set of this name, target and content, if there is one."""
+        """Return the data set with this name, target and content, or None."""
         with self._database.read() as session:
             row = _find_row(session, name, target, content)
             there = row is not None and (self._directory / content).exists()
             return _dataset(row) if row and there else None
 
     def add(self, dataset: NewDataset) -> AddedDataset:
-        """Keep what was read, once however often it comes."""
+        """Store a data set, or return the existing one with the same content, name and target."""
         with self._database.write() as session:
             row = _find_row(session, dataset.name, dataset.target, dataset.content)
             new = row is None
@@ -89,15 +89,15 @@ class DatasetStore:
         """Return a data set.
 
         Raises:
-            NotFound: there is none of this id; as every method below.
+            NotFound: there is no data set with this id. This applies to all methods below.
         """
         with self._database.read() as session:
             return _dataset(_row(session, dataset_id))
 
     def page(self, limit: int, after: str | None) -> Page[DatasetSummary]:
-        """Return up to `limit` data sets, the newest first, from the one that follows `after`."""
+        """Return up to `limit` data sets, newest first, starting after `after`."""
         with self._database.read() as session:
-            # Without their columns, which may have thousands of values each.
+            # Without the columns, whose schemas can be large.
             query = select(
                 *(getattr(DatasetRow, name) for name in SUMMARIZED),
                 DatasetRow.schema["kind"].as_string().label("kind"),
@@ -111,10 +111,10 @@ class DatasetStore:
         return Page(data=found[:limit], next=found[limit - 1].id if more else None)
 
     def find(self, dataset_id: str) -> Upload:
-        """Return a data set as `ml` knows it.
+        """Return a data set in the form that `ml` uses.
 
         Raises:
-            Invalid: there is none of this id.
+            Invalid: there is no data set with this id.
         """
         with self._database.read() as session:
             row = session.scalar(select(DatasetRow).where(DatasetRow.id == dataset_id))
@@ -130,24 +130,24 @@ class DatasetStore:
         )
 
     def delete(self, dataset_id: str, force: bool) -> None:
-        """Delete a data set, and its rows if no other shares them.
+        """Delete a data set, and its rows unless another data set shares them.
 
         Raises:
-            Conflict: a job or a model needs it, and it is not `force`.
+            Conflict: a job or a model uses it, and `force` is false.
         """
         with self._database.write() as session:
             row = _row(session, dataset_id)
             if not force:
                 _refuse_if_in_use(session, dataset_id)
             session.delete(row)
-        # Only now that it is certain. Were this process killed from here on, the next one would
-        # clear what no row speaks of.
+        # After the commit. If the process is killed here, cleanup removes the orphaned rows at the
+        # next start.
         self._delete_rows(row.content)
 
     def _delete_rows(self, content: str) -> None:
-        """Remove rows that no data set has any more."""
+        """Delete rows that no data set uses."""
         place, trash = self._directory / content, self._incoming / str(ULID())
-        with self._database.write() as session:  # so that nobody adds it meanwhile
+        with self._database.write() as session:  # blocks a concurrent `add`
             shared = select(DatasetRow.id).where(DatasetRow.content == content).limit(1)
             if session.scalar(shared) is None and place.exists():
                 place.rename(trash)
@@ -155,7 +155,7 @@ class DatasetStore:
 
 
 def content_hash(file_sha256: str, options: Options) -> str:
-    """Return what a file's rows are known by: see `DatasetRow.content`."""
+    """Return the hash of a file and its options: see `DatasetRow.content`."""
     return sha256(f"{file_sha256} {options.model_dump_json()}".encode()).hexdigest()
 
 
@@ -200,7 +200,7 @@ def _refuse_if_in_use(session: Session, dataset_id: str) -> None:
         .limit(1)
     )
     if job is not None:
-        raise Conflict(f"the job {job} learns from it; cancel that first, or say force=true")
+        raise Conflict(f"job {job} uses this data set; cancel the job first, or set force=true")
     model = session.scalar(
         select(ModelVersionRow)
         .where(
@@ -211,8 +211,8 @@ def _refuse_if_in_use(session: Session, dataset_id: str) -> None:
     )
     if model is not None:
         raise Conflict(
-            f"version {model.version} of the model {model.name!r} was made from it; delete that "
-            "first, or say force=true"
+            f"version {model.version} of model {model.name!r} was trained on this data set; delete "
+            "the version first, or set force=true"
         )
 
 

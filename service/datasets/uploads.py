@@ -1,4 +1,4 @@
-"""An upload's way from the network to a directory of rows."""
+"""Uploads: receive a file, parse it in a separate process and store its rows."""
 
 import asyncio
 import contextlib
@@ -27,13 +27,13 @@ from service.settings import MIB, Settings
 
 FORM = "multipart/form-data"
 MAX_READERS = 2
-"""Uploads that are read at once; others wait."""
+"""Maximum number of uploads parsed concurrently; others wait."""
 DEFAULT_NAME = "dataset"
 
 
 @dataclass(frozen=True)
 class Received:
-    """A file that came whole."""
+    """A completely received file."""
 
     path: Path
     filename: str | None
@@ -42,7 +42,7 @@ class Received:
 
 
 class DatasetUploader:
-    """Takes uploads: receives them, has them read by a process of their own, and keeps them."""
+    """Receives uploads, parses them in separate processes and stores them."""
 
     def __init__(self, store: DatasetStore, settings: Settings) -> None:
         self._store = store
@@ -52,14 +52,14 @@ class DatasetUploader:
     async def upload(
         self, request: Request, name: str | None, target: str | None, options: Options
     ) -> AddedDataset:
-        """Receive the file in a request, and return the data set that it is. Whatever goes wrong,
-        nothing of it stays.
+        """Receive and parse the file in a request, and return its data set. A failed upload leaves
+        no files behind.
 
         Raises:
-            BadRequest: it broke off, or there is none.
-            TooLarge: it is over the limit.
-            Unprocessable: it cannot be read; the message says where and why.
-            Unavailable: it cannot be stored here.
+            BadRequest: the upload was interrupted or has no file.
+            TooLarge: the file exceeds the limit.
+            Unprocessable: the file cannot be parsed; the message says where and why.
+            Unavailable: the file cannot be stored.
         """
         place = self._settings.incoming_dir / str(ULID())
         try:
@@ -78,9 +78,9 @@ class DatasetUploader:
             )
             return await asyncio.to_thread(self._store.add, dataset)
         except ClientDisconnect:
-            raise BadRequest("the upload broke off") from None
+            raise BadRequest("the upload was interrupted") from None
         except OSError as error:
-            raise Unavailable(f"the upload cannot be stored here: {error.strerror}") from error
+            raise Unavailable(f"the upload cannot be stored: {error.strerror}") from error
         finally:
             await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
@@ -90,7 +90,9 @@ class DatasetUploader:
         async with request.form(max_files=1, max_fields=10) as form:
             files = [value for value in form.values() if isinstance(value, UploadFile)]
             if not files:
-                raise BadRequest("the form has no file; send one, as in curl -F file=@table.csv")
+                raise BadRequest(
+                    "the form has no file; send one, for example with curl -F file=@table.csv"
+                )
             return await self._write(files[0].filename, _spooled(files[0]), path)
 
     async def _write(
@@ -107,7 +109,7 @@ class DatasetUploader:
         return Received(path, filename, digest.hexdigest(), size)
 
     async def _read(self, file: Path, rows: Path, options: Options) -> Schema:
-        """Have a file read into the directory `rows`, by a process that may be killed."""
+        """Parse a file into the directory `rows`, in a process with time and memory limits."""
         rows.mkdir()
         task = {
             "source": str(file),
@@ -123,7 +125,9 @@ class DatasetUploader:
         except TimeoutError:
             seconds = self._settings.ingest_seconds
             raise _unreadable(
-                Invalid(f"takes over {seconds:g} seconds to read (EPOCHD_INGEST_SECONDS)")
+                Invalid(
+                    f"takes over {seconds:g} seconds to parse, the limit of EPOCHD_INGEST_SECONDS"
+                )
             ) from None
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -131,11 +135,13 @@ class DatasetUploader:
             await process.wait()
         if not output:
             raise _unreadable(
-                Invalid(f"could not be read: its reader ended with code {process.returncode}")
+                Invalid(
+                    f"could not be parsed: the parser process exited with code {process.returncode}"
+                )
             )
         answer = json.loads(output)
         if "storage" in answer:
-            raise Unavailable(f"the upload cannot be stored here: {answer['storage']}")
+            raise Unavailable(f"the upload cannot be stored: {answer['storage']}")
         if "invalid" in answer:
             raise _unreadable(Invalid(answer["invalid"]["msg"]))
         await asyncio.to_thread(_put_on_disk, rows)
@@ -152,7 +158,7 @@ def _unreadable(error: Invalid) -> Unprocessable:
 
 
 def _check_target(target: str | None, schema: Schema) -> None:
-    """Raise `Unprocessable` for a target that no job could learn."""
+    """Raise `Unprocessable` for a target that no job could predict."""
     if target is None:
         return
     columns = schema.columns if isinstance(schema, TableSchema) else []
@@ -162,14 +168,14 @@ def _check_target(target: str | None, schema: Schema) -> None:
                 check_target(column, schema.rows)
                 return
         names = ", ".join(column.name for column in columns[:20])
-        there = f"there are {names}" if names else "images have none"
+        there = f"choose one of {names}" if names else "images have no columns"
         raise Invalid(f"there is no column {target!r}; {there}")
     except Invalid as error:
         raise Unprocessable.at(error, "query", "target") from None
 
 
 def _name_of(filename: str | None) -> str:
-    """Return what a data set may be called that came in a file of this name."""
+    """Return a valid data set name for an uploaded file of this name."""
     stem = Path(filename or "").name.split(".")[0]
     usable = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "-" for c in stem)
     return usable.strip("-_")[:64] or DEFAULT_NAME

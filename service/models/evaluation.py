@@ -1,4 +1,4 @@
-"""Registered models measured on data sets, in the web process and within bounds."""
+"""Evaluation of registered models on data sets, in the web process and within limits."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,11 +27,11 @@ from service.models.schemas import EvaluationRequest
 from service.settings import Settings
 
 SECONDS = 120.0
-"""The longest that one may take, its data loaded."""
+"""Time limit of an evaluation, after its data is loaded."""
 
 
 class Trained(BaseModel):
-    """The part of a model's stored spec that an evaluation goes by."""
+    """The part of a model's stored spec that an evaluation uses."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -41,7 +41,7 @@ class Trained(BaseModel):
 
 
 class ModelEvaluator:
-    """Measures models. Safe to use from several threads."""
+    """Evaluates models. Thread-safe."""
 
     def __init__(
         self, registry: ModelRegistry, settings: Settings, memory_slots: MemorySlots
@@ -51,32 +51,33 @@ class ModelEvaluator:
         self._memory_slots = memory_slots
 
     def evaluation_at_training(self, name: str, version: int) -> Classification | Regression:
-        """Return the evaluation that was made when the model was trained.
+        """Return the evaluation made at the end of the model's training.
 
         Raises:
-            NotFound: there is no such version, or an earlier version of the service made it.
+            NotFound: there is no such version, or it was trained by a version of the service that
+                kept no evaluation.
         """
         try:
             return TrainingSummary.load(self._registry.directory(name, version)).evaluation
         except FileNotFoundError:
-            message = f"version {version} of model {name!r} has no evaluation kept; ask for one"
+            message = f"version {version} of model {name!r} has no stored evaluation; request one"
             raise NotFound(message) from None
 
     def evaluate(
         self, name: str, version: int, request: EvaluationRequest, uploads: Uploads
     ) -> Classification | Regression:
-        """Return how good the model is on the rows that `request` means.
+        """Evaluate the model on the rows that `request` selects.
 
         Raises:
             NotFound: there is no such version.
-            Unprocessable: the data set does not fit the model, is too large or has no such rows.
-            Unavailable: no source of the data answered.
+            Unprocessable: the data set does not fit the model, is too large or lacks such rows.
+            Unavailable: the data set cannot be downloaded.
             Overloaded: see `MemorySlots.acquire`.
-            DeadlineExceeded: it took too long.
+            DeadlineExceeded: the evaluation took longer than `SECONDS`.
         """
         directory = self._registry.directory(name, version)
         with self._memory_slots.acquire():
-            # Each thread has a number of its own, and the cores belong to the trainers.
+            # PyTorch keeps this setting per thread; the cores belong to the trainers.
             torch.set_num_threads(1)
             return self._evaluate(_load(directory, name, version), request, uploads)
 
@@ -112,23 +113,23 @@ def _load(directory: Path, name: str, version: int) -> Model:
     try:
         return Model.load(directory)
     except FileNotFoundError:
-        # It was deleted since it was looked up.
-        raise NotFound(f"version {version} of model {name!r} is gone") from None
+        # Deleted after it was looked up.
+        raise NotFound(f"version {version} of model {name!r} was deleted") from None
 
 
 def _trained(model: Model) -> Trained:
     try:
         return parse(Trained, model.manifest.spec)
     except Invalid as error:
-        message = f"the spec of this model is not valid any more: {error.with_place()}"
+        message = f"the spec of this model is no longer valid: {error.with_place()}"
         raise Unprocessable(message) from None
 
 
 def _dataset(
     requested: DatasetRequest | None, trained: DatasetSpec, uploads: Uploads
 ) -> DatasetSpec:
-    """Return the data set to measure on: of an uploaded table the columns that the model was
-    trained on, where the request does not name others."""
+    """Return the data set to evaluate on. For an uploaded table, columns that the request leaves
+    out default to those the model was trained on."""
     if requested is None:
         return trained
     view = trained.resolved.view if isinstance(trained, UploadSpec) else None
@@ -141,7 +142,7 @@ def _dataset(
 
 @contextmanager
 def _located_errors(*place: str) -> Iterator[None]:
-    """Have what `ml` finds wrong told at its place in the request."""
+    """Convert errors of `ml` to errors located at `place` in the request."""
     try:
         yield
     except Invalid as error:
@@ -161,16 +162,18 @@ def _select_split(data: Dataset, split: Split | None) -> tuple[Split, Rows]:
     rows = parts[split]
     if rows is None:
         there_are = ", ".join(name for name, part in parts.items() if part is not None)
-        raise Invalid(f"so divided the data set has no {split} rows; it has {there_are}, all")
+        raise Invalid(f"this division has no {split} rows; choose {there_are} or all")
     return split, rows
 
 
 def _deadline() -> Callable[[], None]:
-    """Return what raises once the time is over."""
+    """Return a function that raises `DeadlineExceeded` after `SECONDS`."""
     end = time.monotonic() + SECONDS
 
     def check() -> None:
         if time.monotonic() > end:
-            raise DeadlineExceeded(f"it took longer than {SECONDS:g} seconds; use fewer rows")
+            raise DeadlineExceeded(
+                f"the evaluation took longer than {SECONDS:g} seconds; use fewer rows"
+            )
 
     return check

@@ -1,4 +1,4 @@
-"""What the names of models stand for, held in memory and true at every moment."""
+"""In-memory index of model names, versions and aliases, always up to date."""
 
 import asyncio
 import re
@@ -16,33 +16,33 @@ REFERENCE = re.compile(
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A version of a model, and the directory of its artifact below the models directory."""
+    """A version of a model, and its artifact directory relative to the models directory."""
 
     ref: ModelRef
     directory: str
 
 
 class NameIndex:
-    """The registry as it stands. It is read again when its version has changed, and not before, so
-    that a request costs no query and yet sees every change that was acknowledged before it."""
+    """A copy of the registry that is reloaded when the registry's version changes. A request thus
+    needs no query, yet sees every change that was acknowledged before it."""
 
     def __init__(self, registry: ModelRegistry, registry_version: RegistryVersion) -> None:
         self._registry = registry
         self._registry_version = registry_version
         self.seen_version: bytes | None = None
-        """The mark of the registry when it was read last."""
+        """Registry version at the last reload."""
         self._entries: dict[str, Entry] = {}
         self._references: dict[str, ResolvedModel] = {}
         self._served: set[str] = set()
         self._reading = asyncio.Lock()
 
     async def resolve(self, reference: str) -> ResolvedModel:
-        """Return the version that `name`, `name@3` or `name@alias` means.
+        """Return the version that `name`, `name@3` or `name@alias` refers to.
 
         Raises:
-            Unprocessable: the reference is none of these.
+            Unprocessable: the reference is malformed.
             NotFound: there is no such model, version or alias.
-            Unloaded: there is, and it does not answer.
+            Unloaded: the model is unloaded.
         """
         await self.entries()
         resolved = self._references.get(reference)
@@ -51,26 +51,26 @@ class NameIndex:
         return resolved
 
     def get_resolved(self, reference: str) -> ResolvedModel | None:
-        """Return what `reference` means where it was resolved since the last change."""
+        """Return the cached resolution of `reference`, or None if the registry has changed."""
         return self._references.get(reference) if self._is_current() else None
 
     async def entries(self) -> dict[str, Entry]:
-        """Return all that there is, by name."""
+        """Return the entries of all models, by name."""
         if not self._is_current():
             await self._refresh()
         return self._entries
 
     def serves(self, directory: str) -> bool:
-        """Return whether a version that answers lies there, as far as is known."""
+        """Return whether `directory` held a loaded version at the last reload."""
         return directory in self._served
 
     def _is_current(self) -> bool:
         return self._registry_version.current() == self.seen_version
 
     async def _refresh(self) -> None:
-        """Read the registry, unless another request just did."""
+        """Reload the registry, unless another request has just done so."""
         async with self._reading:
-            # Before the rows: what changes meanwhile is read again.
+            # Read before the rows, so that a concurrent change causes another reload.
             current = self._registry_version.current()
             if current != self.seen_version:
                 self._entries = await asyncio.to_thread(self._registry.snapshot)
@@ -86,7 +86,9 @@ class NameIndex:
     def _resolve(self, reference: str) -> ResolvedModel:
         match = REFERENCE.match(reference)
         if match is None:
-            message = f"{reference!r} is no model reference; write `name`, `name@3` or `name@alias`"
+            message = (
+                f"{reference!r} is not a model reference; use `name`, `name@3` or `name@alias`"
+            )
             raise Unprocessable(message, [(("body", "model"), message)])
         name, version, alias = match["name"], match["version"], match["alias"]
         entry = self._entries.get(name)
@@ -102,7 +104,6 @@ class NameIndex:
             raise NotFound(f"model {name!r} has no version {number}")
         if entry.unloaded:
             raise Unloaded(
-                f"model {name!r} is not ready: it was unloaded, and "
-                f"`POST /v2/repository/models/{name}/load` brings it back"
+                f"model {name!r} is unloaded; load it with `POST /v2/repository/models/{name}/load`"
             )
         return ResolvedModel(ModelRef(name=name, version=number), entry.directories[number])

@@ -1,4 +1,4 @@
-"""The model registry: names, versions, aliases, and where their artifacts lie."""
+"""The model registry: names, versions, aliases and artifact directories."""
 
 import secrets
 import shutil
@@ -16,15 +16,15 @@ from service.models.schemas import Lineage, ModelAlias, ModelSummary, ModelVersi
 from service.storage.database import Database
 from service.storage.tables import ModelAliasRow, ModelVersionRow, UnloadedModelRow
 
-# What a manifest tells of where its model comes from.
+# Fields of a manifest that belong to the lineage.
 LINEAGE = set(Lineage.model_fields) - {"job_id"}
 DEFAULT = "default"
-"""The alias that a bare name means where it is set."""
+"""Alias that a bare name resolves to, if set."""
 
 
 @dataclass(frozen=True)
 class Preconditions:
-    """What a request demands of an alias's present state: `If-Match`, `If-None-Match`."""
+    """The headers `If-Match` and `If-None-Match` of a request for an alias."""
 
     match: str | None = None
     none_match: str | None = None
@@ -32,16 +32,16 @@ class Preconditions:
 
 @dataclass
 class Entry:
-    """All that bears one name."""
+    """Versions, aliases and state of a model name."""
 
     directories: dict[int, str] = field(default_factory=dict)
-    """Of each version's artifact, below the models directory; the newest version is the last."""
+    """Artifact directory by version, relative to the models directory; newest version last."""
     aliases: dict[str, int] = field(default_factory=dict)
     unloaded: bool = False
 
 
 class ModelRegistry:
-    """Trained models, as rows."""
+    """The database's view of trained models: versions, aliases and unloaded names."""
 
     def __init__(
         self, database: Database, models_dir: Path, registry_version: RegistryVersion
@@ -51,7 +51,7 @@ class ModelRegistry:
         self._registry_version = registry_version
 
     def snapshot(self) -> dict[str, Entry]:
-        """Return what every name, version and alias stands for."""
+        """Return all names with their versions and aliases."""
         versions = select(ModelVersionRow.name, ModelVersionRow.version, ModelVersionRow.directory)
         aliases = select(ModelAliasRow.name, ModelAliasRow.alias, ModelAliasRow.version)
         entries: dict[str, Entry] = {}
@@ -69,7 +69,7 @@ class ModelRegistry:
         return entries
 
     def names(self) -> list[ModelSummary]:
-        """Return every model with its versions, by name."""
+        """Return a summary of every model, sorted by name."""
         return [
             ModelSummary(
                 name=name,
@@ -82,10 +82,10 @@ class ModelRegistry:
         ]
 
     def fetch(self, name: str, version: int | None = None) -> ModelVersion:
-        """Return a version of a model; by default the one that the bare name means.
+        """Return a version of a model; by default the one the bare name resolves to.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such model or version.
         """
         with self._database.read() as session:
             if version is None and (alias := session.get(ModelAliasRow, (name, DEFAULT))):
@@ -97,7 +97,7 @@ class ModelRegistry:
             return _model_version(row, list(session.scalars(query.order_by(ModelAliasRow.alias))))
 
     def directory(self, name: str, version: int) -> Path:
-        """Return where a version's artifact lies.
+        """Return the artifact directory of a version.
 
         Raises:
             NotFound: there is no such version.
@@ -106,11 +106,11 @@ class ModelRegistry:
             return self._models_dir / _row(session, name, version).directory
 
     def delete(self, name: str, version: int) -> None:
-        """Delete a version and its files. Requests that are under way with it are not disturbed.
+        """Delete a version and its files. Requests in progress are not affected.
 
         Raises:
-            NotFound: there is none.
-            Conflict: an alias stands for it.
+            NotFound: there is no such version.
+            Conflict: an alias points to it.
         """
         with self._database.write() as session:
             row = _row(session, name, version)
@@ -119,7 +119,7 @@ class ModelRegistry:
             )
             if alias := session.scalar(query.limit(1)):
                 raise Conflict(
-                    f"the alias {alias!r} stands for version {version} of {name!r}; move it to "
+                    f"the alias {alias!r} points to version {version} of {name!r}; point it to "
                     "another version or delete it first"
                 )
             row.deleted_at = datetime.now(UTC)
@@ -128,14 +128,14 @@ class ModelRegistry:
                 ModelVersionRow.name == name, ModelVersionRow.deleted_at.is_(None)
             )
             if session.scalar(others.limit(1)) is None:
-                # Whoever gives the name to another model knows nothing of this one.
+                # A later model of this name must not start out unloaded.
                 session.execute(delete(UnloadedModelRow).where(UnloadedModelRow.name == name))
         self._registry_version.bump()
-        # Were this process killed here, the next one would find files that no row speaks of.
+        # If the process is killed here, cleanup removes the orphaned files at the next start.
         shutil.rmtree(self._models_dir / directory, ignore_errors=True)
 
     def unload(self, name: str) -> None:
-        """Have no version of a model answer, nor those to come, until it is loaded.
+        """Unload a model with all its present and future versions, until it is loaded again.
 
         Raises:
             NotFound: there is no such model.
@@ -146,13 +146,13 @@ class ModelRegistry:
         self._registry_version.bump()
 
     def load(self, name: str) -> None:
-        """Have the versions of a model answer again."""
+        """Load the versions of an unloaded model again."""
         with self._database.write() as session:
             session.execute(delete(UnloadedModelRow).where(UnloadedModelRow.name == name))
         self._registry_version.bump()
 
     def aliases(self, name: str) -> list[ModelAlias]:
-        """Return a model's aliases, by name.
+        """Return a model's aliases, sorted by name.
 
         Raises:
             NotFound: there is no such model.
@@ -166,7 +166,7 @@ class ModelRegistry:
         """Return an alias.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such alias.
         """
         with self._database.read() as session:
             return _alias(_alias_row(session, name, alias))
@@ -174,11 +174,11 @@ class ModelRegistry:
     def set_alias(
         self, name: str, alias: str, version: int, preconditions: Preconditions
     ) -> ModelAlias:
-        """Have an alias stand for a version from now on.
+        """Point an alias at a version.
 
         Raises:
             NotFound: there is no such version.
-            PreconditionFailed: the alias is not in the state that was demanded.
+            PreconditionFailed: a precondition does not hold.
         """
         with self._database.write() as session:
             _row(session, name, version)
@@ -193,11 +193,11 @@ class ModelRegistry:
         return answer
 
     def delete_alias(self, name: str, alias: str, preconditions: Preconditions) -> None:
-        """Delete an alias; the version it stands for stays.
+        """Delete an alias; the version it points to is kept.
 
         Raises:
-            NotFound: there is none.
-            PreconditionFailed: it is not in the state that was demanded.
+            NotFound: there is no such alias.
+            PreconditionFailed: a precondition does not hold.
         """
         with self._database.write() as session:
             row = _alias_row(session, name, alias)
@@ -209,7 +209,7 @@ class ModelRegistry:
 def add_version(
     session: Session, name: str, job_id: str, directory: str, manifest: Manifest
 ) -> int:
-    """Add the next version of `name` within the caller's transaction; return its number."""
+    """Add the next version of `name` in the caller's transaction, and return its number."""
     newest = session.scalar(
         select(func.max(ModelVersionRow.version)).where(ModelVersionRow.name == name)
     )
@@ -253,12 +253,12 @@ def _check(row: ModelAliasRow | None, wanted: Preconditions) -> None:
     etag = f'"{row.etag}"' if row else None
     if wanted.match is not None and not _among(etag, wanted.match):
         raise PreconditionFailed(
-            f"the alias {'is at ' + etag if etag else 'does not exist'}; If-Match demands "
+            f"the alias {'has the ETag ' + etag if etag else 'does not exist'}; If-Match requires "
             f"{wanted.match}"
         )
     if wanted.none_match is not None and _among(etag, wanted.none_match):
         raise PreconditionFailed(
-            f"the alias is at {etag}; If-None-Match demands that it is not at {wanted.none_match}"
+            f"the alias has the ETag {etag}; If-None-Match excludes {wanted.none_match}"
         )
 
 

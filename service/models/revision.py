@@ -1,4 +1,4 @@
-"""The model registry's version, which changes with it and is seen at once by every process."""
+"""Version of the model registry, shared between processes through a memory-mapped file."""
 
 import mmap
 import os
@@ -8,8 +8,8 @@ SIZE = 8
 
 
 class RegistryVersion:
-    """Eight bytes of a file that all processes on this data directory have in their memory: to look
-    at them costs no system call, so that every prediction can."""
+    """Eight bytes of a file, mapped into the memory of every process on this data directory.
+    Reading them needs no system call, so every prediction can check them."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,9 +22,8 @@ class RegistryVersion:
             os.close(descriptor)
 
     def current(self) -> bytes:
-        """Return the version."""
         return self._bytes[:]
 
     def bump(self) -> None:
-        """Set another version. To be called after a change of the registry was committed."""
+        """Set a new random version. Call this after committing a change of the registry."""
         self._bytes[:] = os.urandom(SIZE)

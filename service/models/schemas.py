@@ -1,4 +1,4 @@
-"""Models as documents: what is told of them, and what is asked of them."""
+"""Request and response bodies about models."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -16,78 +16,79 @@ StoredSpec = Annotated[dict[str, Any], StoredAs(TrainingSpec)]
 
 
 class Lineage(Body):
-    """Where a model comes from."""
+    """Origin of a model."""
 
     job_id: str
     spec: StoredSpec
-    data_sha256: str = Field(description="Of every row it was trained, validated and tested on.")
-    weights_sha256: str = Field(description="Of its model.safetensors.")
+    data_sha256: str = Field(description="SHA-256 of the train, validation and test rows.")
+    weights_sha256: str = Field(description="SHA-256 of the model's `model.safetensors`.")
     device: str
     torch_version: str
     epochd_version: str
 
 
 class ModelVersion(Body):
-    """A trained model."""
+    """A version of a trained model."""
 
     name: str
     version: int
-    aliases: list[str] = Field(description="That stand for it.")
+    aliases: list[str] = Field(description="Aliases that point to this version.")
     created_at: datetime
-    structure: str = Field(description="As `print(model)` shows it.")
+    structure: str = Field(description="Layers, as printed by `print(model)`.")
     parameters: list[Parameter]
     parameter_count: int
     linear: LinearFormula | None = Field(
-        description="What a linear regression learned, in the units of the data."
+        description="Formula learned by a linear regression, in the units of the data."
     )
-    inputs: dict[str, Any] = Field(description="What `/predict` takes.")
-    output: dict[str, Any] = Field(description="What `/predict` answers.")
+    inputs: dict[str, Any] = Field(description="Inputs that `/predict` accepts.")
+    output: dict[str, Any] = Field(description="Output that `/predict` returns.")
     metrics: dict[str, float]
     lineage: Lineage
 
 
 class ModelSummary(Body):
-    """A model's name and its versions."""
+    """A model with its versions and aliases."""
 
     name: str
     latest: int
     versions: list[int]
-    aliases: dict[str, int] = Field(description="The version that each stands for.")
+    aliases: dict[str, int] = Field(description="Version that each alias points to.")
     unloaded: bool = Field(
-        description="No version answers until `POST /v2/repository/models/{name}/load`."
+        description="Whether the model is unloaded. `POST /v2/repository/models/{name}/load` loads "
+        "it."
     )
 
 
 class AliasRequest(Strict):
-    """The version that an alias is to stand for."""
+    """New target of an alias."""
 
     version: int = Field(ge=1, le=2**31 - 1)
 
 
 class ModelAlias(Body):
-    """Another name for a version: `name@alias`. `default` is what the bare name means."""
+    """Another name for a version, used as `name@alias`. The bare name means `default` if set."""
 
     name: str
     alias: str
     version: int
     updated_at: datetime
-    etag: str = Field(description="For `If-Match`; the header `ETag` bears it too.")
+    etag: str = Field(description="Value for `If-Match`, also sent in the header `ETag`.")
 
 
 class EvaluationRequest(Strict):
-    """What to measure a model on. By default what it was measured on when it was trained."""
+    """Data to evaluate a model on; by default the data of the evaluation at training."""
 
     dataset: DatasetRequest | None = Field(
         default=None,
-        description="Any data set of the same inputs and output; by default the model's own.",
+        description="Data set with the same inputs and output; by default the model's own.",
     )
     division: SplitSpec | None = Field(
         default=None,
-        description="How its rows are divided; by default as for the training, or with another "
-        "data set as a job of it would.",
+        description="Division of the rows; by default that of the training, or for another data "
+        "set the default of a job.",
     )
     split: Split | None = Field(
         default=None,
-        description="Which rows; by default `test` where there are such, else `validation`, else "
-        "`train`.",
+        description="Rows to evaluate on; by default the first split that has rows of `test`, "
+        "`validation` and `train`.",
     )

@@ -156,7 +156,7 @@ def test_the_repository(server: Server, client: Any, small: str) -> None:
         assert not client.is_model_ready(model)
         assert not client.is_model_ready(model, "1")
         assert client.is_model_ready(small)
-        with pytest.raises(InferenceServerException, match="'comes-and-goes' is not ready") as told:
+        with pytest.raises(InferenceServerException, match="'comes-and-goes' is unloaded") as told:
             client.infer(model, inputs)
         assert told.value.status() == "409"
         client.load_model(model)

@@ -200,7 +200,7 @@ def test_an_unloaded_model_answers_nothing_until_it_is_loaded(client: TestClient
             for answer in answers:
                 assert answer.status_code == 409
                 assert set(answer.json()) == {"error"}
-                assert "'line' is not ready" in answer.json()["error"]
+                assert "'line' is unloaded" in answer.json()["error"]
         assert index(client) == [(str(n), "UNAVAILABLE", "unloaded") for n in (1, 2, 3)]
         assert index(client, ready=True) == []
         assert client.get("/v2/models/stats").json() == {"model_stats": []}
@@ -225,7 +225,7 @@ def test_an_unloaded_model_answers_nothing_until_it_is_loaded(client: TestClient
         ("models/nothing/load", {}, 404, "no model 'nothing'"),
         ("models/nothing@1/load", {}, 404, "no model 'nothing'"),
         ("models/line@9/load", {}, 404, "no version 9"),
-        ("models/@/load", {}, 422, "no model reference"),
+        ("models/@/load", {}, 422, "not a model reference"),
         ("index", {"ready": "perhaps"}, 400, "ready: "),
         ("index", [], 400, "dictionary"),
     ],

@@ -225,7 +225,7 @@ PLANE_DATA = PLANE["dataset"]
         (
             {"division": {"test": 0.0}, "split": "test"},
             ["split"],
-            "no test rows; it has train, all",
+            "no test rows; choose train or all",
         ),
         ({"split": "best"}, ["split"], "'test', 'validation', 'train' or 'all'"),
         ({"rows": 3}, ["rows"], "not permitted"),
@@ -253,7 +253,7 @@ def test_features_in_another_order_are_refused(
     too_large = {"dataset": PLANE_DATA | {"size": 10_000_000}}
     refused = client.post("/models/plane/versions/1/evaluate", json=too_large)
     assert refused.status_code == 422
-    assert "here it may take 96 MiB" in refused.json()["detail"]
+    assert "the limit here is 96 MiB" in refused.json()["detail"]
 
 
 def test_evaluations_beyond_a_few_at_once_are_refused(client: TestClient, line: str) -> None:

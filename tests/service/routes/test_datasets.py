@@ -214,7 +214,7 @@ def test_a_wrong_target_of_batches_is_told_at_its_place(client: TestClient) -> N
         (b"a,b\n", {}, ""),
         (b"a,b\n1,2,3\n", {}, "row 2"),
         (b"a,a\n1,2\n", {}, "'a'"),
-        (b"a,b\n1,2\n", {"target": "c"}, "there is no column 'c'; there are a, b"),
+        (b"a,b\n1,2\n", {"target": "c"}, "there is no column 'c'; choose one of a, b"),
         (b"a,b\n1,2\n", {"encoding": "klingon"}, "encoding"),
         (b"a,b\n1,2\n", {"image_size": "big"}, "image_size"),
         (b"a,b\n1,2\n", {"name": "no spaces"}, "name"),
