@@ -1,4 +1,4 @@
-"""Charts of jobs: what they are drawn from, found; which there are; and each in the form wanted."""
+"""Charts of jobs: collect their data, list them and render them."""
 
 from typing import Any, Literal
 
@@ -18,20 +18,20 @@ from service.models.registry import ModelRegistry
 from service.schemas import Body
 
 MAX_POINTS = 2000
-"""Of one curve: longer histories are sampled evenly."""
+"""Maximum points of a curve; longer histories are sampled evenly."""
 
 
 class ChartSummary(Body):
-    """One chart of a job."""
+    """A chart of a job."""
 
-    name: str = Field(description="For the path: `/jobs/{id}/charts/{name}.svg`.")
+    name: str = Field(description="Name in the path `/jobs/{id}/charts/{name}.svg`.")
     title: str
     description: str
-    ready: bool = Field(description="Whether it can be drawn by now.")
+    ready: bool = Field(description="Whether the chart can be drawn yet.")
 
 
 class JobCharts:
-    """The charts of all jobs."""
+    """Lists and draws the charts of jobs."""
 
     def __init__(self, jobs: JobStore, registry: ModelRegistry) -> None:
         self._jobs = jobs
@@ -39,10 +39,10 @@ class JobCharts:
         self._renderer = Renderer()
 
     def listed(self, job_id: str) -> list[ChartSummary]:
-        """Return the charts that the job has or will have.
+        """Return the charts of a job, including those that are not ready yet.
 
         Raises:
-            NotFound: there is no such job; as every method below.
+            NotFound: there is no such job. This applies to all methods below.
         """
         job = self._jobs.fetch(job_id)
         chart_data = self._chart_data(job, _spec(job))
@@ -57,32 +57,32 @@ class JobCharts:
         ]
 
     def specification(self, job_id: str, name: str) -> dict[str, Any]:
-        """Return a chart as Vega-Lite, its data inside.
+        """Return a chart as a Vega-Lite specification with inline data.
 
         Raises:
-            NotFound: the job has no such chart, or not yet.
+            NotFound: the job has no such chart, or the chart is not ready.
         """
         job = self._jobs.fetch(job_id)
         spec = _spec(job)
         charts = charts_of(spec.dataset.signature())
         if name not in charts:
-            raise NotFound(f"job {job.id} has no chart {name!r}; it has {', '.join(charts)}")
+            raise NotFound(f"job {job.id} has no chart {name!r}; choose one of {', '.join(charts)}")
         chart_data = self._chart_data(job, spec)
         if not charts[name].needs.are_met(chart_data):
             raise NotFound(_not_ready(job, name, charts[name]))
         return charts[name].specification(chart_data)
 
     def picture(self, job_id: str, name: str, form: PictureFormat) -> bytes:
-        """Return a chart as a picture.
+        """Return a chart as an image.
 
         Raises:
             NotFound: see `specification`.
-            Unavailable: it cannot be drawn at present.
+            Overloaded, Unavailable: see `Renderer.draw`.
         """
         return self._renderer.draw(self.specification(job_id, name), form)
 
     def close(self) -> None:
-        """Draw no more."""
+        """Stop the renderer."""
         self._renderer.close()
 
     def _chart_data(self, job: Job, spec: TrainingSpec) -> ChartData:
@@ -113,14 +113,17 @@ def _spec(job: Job) -> TrainingSpec:
     try:
         return parse(TrainingSpec, job.spec)
     except Invalid as error:
-        message = f"the spec of job {job.id} is not valid any more: {error.with_place()}"
+        message = f"the spec of job {job.id} is no longer valid: {error.with_place()}"
         raise Unprocessable(message) from None
 
 
 def _not_ready(job: Job, name: str, chart: Chart) -> str:
     if job.status == "succeeded":
         return (
-            f"the chart {name!r} of job {job.id} is drawn from what lies beside its model, which "
-            "was deleted, or made by a version of this service that kept nothing for charts"
+            f"the chart {name!r} of job {job.id} needs data stored with its model; the model was "
+            "deleted, or was made by a version of this service that stored no data for charts"
         )
-    return f"the chart {name!r} of job {job.id} can be drawn {chart.needs.when}; it is {job.status}"
+    return (
+        f"the chart {name!r} of job {job.id} can be drawn {chart.needs.when}; "
+        f"the job is {job.status}"
+    )

@@ -1,4 +1,4 @@
-"""Charts drawn as pictures, in a process of their own, so that predictions do not wait for it."""
+"""Rendering of charts in a separate process, so that it does not delay predictions."""
 
 import json
 import os
@@ -11,17 +11,17 @@ from service.errors import Overloaded, Unavailable
 from service.processes import start_in_thread
 
 MAX_WAITING = 16
-"""Requests for pictures at a time."""
+"""Maximum number of concurrent requests for images."""
 DRAW_SECONDS = 30.0
-"""The longest that one may take."""
+"""Time limit for an image."""
 NICE = 10
 
 
 class Renderer:
-    """Draws one picture after another. Safe to use from several threads.
+    """Draws one image at a time. Thread-safe.
 
-    Its process starts with the first picture, and ends with this one, however that ends: then its
-    standard input does.
+    The child process starts with the first image. It exits when its standard input closes, and so
+    even if this process crashes.
     """
 
     def __init__(self) -> None:
@@ -30,14 +30,16 @@ class Renderer:
         self._places = threading.BoundedSemaphore(MAX_WAITING)
 
     def draw(self, specification: dict[str, Any], form: PictureFormat) -> bytes:
-        """Return the picture of a Vega-Lite specification.
+        """Return an image of a Vega-Lite specification.
 
         Raises:
-            Overloaded: too many are waited for.
-            Unavailable: it took too long, or the process that draws ended.
+            Overloaded: too many requests are waiting.
+            Unavailable: drawing took longer than `DRAW_SECONDS`, or the process died.
         """
         if not self._places.acquire(blocking=False):
-            raise Overloaded(f"{MAX_WAITING} pictures are waited for already")
+            raise Overloaded(
+                f"{MAX_WAITING} requests for charts are waiting already; retry in a second"
+            )
         try:
             with self._turn:
                 return self._draw(specification, form)
@@ -45,7 +47,7 @@ class Renderer:
             self._places.release()
 
     def close(self) -> None:
-        """End the process."""
+        """Stop the process."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -63,11 +65,11 @@ class Renderer:
             word, length = process.stdout.readline().split()
             answer = process.stdout.read(int(length))
         except (BrokenPipeError, ValueError) as error:
-            raise Unavailable("the picture could not be drawn at present") from error
+            raise Unavailable("the chart could not be drawn; try again later") from error
         finally:
             alarm.cancel()
         if word != b"ok":
-            raise RuntimeError(f"no picture: {answer.decode()}")
+            raise RuntimeError(f"drawing failed: {answer.decode()}")
         return answer
 
     def _running(self) -> "subprocess.Popen[bytes]":

@@ -1,4 +1,4 @@
-"""The few threads that compute tensor expressions."""
+"""Evaluation of tensor expressions in a small thread pool."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +13,8 @@ MAX_WAITING = 100
 
 
 class ExpressionEvaluator:
-    """Computes requests, two at a time: what one takes of time and memory has an end, and so has
-    what all take. It belongs to one event loop."""
+    """Evaluates at most `THREADS` requests at a time, which bounds their total time and memory.
+    Bound to one event loop."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="expressions")
@@ -24,11 +24,11 @@ class ExpressionEvaluator:
         """Return an `ExpressionResponse` as JSON.
 
         Raises:
-            Unprocessable: an expression or a variable is wrong, or too large.
-            Overloaded: too many wait already.
+            Unprocessable: an expression or a variable is invalid or too large.
+            Overloaded: too many requests are waiting.
         """
         if self._waiting >= MAX_WAITING:
-            raise Overloaded(f"{MAX_WAITING} requests wait already")
+            raise Overloaded(f"{MAX_WAITING} requests are waiting already; retry in a second")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
@@ -38,7 +38,7 @@ class ExpressionEvaluator:
             self._waiting -= 1
 
     def close(self) -> None:
-        """Let what is being computed end, and nothing more begin."""
+        """Cancel waiting requests and let running ones finish."""
         self._threads.shutdown(cancel_futures=True)
 
 

@@ -1,4 +1,4 @@
-"""Tensor expressions and their results, as JSON."""
+"""Request and response bodies about tensor expressions."""
 
 from typing import Annotated, Any
 
@@ -16,38 +16,41 @@ Variable = Annotated[
 
 
 class ExpressionRequest(Strict):
-    """Tensor expressions in PyTorch's words. Give exactly one of `expression` and `expressions`."""
+    """Tensor expressions with PyTorch's names. Give exactly one of `expression` and
+    `expressions`."""
 
     expression: str | None = Field(
         default=None,
-        description="Such as `x.view(2, -1)[:, 1:].sum()`: numbers, lists, variables, operators, "
-        "indices, and PyTorch's functions and methods under its names.",
+        description="Expression of numbers, lists, variables, operators, indices and PyTorch's "
+        "functions and methods, for example `x.view(2, -1)[:, 1:].sum()`.",
     )
     expressions: list[str] | None = Field(
         default=None,
         min_length=1,
         max_length=MAX_EXPRESSIONS,
-        description="One after the other. One may be given a name, `y = x**2`, that those after it "
-        "can use.",
+        description="Expressions, evaluated in order. An assignment such as `y = x**2` names a "
+        "result for later expressions.",
     )
     variables: dict[str, Variable] = Field(
         default={},
-        description="Numbers, booleans or nested lists of them, by name; 10,000 numbers together "
-        "at most. As in `torch.tensor`, whole numbers become int64 and others float32; what gets a "
-        "gradient is float32 always.",
+        description="Numbers, booleans or nested lists of them, by name; at most 10,000 numbers in "
+        "total. As in `torch.tensor`, integers become int64 and other numbers float32; variables "
+        "with gradients are always float32.",
     )
     gradients: bool | Annotated[list[str], Field(max_length=MAX_VARIABLES)] = Field(
         default=False,
-        description="Whether to differentiate each result, which must be a single number; and by "
-        "which variables, if not by all. A result that a later expression uses by its name is "
-        "differentiated only as a part of that one.",
+        description="Whether to differentiate each result, which must be a single number: true for "
+        "all variables, or a list of variable names. A result used by a later expression is "
+        "differentiated only as part of that expression.",
     )
     zero_grad: bool = Field(
         default=False,
-        description="Zero the gradients before each expression. By default they accumulate from "
-        "one to the next, as in PyTorch.",
+        description="Whether to zero the gradients before each expression. By default they "
+        "accumulate, as in PyTorch.",
     )
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Of `rand`, `randn` and `randint`.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Seed of `rand`, `randn` and `randint`."
+    )
 
     @model_validator(mode="after")
     def _one_or_many(self) -> "ExpressionRequest":
@@ -56,7 +59,7 @@ class ExpressionRequest(Strict):
         return self
 
     def place(self, loc: Loc) -> Loc:
-        """Return where in this request the language finds `loc`."""
+        """Return the location in this request for a `loc` of `ml.expressions`."""
         return ("expression",) if self.expressions is None and loc[0] == "expressions" else loc
 
 

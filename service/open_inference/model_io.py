@@ -1,4 +1,4 @@
-"""What a model takes and answers, as tensors of the Open Inference Protocol v2."""
+"""Conversion between a model's inputs and outputs and tensors of the Open Inference Protocol v2."""
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from service.open_inference.wire import InferRequest, Output, Tensor
 INPUT = "inputs"
 
 Described = list[tuple[str, str, list[int]]]
-"""Name, datatype and shape without the rows."""
+"""Name, datatype and shape without the batch dimension of each tensor."""
 
 
 def describe(model: Model) -> tuple[Described, Described]:
-    """Return what a model takes and answers."""
+    """Return the inputs and outputs of a model."""
     signature = model.manifest.signature
     datatype = "UINT8" if signature.inputs.kind == "images" else _number(signature.inputs)
     inputs: Described = [(INPUT, datatype, list(signature.inputs.shape))]
@@ -31,25 +31,25 @@ def describe(model: Model) -> tuple[Described, Described]:
 
 
 def inputs_of(model: Model, tensors: dict[str, Tensor], request: InferRequest) -> Inputs:
-    """Return the one array that the inputs are: `inputs`, or a column for each feature; a model
-    with categories takes columns alone."""
+    """Return the input tensors as one array. They are either `inputs` or one column per feature; a
+    model with categorical features takes only columns."""
     signature = model.manifest.signature
     pixels = request.parameters.get("pixels")
-    if pixels is not None and pixels not in list(PIXEL_MAXIMA):  # it may be of any type
-        raise Invalid(f"the parameter pixels must be {' or '.join(PIXEL_MAXIMA)}")
+    if pixels is not None and pixels not in list(PIXEL_MAXIMA):  # a parameter may have any type
+        raise Invalid(f"the parameter pixels must be {' or '.join(PIXEL_MAXIMA)}, not {pixels!r}")
     texts = [name for name, tensor in tensors.items() if tensor.dtype == object]
     if texts and model.categorical is None:
-        raise Invalid(f"the input {texts[0]!r} is of texts; the model takes numbers")
+        raise Invalid(f"the input {texts[0]!r} has datatype BYTES; the model takes numbers")
     if tensors.keys() == {INPUT}:
         return model.array(tensors[INPUT], pixels)
     names = signature.inputs.names if signature.inputs.kind == "features" else []
     if tensors.keys() != set(names):
         columns = f", or one input for each of {', '.join(names)}" if names else ""
         given = ", ".join(map(repr, tensors))
-        raise Invalid(f"the model takes the input {INPUT!r}{columns}; given were {given}")
+        raise Invalid(f"the model takes the input {INPUT!r}{columns}; the request has {given}")
     flat = {tensors[name].size for name in names}
     if len(flat) != 1:
-        raise Invalid("the inputs have different numbers of rows")
+        raise Invalid("the inputs have different numbers of rows; all must have the same")
     columns_of = [tensors[name].ravel() for name in names]
     if model.categorical is not None:
         values = [[_value(value) for value in column.tolist()] for column in columns_of]
@@ -58,8 +58,8 @@ def inputs_of(model: Model, tensors: dict[str, Tensor], request: InferRequest) -
 
 
 def _value(value: object) -> object:
-    """Return a value as JSON has it. The protocol has no null: NaN and the empty text stand for
-    it."""
+    """Return a value for JSON. The protocol has no null, so NaN and the empty string become
+    None."""
     return None if value != value or value == "" else value
 
 
@@ -74,7 +74,7 @@ def _number(features: Features) -> str:
 
 
 def outputs_of(model: Model, predictions: Predictions, request: InferRequest) -> list[Output]:
-    """Return the outputs that were asked for, all of them by default."""
+    """Return the requested outputs; by default all."""
     rows, output = len(predictions), model.manifest.signature.output
     values: dict[str, Tensor | list[str]] = {}
     if isinstance(output, Classes):
@@ -89,14 +89,16 @@ def outputs_of(model: Model, predictions: Predictions, request: InferRequest) ->
     outputs = []
     for wanted in request.outputs:
         if wanted.name not in values:
-            raise Invalid(f"there is no output {wanted.name!r}; the model has {', '.join(values)}")
+            raise Invalid(f"there is no output {wanted.name!r}; choose from {', '.join(values)}")
         binary, value = request.wants_binary(wanted), values[wanted.name]
         count = wanted.parameters.get("classification")
         if count is None:
             outputs.append(Output(wanted.name, value, _shape(value), binary))
             continue
         if not isinstance(output, Classes) or wanted.name != "probabilities":
-            raise Invalid(f"the output {wanted.name!r} has no classes to list")
+            raise Invalid(
+                f"the output {wanted.name!r} has no classes; classification needs probabilities"
+            )
         if not isinstance(count, int) or not count >= 1:
             raise Invalid("the parameter classification must be a positive integer")
         count = min(count, output.size)

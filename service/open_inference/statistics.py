@@ -1,4 +1,4 @@
-"""What was counted of models, as Triton's statistics extension tells it."""
+"""Model statistics in the format of Triton's statistics extension."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ ALL_SIZES = 0
 def model_statistics(
     registry: CollectorRegistry, versions: Iterable[ModelRef]
 ) -> list[dict[str, Any]]:
-    """Return the counts and times of each version. Requests are counted and batches timed."""
+    """Return the statistics of each version: counts of requests and durations of batches."""
     figures = _figures(registry)
     return [_model_statistics(ref, figures[ref.name, str(ref.version)]) for ref in versions]
 
@@ -24,7 +24,7 @@ def model_statistics(
 def _figures(
     registry: CollectorRegistry,
 ) -> defaultdict[tuple[str, str], defaultdict[int, Figures]]:
-    """Return all there are, by model and version, size of batch, and meter."""
+    """Return all metric values by model and version, batch size and metric name."""
     figures: defaultdict[tuple[str, str], defaultdict[int, Figures]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(float))
     )
@@ -70,7 +70,7 @@ def _model_statistics(ref: ModelRef, by_size: defaultdict[int, Figures]) -> dict
 
 
 def _computed(batches: float, seconds: float) -> dict[str, dict[str, int]]:
-    # What goes in and comes out is not timed apart.
+    # Input and output processing is not timed separately.
     return {
         "compute_input": _duration(batches, 0.0),
         "compute_infer": _duration(batches, seconds),

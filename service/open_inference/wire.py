@@ -1,4 +1,4 @@
-"""Tensors as the Open Inference Protocol v2 writes them, in JSON and with its binary extension."""
+"""Encoding of tensors in the Open Inference Protocol v2: JSON and the binary extension."""
 
 import math
 import struct
@@ -32,15 +32,15 @@ DATATYPES: dict[str, np.dtype[Any]] = {
     "BF16": np.dtype("<u2"),
     "BYTES": np.dtype("O"),
 }
-"""How each is kept in memory; numpy has no BF16, whose bits are the upper half of an FP32's, and
-texts are Python's."""
+"""NumPy dtype of each datatype. BF16 is held as its bits, the upper half of an FP32, and BYTES as
+Python strings."""
 
 NAMES = {dtype: name for name, dtype in DATATYPES.items() if name not in ("BF16", "BYTES")}
 Size = Annotated[int, Field(ge=0, le=2**40)]
 
 
 class InputTensor(BaseModel):
-    """An input, without its data where that is binary."""
+    """An input tensor; `data` is missing if it is sent in binary."""
 
     name: str
     shape: list[Size] = Field(max_length=16)
@@ -50,21 +50,21 @@ class InputTensor(BaseModel):
 
 
 class RequestedOutput(BaseModel):
-    """An output that is asked for."""
+    """A requested output."""
 
     name: str
     parameters: dict[str, Any] = {}
 
 
 class IndexRequest(BaseModel):
-    """Which models the repository's index is to have."""
+    """Filter for the repository index."""
 
     ready: bool = False
-    """Only those that can be asked."""
+    """List only models that are ready."""
 
 
 class InferRequest(BaseModel):
-    """The JSON part of a request. What it has beside these is ignored, as the protocol says."""
+    """The JSON part of a request. Unknown fields are ignored, as the protocol requires."""
 
     id: str | None = None
     parameters: dict[str, Any] = {}
@@ -72,13 +72,13 @@ class InferRequest(BaseModel):
     outputs: list[RequestedOutput] | None = None
 
     def wants_binary(self, output: RequestedOutput | None) -> bool:
-        """Return whether an output is to be binary; None is one that was not named."""
+        """Return whether to encode an output in binary; None is one the request does not name."""
         everything = bool(self.parameters.get("binary_data_output"))
         return bool(output.parameters.get("binary_data", everything)) if output else everything
 
     @property
     def timeout_seconds(self) -> float | None:
-        """How long the client waits, if it says so."""
+        """The client's timeout, or None if the request has none."""
         timeout = self.parameters.get("timeout")
         microseconds = timeout if isinstance(timeout, int) and timeout > 0 else None
         return microseconds / 1e6 if microseconds else None
@@ -86,7 +86,7 @@ class InferRequest(BaseModel):
 
 @dataclass(frozen=True)
 class Output:
-    """A tensor of the answer; texts are a list of them."""
+    """An output tensor; BYTES values are a list of strings."""
 
     name: str
     values: Tensor | Sequence[str]
@@ -96,22 +96,22 @@ class Output:
 
 @dataclass(frozen=True)
 class EncodedResponse:
-    """A body, and the length of its JSON part where something binary follows."""
+    """A response body, and the length of its JSON part if binary data follows."""
 
     body: bytes
     json_length: int | None = None
 
 
 def read_json(model: type[RequestModel], content: bytes) -> RequestModel:
-    """Return what JSON says.
+    """Parse and validate JSON.
 
     Raises:
-        Invalid: it is no JSON, or not what `model` has.
+        Invalid: the content is not JSON or does not fit `model`.
     """
     try:
         return model.model_validate(orjson.loads(content))
     except orjson.JSONDecodeError as error:
-        raise Invalid(f"the request is not JSON: {error}") from None
+        raise Invalid(f"the request is not valid JSON: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -119,14 +119,14 @@ def read_json(model: type[RequestModel], content: bytes) -> RequestModel:
 
 
 def read_request(body: bytes, json_length: int | None) -> tuple[InferRequest, dict[str, Tensor]]:
-    """Return a request's JSON part, and its inputs by name.
+    """Return the JSON part of a request and its input tensors by name.
 
     Raises:
-        Invalid: it is not what the protocol says; the message names the input.
+        Invalid: the request violates the protocol; the message names the input.
     """
     if json_length is not None and not 0 <= json_length <= len(body):
         raise Invalid(
-            f"Inference-Header-Content-Length is {json_length}, and the body has {len(body)} bytes"
+            f"Inference-Header-Content-Length is {json_length}, but the body has {len(body)} bytes"
         )
     head = body if json_length is None else body[:json_length]
     request = read_json(InferRequest, head)
@@ -145,12 +145,12 @@ def read_request(body: bytes, json_length: int | None) -> tuple[InferRequest, di
         except Invalid as error:
             raise Invalid(f"the input {tensor.name!r} {error.msg}") from None
     if len(rest):
-        raise Invalid(f"{len(rest):,} bytes follow the inputs, of which no binary_data_size tells")
+        raise Invalid(f"the body has {len(rest):,} bytes that no binary_data_size accounts for")
     return request, tensors
 
 
 def encode(head: dict[str, Any], outputs: Sequence[Output]) -> EncodedResponse:
-    """Return the answer `head` with `outputs`."""
+    """Encode a response with the fields of `head` and the `outputs`."""
     described, chunks = [], []
     for output in outputs:
         text = not isinstance(output.values, np.ndarray)
@@ -184,48 +184,52 @@ def _texts(values: Sequence[str]) -> bytes:
 
 def _dtype(tensor: InputTensor) -> np.dtype[Any]:
     if tensor.datatype not in DATATYPES:
-        raise Invalid(f"is {tensor.datatype}; known are {', '.join(DATATYPES)}")
+        raise Invalid(
+            f"has the unknown datatype {tensor.datatype}; choose one of {', '.join(DATATYPES)}"
+        )
     return DATATYPES[tensor.datatype]
 
 
 def _from_json(tensor: InputTensor) -> Tensor:
     dtype, count = _dtype(tensor), math.prod(tensor.shape)
     if tensor.data is None:
-        raise Invalid("has neither data nor a binary_data_size")
+        raise Invalid("has neither data nor binary_data_size; give one of them")
     if tensor.datatype == "BYTES":
         return _texts_of(tensor, _leaves(tensor.data))
     try:
         array = np.asarray(tensor.data)
     except ValueError:
-        raise Invalid("has lists of different lengths") from None
+        raise Invalid("has lists of different lengths; they must have the same length") from None
     if array.size and array.dtype.kind not in "buif":
-        raise Invalid("holds something else than numbers")
+        raise Invalid("contains values that are not numbers")
     if array.size != count:
-        raise Invalid(f"has {array.size:,} numbers; its shape {tensor.shape} has {count:,}")
+        raise Invalid(f"has {array.size:,} numbers, but its shape {tensor.shape} needs {count:,}")
     if tensor.datatype == "BF16":
         return array.astype(np.float32).reshape(tensor.shape)
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(dtype)
     if dtype.kind in "bui" and not np.array_equal(cast, array):
-        raise Invalid(f"holds numbers that are no {tensor.datatype}")
+        raise Invalid(f"contains numbers that {tensor.datatype} cannot represent")
     return cast.reshape(tensor.shape)
 
 
 def _from_bytes(tensor: InputTensor, rest: memoryview, size: object) -> Tensor:
     dtype, count = _dtype(tensor), math.prod(tensor.shape)
     if tensor.data is not None:
-        raise Invalid("has both data and a binary_data_size")
+        raise Invalid("has both data and binary_data_size; give one of them")
     if tensor.datatype == "BYTES":
         if type(size) is not int or not 0 <= size <= len(rest):
-            raise Invalid(f"has the binary_data_size {size}, and {len(rest):,} bytes are left")
+            raise Invalid(
+                f"has the binary_data_size {size}, but {len(rest):,} bytes are left in the body"
+            )
         return _texts_of(tensor, _unpacked(rest[:size]))
     if type(size) is not int or size != count * dtype.itemsize:
         raise Invalid(
-            f"has the binary_data_size {size}; {tensor.datatype} of the shape {tensor.shape} have "
+            f"has the binary_data_size {size}, but {tensor.datatype} of shape {tensor.shape} needs "
             f"{count * dtype.itemsize:,} bytes"
         )
     if len(rest) < count * dtype.itemsize:
-        raise Invalid(f"lacks {count * dtype.itemsize - len(rest):,} bytes at the end of the body")
+        raise Invalid(f"is truncated: the body lacks {count * dtype.itemsize - len(rest):,} bytes")
     array = np.frombuffer(bytearray(rest[: count * dtype.itemsize]), dtype)
     if tensor.datatype == "BF16":
         array = (array.astype("<u4") << 16).view("<f4")
@@ -235,10 +239,11 @@ def _from_bytes(tensor: InputTensor, rest: memoryview, size: object) -> Tensor:
 def _texts_of(tensor: InputTensor, texts: list[object]) -> Tensor:
     if len(texts) != math.prod(tensor.shape):
         raise Invalid(
-            f"has {len(texts):,} texts; its shape {tensor.shape} has {math.prod(tensor.shape):,}"
+            f"has {len(texts):,} strings, but its shape {tensor.shape} needs "
+            f"{math.prod(tensor.shape):,}"
         )
     if not all(isinstance(text, str) for text in texts):
-        raise Invalid("holds something else than texts")
+        raise Invalid("contains values that are not strings")
     return np.array(texts, dtype=object).reshape(tensor.shape)
 
 
@@ -250,15 +255,15 @@ def _leaves(data: list[Any]) -> list[object]:
 
 
 def _unpacked(data: memoryview) -> list[object]:
-    """Return the texts in `data`, each after its length in four bytes."""
+    """Return the strings in `data`, each of which follows its length in four bytes."""
     texts: list[object] = []
     while data:
         length = int.from_bytes(data[:4], "little")
         if len(data) < 4 + length:
-            raise Invalid(f"breaks off in text number {len(texts) + 1}")
+            raise Invalid(f"is truncated in string number {len(texts) + 1}")
         try:
             texts.append(str(data[4 : 4 + length], "utf-8"))
         except UnicodeDecodeError as error:
-            raise Invalid(f"has a text that is not UTF-8 ({error.reason})") from None
+            raise Invalid(f"has a string that is not UTF-8 ({error.reason})") from None
         data = data[4 + length :]
     return texts

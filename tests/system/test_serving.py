@@ -109,7 +109,7 @@ def test_ten_thousand_lines(server: Server, plane: str) -> None:
     assert len(answers) == 10_000
     told = {a["error"]["line"] - 1: a["error"]["msg"] for a in answers if "error" in a}
     assert told.keys() == wrong.keys()
-    assert "not JSON" in told[300]
+    assert "not valid JSON" in told[300]
     assert "2 values" in told[301]
     assert "'x'" in told[302]
     good = [number for number in range(5000) if number not in wrong]

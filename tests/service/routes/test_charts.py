@@ -87,7 +87,7 @@ def test_a_job_that_waits_or_runs_tells_when_its_charts_will_be_there(
     assert not any(chart["ready"] for chart in charts)
     missing = client.get(f"/jobs/{job_id}/charts/loss.svg")
     assert missing.status_code == 404
-    assert "once its first loss is reported; it is queued" in missing.json()["detail"]
+    assert "once its first loss is reported; the job is queued" in missing.json()["detail"]
     claim = claimed(attempts)
     attempts.mark_started(claim, "cpu", "resident", 0, 200)
     first = Report("epoch", 1, 1, {"train_loss": 3.0, "lr": 0.1})
@@ -95,7 +95,7 @@ def test_a_job_that_waits_or_runs_tells_when_its_charts_will_be_there(
     assert client.get(f"/jobs/{job_id}/charts/loss.json").status_code == 200
     waited_for = client.get(f"/jobs/{job_id}/charts/fit.png")
     assert waited_for.status_code == 404
-    assert "once it has succeeded; it is running" in waited_for.json()["detail"]
+    assert "once it has succeeded; the job is running" in waited_for.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_a_job_that_waits_or_runs_tells_when_its_charts_will_be_there(
     [
         ("/jobs/job_0/charts", 404, "no job 'job_0'"),
         ("/jobs/job_0/charts/loss.svg", 404, "no job 'job_0'"),
-        ("/jobs/{line}/charts/confusion.svg", 404, "it has features, loss"),
-        ("/jobs/{line}/charts/nothing.json", 404, "it has features, loss"),
+        ("/jobs/{line}/charts/confusion.svg", 404, "choose one of features, loss"),
+        ("/jobs/{line}/charts/nothing.json", 404, "choose one of features, loss"),
         ("/jobs/{line}/charts/loss.gif", 422, "'json', 'svg' or 'png'"),
         ("/models/line/versions/2/evaluation", 404, "no version 2"),
         ("/models/nothing/versions/1/evaluation", 404, "no model 'nothing'"),
@@ -291,4 +291,4 @@ def test_a_cancelled_jobs_last_charts_are_not_waited_for(
         session.execute(update(JobRow).where(JobRow.id == job_id).values(status="cancelled"))
     response = client.get(f"/jobs/{job_id}/charts/predictions.svg")
     assert response.status_code == 404
-    assert response.json()["detail"].endswith("it is cancelled")
+    assert response.json()["detail"].endswith("the job is cancelled")
