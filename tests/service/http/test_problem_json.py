@@ -1,4 +1,4 @@
-"""Every error is answered by a problem document that says what is wrong, and where."""
+"""Every error becomes a problem document that states and locates the mistake."""
 
 from typing import Annotated, Any, Literal
 

@@ -1,4 +1,4 @@
-"""Which data set a model is measured on."""
+"""Choice of the data set to evaluate a model on."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Versions and aliases, as rows and over HTTP."""
+"""Versions and aliases, in the database and over HTTP."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def client(settings: Settings, manifest: Manifest, tmp_path: Path) -> object:
 
 
 def add(settings: Settings, manifest: Manifest, tmp_path: Path, number: int) -> None:
-    """Have a job make the next version."""
+    """Add the next version, as a job would."""
     directory = f"model-{number}"
     shutil.copytree(tmp_path / "model", settings.models_dir / directory)
     database = Database(settings.sqlalchemy_url)
@@ -53,7 +53,7 @@ def served(client: TestClient, reference: str) -> int:
 
 
 def refused(client: TestClient, reference: str) -> str:
-    """Return why an unloaded model does not answer."""
+    """Return the error message of an unloaded model."""
     response = client.post("/predict", json={"model": reference} | ROWS)
     assert response.status_code == 409, response.text
     detail: str = response.json()["detail"]
@@ -61,7 +61,7 @@ def refused(client: TestClient, reference: str) -> str:
 
 
 def loaded(client: TestClient) -> float:
-    """Return how many models are in memory."""
+    """Return the number of models in memory."""
     [line] = re.findall("^epochd_models_loaded (.*)$", client.get("/metrics").text, re.M)
     return float(line)
 
@@ -208,7 +208,7 @@ def test_an_unloaded_model_answers_nothing_until_it_is_loaded(client: TestClient
     assert client.get("/v2/models/line/versions/4/ready").status_code == 404
     assert client.post(f"{REPOSITORY}@4/load").status_code == 404
     refused(client, "line")
-    # Nothing was asked of it since, and so only what is loaded now is in memory.
+    # Unloading evicted all versions, so only the model loaded now is in memory.
     assert client.post(f"{REPOSITORY}/load").status_code == 200
     assert loaded(client) == 1
     assert [served(client, name) for name in ("line", "line@2", "line@live")] == [3, 2, 1]
@@ -290,7 +290,7 @@ def test_a_model_that_is_unloaded_while_it_is_loaded_answers_and_is_let_go_of(
     load = model_cache._load_and_warm
 
     def unloaded_meanwhile(directory: Path) -> object:
-        # From the loading thread: the event loop is free to answer this.
+        # Sent from the loading thread, while the event loop is free to respond.
         client.post(f"{REPOSITORY}/unload").raise_for_status()
         return load(directory)
 
@@ -319,7 +319,7 @@ def test_a_model_outlives_the_rules_its_spec_was_made_under(
     answer = client.post("/predict", json={"model": "line@1"} | ROWS)
     assert answer.status_code == 200, answer.text
     assert answer.json()["predictions"] == before["predictions"]
-    # An evaluation goes by the data set, the split and the loss.
+    # An evaluation uses the data set, the split and the loss of the spec.
     assert client.post("/models/line/versions/1/evaluate", json={}).status_code == 200
     file.write_text(json.dumps(manifest | {"spec": spec | {"loss": "of an earlier version"}}))
     refused = client.post("/models/line/versions/1/evaluate", json={})

@@ -1,4 +1,4 @@
-"""Batches are told by their size, of which there are not too many."""
+"""Statistics by batch size, with a bounded number of sizes."""
 
 from typing import Any
 

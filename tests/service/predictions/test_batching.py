@@ -1,4 +1,4 @@
-"""Batches are what has arrived; nothing waits longer than it must, or for ever."""
+"""Micro-batching: batches of the queued requests, deadlines and back-pressure."""
 
 import asyncio
 import threading
@@ -24,7 +24,7 @@ class Batch(NamedTuple):
 
 
 class Doubling:
-    """Answers each row with twice its number; waits at a gate, and remembers what it was asked."""
+    """Model that doubles each row, blocks on a gate and records its inputs."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -47,7 +47,7 @@ def rows(*values: float) -> Inputs:
 
 
 async def held(batcher: Batcher, model: Doubling) -> "asyncio.Future[Predictions]":
-    """Have the model at work on one row until its gate is opened."""
+    """Keep the model busy with one row until its gate is opened."""
     model.gate.clear()
     first = batcher.submit(rows(0), 10)
     while not model.asked:

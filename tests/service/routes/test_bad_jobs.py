@@ -1,4 +1,4 @@
-"""Every bad submission gets the right 4xx, a problem document, and the place of the mistake."""
+"""Invalid submissions get the right 4xx and a problem document that locates the mistake."""
 
 import copy
 from collections.abc import Callable

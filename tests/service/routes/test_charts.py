@@ -1,4 +1,4 @@
-"""Charts and evaluations over HTTP, of jobs that a trainer really ran."""
+"""Charts and evaluations over HTTP, for jobs run by a real trainer."""
 
 import threading
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ EVALUATE = "/models/line/versions/1/evaluate"
 
 @pytest.fixture
 def database(settings: Settings, client: TestClient) -> Iterator[Database]:
-    """The rows of the service behind `client`."""
+    """Database of the service behind `client`."""
     database = Database(settings.sqlalchemy_url)
     yield database
     database.close()
@@ -43,7 +43,7 @@ def attempts(database: Database, settings: Settings) -> AttemptStore:
 
 
 def run(client: TestClient, attempts: AttemptStore, settings: Settings, spec: object) -> str:
-    """Submit a job, and do it here and now; return its id."""
+    """Submit a job, run it in this process and return its id."""
     job_id: str = client.post("/jobs", json=spec).json()["id"]
     cache = DatasetCache(settings.datasets_dir, 0)
     context = TrainerContext(settings, torch.device("cpu"), 1.0, cache, threading.Event())
@@ -54,7 +54,7 @@ def run(client: TestClient, attempts: AttemptStore, settings: Settings, spec: ob
 
 @pytest.fixture
 def line(client: TestClient, attempts: AttemptStore, settings: Settings) -> str:
-    """The id of a job that made version 1 of `line`."""
+    """Id of the job that produced version 1 of `line`."""
     return run(client, attempts, settings, LINE | {"epochs": 20})
 
 
@@ -141,7 +141,7 @@ def test_long_histories_are_thinned_and_keep_their_ends(
         epochs = [record.epoch for record in store.metric_series(job_id, "epoch", most)]
         assert (epochs[0], epochs[-1]) == (1, 5001)
         assert min(most, 5001) / 2 <= len(epochs) <= most
-        # Evenly spaced, but for the last.
+        # Evenly spaced, except the last.
         assert len({b - a for a, b in pairwise(epochs[:-1])}) <= 1
     assert store.metric_series(job_id, "step", 10) == []
     drawn = client.get(f"/jobs/{job_id}/charts/loss.json").json()

@@ -30,7 +30,7 @@ def sent(client: TestClient, body: bytes = FRUIT, **params: Any) -> dict[str, An
 
 
 def stored(settings: Settings) -> list[str]:
-    """What lies on the disk of uploads, whole or not."""
+    """Return the names of all upload files on disk, complete or not."""
     return sorted(
         path.name
         for path in (*settings.uploads_dir.iterdir(), *settings.incoming_dir.iterdir())

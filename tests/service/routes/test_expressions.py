@@ -1,4 +1,4 @@
-"""Tensors and gradients over HTTP: the tutorial's first two sections."""
+"""Tensor expressions and gradients over HTTP, as in the tutorial's first two sections."""
 
 import asyncio
 from typing import Any

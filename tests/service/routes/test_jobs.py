@@ -94,7 +94,7 @@ def test_the_events_of_an_ended_job_are_replayed_and_end(client: TestClient) -> 
     first, last = (event.rpartition("id: ")[2] for event in (queued, cancelled))
     rest = client.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": first})
     assert rest.text.strip() == cancelled
-    # To whoever has seen it all, "no content" says that there is no need to connect again.
+    # After the last event, 204 stops the client from reconnecting.
     over = client.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": last})
     assert (over.status_code, over.content) == (204, b"")
 
