@@ -17,7 +17,7 @@ PixelRange = Literal["0-255", "0-1"]
 
 PIXEL_MAXIMA: dict[PixelRange, float] = {"0-255": 255.0, "0-1": 1.0}
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-JSON_NAMES = {str: "the text", dict: "an object", list: "a list", type(None): "null"}
+JSON_NAMES = {str: "the string", dict: "an object", list: "a list", type(None): "null"}
 
 
 def feature_rows(features: Features, rows: Sequence[object]) -> Array:

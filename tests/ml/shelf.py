@@ -1,4 +1,4 @@
-"""Uploads without a service: what is put there can be learned from."""
+"""An in-memory store of uploads, for training without a service."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 class Shelf:
-    """Uploads by their number."""
+    """Uploads by number."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -44,7 +44,7 @@ class Shelf:
     def spec(self, dataset: Mapping[str, Any], **rest: Any) -> TrainingSpec:
         document = {"dataset": {"kind": "upload"} | dict(dataset)} | rest
         spec = TrainingSpec.of(document, self)
-        # As it is read from a job's row, where nothing can be looked up.
+        # As read from a job's row, where no lookup is possible.
         assert TrainingSpec.model_validate_json(spec.model_dump_json()) == spec
         return spec
 

@@ -1,4 +1,4 @@
-"""What is asked of GPUs, as far as it can be told without one."""
+"""GPU queries, as far as they can be tested without a GPU."""
 
 import ctypes
 import errno
@@ -102,7 +102,7 @@ def test_a_gpu_that_cuda_cannot_use_does_not_count(monkeypatch: pytest.MonkeyPat
 
 
 class FakeNvml:
-    """libnvidia-ml.so.1 of a machine with three GPUs."""
+    """A fake libnvidia-ml.so.1 of a machine with three GPUs."""
 
     uuids = ("GPU-aaaa", "GPU-abbb", "GPU-cccc")
     used = (100, 200, 300)
@@ -138,7 +138,7 @@ class FakeNvml:
 
 
 def install_nvml(monkeypatch: pytest.MonkeyPatch, nvml: FakeNvml | None) -> None:
-    """Have this process find `nvml` where it looks for the driver's library, or none."""
+    """Replace the driver's library by `nvml`, or remove it if None."""
 
     def load(name: str) -> FakeNvml:
         if nvml is None or name != "libnvidia-ml.so.1":
@@ -216,7 +216,7 @@ except RuntimeError:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_a_gpu_that_met_an_error_is_unsound() -> None:
-    # In a process of its own, which can use the GPU no more.
+    # In a separate process, which cannot use the GPU afterwards.
     done = subprocess.run(
         [sys.executable, "-c", POISON],
         cwd=REPOSITORY,
@@ -250,5 +250,5 @@ def test_a_process_keeps_within_its_share_and_gives_back_what_is_dead() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 def test_nvml_and_cuda_tell_of_the_same_memory() -> None:
     free, total = torch.cuda.mem_get_info(GPU)
-    # NVML counts in what the driver keeps for itself, about 1 GB of a large GPU.
+    # NVML includes the driver's reserved memory, about 1 GB on a large GPU.
     assert devices.used_bytes()[0] == pytest.approx(total - free, abs=2 << 30)

@@ -1,4 +1,4 @@
-"""Dropout on the CPU: as much as was asked, and the same however far ahead it is drawn."""
+"""Dropout on the CPU: its probability, and independence of how far ahead it is drawn."""
 
 import pytest
 import torch
@@ -10,13 +10,13 @@ from ml.dropout import Dropout, Dropped, factors, factors_ahead
 def test_as_many_are_dropped_as_asked_and_sums_stay(p: float) -> None:
     torch.manual_seed(0)
     drawn = factors(torch.Size((1000, 1000)), p)
-    # Five deviations of a count of a million.
+    # Five standard deviations of a count of a million.
     assert (drawn == 0).float().mean().item() == pytest.approx(p, abs=5e-3 * (p * (1 - p)) ** 0.5)
     assert drawn.mean().item() == pytest.approx(1, abs=5e-3 * (p / (1 - p)) ** 0.5)
 
 
 def test_what_is_drawn_ahead_is_what_layers_would_draw_one_by_one() -> None:
-    # Numbers that do not fill their last random word.
+    # Sizes that do not fill their last random word.
     layers = [Dropped(torch.Size((3, 7)), 0.3), Dropped(torch.Size((3, 2)), 0.6)]
     torch.manual_seed(1)
     expected = [[factors(layer.shape, layer.p) for layer in layers] for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Convolutional networks, for grey images and for colour, take the way of all others."""
+"""Convolutional networks train and predict on grey and colour images."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ GREY = Signature(inputs=Images(form=FORMS["mnist"]), output=DIGITS)
 
 
 class Colour(Images):
-    """No data set that comes with epochd has these."""
+    """A data set of colour images; none comes with epochd."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What a user writes, read without looking anything up; and what it becomes when it is resolved."""
+"""Training requests are parsed without lookups, and resolved to specs."""
 
 from pathlib import Path
 from typing import Any

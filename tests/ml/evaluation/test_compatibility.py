@@ -1,4 +1,4 @@
-"""Which data a model can be measured on."""
+"""Compatibility of data sets with a model."""
 
 import pytest
 

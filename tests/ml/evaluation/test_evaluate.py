@@ -1,4 +1,4 @@
-"""What is measured of a model, against scikit-learn's figures."""
+"""Evaluation metrics, compared with those of scikit-learn."""
 
 import math
 from typing import Any
@@ -72,7 +72,7 @@ def check_against_sklearn(logits: Tensor, targets: Tensor) -> None:
 
 def test_a_classification_is_measured_as_scikit_learn_does() -> None:
     random = torch.Generator().manual_seed(0)
-    # More than a batch, so that what is kept of each is put together.
+    # More than one batch, so that results are concatenated.
     targets = torch.randint(0, 7, (BATCH_ROWS + 500,), generator=random)
     logits = torch.randn(len(targets), 7, generator=random)
     logits[torch.arange(len(targets)), targets] += 1.5
@@ -92,7 +92,7 @@ def test_also_where_classes_are_absent(size: int, targets: list[int], seed: int)
 
 
 def test_what_is_undefined_is_null() -> None:
-    # Class 1 is never there, nor taken for; class 2 is there and never found.
+    # Class 1 neither occurs nor is predicted; class 2 occurs but is never predicted.
     found = classified(torch.tensor([[5.0, 0, 0], [5.0, 0, 0]]), torch.tensor([0, 2]))
     zero, one, two = found.classes
     assert (zero.precision, zero.recall) == (0.5, 1.0)

@@ -1,4 +1,4 @@
-"""Batches of an evaluation are bounded by their size, and by the memory that there is."""
+"""Batches of an evaluation are bounded by their size and by available memory."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ ERRORS = [
 
 
 class Small(nn.Module):
-    """A classifier on a device whose memory is enough for so many rows at once."""
+    """A classifier on a device whose memory suffices for a limited number of rows."""
 
     def __init__(self, most: int, error: Exception = ERRORS[0]) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_done_in_halves(
     rows, plain = some_rows(1000), Small(1000)
     model = Small(300, error)
     torch.testing.assert_close(outputs(model, rows.inputs), outputs(plain, rows.inputs))
-    # The size that fits is kept for the rest.
+    # The size that fits is used for the remaining batches.
     assert model.sizes == [1000, 500, 250, 250, 250, 250]
     assert releases == [torch.device("cpu")] * 2
     expected = evaluate(plain, rows, CLASSES, LOSS)

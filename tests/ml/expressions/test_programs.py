@@ -338,7 +338,7 @@ def test_nothing_but_arithmetic_can_be_reached(expression: str) -> None:
 @pytest.mark.parametrize(
     ("value", "loc", "says"),
     [
-        ("a", (), "must be a number, a boolean or lists of them, not the text"),
+        ("a", (), "must be a number, a boolean or lists of them, not the string"),
         (None, (), "not null"),
         ({}, (), "not an object"),
         ([1, [2]], (1,), "has a list where others have a number"),

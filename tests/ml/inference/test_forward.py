@@ -1,4 +1,4 @@
-"""A forward pass without the modules' own doings gives the same bits."""
+"""A plain forward pass equals that of the modules, bit for bit."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Raw rows to arrays: what is right goes through, what is wrong is named with its place."""
+"""Conversion of raw rows: valid rows become arrays, errors name their path."""
 
 from typing import Any
 

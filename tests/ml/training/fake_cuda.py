@@ -1,5 +1,5 @@
-"""Stands in for the parts of `torch.cuda` that are about devices, streams and captures. It keeps
-an account of them, and refuses what a real device refuses."""
+"""Fake of the parts of `torch.cuda` for devices, streams and captures. It records their use and
+rejects operations that a real device rejects."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ class Event:
 
 
 class FakeCuda:
-    """Two devices, of which the first is the current one."""
+    """Two devices; the first is current."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.first, self.second = (torch.device("cuda", index) for index in range(2))

@@ -1,4 +1,4 @@
-"""Jobs on a CUDA device: by the engine that is chosen there, or by an eager one to compare with."""
+"""Jobs on a CUDA device, by the default engine or, for comparison, by an eager one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +17,15 @@ from ml.training.run import Run, build
 from tests.conftest import PLANE
 
 CUDA = torch.device("cuda", 0)
-# 25 steps an epoch, 500 in all: the first 200 may run eagerly before a graph is captured. tanh has
-# no kinks, at which rounding would grow.
+# 25 steps per epoch, 500 in total: the first 200 may run eagerly before a graph is captured. tanh
+# is smooth, so rounding errors do not grow at kinks.
 JOB: dict[str, Any] = PLANE | {
     "dataset": PLANE["dataset"] | {"noise": 0.5},
     "model": {"kind": "mlp", "hidden": [32, 16], "activation": "tanh"},
     "optimizer": {"kind": "adam", "lr": 0.005},
     "epochs": 20,
 }
-# 500 steps an epoch: an engine looks at what is asked of it within it.
+# 500 steps per epoch, so that the engine checks for requests within an epoch.
 LONG: dict[str, Any] = JOB | {
     "dataset": JOB["dataset"] | {"size": 20_000},
     "epochs": 2,
@@ -39,7 +39,7 @@ class Trained:
     run: Run
     reports: list[Report]
     engine: str
-    """The name of the engine at the end."""
+    """Name of the engine at the end."""
 
     @property
     def weights(self) -> list[Tensor]:
@@ -47,7 +47,7 @@ class Trained:
 
     @property
     def losses(self) -> list[float]:
-        """The training loss of each epoch."""
+        """Training loss of each epoch."""
         return [r.values["train_loss"] for r in self.reports if r.level == "epoch"]
 
 

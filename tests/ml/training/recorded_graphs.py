@@ -16,17 +16,17 @@ from torch.utils._pytree import tree_leaves
 from ml.training.engines.cuda_graph import WARM_UPS, Replay
 
 FREE = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_unsafe_view")
-"""Calls, beside views, that launch no kernel."""
+"""Calls that launch no kernel, in addition to views."""
 WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal")
-"""Calls for which the host waits for the device, which no graph holds."""
+"""Calls that synchronize with the device, which graphs cannot contain."""
 
 
 class RecordedGraphs:
-    """Records like `ml.training.engines.cuda_graph.CudaGraphs`."""
+    """Stand-in for `ml.training.engines.cuda_graph.CudaGraphs`."""
 
     def __init__(self) -> None:
         self.kernels: list[int] = []
-        """How many kernels each graph launches, one for each call that computes."""
+        """Number of kernels each graph launches, one per computing call."""
 
     @property
     def recorded(self) -> int:
@@ -52,7 +52,7 @@ class RecordedGraphs:
 
 
 class _Tape(TorchDispatchMode):
-    """The calls of PyTorch's kernels, with the very tensors that they read and write."""
+    """The calls of PyTorch's kernels, with the original tensors they read and write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class _Tape(TorchDispatchMode):
         return result
 
     def undo(self) -> None:
-        """Put back what was there before: a capture does nothing."""
+        """Restore the previous content, since a capture executes nothing."""
         for storage, value in self._before.values():
             storage.copy_(value)
 
@@ -88,9 +88,9 @@ class _Tape(TorchDispatchMode):
 
     @torch.no_grad()
     def replay(self) -> None:
-        """Do the calls again, into the same memory."""
+        """Repeat the calls, into the same memory."""
         for storage in self._own.values():
-            storage.fill_(0xFF)  # a graph's own memory holds anything when it begins
+            storage.fill_(0xFF)  # a graph's own memory is undefined when it begins
         for func, args, kwargs, result in self._calls:
             again = func(*args, **kwargs)
             for old, new in zip(tree_leaves(result), tree_leaves(again), strict=True):
@@ -99,7 +99,7 @@ class _Tape(TorchDispatchMode):
 
 
 def _kernels(func: Any, args: tuple[Any, ...]) -> int:
-    """Return how many kernels a GPU would launch, about: one for each tensor of a `_foreach`."""
+    """Estimate the number of kernels on a GPU: one for each tensor of a `_foreach` call."""
     name = func.overloadpacket.__name__
     if func.is_view or name in FREE:
         return 0

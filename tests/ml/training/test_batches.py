@@ -1,4 +1,4 @@
-"""Batches arrive in order, in the same memory, whether rows lie on the device or are brought."""
+"""Batches arrive in order, in the same memory, whether resident or streamed."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""What the engine that captures CUDA graphs learns is what an eager one learns."""
+"""The CUDA graph engine learns the same weights as the eager engine."""
 
 import statistics
 from collections.abc import Callable
@@ -35,7 +35,7 @@ pytestmark = [
 
 @pytest.fixture
 def replays(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The graphs that were replayed, once for each time."""
+    """Replayed graphs, one entry per replay."""
     replayed: list[object] = []
     replay = torch.cuda.CUDAGraph.replay
 
@@ -216,7 +216,7 @@ def test_a_second_job_of_a_process_learns_what_it_learns_alone(replays: list[obj
 
 
 class Peeking(nn.Module):
-    """Brings a number to the host, which no capture allows."""
+    """Copies a number to the host, which a capture does not allow."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         return inputs * (1.0 if inputs.isfinite().all().item() else 0.0)
@@ -263,7 +263,7 @@ def test_images_are_learned_in_every_precision(
     )
     labels = torch.arange(200) % 10
     images = torch.randint(0, 100, (200, 28, 28), dtype=torch.uint8)
-    # Each class is bright in rows of its own.
+    # Each class is bright in its own image rows.
     for image, label in zip(images, labels.tolist(), strict=True):
         image[2 * label : 2 * label + 4] += 150
     normalisation = Standardize(torch.tensor(0.3), torch.tensor(0.3), unit=255.0)

@@ -1,4 +1,4 @@
-"""What jobs on a GPU leave to the next, and how they share the machine with the service."""
+"""Effects of jobs on a GPU on later jobs, and their sharing of the machine with the service."""
 
 import multiprocessing
 import shutil
@@ -108,7 +108,7 @@ def test_the_state_of_a_run_with_long_steps_is_soon_in_hand() -> None:
     with pytest.raises(Stopped):
         finish(start(job | {"epochs": 1000}), between_steps=asker)
     asker.stop()
-    # The copy of the state and the first capture are in it.
+    # This includes the copy of the state and the first capture.
     assert max(asker.waits) < 1.0
     assert asker.longest < 1.0
     assert time.monotonic() - began < 60

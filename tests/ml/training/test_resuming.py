@@ -1,4 +1,4 @@
-"""A run that stops between any two steps and goes on elsewhere ends as if it had not."""
+"""A run interrupted between any two steps and resumed elsewhere ends with the same result."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ml.training.run import Run, build
 from tests.conftest import LINE, PLANE
 
 CPU = torch.device("cpu")
-# 100 training rows in batches of 32: four steps an epoch.
+# 100 training rows in batches of 32: four steps per epoch.
 SMALL: dict[str, Any] = PLANE | {
     "dataset": PLANE["dataset"] | {"size": 150, "noise": 0.5},
     "model": {"kind": "mlp", "hidden": [8, 8], "dropout": 0.3},
@@ -39,7 +39,7 @@ def start(document: dict[str, Any]) -> Run:
 
 
 def killed_at(run: Run, step: int, directory: Path) -> list[Report]:
-    """Train `run` until it has done `step` steps, save its state, and die."""
+    """Train `run` for `step` steps, save its state, and stop."""
     reports: list[Report] = []
     engine = choose(run)
     engine.steps_per_advance = 1

@@ -1,4 +1,4 @@
-"""What a run keeps between two steps, and how it is taken up elsewhere."""
+"""The state of a run between two steps, and its restoration elsewhere."""
 
 from functools import partial
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_every_network_of_a_process_is_compiled(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     counters = torch._dynamo.utils.counters
     for job in range(10):
-        # From one size to the next, as jobs of one trainer come.
+        # Different sizes in sequence, like the jobs of one trainer.
         document = PLANE | {"model": {"kind": "mlp", "hidden": [8 + job]}, "compile": True}
         run = prepare(document | {"epochs": 1, "batch_size": 700})
         counters.clear()

@@ -1,4 +1,4 @@
-"""Models trained together are the models trained apart."""
+"""Models trained in a sweep equal models trained separately."""
 
 import gc
 import weakref
@@ -148,7 +148,7 @@ def test_a_captured_sweep_learns_what_an_eager_one_learns() -> None:
 
     captured = fit_together(specs, data, CPU, counted)
     assert same_models(captured, fit_together(specs, data, CPU, eager))
-    # 120 rows by 32 make three full batches and one of the rest.
+    # 120 rows in batches of 32: three full batches and a smaller one.
     assert calls == [3 * CAPTURED_EPOCHS, CAPTURED_EPOCHS]
 
 
@@ -210,8 +210,8 @@ def test_what_cannot_be_captured_is_done_eagerly(caplog: pytest.LogCaptureFixtur
 
 
 def launches_of(count: int) -> int:
-    """Return the launches of a step of so many MLPs with two hidden layers, dropout, clipping, and
-    optimizers of their own."""
+    """Return the kernel launches of a step of `count` MLPs with two hidden layers, dropout,
+    clipping and individual optimizers."""
     graphs = RecordedGraphs()
     document = {"dataset": {"kind": "mnist"}, "model": BASE["model"]}
     specs = [TrainingSpec.of(document | RICH[i % 4] | {"seed": i}) for i in range(count)]

@@ -55,7 +55,7 @@ def test_the_tutorials_line(tmp_path: Path) -> None:
 def test_reports_come_at_their_steps(tmp_path: Path) -> None:
     spec = PLANE | {"epochs": 2, "report_every": 10, "split": {"validation": 0.1}}
     _, _, _, reports = trained(tmp_path, spec)
-    # 700 training rows in batches of 32: 22 steps an epoch, the last of 28 rows.
+    # 700 training rows in batches of 32: 22 steps per epoch, the last with 28 rows.
     assert [(r.level, r.epoch, r.step) for r in reports] == [
         ("step", 1, 10),
         ("step", 1, 20),

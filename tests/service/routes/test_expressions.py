@@ -89,7 +89,7 @@ def test_every_example_of_the_description_is_answered(client: TestClient) -> Non
         ({"expression": "x."}, ["expression"], "syntax error"),
         ({"expression": "__import__('os')"}, ["expression"], "unknown function '__import__'"),
         ({"expressions": ["1", "y"]}, ["expressions", 1], "column 1: unknown name 'y'"),
-        ({"expression": "x", "variables": {"x": "1"}}, ["variables", "x"], "not the text"),
+        ({"expression": "x", "variables": {"x": "1"}}, ["variables", "x"], "not the string"),
         ({"expression": "x", "variables": {"x": [[1], [1, 2]]}}, ["variables", "x", 1], "lengths"),
         ({"expression": "x", "variables": {"a b": 1}}, ["variables", "a b"], "cannot be used as"),
         (

@@ -1,4 +1,4 @@
-"""How CUDA graphs are recorded: on which device and stream, in which order, and when that fails."""
+"""Recording of CUDA graphs: device, stream, order of calls, and failures."""
 
 import gc
 

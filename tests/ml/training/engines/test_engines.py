@@ -1,4 +1,4 @@
-"""Every engine does the same steps. CUDA graphs are stood in for by `recorded_graphs`."""
+"""All engines execute the same steps; `recorded_graphs` stands in for CUDA graphs."""
 
 import gc
 import weakref
@@ -29,7 +29,7 @@ from tests.ml.test_networks import GREY, data_of, spec_of
 from tests.ml.training.recorded_graphs import RecordedGraphs
 
 CPU = torch.device("cpu")
-# 100 training rows in batches of 32: three full steps an epoch, and one of 4 rows.
+# 100 training rows in batches of 32: three full steps per epoch, and one with 4 rows.
 SMALL: dict[str, Any] = PLANE | {
     "dataset": PLANE["dataset"] | {"size": 150, "noise": 0.5},
     "model": {"kind": "mlp", "hidden": [8, 8], "dropout": 0.3},
@@ -221,7 +221,7 @@ def test_every_engine_names_the_step_that_diverged(engine: str) -> None:
 def test_a_parameter_that_overflows_is_not_blamed_on_a_gradient_of_another_step(
     engine: str,
 ) -> None:
-    # After three eager steps the update itself overflows, the gradient before it being finite.
+    # After three eager steps the update overflows, although the gradient is finite.
     overflowing = SMALL | {
         "optimizer": {"kind": "sgd", "lr": 1e6, "weight_decay": 1e6},
         "model": {"kind": "linear"},
@@ -265,7 +265,7 @@ def test_a_step_by_hand_launches_few_kernels() -> None:
     run = Run(build(spec, data := data_of(GREY, 192)), data, spec, CPU)
     graphs = RecordedGraphs()
     outcome(run, engine_of(run, "graph by hand", graphs.record))
-    # Eight steps in one launch. Of their 23 kernels each nine run beside the main line.
+    # Eight steps per launch, of 23 kernels each, nine of which run on the side stream.
     [kernels] = graphs.kernels
     assert kernels <= 8 * 24
 
@@ -283,14 +283,14 @@ def test_long_steps_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stride_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10**9))
     monkeypatch.setattr("ml.training.engines.cuda_graph.SLOW_STEP_SECONDS", 1e9)
-    # Every look at the clock finds a second gone, so that no step is short.
+    # The clock advances a second at each reading, so every step appears slow.
     monkeypatch.setattr(
         "ml.training.engines.cuda_graph.time.perf_counter", lambda: float(next(clock))
     )
     run, its_engine = start(SMALL | {"batch_size": 2, "report_every": 50}, "graph")
     steps = [run.progress.step for report in loop.fit(run, its_engine) if report is None]
     longest = [after - before for before, after in pairwise(steps)]
-    # Two calls find out: the first is spent on the capture.
+    # This takes two calls, since the first includes the capture.
     assert max(longest[:12]) <= 8
     assert set(longest[20:]) == {1}
 

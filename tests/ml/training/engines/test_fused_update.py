@@ -1,4 +1,4 @@
-"""An update by the kernel alone is the optimizer's own, to the bit."""
+"""Updates by the fused kernel equal those of the optimizer, bit for bit."""
 
 import copy
 from typing import Any
