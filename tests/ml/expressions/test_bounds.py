@@ -301,7 +301,11 @@ def test_the_budget_allows_what_a_student_tries() -> None:
         ("-x" + "+x" * 149, "x" + "+x" * 150, f"at most {EXPRESSION.max_nodes}"),
         ("-" * 49 + "x", "-" * 50 + "x", "nested more than 50 levels deep"),
         ("x" + ".T" * 49, "x" + ".T" * 50, "nested more than 50 levels deep"),
-        ("x[0" + "+x[0" * 24 + "]" * 25, "x[0" + "+x[0" * 25 + "]" * 26, "more than 50 deep"),
+        (
+            "x[0" + "+x[0" * 24 + "]" * 25,
+            "x[0" + "+x[0" * 25 + "]" * 26,
+            "more than 50 levels deep",
+        ),
         ("sum(zeros(100, 100))", "zeros(101, 100)", f"at most {MAX_WRITTEN:,} are shown"),
     ],
 )

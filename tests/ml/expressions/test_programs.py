@@ -172,7 +172,7 @@ def test_what_depends_on_no_variable_has_no_gradient() -> None:
 
 
 def test_a_gradient_is_that_of_a_number() -> None:
-    says = "this result is (2); make it one by sum(...) or mean(...)"
+    says = "this one is (2); reduce it by sum(...) or mean(...)"
     assert says in refusal("x * 2", True, x=[1, 2])
 
 
