@@ -100,7 +100,7 @@ def test_every_example_of_the_description_is_answered(client: TestClient) -> Non
         (
             {"expression": "x * 2", "variables": {"x": [1, 2]}, "gradients": True},
             ["expression"],
-            "make it one by sum(...)",
+            "reduce it by sum(...)",
         ),
         ({"expression": "zeros(10**9)"}, ["expression"], "1,000,000 are allowed"),
         ({"expression": "zeros(1000, 1000)"}, ["expression"], "10,000 are shown"),
