@@ -54,7 +54,7 @@ def contender(name: str, images: Tensor, labels: Tensor, device: torch.device) -
     data = dataset(images, labels)
     run = Run(build(spec, data), data, spec, device)
     passes = PASSES[name](run)
-    batches = Resident(run.train, spec.batch_size, passes.ahead)
+    batches = Resident(run.train, spec.batch_size, passes.steps_ahead)
     reports = train(run, EagerEngine(run, batches, passes))
 
     def epoch() -> None:

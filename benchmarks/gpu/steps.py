@@ -22,10 +22,10 @@ FULL_SCRIPT_STEPS = {64: 300, 4096: 8}
 
 def measure(session: Session) -> None:
     for batch in FULL_ROWS:
-        TrainerContext(session, batch).measure()
+        StepBench(session, batch).measure()
 
 
-class TrainerContext:
+class StepBench:
     """All measurements at one batch size."""
 
     def __init__(self, session: Session, batch: int) -> None:
