@@ -1,6 +1,6 @@
-"""Writes the tables of docs/reference that the code itself knows: `make docs`.
+"""Generate the tables of docs/reference that are derived from the code: `make docs`.
 
-A table stands between `<!-- NAME: made by make docs -->` and `<!-- end -->`.
+A table is enclosed by `<!-- NAME: made by make docs -->` and `<!-- end -->`.
 """
 
 import re
@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 
 
 def settings() -> str:
-    """Return the table of what an operator can set."""
+    """Return the table of settings."""
     fields = Settings.model_fields.items()
     rows = [
         (f"`EPOCHD_{name.upper()}`", field.description or "", _default(name, field), _range(field))
@@ -31,7 +31,7 @@ def settings() -> str:
 
 
 def problems() -> str:
-    """Return the table of the errors that the API answers, by status."""
+    """Return the table of API errors, by status."""
     kinds = sorted(_descendants(Problem), key=lambda kind: (kind.status, kind.__name__))
     rows = [(f"`{kind.status.value}`", _sentence(kind), _retry(kind)) for kind in kinds]
     return _table(("status", "meaning", "headers"), rows)
@@ -41,7 +41,7 @@ TABLES: dict[str, Callable[[], str]] = {"settings": settings, "problems": proble
 
 
 def filled(page: str) -> str:
-    """Return the text of a page with its tables as they should be."""
+    """Return a page's text with its tables regenerated."""
     return TABLE.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}{match[3]}", page)
 
 
@@ -88,7 +88,7 @@ def _retry(kind: type[Problem]) -> str:
 
 
 def main() -> None:
-    """Write every table anew."""
+    """Regenerate every table."""
     for path in REFERENCE.glob("*.md"):
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""What every depth of test shares: the tutorial's jobs, and real MNIST."""
+"""Fixtures shared by all tests: the tutorial's jobs, and the real MNIST."""
 
 import gzip
 import os

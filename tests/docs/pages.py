@@ -1,4 +1,4 @@
-"""The pages that people read, and what is in them."""
+"""The documentation pages, and their code blocks, sections and anchors."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Block:
-    """A command, and what it prints where that is shown."""
+    """A command, and its output if the page shows it."""
 
     command: str
     printed: str | None
@@ -40,7 +40,7 @@ def prose(page: Path) -> str:
 
 
 def section(page: Path, heading: str) -> str:
-    """Return the text under a heading, to the next one of whatever level."""
+    """Return the text under a heading, up to the next heading of any level."""
     text = prose(page)
     start = text.index(f"# {heading}\n") + len(heading) + 3
     end = text.find("\n#", start)
@@ -48,7 +48,7 @@ def section(page: Path, heading: str) -> str:
 
 
 def names(table: str) -> set[str]:
-    """Return what stands in code in the first column of tables."""
+    """Return the names formatted as code in the first column of tables."""
     first = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     return {name for cell in first for name in re.findall(r"`([^`]+)`", cell)}
 

@@ -1,4 +1,4 @@
-"""Every link within the repository leads somewhere, and every file that is named is there."""
+"""Links within the repository resolve, and every file named in the docs exists."""
 
 import re
 from pathlib import Path

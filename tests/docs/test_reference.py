@@ -1,4 +1,4 @@
-"""The reference is what the code says: its tables, the names of fields and of errors."""
+"""The reference agrees with the code: generated tables, names of fields, kinds and errors."""
 
 import importlib.util
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A real app on a real SQLite file, spoken to through httpx; and its stores, spoken to directly."""
+"""A real app on a real SQLite file, called through httpx, and its stores, called directly."""
 
 from collections.abc import Iterator
 from pathlib import Path

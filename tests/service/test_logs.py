@@ -1,4 +1,4 @@
-"""A line of the log names the request that it belongs to, as text and as JSON."""
+"""Log lines carry the id of their request, as text and as JSON."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Children do what they are started for, and none of them outlives its parent."""
+"""Child processes run their module, and none outlives its parent."""
 
 import asyncio
 import os
@@ -65,7 +65,7 @@ def test_a_child_dies_with_its_parent_whatever_it_does() -> None:
     assert parent.stdout
     assert b"busy" in parent.stdout.readline()
     parent.kill()
-    # The child has inherited the standard error, which comes to its end with the last who has it.
+    # The child inherits standard error, which is closed when its last holder exits.
     parent.communicate(timeout=30)
 
 

@@ -1,4 +1,4 @@
-"""Settings say where things lie, in the places where the other rooms look for them."""
+"""Paths in the settings are those that the other packages use."""
 
 from pathlib import Path
 

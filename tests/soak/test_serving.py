@@ -21,7 +21,7 @@ CONNECTIONS = 128
 SHARE = 0.7
 TURN_SECONDS = 20
 WARM_SECONDS = 60
-"""After which nothing should grow any more."""
+"""Time after which memory should no longer grow."""
 
 # wrk waits for whole milliseconds: a mixture of two is as good as a fraction.
 WRK = """
@@ -33,7 +33,7 @@ function delay() return math.floor(%f + math.random()) end
 
 
 def rate(wrk: "subprocess.Popen[str]") -> float:
-    """Wait for its end and return the requests a second that were answered."""
+    """Wait for wrk to end and return the requests answered per second."""
     told, _ = wrk.communicate()
     match = re.search(r"Requests/sec:\s+([\d.]+)", told)
     assert match, told
@@ -43,13 +43,13 @@ def rate(wrk: "subprocess.Popen[str]") -> float:
 
 
 class Load:
-    """wrk, time after time, each with the pauses that the last one showed to be right."""
+    """Consecutive runs of wrk, each with pauses adjusted by the result of the last."""
 
     def __init__(self, server: Server, directory: Path) -> None:
         self._server, self._directory = server, directory
         self._delay_ms = 0.0
         self.capacity = rate(self._wrk(5))
-        """What the service can answer a second."""
+        """Requests per second that the service can answer."""
         self.served: list[float] = []
         self._between_ms = 1000 * CONNECTIONS / (SHARE * self.capacity)
         self._delay_ms = self._between_ms

@@ -1,5 +1,5 @@
 """200 kills at random moments, aimed in turn at trainers, the service and the whole process tree:
-every job that was acknowledged ends well, ran once at a time, and learned what it should."""
+every acknowledged job succeeds, with one attempt at a time and the expected weights."""
 
 import os
 import random
@@ -18,7 +18,7 @@ from tests.system.server import Server, launch, serving
 
 KILLS = int(os.environ.get("SOAK_KILLS", 200))
 JOBS = 30
-"""At least; there are always some to run until the last kill."""
+"""Minimum number of jobs; some are always waiting until the last kill."""
 WAITING = 4
 LONGEST_PEACE = 6.0
 """Seconds between two kills, at most."""
@@ -54,7 +54,7 @@ class Target:
         self.server = launch(data_dir, **SETTINGS)
 
     def strike(self, what: str, chance: random.Random) -> None:
-        """Kill `what` with SIGKILL, and see that a service runs again."""
+        """Kill `what` with SIGKILL, and ensure that a service runs again."""
         trainers = self.server.trainers()
         if what == "trainer":
             if trainers:

@@ -1,4 +1,4 @@
-"""One service for the tests that leave it as they found it."""
+"""A service shared by the tests that leave it unchanged."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -20,7 +20,7 @@ ENDED = {"succeeded", "failed", "cancelled"}
 
 
 class Log:
-    """What a process says, taken as it says it: were its pipe full, it would wait."""
+    """Output of a process, read continuously: a full pipe would block the process."""
 
     def __init__(self, pipe: IO[str]) -> None:
         self._pipe = pipe
@@ -68,7 +68,7 @@ class Server:
         return job
 
     def events(self, job_id: str, last: int = 0, seconds: float = 180) -> Iterator[dict[str, Any]]:
-        """Yield what happens to the job after event `last`, as it happens, until it ends."""
+        """Yield the job's events after event `last`, live, until the job ends."""
         deadline = time.monotonic() + seconds
         headers = {"Last-Event-ID": str(last)}
         with self.client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as response:
@@ -81,7 +81,7 @@ class Server:
     def until(
         self, job_id: str, wanted: Callable[[dict[str, Any]], bool], seconds: float = 180
     ) -> dict[str, Any]:
-        """Return the first event that is wanted, after the one that was waited for last."""
+        """Return the first wanted event after the last one waited for."""
         for event in self.events(job_id, self._seen.get(job_id, 0), seconds):
             self._seen[job_id] = event["id"]
             if wanted(event):
@@ -89,7 +89,7 @@ class Server:
         raise AssertionError(f"it ended before: {self.job(job_id)}")
 
     def wait(self, job_id: str, *statuses: str, seconds: float = 180) -> dict[str, Any]:
-        """Return the job once it has come into one of `statuses`, by default to its end."""
+        """Return the job once its status is one of `statuses`, by default a final one."""
         self.until(job_id, lambda e: e["data"].get("status") in (statuses or ENDED), seconds)
         return self.job(job_id)
 
@@ -114,7 +114,7 @@ class Server:
         return attempts
 
     def run(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """Submit a job and return it at its good end."""
+        """Submit a job and return it once it has succeeded."""
         job = self.wait(self.submit(spec))
         assert job["status"] == "succeeded", job["error"]
         return job

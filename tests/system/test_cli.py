@@ -1,4 +1,4 @@
-"""The command line, as a person meets it."""
+"""The command line, run as a user would run it."""
 
 import os
 import subprocess

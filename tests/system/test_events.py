@@ -15,7 +15,7 @@ SPEC: dict[str, Any] = LINE | {"name": "watched", "epochs": EPOCHS, "report_ever
 
 
 async def watch(client: httpx.AsyncClient, job_id: str, leave_at: int | None) -> list[int]:
-    """Return the epochs that a watcher sees who leaves in the middle, and comes back."""
+    """Return the epochs seen by a watcher that disconnects midway and reconnects."""
     epochs: list[int] = []
     last = "0"
     while True:

@@ -1,4 +1,4 @@
-"""What the service says of itself is true, whatever it is asked."""
+"""Responses to generated requests match the service's OpenAPI description."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def test_no_request_finds_a_server_error_or_an_answer_that_was_not_described(
     with serving(tmp_path, trainers=1) as server:
         for spec in (LINE, PLANE):
             server.run(spec | {"epochs": 1})
-    # Without trainers the jobs that it invents wait for ever.
+    # Without trainers, the jobs that it submits stay queued.
     with serving(tmp_path, trainers=0) as server:
         command = [
             str(Path(sys.executable).parent / "schemathesis"),
@@ -35,7 +35,7 @@ def test_no_request_finds_a_server_error_or_an_answer_that_was_not_described(
             "--request-timeout=20",
             # It has no end while a job waits.
             "--exclude-path=/jobs/{job_id}/events",
-            # What it unloads answers nothing that comes after.
+            # A model that it unloads answers no later request.
             "--exclude-path=/v2/repository/models/{name}/unload",
         ]
         found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""What was trained is what answers, whatever form the question comes in."""
+"""A trained model gives the same predictions for every form of input."""
 
 import base64
 import io

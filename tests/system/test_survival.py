@@ -92,13 +92,13 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
 @pytest.fixture
 def shared(started: Shared) -> Iterator[Shared]:
     yield started
-    # Else a test that fails would leave the trainer at work for the next.
+    # Otherwise a failed test would leave the trainer busy for the next one.
     started.server.cancel_all()
 
 
 @pytest.fixture(scope="module")
 def undisturbed(started: Shared) -> tuple[str, list[Any]]:
-    """What SPEC makes when nothing happens to it."""
+    """Outcome of SPEC when nothing interrupts it."""
     return started.server.outcome(started.server.run(SPEC | {"checkpoint_seconds": 1e9}))
 
 

@@ -1,9 +1,9 @@
-"""The commands in the docs, run word for word: what a page shows is what comes.
+"""The commands in the docs, run verbatim and compared with the output that the pages show.
 
-The pages share one service, as they would with a reader: what one leaves behind must not change
-what another shows. A page's blocks of `sh` run in one shell; a `json` block after one is what it
-prints. There a text of `…` stands for anything, and a key or last element `…` for whatever else
-there is; numbers are rounded to the digits that are shown.
+The pages share one service, as they do for a reader: the state one leaves behind must not change
+the output of another. A page's `sh` blocks run in one shell; a `json` block after one is its
+output, in which a string `…` matches anything, a key or last element `…` matches the rest, and
+numbers are rounded to the digits shown.
 """
 
 import json

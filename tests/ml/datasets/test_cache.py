@@ -1,4 +1,4 @@
-"""Data sets stay in memory as long as they fit, the ones used last the longest."""
+"""Data sets stay in memory while they fit; the least recently used are evicted first."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def ask(cache: DatasetCache, *sizes: int) -> None:
 
 def test_the_data_sets_used_last_are_kept(loads: list[int]) -> None:
     cache = DatasetCache(Path(), max_bytes=200 * ROW)
-    ask(cache, 100, 60, 100, 70)  # 60 has to go
+    ask(cache, 100, 60, 100, 70)  # 60 is evicted
     ask(cache, 100, 70, 60)
     assert loads == [100, 60, 70, 60]
 

@@ -1,4 +1,4 @@
-"""Where the files of MNIST and its kin come from, and which are not believed."""
+"""Sources of the files of the MNIST family, and rejection of files that fail verification."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""How rows are divided."""
+"""Division of rows into splits and folds."""
 
 from pathlib import Path
 

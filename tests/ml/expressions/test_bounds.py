@@ -1,4 +1,4 @@
-"""Whatever is written, the answer is a value or a sentence, and neither takes long or much room."""
+"""Any input gives a value or a plain error message, within bounded time and memory."""
 
 import json
 import math

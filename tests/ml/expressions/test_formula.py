@@ -1,4 +1,4 @@
-"""Formulas: what is right has Python's value and a gradient, what is wrong is said in words."""
+"""Formulas: valid ones have Python's value and a gradient, invalid ones a plain message."""
 
 import itertools
 import math

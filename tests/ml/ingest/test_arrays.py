@@ -1,4 +1,4 @@
-"""Reading Parquet and NPZ files that nobody vouches for."""
+"""Reading untrusted Parquet and NPZ files."""
 
 import contextlib
 import io

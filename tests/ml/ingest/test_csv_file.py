@@ -1,4 +1,4 @@
-"""Reading CSV files that nobody vouches for."""
+"""Reading untrusted CSV files."""
 
 import contextlib
 import csv

@@ -1,4 +1,4 @@
-"""Reading zip files of images that nobody vouches for."""
+"""Reading untrusted zip files of images."""
 
 import io
 import random

@@ -1,8 +1,8 @@
 """A stand-in for CUDA graphs on the CPU.
 
-It keeps the protocol of a real capture: three warm-ups, then one pass that is recorded and not
-done, then replays into the same memory, in which no Python of the recorded code runs. What it can
-not show is what devices and streams do.
+It keeps the protocol of a real capture: three warm-ups, then one pass that is recorded but not
+executed, then replays into the same memory, which run none of the recorded Python code. It does not
+emulate devices and streams.
 """
 
 from collections.abc import Callable
