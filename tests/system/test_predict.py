@@ -177,7 +177,7 @@ BLACK = [[0] * 28] * 28
         ("line", {"inputs": [[1], []]}, 422, ["inputs", 1], "1 feature"),
         ("line", {"inputs": [["three"]]}, 422, ["inputs", 0, 0], "'three'"),
         ("line", {"inputs": [{"x": "three"}]}, 422, ["inputs", 0, "x"], "'three'"),
-        ("line", {"inputs": [{"y": 3}]}, 422, ["inputs", 0], "misses"),
+        ("line", {"inputs": [{"y": 3}]}, 422, ["inputs", 0], "is missing"),
         ("line", {"inputs": [{"x": 3, "y": 3}]}, 422, ["inputs", 0, "y"], "unknown"),
         ("line", {"inputs": [[None]]}, 422, ["inputs", 0, 0], "null"),
         ("line", {"inputs": [3]}, 422, ["inputs", 0], "row of 1 feature"),
