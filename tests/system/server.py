@@ -29,7 +29,7 @@ class Log:
         self._grown = threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def wait_for(self, pattern: str, seconds: float = 60) -> "re.Match[str]":
+    def wait_for(self, pattern: str, seconds: float = 120) -> "re.Match[str]":
         """Return the first match of `pattern`, once there is one."""
         with self._grown:
             self._grown.wait_for(lambda: self._ended or re.search(pattern, self._text), seconds)
