@@ -19,7 +19,7 @@ class Engine(ABC):
     """Executes optimisation steps. The results of any two engines differ only by float rounding."""
 
     name: str
-    """Name shown by a job; it changes when a run falls back to other means."""
+    """Name shown by a job; it changes if the run falls back to another method."""
     steps_per_advance: int
     """Maximum number of steps per call of `advance`."""
 
@@ -81,7 +81,7 @@ class Passes(ABC):
 
 
 class Autograd(Passes):
-    """Both passes by PyTorch's autograd, for any network."""
+    """Both passes through any network, by PyTorch's autograd."""
 
     def __init__(self, run: Run) -> None:
         super().__init__(run)
@@ -89,7 +89,7 @@ class Autograd(Passes):
         self._loss: Tensor | None = None
 
     def prepare(self, rows: Rows) -> Iterator[Batch]:
-        """Yield the batches of some steps."""
+        """Yield the batches of the next steps."""
         size = self.run.spec.batch_size
         inputs = torch.split(self.run.encode(rows.inputs), size)
         yield from map(Batch, inputs, torch.split(rows.targets, size))

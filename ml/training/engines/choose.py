@@ -2,7 +2,7 @@
 
 An engine's name states its components:
 
-`resident`  raw data lies on the device, and each batch is gathered there
+`resident`  raw data is kept on the device, and each batch is gathered there
 `streamed`  data that does not fit on the device is prefetched batch by batch
 `+manual`   the backward pass of a chain of simple layers runs without autograd
 `+graph`    on a GPU, whole steps are captured once and replayed, several per launch

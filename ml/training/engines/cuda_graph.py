@@ -97,7 +97,7 @@ class CudaGraphs:
 
 
 class CudaGraphEngine(Engine):
-    """Executes some steps eagerly, then captures steps and replays them.
+    """Executes the first steps eagerly, then captures steps and replays them.
 
     If a capture fails for any reason, the run continues eagerly from its current state.
     """
@@ -140,7 +140,7 @@ class CudaGraphEngine(Engine):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """Name of the eager engine, with `+graph` unless capturing was given up."""
+        """Name of the eager engine, with `+graph` unless capturing was abandoned."""
         return self._eager.name + ("+graph" if math.isfinite(self._eager_steps) else "")
 
     def begin(self, order: Tensor, batch: int) -> None:

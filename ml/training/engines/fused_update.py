@@ -15,7 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 Kernel = Callable[[float | Tensor, Tensor | None], None]
 
 PIECES = {"cuda": 36, "cpu": 0}
-"""Tensors per launch of a fused Adam kernel (torch 2.11; later versions take more). On a CPU
+"""Tensors per launch of a fused Adam kernel (torch 2.11; later versions take more). On a CPU,
 splitting gains nothing."""
 ALIGNMENT = 64
 

@@ -28,8 +28,8 @@ STEPS_AHEAD = 8
 BYTES_AHEAD = 4 << 20
 """Bound on the data prepared for several steps at once, so that it fits a CPU's cache."""
 PRODUCTS_AHEAD = 1 << 30
-"""Bound on the multiplications of their forward passes: some tenths of a second without a check for
-requests to the job. Slow steps gain little from preparation."""
+"""Bound on the multiplications of their forward passes: a few tenths of a second without a check
+for requests to the job. Slow steps gain little from preparation."""
 
 BACKWARD_FUNCTIONS: dict[type[nn.Module], BackwardFunction] = {
     nn.LeakyReLU: lambda gradient, x, y: aten.leaky_relu_backward(gradient, x, 0.01, False),
@@ -251,7 +251,7 @@ class ManualNetwork(Passes):
         self.steps_ahead = max(1, min(STEPS_AHEAD, *limits))
 
     def prepare(self, rows: Rows) -> Iterator[Batch]:
-        """Yield the batches of some steps."""
+        """Yield the batches of the next steps."""
         size = self.run.spec.batch_size
         whole = len(rows) // size * size
         encoded = self.run.encode(rows.inputs).flatten(1)
