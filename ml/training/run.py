@@ -95,9 +95,7 @@ class Run:
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the autocast context of the spec's precision."""
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.spec.precision == "bfloat16"
-        )
+        return autocast(self.spec, self.device)
 
     def epoch_order(self) -> Tensor:
         """Return the row order `(rows,)` of the current epoch; it is stable until `end_epoch`."""
@@ -109,18 +107,17 @@ class Run:
 
     def diagnose(self, loss: Tensor, inputs: Tensor, step: int) -> Diverged:
         """Return the error for step number `step`, whose `loss` on raw `inputs` is not finite."""
-        where = f"epoch {self.progress.epoch}, step {step}"
         with self.autocast():
-            return divergence.diagnose(loss, self.model, inputs, where)
+            return divergence.diagnose(loss, self.model, inputs, self.where(step))
 
-    def where(self) -> str:
-        """Name the next step for error messages."""
-        return f"epoch {self.progress.epoch}, step {self.progress.step + 1}"
+    def where(self, step: int) -> str:
+        """Name step number `step` of the current epoch for error messages."""
+        return f"epoch {self.progress.epoch}, step {step}"
 
     @property
     def batches_left(self) -> int:
         """Number of remaining batches in the current epoch."""
-        return math.ceil(len(self.train) / self.spec.batch_size) - self.progress.batch
+        return steps_per_epoch(self.spec, self.data) - self.progress.batch
 
     def add_loss(self, loss: float, step: int) -> None:
         """Add the loss of step number `step`, in the current epoch, to the sums."""
@@ -194,6 +191,11 @@ class Run:
     @property
     def _on_cuda(self) -> bool:
         return self.device.type == "cuda"
+
+
+def autocast(spec: TrainingSpec, device: torch.device) -> AbstractContextManager[None]:
+    """Return the context in which networks on `device` compute in the spec's precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16")
 
 
 def steps_per_epoch(spec: TrainingSpec, data: Dataset) -> int:

@@ -28,7 +28,7 @@ from ml.schedules import Schedule
 from ml.specs import TrainingSpec
 from ml.training import loop
 from ml.training.engines.cuda_graph import CudaGraphs, Record
-from ml.training.run import build, steps_per_epoch
+from ml.training.run import autocast, build, steps_per_epoch
 from ml.training.stacked_updates import Clipping, RowUpdate, alike, stacked
 
 logger = logging.getLogger(__name__)
@@ -204,9 +204,7 @@ class _Sweep:
         self._dropout.draw(batch.masks)
         masks = dict(zip(self._masked, batch.masks, strict=True))
         loss_of: Callable[..., Tensor] = LOSSES[spec.loss]
-        with torch.autocast(
-            self._device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"
-        ):
+        with autocast(spec, self._device):
             outputs = vmap(self._forward)(self._parameters, masks, inputs)
             losses = loss_of(outputs.flatten(0, 1), rows.targets, reduction="none")
         gradients = torch.autograd.grad(

@@ -106,7 +106,7 @@ class Autograd(Passes):
         loss, self._loss = self._loss, None
         assert loss is not None
         self.run.optimizer.zero_grad()
-        divergence.backward(loss, self.run.where())
+        divergence.backward(loss, self.run.where(self.run.progress.step + 1))
 
 
 class SideStream(nullcontext[None]):
