@@ -17,7 +17,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 from torch import Tensor
 
-from benchmarks.training import BATCH, DOCUMENT, THREADS, Contender, dataset, seconds_of
+from benchmarks.contenders import BATCH, DOCUMENT, THREADS, Contender, dataset
+from benchmarks.training import seconds_of
 from ml.specs import TrainingSpec
 from ml.training.batches import Resident
 from ml.training.engines.base import Autograd, Passes

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.training import dataset
+from benchmarks.contenders import dataset
 from ml.datasets import Dataset
 from ml.specs import TrainingSpec
 from ml.training.engines.choose import choose

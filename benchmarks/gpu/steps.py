@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.contenders import Contender, plain, tutorial
 from benchmarks.gpu.fits import PRECISIONS, WARM_STEPS, Fit, digits, epochs_of, seconds, spec
 from benchmarks.gpu.session import Session
-from benchmarks.training import Contender, plain, tutorial
 
 MNIST_ROWS = 60_000
 EPOCHS = 10
