@@ -49,7 +49,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_every_part_runs_or_says_why_not(
+def test_every_part_runs_or_reports_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = [part for part in PLAN if part.name != "service"]
@@ -84,7 +84,7 @@ def script(*options: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
 
-def test_the_script_runs_the_parts_that_it_is_asked_for(tmp_path: Path) -> None:
+def test_script_runs_only_selected_parts(tmp_path: Path) -> None:
     file = tmp_path / "gpu.json"
     options = ["--device", "cpu", "--only", "jobs", "--wheels", str(tmp_path)]
     ended = script(*options, "--json", str(file))
@@ -94,7 +94,7 @@ def test_the_script_runs_the_parts_that_it_is_asked_for(tmp_path: Path) -> None:
     assert part["results"]["pause"]["waits_s"]
 
 
-def test_a_machine_without_its_gpu_fails_in_every_part_it_was_asked_for(tmp_path: Path) -> None:
+def test_parts_fail_without_the_requested_gpu(tmp_path: Path) -> None:
     file = tmp_path / "gpu.json"
     ended = script("--device", "cuda:63", "--only", "sweep", "--json", str(file))
     assert ended.returncode == 1

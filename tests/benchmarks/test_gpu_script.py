@@ -61,7 +61,7 @@ def part(name: str, limit: float = 30) -> Part:
     return Part(name, name, f"some_parts:{name}", limit)
 
 
-def test_a_part_that_fails_is_told_and_stops_no_other(
+def test_failed_part_is_reported_and_later_parts_run(
     settings: runner.Settings, capfd: pytest.CaptureFixture[str]
 ) -> None:
     plan = [part(name) for name in ("failing", "dying", "unable", "good")]
@@ -80,11 +80,11 @@ def test_a_part_that_fails_is_told_and_stops_no_other(
     assert "times as fast as the tutorial's script" in said
 
 
-def test_a_part_left_out_is_no_failure(settings: runner.Settings) -> None:
+def test_skipped_part_is_not_a_failure(settings: runner.Settings) -> None:
     assert runner.run([part("unable")], settings)
 
 
-def test_a_part_is_cut_at_its_limit_with_all_that_it_started(settings: runner.Settings) -> None:
+def test_part_over_its_limit_is_killed_with_its_children(settings: runner.Settings) -> None:
     outcome = runner.run_part(part("endless"), 5.0, settings)
     assert outcome["status"] == "failed"
     assert outcome["error"] == "stopped at its time limit of 5 s"
@@ -94,7 +94,7 @@ def test_a_part_is_cut_at_its_limit_with_all_that_it_started(settings: runner.Se
     assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
-def test_parts_for_which_no_time_is_left_are_not_run(
+def test_parts_are_skipped_when_time_runs_out(
     settings: runner.Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits: list[float] = []
@@ -114,7 +114,7 @@ def test_parts_for_which_no_time_is_left_are_not_run(
     assert third == {"status": "not run", "error": "no time left"}
 
 
-def test_every_goal_is_of_a_part_and_is_judged() -> None:
+def test_every_goal_belongs_to_a_part_and_gets_a_verdict() -> None:
     assert {goal.part for goal in GOALS} <= {part.name for part in PLAN}
     results = {
         "steps": {"times_the_script": 120.0, "64": {"captured float32": {"us": 61.0}}},
@@ -127,7 +127,7 @@ def test_every_goal_is_of_a_part_and_is_judged() -> None:
     assert judged["tests of the engines that failed"] == "met"
 
 
-def test_a_profile_is_summed_over_its_steps() -> None:
+def test_profile_is_averaged_per_step() -> None:
     ran = [
         Kernel("gemm", 0.0, 4.0),
         Kernel("gemm", 10.0, 14.0),
@@ -154,7 +154,7 @@ def event(name: str, device: DeviceType, is_user_annotation: bool = False) -> Si
     )
 
 
-def test_of_a_gpus_events_only_work_counts() -> None:
+def test_only_kernels_and_copies_count_as_work() -> None:
     events = [
         event("gemm", DeviceType.CUDA),
         event("Memcpy HtoD", DeviceType.CUDA),
@@ -182,7 +182,7 @@ def test_endless(): time.sleep(60)
 """
 
 
-def test_each_test_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+def test_each_test_runs_in_its_own_process(tmp_path: Path) -> None:
     file = tmp_path / "test_things.py"
     file.write_text(TESTS)
     (tmp_path / "test_broken.py").write_text("import nothing_of_this_name\npytest.mark.gpu")
@@ -214,7 +214,7 @@ def test_each_test_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert "stopped at its time limit of 3 s" in endless["output"]
 
 
-def test_a_failed_test_fails_its_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_test_fails_its_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "REPOSITORY", tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = gpu")
     file = tmp_path / "test_things.py"
@@ -231,12 +231,12 @@ def test_a_failed_test_fails_its_part(tmp_path: Path, monkeypatch: pytest.Monkey
     ]
 
 
-def test_no_test_starts_without_time_for_it(tmp_path: Path) -> None:
+def test_tests_do_not_start_without_enough_time(tmp_path: Path) -> None:
     session = Session(torch.device("cpu"), True, tmp_path / "out.json", time.monotonic() + 6)
     assert checks.run(["a.py::test_a"], session) == {"a.py::test_a": {"status": "not run"}}
 
 
-def test_wheels_are_installed_beside_the_environment(tmp_path: Path) -> None:
+def test_wheels_are_installed_outside_the_environment(tmp_path: Path) -> None:
     with installed(tmp_path) as nothing:
         assert nothing == []
     with zipfile.ZipFile(tmp_path / "carried_along-1.0-py3-none-any.whl", "w") as wheel:
@@ -255,16 +255,14 @@ def test_wheels_are_installed_beside_the_environment(tmp_path: Path) -> None:
     assert str(site) not in sys.path
 
 
-def test_wheels_that_are_broken_stop_nothing(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_broken_wheels_are_ignored(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken-1.0-py3-none-any.whl").write_bytes(b"no archive")
     with installed(tmp_path) as site:
         assert len(site) == 1
     assert "were not installed" in capfd.readouterr().out
 
 
-def test_a_state_in_hand_is_a_copy() -> None:
+def test_state_in_hand_is_a_copy() -> None:
     state = {"model": {"weight": torch.ones(2)}, "curves": [torch.zeros(1)], "epoch": 3}
     copy = in_hand(state)
     state["model"]["weight"].zero_()  # type: ignore[index]

@@ -28,14 +28,14 @@ def test_every_link_and_anchor_resolves(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
-def test_every_file_that_is_named_is_there(page: Path) -> None:
+def test_every_named_file_exists(page: Path) -> None:
     missing = [
         name for name in FILE.findall(prose(page)) if not any((r / name).exists() for r in ROOTS)
     ]
     assert not missing
 
 
-def test_every_page_that_the_code_names_is_there() -> None:
+def test_every_page_named_in_code_exists() -> None:
     code = [
         p for folder in ("service", "ml", "benchmarks") for p in (REPOSITORY / folder).rglob("*.py")
     ]
@@ -43,7 +43,7 @@ def test_every_page_that_the_code_names_is_there() -> None:
     assert [name for name in sorted(named) if not (REPOSITORY / name).is_file()] == []
 
 
-def test_every_page_can_be_reached_from_the_readme() -> None:
+def test_every_page_is_reachable_from_the_readme() -> None:
     reached, waiting = set[Path](), [README]
     while waiting:
         page = waiting.pop()
@@ -54,5 +54,5 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert {*DOCS.rglob("*.md")} <= reached
 
 
-def test_the_readme_is_short() -> None:
+def test_readme_is_short() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 130

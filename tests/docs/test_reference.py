@@ -51,11 +51,11 @@ def test_every_setting_is_in_the_table(generate: ModuleType) -> None:
     assert table == {f"EPOCHD_{name.upper()}" for name in Settings.model_fields}
 
 
-def test_every_setting_has_a_meaning() -> None:
+def test_every_setting_has_a_description() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
-def test_every_field_of_a_job_is_described(schemas: dict[str, Any]) -> None:
+def test_every_job_field_is_described(schemas: dict[str, Any]) -> None:
     spec = schemas["TrainingSpec"]["properties"].keys()
     options = schemas["JobOptions"]["properties"].keys()
     assert names(section(JOBS, "Spec")) == spec
@@ -80,12 +80,12 @@ def test_every_kind_is_described(heading: str, field: str, schemas: dict[str, An
     assert kinds <= names(section(JOBS, heading))
 
 
-def test_every_error_of_a_job_is_described(schemas: dict[str, Any]) -> None:
+def test_every_job_error_is_described(schemas: dict[str, Any]) -> None:
     kinds = schemas["JobError"]["properties"]["kind"]["enum"]
     assert names(section(ERRORS, "Of a job")) == set(kinds)
 
 
-def test_the_example_of_an_error_is_one(client: TestClient) -> None:
+def test_error_example_matches_the_response(client: TestClient) -> None:
     answer = client.post("/jobs", json={"dataset": {"kind": "mnist"}, "epochs": 0})
     assert answer.headers["content-type"] == "application/problem+json"
     text = ERRORS.read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def test_the_example_of_an_error_is_one(client: TestClient) -> None:
     assert f'"msg": "{answer.json()["errors"][0]["msg"]}"' in text
 
 
-def test_statuses_are_those_of_the_api(client: TestClient) -> None:
+def test_job_statuses_match_the_api(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     operations = [operation for path in paths.values() for operation in path.values()]
     answered = {status for operation in operations for status in operation["responses"]}

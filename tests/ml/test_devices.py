@@ -36,7 +36,7 @@ from tests.conftest import REPOSITORY
     ],
     ids=str,
 )
-def test_an_error_of_memory(error: Exception) -> None:
+def test_out_of_memory_errors_are_recognized(error: Exception) -> None:
     assert devices.is_out_of_memory(error)
 
 
@@ -53,11 +53,11 @@ def test_an_error_of_memory(error: Exception) -> None:
     ],
     ids=str,
 )
-def test_an_error_of_something_else(error: Exception) -> None:
+def test_other_errors_are_not_out_of_memory(error: Exception) -> None:
     assert not devices.is_out_of_memory(error)
 
 
-def test_what_the_allocator_really_says_is_an_error_of_memory() -> None:
+def test_real_allocator_error_is_out_of_memory() -> None:
     with pytest.raises(RuntimeError) as raised:
         torch.empty(1 << 60)
     assert devices.is_out_of_memory(raised.value)
@@ -74,7 +74,7 @@ def test_what_the_allocator_really_says_is_an_error_of_memory() -> None:
         (2, "cuda:1", "cuda:1"),
     ],
 )
-def test_what_a_device_means(
+def test_device_names_are_resolved(
     monkeypatch: pytest.MonkeyPatch, gpus: int, name: str, device: str
 ) -> None:
     monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
@@ -85,7 +85,7 @@ def test_what_a_device_means(
     ("gpus", "name", "choices"),
     [(0, "cuda", "auto, cpu"), (1, "cuda:1", "auto, cpu, cuda:0"), (0, "cuda:0", "auto, cpu")],
 )
-def test_a_gpu_that_is_not_there(
+def test_missing_gpu_is_refused(
     monkeypatch: pytest.MonkeyPatch, gpus: int, name: str, choices: str
 ) -> None:
     monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
@@ -94,7 +94,7 @@ def test_a_gpu_that_is_not_there(
     assert raised.value.loc == ("device",)
 
 
-def test_a_gpu_that_cuda_cannot_use_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_unusable_by_cuda_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert devices.gpu_count() == 0
@@ -168,7 +168,7 @@ def install_nvml(monkeypatch: pytest.MonkeyPatch, nvml: FakeNvml | None) -> None
         ("7", {}),
     ],
 )
-def test_memory_of_the_gpus_that_are_visible(
+def test_memory_is_reported_for_visible_gpus(
     monkeypatch: pytest.MonkeyPatch, visible: str | None, used: dict[int, int]
 ) -> None:
     install_nvml(monkeypatch, FakeNvml())
@@ -177,14 +177,14 @@ def test_memory_of_the_gpus_that_are_visible(
     assert devices.used_bytes() == used
 
 
-def test_no_memory_is_told_of_a_mig_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_not_reported_for_mig_instances(monkeypatch: pytest.MonkeyPatch) -> None:
     install_nvml(monkeypatch, FakeNvml())
     monkeypatch.setattr(torch._C, "_cuda_getDeviceCount", lambda: 1, raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-aaaa")
     assert devices.used_bytes() == {}
 
 
-def test_no_memory_is_told_where_there_is_no_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_not_reported_without_nvml(monkeypatch: pytest.MonkeyPatch) -> None:
     install_nvml(monkeypatch, None)
     monkeypatch.setattr(torch._C, "_cuda_getDeviceCount", lambda: 2, raising=False)
     assert devices.used_bytes() == {}
@@ -193,7 +193,9 @@ def test_no_memory_is_told_where_there_is_no_nvml(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "failing", ["nvmlInit", "nvmlDeviceGetHandleByIndex", "nvmlDeviceGetMemoryInfo"]
 )
-def test_no_memory_is_told_where_nvml_fails(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+def test_memory_is_not_reported_if_nvml_fails(
+    monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
     install_nvml(monkeypatch, FakeNvml(failing))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert devices.used_bytes() == {}
@@ -215,7 +217,7 @@ except RuntimeError:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_a_gpu_that_met_an_error_is_unsound() -> None:
+def test_gpu_is_unsound_after_an_error() -> None:
     # In a separate process, which cannot use the GPU afterwards.
     done = subprocess.run(
         [sys.executable, "-c", POISON],
@@ -229,7 +231,7 @@ def test_a_gpu_that_met_an_error_is_unsound() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_a_process_keeps_within_its_share_and_gives_back_what_is_dead() -> None:
+def test_process_stays_within_its_share_and_releases_unused_memory() -> None:
     devices.use(GPU, 0.25)
     try:
         free, total = torch.cuda.mem_get_info(GPU)
@@ -248,7 +250,7 @@ def test_a_process_keeps_within_its_share_and_gives_back_what_is_dead() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_nvml_and_cuda_tell_of_the_same_memory() -> None:
+def test_nvml_and_cuda_report_the_same_memory() -> None:
     free, total = torch.cuda.mem_get_info(GPU)
     # NVML includes the driver's reserved memory, about 1 GB on a large GPU.
     assert devices.used_bytes()[0] == pytest.approx(total - free, abs=2 << 30)

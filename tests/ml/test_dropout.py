@@ -7,7 +7,7 @@ from ml.dropout import Dropout, Dropped, factors, factors_ahead
 
 
 @pytest.mark.parametrize("p", [0.001, 0.2, 0.5, 0.9])
-def test_as_many_are_dropped_as_asked_and_sums_stay(p: float) -> None:
+def test_dropout_has_its_rate_and_preserves_sums(p: float) -> None:
     torch.manual_seed(0)
     drawn = factors(torch.Size((1000, 1000)), p)
     # Five standard deviations of a count of a million.
@@ -15,7 +15,7 @@ def test_as_many_are_dropped_as_asked_and_sums_stay(p: float) -> None:
     assert drawn.mean().item() == pytest.approx(1, abs=5e-3 * (p / (1 - p)) ** 0.5)
 
 
-def test_what_is_drawn_ahead_is_what_layers_would_draw_one_by_one() -> None:
+def test_masks_drawn_ahead_match_masks_drawn_one_by_one() -> None:
     # Sizes that do not fill their last random word.
     layers = [Dropped(torch.Size((3, 7)), 0.3), Dropped(torch.Size((3, 2)), 0.6)]
     torch.manual_seed(1)
@@ -27,7 +27,7 @@ def test_what_is_drawn_ahead_is_what_layers_would_draw_one_by_one() -> None:
         assert all(torch.equal(own[step], like) for own, like in zip(ahead, both, strict=True))
 
 
-def test_nothing_is_dropped_but_in_training() -> None:
+def test_dropout_is_inactive_outside_training() -> None:
     rows = torch.ones(4, 4)
     assert torch.equal(Dropout(0.5).eval()(rows), rows)
     assert not torch.equal(Dropout(0.5)(rows), rows)

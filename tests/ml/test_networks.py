@@ -55,7 +55,7 @@ def data_of(signature: Signature, rows: int = 40) -> Dataset:
 @pytest.mark.parametrize("signature", [GREY, COLOUR], ids=["grey", "colour"])
 @pytest.mark.parametrize("model", [SMALL_CNN, RESNET], ids=["cnn", "resnet18"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_it_learns_and_is_saved(
+def test_network_trains_and_is_saved(
     tmp_path: Path, model: dict[str, Any], signature: Signature, precision: str
 ) -> None:
     spec, data = spec_of(model=model, precision=precision), data_of(signature)
@@ -72,7 +72,7 @@ def test_it_learns_and_is_saved(
         )
 
 
-def test_a_cnn_overfits_a_handful_of_images() -> None:
+def test_cnn_overfits_a_handful_of_images() -> None:
     model = SMALL_CNN | {"dropout": 0.0}
     spec = spec_of(model=model, epochs=40, optimizer={"kind": "adam", "lr": 0.01})
     data = data_of(GREY)
@@ -80,7 +80,7 @@ def test_a_cnn_overfits_a_handful_of_images() -> None:
     assert last.values["train_loss"] < 0.5
 
 
-def test_a_cnn_has_the_parameters_that_its_spec_says() -> None:
+def test_networks_have_the_expected_parameters() -> None:
     convolutions = 4 * 9 + 4 + 8 * 4 * 9 + 8
     affine = (8 * 7 * 7 + 1) * 16 + (16 + 1) * 10
     assert count_parameters(spec_of(model=SMALL_CNN).model, GREY) == convolutions + affine
@@ -88,7 +88,7 @@ def test_a_cnn_has_the_parameters_that_its_spec_says() -> None:
     assert count_parameters(spec_of(model=RESNET).model, GREY) == 11_689_512 - 990 * (512 + 1)
 
 
-def test_images_too_small_for_so_many_poolings_are_refused() -> None:
+def test_images_too_small_for_the_poolings_are_refused() -> None:
     spec = spec_of(model={"kind": "cnn", "channels": [2, 2, 2, 2, 2]})
     with pytest.raises(Invalid, match="5 poolings reduce 28x28 images to nothing"):
         count_parameters(spec.model, GREY)

@@ -24,12 +24,12 @@ def shelf(tmp_path: Path) -> Shelf:
     return shelf
 
 
-def test_a_request_is_read_without_its_data_set() -> None:
+def test_request_is_parsed_without_its_data_set() -> None:
     request = TrainingRequest.model_validate({"dataset": UPLOAD | {"target": "no such column"}})
     assert (request.name, request.model, request.loss) == (None, None, None)
 
 
-def test_what_is_left_out_is_filled_in(shelf: Shelf) -> None:
+def test_defaults_are_filled_in(shelf: Shelf) -> None:
     images = TrainingSpec.of({"dataset": {"kind": "mnist"}})
     assert (images.name, images.model, images.loss) == ("mnist", TUTORIAL_MLP, "cross_entropy")
     table = TrainingSpec.of({"dataset": UPLOAD}, shelf)
@@ -39,7 +39,7 @@ def test_what_is_left_out_is_filled_in(shelf: Shelf) -> None:
     assert table.dataset.resolved.content == "ds_0"
 
 
-def test_a_spec_is_a_request_that_means_itself(shelf: Shelf) -> None:
+def test_resolving_a_spec_returns_it_unchanged(shelf: Shelf) -> None:
     spec = TrainingSpec.of({"dataset": UPLOAD}, shelf)
     assert resolve(spec, shelf) == spec
     written = TrainingRequest.model_validate(spec.model_dump(mode="json"))
@@ -47,7 +47,7 @@ def test_a_spec_is_a_request_that_means_itself(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("field", ["name", "model", "loss"])
-def test_a_spec_leaves_nothing_open(field: str) -> None:
+def test_spec_requires_every_field(field: str) -> None:
     document = TrainingSpec.of(LINE).model_dump()
     del document[field]
     with pytest.raises(ValidationError, match="Field required"):
@@ -68,7 +68,7 @@ def test_a_spec_leaves_nothing_open(field: str) -> None:
         ({"dataset": UPLOAD, "epochs": 0}, ("epochs",)),
     ],
 )
-def test_a_mistake_is_told_at_its_place(
+def test_errors_name_the_field(
     shelf: Shelf, document: dict[str, Any], loc: tuple[str, ...]
 ) -> None:
     with pytest.raises(Invalid) as error:
@@ -76,7 +76,7 @@ def test_a_mistake_is_told_at_its_place(
     assert error.value.loc == loc
 
 
-def test_a_spec_of_other_content_is_refused(shelf: Shelf) -> None:
+def test_spec_with_mismatched_content_is_refused(shelf: Shelf) -> None:
     spec = TrainingSpec.of({"dataset": UPLOAD}, shelf)
     shelf.put("x,y\n1,2\n2,3\n", target="y")
     document = spec.model_dump()
@@ -86,12 +86,12 @@ def test_a_spec_of_other_content_is_refused(shelf: Shelf) -> None:
     assert error.value.loc == ("dataset", "resolved")
 
 
-def test_an_upload_whose_rows_are_gone_is_refused(shelf: Shelf) -> None:
+def test_upload_without_rows_is_refused(shelf: Shelf) -> None:
     (shelf.find("ds_0").directory / "table.parquet").unlink()
     with pytest.raises(Invalid, match="was deleted"):
         TrainingSpec.of({"dataset": UPLOAD}, shelf)
 
 
-def test_without_uploads_none_is_known() -> None:
+def test_uploads_are_unknown_without_a_store() -> None:
     with pytest.raises(Invalid, match="known only to the service"):
         resolve(TrainingRequest.model_validate({"dataset": UPLOAD}), NO_UPLOADS)

@@ -33,13 +33,13 @@ def logged(form: LogFormat, request: str, capsys: pytest.CaptureFixture[str]) ->
     return capsys.readouterr().err.strip()
 
 
-def test_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_lines(capsys: pytest.CaptureFixture[str]) -> None:
     line = logged("text", "mine-7", capsys)
     assert line.endswith(" WARNING service.drawings: [mine-7] 3 lines")
     assert logged("text", "", capsys).endswith(" WARNING service.drawings: 3 lines")
 
 
-def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     line = json.loads(logged("json", "mine-7", capsys))
     assert (line["level"], line["logger"]) == ("warning", "service.drawings")
     assert (line["message"], line["request_id"]) == ("3 lines", "mine-7")

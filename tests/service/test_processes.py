@@ -47,7 +47,7 @@ def _modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(REPOSITORY)]))
 
 
-def test_a_child_runs_its_module_as_the_main_one_in_a_session_of_its_own() -> None:
+def test_child_runs_its_module_as_main_in_its_own_session() -> None:
     async def run() -> tuple[bytes, int | None]:
         child = await processes.start("echo", "one", "2", environment={"COLOUR": "red"})
         said, _ = await child.communicate(b"hello\n")
@@ -58,7 +58,7 @@ def test_a_child_runs_its_module_as_the_main_one_in_a_session_of_its_own() -> No
     assert code == 3
 
 
-def test_a_child_dies_with_its_parent_whatever_it_does() -> None:
+def test_child_dies_with_its_parent() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-m", "parent"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -69,13 +69,13 @@ def test_a_child_dies_with_its_parent_whatever_it_does() -> None:
     parent.communicate(timeout=30)
 
 
-def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
+def test_child_of_a_dead_parent_does_not_start() -> None:
     command = [sys.executable, "-m", "service.processes", str(os.getppid()), "echo"]
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, b"")
 
 
-def test_a_child_outlives_the_thread_that_started_it_and_ends_with_its_input() -> None:
+def test_child_outlives_its_starting_thread_and_ends_with_its_input() -> None:
     started: list[subprocess.Popen[bytes]] = []
     thread = threading.Thread(target=lambda: started.append(processes.start_in_thread("echo")))
     thread.start()

@@ -6,6 +6,6 @@ from ml.datasets.uploads import UPLOADS
 from service.settings import Settings
 
 
-def test_uploads_lie_where_a_job_looks_for_them(tmp_path: Path) -> None:
+def test_uploads_dir_is_within_the_datasets_dir(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     assert settings.uploads_dir == settings.datasets_dir / UPLOADS

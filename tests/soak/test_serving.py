@@ -88,7 +88,7 @@ def resident_mib(server: Server) -> float:
 
 @pytest.mark.soak
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
-def test_nothing_goes_wrong_in_the_long_run(tmp_path: Path) -> None:
+def test_serving_is_stable_under_load(tmp_path: Path) -> None:
     with serving(tmp_path, trainers=1, trainer_threads=1) as server:
         for slope in (1, 5):
             target = LINE["dataset"] | {"target": f"{slope}*x", "noise": 0.0}

@@ -81,7 +81,7 @@ def waiting(server: Server) -> int:
 
 
 @pytest.mark.soak
-def test_every_job_survives(tmp_path: Path) -> None:
+def test_every_job_survives_200_kills(tmp_path: Path) -> None:
     seed = int(os.environ.get("SOAK_SEED", time.time()))
     print(f"\nSOAK_SEED={seed}")
     chance = random.Random(seed)

@@ -34,7 +34,7 @@ def jobs(server: Server) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", CHARTS)
-def test_every_chart_comes_in_three_forms(
+def test_every_chart_is_served_in_three_formats(
     server: Server, jobs: dict[str, dict[str, Any]], kind: str
 ) -> None:
     path = f"/jobs/{jobs[kind]['id']}/charts"
@@ -55,7 +55,7 @@ def test_every_chart_comes_in_three_forms(
             assert min(picture.size) > 300
 
 
-def test_the_charts_show_the_models_figures(
+def test_charts_show_the_metrics_of_the_model(
     server: Server, jobs: dict[str, dict[str, Any]]
 ) -> None:
     job = jobs["mnist"]
@@ -73,9 +73,7 @@ def test_the_charts_show_the_models_figures(
     assert sum(cell["rows"] for cell in cells) == 10_000
 
 
-def test_the_fit_is_seen_to_come_to_the_line(
-    server: Server, jobs: dict[str, dict[str, Any]]
-) -> None:
+def test_fit_chart_approaches_the_line(server: Server, jobs: dict[str, dict[str, Any]]) -> None:
     drawn = rows_of(server.client.get(f"/jobs/{jobs['line']['id']}/charts/fit.json").json())
     at_ten = {row["epoch"]: row["y"] for row in drawn if "epoch" in row and row["x"] == 10}
     assert list(at_ten) == ["0", "50", "100", "150", "200"]
@@ -83,7 +81,7 @@ def test_the_fit_is_seen_to_come_to_the_line(
     assert at_ten["200"] == pytest.approx(10 * linear["weights"]["x"] + linear["bias"], rel=1e-5)
 
 
-def test_an_evaluation_asked_for_is_that_of_the_training(
+def test_requested_evaluation_matches_the_evaluation_of_training(
     server: Server, jobs: dict[str, dict[str, Any]]
 ) -> None:
     path = "/models/charted/versions/{version}".format(**jobs["mnist"]["model"])
@@ -99,9 +97,7 @@ def test_an_evaluation_asked_for_is_that_of_the_training(
     assert watched["accuracy"] == pytest.approx(jobs["mnist"]["metrics"]["validation_accuracy"])
 
 
-def test_the_same_spec_gives_the_same_charts(
-    server: Server, jobs: dict[str, dict[str, Any]]
-) -> None:
+def test_equal_specs_give_equal_charts(server: Server, jobs: dict[str, dict[str, Any]]) -> None:
     again = server.run(LINE | {"name": "charted-line"})
     for name in CHARTS["line"]:
         one, two = (

@@ -28,11 +28,11 @@ def test_version() -> None:
     assert epochd("version").stdout.strip() == __version__
 
 
-def test_help_tells_the_commands() -> None:
+def test_help_lists_the_commands() -> None:
     assert "serve" in epochd("--help").stdout
 
 
-def test_one_data_directory_has_one_service(server: Server, data_dir: Path) -> None:
+def test_second_service_on_a_data_directory_is_refused(server: Server, data_dir: Path) -> None:
     second = epochd("serve", "--data-dir", str(data_dir), "--port", "0")
     assert second.returncode == 1
     assert second.stderr.startswith(f"another epochd uses {data_dir}")
@@ -47,7 +47,7 @@ def test_one_data_directory_has_one_service(server: Server, data_dir: Path) -> N
         ({"EPOCHD_DATA_DIR": "/proc/epochd"}, "cannot write to the data directory /proc/epochd"),
     ],
 )
-def test_wrong_settings_are_told_in_one_line(environment: dict[str, str], says: str) -> None:
+def test_invalid_settings_are_reported_in_one_line(environment: dict[str, str], says: str) -> None:
     result = epochd("serve", **environment)
     assert result.returncode == 1
     assert result.stderr.startswith(says)

@@ -60,7 +60,7 @@ def integrity(directory: Path) -> str:
     return answer
 
 
-def test_what_a_trainer_cannot_write_is_told_and_survived(disk: Path) -> None:
+def test_trainer_write_errors_are_reported_and_survived(disk: Path) -> None:
     with serving(disk, trainers=1, lease_seconds=5, retry_seconds=0) as server:
         # A checkpoint that does not fit fails its job and leaves nothing.
         job = server.wait(server.submit(LARGE))
@@ -84,7 +84,7 @@ def test_what_a_trainer_cannot_write_is_told_and_survived(disk: Path) -> None:
     assert integrity(disk) == "ok"
 
 
-def test_a_full_or_read_only_disk_is_told_and_survived(disk: Path) -> None:
+def test_full_or_read_only_disk_is_reported_and_survived(disk: Path) -> None:
     with serving(disk, trainers=0) as server:
         kept = server.submit(LINE)
         ballast = fill(disk)

@@ -50,7 +50,7 @@ def test_every_watcher_sees_every_epoch_once_in_order(server: Server) -> None:
         assert epochs == list(range(1, EPOCHS + 1))
 
 
-def test_a_stream_begins_with_the_past_and_ends_with_the_job(server: Server) -> None:
+def test_stream_replays_past_events_and_ends_with_the_job(server: Server) -> None:
     job_id = server.submit(SPEC | {"epochs": 20})
     live = list(server.events(job_id))
     assert live[0]["data"] == {"status": "queued"}

@@ -16,7 +16,7 @@ CHECKS = (
 )
 
 
-def test_no_request_finds_a_server_error_or_an_answer_that_was_not_described(
+def test_responses_match_the_openapi_description(
     tmp_path: Path,
 ) -> None:
     with serving(tmp_path, trainers=1) as server:

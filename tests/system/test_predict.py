@@ -70,7 +70,7 @@ def test_png_images_are_as_accurate_as_the_job_reported(
     assert correct(answers, labels) / COUNT == pytest.approx(reported, abs=0.03)
 
 
-def test_drawings_dark_on_white_lose_little(
+def test_dark_on_white_drawings_lose_little_accuracy(
     server: Server, mnist: str, digits: tuple[np.ndarray, list[int]]
 ) -> None:
     images, labels = digits
@@ -79,7 +79,7 @@ def test_drawings_dark_on_white_lose_little(
     assert correct(ask_files(server, mnist, files), labels) >= plain - 0.03 * COUNT
 
 
-def test_every_way_to_send_an_image_gives_the_same_answer(
+def test_every_image_format_gives_the_same_prediction(
     server: Server, mnist: str, digits: tuple[np.ndarray, list[int]]
 ) -> None:
     image = digits[0][0]
@@ -111,7 +111,9 @@ def test_every_way_to_send_an_image_gives_the_same_answer(
         assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
 
 
-def test_a_photo_as_jpeg(server: Server, mnist: str, digits: tuple[np.ndarray, list[int]]) -> None:
+def test_jpeg_photo_is_classified(
+    server: Server, mnist: str, digits: tuple[np.ndarray, list[int]]
+) -> None:
     images, labels = digits
     file = io.BytesIO()
     drawn(images[0]).convert("RGB").save(file, "JPEG")
@@ -119,7 +121,7 @@ def test_a_photo_as_jpeg(server: Server, mnist: str, digits: tuple[np.ndarray, l
     assert answer["class"] == labels[0]
 
 
-def test_rows_as_lists_and_by_name(server: Server) -> None:
+def test_rows_by_list_and_by_name_are_equal(server: Server) -> None:
     server.run(PLANE | {"name": "surface", "epochs": 400})
     by_list, by_name = ask(
         server,
@@ -129,7 +131,7 @@ def test_rows_as_lists_and_by_name(server: Server) -> None:
     assert by_list["value"] == pytest.approx(2 * 0.5 + 3 * 0.25 - 1.5, abs=0.1)
 
 
-def test_standardised_features_take_raw_values_and_tell_raw_weights(server: Server) -> None:
+def test_standardized_features_use_raw_values_and_report_raw_weights(server: Server) -> None:
     data = LINE["dataset"] | {"features": {"x": {"uniform": [1000, 5000]}}, "noise": 0.0}
     spec = LINE | {"name": "wide", "dataset": data | {"standardize": True}, "epochs": 400}
     spec["optimizer"] = {"kind": "sgd", "lr": 0.1}
@@ -140,7 +142,7 @@ def test_standardised_features_take_raw_values_and_tell_raw_weights(server: Serv
     assert answer["value"] == pytest.approx(6002, rel=1e-3)
 
 
-def test_a_name_means_its_newest_version_and_at_an_older_one(server: Server) -> None:
+def test_name_resolves_to_the_newest_version_unless_pinned(server: Server) -> None:
     for slope in (1, 5):
         target = LINE["dataset"] | {"target": f"{slope}*x", "noise": 0.0}
         server.run(LINE | {"name": "slope", "dataset": target, "epochs": 500})
@@ -209,7 +211,7 @@ BLACK = [[0] * 28] * 28
         ),
     ],
 )
-def test_bad_questions(
+def test_invalid_requests_are_refused(
     request: pytest.FixtureRequest,
     server: Server,
     of: str,
@@ -232,7 +234,7 @@ def test_bad_questions(
 
 
 @pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_numbers_that_are_none(server: Server, line: str, token: str) -> None:
+def test_non_finite_numbers_are_refused(server: Server, line: str, token: str) -> None:
     content = f'{{"model": "{line}", "inputs": [[1], [{token}]]}}'
     headers = {"content-type": "application/json"}
     response = server.client.post("/predict", content=content, headers=headers)
@@ -253,7 +255,9 @@ def test_numbers_that_are_none(server: Server, line: str, token: str) -> None:
         (3, 422),
     ],
 )
-def test_unknown_models(server: Server, line: str, reference: Any, status: int) -> None:
+def test_unknown_models_are_not_found(
+    server: Server, line: str, reference: Any, status: int
+) -> None:
     response = server.client.post("/predict", json={"model": reference, "inputs": [[1]]})
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
@@ -271,7 +275,7 @@ def test_unknown_models(server: Server, line: str, reference: Any, status: int) 
         ({"content-type": "multipart/form-data; boundary=b"}, b"--b--", 422),
     ],
 )
-def test_bodies_that_are_not_what_they_say(
+def test_bodies_must_match_their_content_type(
     server: Server, headers: dict[str, str], content: bytes, status: int
 ) -> None:
     response = server.client.post("/predict", content=content, headers=headers)

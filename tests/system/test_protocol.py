@@ -95,7 +95,7 @@ def test_other_datatypes(client: Any, small: str, pictures: np.ndarray, datatype
     assert other.as_numpy("probabilities") == pytest.approx(plain.as_numpy("probabilities"))
 
 
-def test_several_inputs_one_a_feature(server: Server, client: Any, plane: str) -> None:
+def test_one_input_per_feature(server: Server, client: Any, plane: str) -> None:
     rows = np.random.default_rng(0).random((7, 3)).astype(np.float32)
     columns = [tensor(name, rows[:, [i]], "FP32", i == 1) for i, name in enumerate("abc")]
     result = client.infer(plane, columns)
@@ -116,7 +116,7 @@ def test_classification(client: Any, small: str, pictures: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_compressed_both_ways(
+def test_compressed_requests_and_responses(
     client: Any, small: str, pictures: np.ndarray, algorithm: str
 ) -> None:
     inputs = [tensor("inputs", pictures, "UINT8", True)]
@@ -130,14 +130,14 @@ def test_compressed_both_ways(
     assert np.array_equal(plain.as_numpy("class"), packed.as_numpy("class"))
 
 
-def test_64_in_flight(client: Any, small: str, pictures: np.ndarray) -> None:
+def test_64_requests_in_flight(client: Any, small: str, pictures: np.ndarray) -> None:
     inputs = [tensor("inputs", pictures[:1], "UINT8", True)]
     running = [client.async_infer(small, inputs) for _ in range(256)]
     classes = {int(handle.get_result().as_numpy("class")[0]) for handle in running}
     assert len(classes) == 1
 
 
-def test_the_repository(server: Server, client: Any, small: str) -> None:
+def test_repository(server: Server, client: Any, small: str) -> None:
     model = "comes-and-goes"
     server.run(LINE | {"name": model, "epochs": 1})
     inputs = [tensor("inputs", np.ones((1, 1), np.float32), "FP32", True)]
@@ -181,7 +181,7 @@ def test_statistics(client: Any, small: str, pictures: np.ndarray) -> None:
     assert small in names
 
 
-def test_statistics_of_batches_by_their_size(client: Any, small: str, pictures: np.ndarray) -> None:
+def test_batch_statistics_by_size(client: Any, small: str, pictures: np.ndarray) -> None:
     def executed() -> dict[int, int]:
         [stats] = client.get_inference_statistics(small)["model_stats"]
         batches = stats["batch_stats"]
@@ -216,7 +216,7 @@ def test_statistics_of_batches_by_their_size(client: Any, small: str, pictures: 
         (lambda c, m: c.infer(m, [tensor("inputs", np.zeros((0, 784)), "FP64", True)]), "0x784"),
     ],
 )
-def test_errors_are_read_by_the_client(client: Any, small: str, call: Any, says: str) -> None:
+def test_client_reads_errors(client: Any, small: str, call: Any, says: str) -> None:
     with pytest.raises(InferenceServerException) as error:
         call(client, small)
     assert says in error.value.message()
@@ -265,7 +265,7 @@ FRACTIONAL = json.dumps(body(parameters={"binary_data_size": 12.0}, data=None))
         (zlib.compress(b" " * 40_000_000), {"content-encoding": "deflate"}, "exceeds the limit"),
     ],
 )
-def test_bad_requests(
+def test_invalid_requests_are_refused(
     server: Server, plane: str, content: bytes | str, headers: dict[str, str], says: str
 ) -> None:
     response = server.client.post(f"/v2/models/{plane}/infer", content=content, headers=headers)
@@ -274,7 +274,7 @@ def test_bad_requests(
     assert says in response.json()["error"]
 
 
-def test_json_answers_bear_no_binary_header(server: Server, plane: str) -> None:
+def test_json_responses_have_no_binary_header(server: Server, plane: str) -> None:
     response = server.client.post(f"/v2/models/{plane}/infer", json=body())
     assert "inference-header-content-length" not in response.headers
     [output] = response.json()["outputs"]
@@ -282,7 +282,7 @@ def test_json_answers_bear_no_binary_header(server: Server, plane: str) -> None:
     assert len(output["data"]) == 1
 
 
-def test_an_alias_is_a_model_too(server: Server, client: Any) -> None:
+def test_alias_is_served_as_a_model(server: Server, client: Any) -> None:
     server.run(LINE | {"name": "protocol-line"})
     server.client.put("/models/protocol-line/aliases/good", json={"version": 1})
     assert client.is_model_ready("protocol-line@good")

@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY
 from tests.system.server import Server
 
 
-def test_a_job_through_the_service_is_measured(
+def test_served_job_is_measured(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(served, "serving", lambda data_dir: nullcontext(server))

@@ -33,7 +33,9 @@ def by_json(server: Server, model: str, rows: list[Any]) -> list[dict[str, Any]]
     return predictions
 
 
-def test_arrays_get_the_answers_of_rows(server: Server, small: str, pictures: np.ndarray) -> None:
+def test_arrays_give_the_same_predictions_as_rows(
+    server: Server, small: str, pictures: np.ndarray
+) -> None:
     expected = by_json(server, small, pictures.tolist())
     flat = pictures.reshape(len(pictures), -1)
     numbers = "application/octet-stream"
@@ -58,7 +60,7 @@ def test_arrays_get_the_answers_of_rows(server: Server, small: str, pictures: np
             assert prediction["probabilities"] == pytest.approx(like["probabilities"], abs=1e-4)
 
 
-def test_numbers_of_features_are_floats(server: Server, plane: str) -> None:
+def test_raw_bytes_of_features_are_float32(server: Server, plane: str) -> None:
     rows = np.random.default_rng(0).random((9, 3)).astype("<f4")
     expected = by_json(server, plane, rows.tolist())
     answer = post(server, rows.tobytes(), "application/octet-stream", model=plane)
@@ -88,7 +90,7 @@ BOMB = npy(np.zeros((3, 3))).replace(b"(3, 3)", b"(3, 3" + b"0" * 12 + b")")[:12
         (b"x" * 12, "application/octet-stream", {"dtype": "int3"}, "uint8 or float32"),
     ],
 )
-def test_arrays_that_are_none(
+def test_invalid_arrays_are_refused(
     server: Server, plane: str, content: bytes, kind: str, params: dict[str, str], says: str
 ) -> None:
     response = post(server, content, kind, model=plane, **params)
@@ -96,7 +98,7 @@ def test_arrays_that_are_none(
     assert says in response.json()["detail"]
 
 
-def test_ten_thousand_lines(server: Server, plane: str) -> None:
+def test_ndjson_of_ten_thousand_lines(server: Server, plane: str) -> None:
     rows = np.random.default_rng(0).random((10_000, 3)).round(6).tolist()
     lines = [json.dumps(row) for row in rows]
     lines[7] = json.dumps(dict(zip("abc", rows[7], strict=True)))
@@ -117,14 +119,14 @@ def test_ten_thousand_lines(server: Server, plane: str) -> None:
     assert [answers[n]["value"] for n in good] == pytest.approx([p["value"] for p in expected])
 
 
-def test_a_model_answers_as_soon_as_its_job_has_succeeded(server: Server) -> None:
+def test_model_is_served_as_soon_as_its_job_succeeds(server: Server) -> None:
     for version in (1, 2, 3):
         server.run(LINE | {"name": "fresh", "epochs": 1})
         answer = server.client.post("/predict", json={"model": "fresh", "inputs": [[1]]})
         assert answer.json()["version"] == version
 
 
-def test_aliases_flip_under_load_and_no_answer_is_wrong(server: Server) -> None:
+def test_alias_changes_under_load_are_never_stale(server: Server) -> None:
     values = {}
     for version, slope in ((1, 1), (2, 5)):
         target = LINE["dataset"] | {"target": f"{slope}*x", "noise": 0.0}
@@ -173,7 +175,7 @@ def test_aliases_flip_under_load_and_no_answer_is_wrong(server: Server) -> None:
     assert answered > 100
 
 
-def test_models_come_and_go_in_a_small_memory_and_requests_are_logged(tmp_path: Path) -> None:
+def test_models_are_evicted_and_requests_logged(tmp_path: Path) -> None:
     with serving(tmp_path, trainers=1, model_cache_mb=0, log_format="json") as server:
         for name in ("one", "two"):
             server.run(LINE | {"name": name, "epochs": 1})
@@ -192,7 +194,7 @@ def test_models_come_and_go_in_a_small_memory_and_requests_are_logged(tmp_path: 
         assert line["logger"] == "epochd.access"
 
 
-def test_figures_for_prometheus(server: Server, plane: str) -> None:
+def test_prometheus_metrics(server: Server, plane: str) -> None:
     def read() -> str:
         response = server.client.get("/metrics")
         assert response.headers["content-type"].startswith("text/plain; version=0.0.4")

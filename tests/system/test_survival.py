@@ -122,7 +122,7 @@ def assert_ends_undisturbed(
 
 
 @pytest.mark.parametrize("fault", KILLS)
-def test_a_kill_at_the_worst_point(
+def test_kill_at_a_critical_point_changes_no_result(
     shared: Shared, undisturbed: tuple[str, list[Any]], fault: str
 ) -> None:
     server, before = shared.server, set(shared.checkpoints.iterdir())
@@ -136,7 +136,7 @@ def test_a_kill_at_the_worst_point(
     assert set(shared.checkpoints.iterdir()) == before
 
 
-def test_a_job_whose_trainer_is_killed_again_and_again(
+def test_job_survives_repeated_kills_of_its_trainer(
     shared: Shared, undisturbed: tuple[str, list[Any]]
 ) -> None:
     server = shared.server
@@ -149,7 +149,7 @@ def test_a_job_whose_trainer_is_killed_again_and_again(
     assert_ends_undisturbed(server, job_id, 3, undisturbed)
 
 
-def test_a_killed_cross_validation_ends_as_if_undisturbed(shared: Shared) -> None:
+def test_killed_cross_validation_ends_with_the_same_result(shared: Shared) -> None:
     server = shared.server
     spec = {
         "name": "folded",
@@ -174,7 +174,7 @@ def test_a_killed_cross_validation_ends_as_if_undisturbed(shared: Shared) -> Non
     assert outcomes[0] == outcomes[1]
 
 
-def test_an_unexpected_error_fails_the_job_and_spares_the_trainer(shared: Shared) -> None:
+def test_unexpected_error_fails_the_job_and_keeps_the_trainer(shared: Shared) -> None:
     server = shared.server
     version = server.run(LINE)["model"]["version"]
     trainers = server.trainers()
@@ -192,7 +192,7 @@ def test_an_unexpected_error_fails_the_job_and_spares_the_trainer(shared: Shared
     assert server.trainers() == trainers
 
 
-def test_a_killed_service_leaves_no_trainer_and_its_jobs_go_on(
+def test_killed_service_leaves_no_trainer_and_its_jobs_resume(
     tmp_path: Path, undisturbed: tuple[str, list[Any]]
 ) -> None:
     with serving(tmp_path / "data", trainers=1) as server:
@@ -209,7 +209,7 @@ def test_a_killed_service_leaves_no_trainer_and_its_jobs_go_on(
         assert_ends_undisturbed(server, job_id, 2, undisturbed)
 
 
-def test_a_service_stops_in_time_and_puts_its_jobs_back_where_they_are(
+def test_stopping_service_requeues_its_jobs_in_time(
     tmp_path: Path, undisturbed: tuple[str, list[Any]]
 ) -> None:
     faults = Faults(tmp_path / "faults", [HANG])
@@ -249,7 +249,7 @@ def test_a_service_stops_in_time_and_puts_its_jobs_back_where_they_are(
         assert server.client.get(f"/datasets/{dataset_id}/preview").status_code == 200
 
 
-def test_a_paused_job_makes_room_and_goes_on_where_it_was(
+def test_paused_job_frees_its_trainer_and_resumes(
     shared: Shared, undisturbed: tuple[str, list[Any]]
 ) -> None:
     server = shared.server
@@ -270,7 +270,7 @@ def test_a_paused_job_makes_room_and_goes_on_where_it_was(
     assert " from step 0 " not in log
 
 
-def test_a_stuck_trainer_is_cancelled_in_time_and_replaced(shared: Shared) -> None:
+def test_stuck_trainer_is_killed_and_replaced(shared: Shared) -> None:
     server = shared.server
     with shared.faults.armed(HANG):
         job_id = server.submit(LINE)
@@ -283,7 +283,7 @@ def test_a_stuck_trainer_is_cancelled_in_time_and_replaced(shared: Shared) -> No
     assert stuck not in server.trainers()
 
 
-def test_a_frozen_trainer_loses_its_job_to_another(
+def test_job_of_a_frozen_trainer_is_reassigned(
     tmp_path: Path, undisturbed: tuple[str, list[Any]]
 ) -> None:
     with serving(
@@ -303,7 +303,7 @@ def test_a_frozen_trainer_loses_its_job_to_another(
         assert frozen not in server.trainers()
 
 
-def test_a_job_past_its_time_limit_fails_and_can_be_continued(shared: Shared) -> None:
+def test_job_over_its_time_limit_fails_and_can_be_retried(shared: Shared) -> None:
     server = shared.server
     job_id = server.submit(LONG | {"timeout_seconds": 1})
     job = server.wait(job_id)
@@ -321,7 +321,7 @@ def test_a_job_past_its_time_limit_fails_and_can_be_continued(shared: Shared) ->
     assert again["progress"]["step"] > job["progress"]["step"]
 
 
-def test_the_highest_priority_runs_first(shared: Shared) -> None:
+def test_highest_priority_runs_first(shared: Shared) -> None:
     server = shared.server
     blocking = server.submit(LONG)
     server.wait(blocking, "running")
@@ -331,14 +331,14 @@ def test_the_highest_priority_runs_first(shared: Shared) -> None:
     assert started[1] < started[0]
 
 
-def test_a_job_is_not_tried_again_for_a_fault_of_its_own(shared: Shared) -> None:
+def test_job_with_its_own_error_is_not_retried(shared: Shared) -> None:
     server = shared.server
     diverging = PLANE | {"name": "diverges", "optimizer": {"kind": "sgd", "lr": 1e6}}
     job = server.wait(server.submit(diverging | {"model": {"kind": "mlp", "hidden": [32, 32]}}))
     assert (job["status"], job["attempt"]) == ("failed", 1)
 
 
-def test_a_deleted_job_leaves_no_files(shared: Shared) -> None:
+def test_deleted_job_leaves_no_files(shared: Shared) -> None:
     server = shared.server
     job_id = server.submit(LONG)
     server.until(job_id, is_epoch)

@@ -18,7 +18,7 @@ def model(server: Server, job: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_mnist_learns_what_the_tutorial_says(mnist_job: dict[str, Any]) -> None:
+def test_mnist_reaches_the_accuracy_of_the_tutorial(mnist_job: dict[str, Any]) -> None:
     assert mnist_job["metrics"]["test_accuracy"] >= 0.97
     assert mnist_job["progress"]["step"] == mnist_job["progress"]["steps"] == 2 * 938
 
@@ -44,13 +44,13 @@ def test_mnist_model_describes_itself(server: Server, mnist_job: dict[str, Any])
     assert found["linear"] is None
 
 
-def test_the_line_is_found(server: Server) -> None:
+def test_line_is_learned(server: Server) -> None:
     linear = model(server, server.run(LINE))["linear"]
     assert linear["weights"]["x"] == pytest.approx(3, abs=0.15)
     assert linear["bias"] == pytest.approx(2, abs=0.8)
 
 
-def test_the_plane_is_found(server: Server) -> None:
+def test_plane_is_learned(server: Server) -> None:
     job = server.run(PLANE | {"epochs": 400})
     linear = model(server, job)["linear"]
     assert linear["weights"] == pytest.approx({"a": 2, "b": 3, "c": -1.5}, abs=0.05)
@@ -58,7 +58,7 @@ def test_the_plane_is_found(server: Server) -> None:
     assert job["metrics"]["test_r2"] > 0.99
 
 
-def test_the_same_spec_gives_the_same_weights_and_another_seed_does_not(server: Server) -> None:
+def test_seed_determines_the_weights(server: Server) -> None:
     spec = PLANE | {
         "epochs": 3,
         "model": {"kind": "mlp", "hidden": [32, 32], "dropout": 0.1},
@@ -70,7 +70,7 @@ def test_the_same_spec_gives_the_same_weights_and_another_seed_does_not(server: 
     assert one["data_sha256"] == two["data_sha256"] == other["data_sha256"]
 
 
-def test_two_jobs_run_at_once_and_a_third_waits_its_turn(server: Server) -> None:
+def test_two_trainers_run_two_jobs_and_queue_the_third(server: Server) -> None:
     first, second, third, fourth = (server.submit(LONG) for _ in range(4))
     server.wait(first, "running")
     server.wait(second, "running")
@@ -85,7 +85,7 @@ def test_two_jobs_run_at_once_and_a_third_waits_its_turn(server: Server) -> None
     ] * 4
 
 
-def test_a_diverging_job_names_epoch_step_and_tensor(server: Server) -> None:
+def test_diverging_job_names_epoch_step_and_tensor(server: Server) -> None:
     spec = PLANE | {
         "name": "diverges",
         "model": {"kind": "mlp", "hidden": [32, 32]},
@@ -99,7 +99,7 @@ def test_a_diverging_job_names_epoch_step_and_tensor(server: Server) -> None:
     assert job["model"] is None
 
 
-def test_anomaly_detection_reaches_the_error(server: Server) -> None:
+def test_anomaly_detection_is_reported_in_the_error(server: Server) -> None:
     spec = PLANE | {
         "name": "anomaly",
         "model": {"kind": "mlp", "hidden": [32, 32]},
@@ -111,7 +111,7 @@ def test_anomaly_detection_reaches_the_error(server: Server) -> None:
     assert "Traceback of forward call" in job["error"]["message"]
 
 
-def test_a_job_that_needs_too_much_memory_says_so(server: Server) -> None:
+def test_job_needing_too_much_memory_fails_with_the_reason(server: Server) -> None:
     spec = PLANE | {
         "name": "huge",
         "dataset": PLANE["dataset"] | {"size": 1_000_000},
@@ -124,7 +124,7 @@ def test_a_job_that_needs_too_much_memory_says_so(server: Server) -> None:
     assert "smaller batch_size" in job["error"]["message"]
 
 
-def test_a_formula_without_a_value_fails_the_job_with_the_row(server: Server) -> None:
+def test_undefined_formula_value_fails_the_job_with_the_row(server: Server) -> None:
     spec = LINE | {"dataset": LINE["dataset"] | {"target": "log(x)", "noise": 0.0}}
     job = server.wait(server.submit(spec))
     assert job["error"]["kind"] == "invalid"

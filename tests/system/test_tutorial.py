@@ -64,7 +64,7 @@ def differences(shown: Any, came: Any, place: str = "") -> list[str]:
     return [] if is_same else [f"{place}: {shown!s} shown, {came!s} came"]
 
 
-def test_the_comparison_finds_what_differs() -> None:
+def test_comparison_finds_differences() -> None:
     shown = parsed('{"a": [1.0, "…"], "b": "x", "…": "…"}')
     assert differences(shown, parsed('{"a": [1.04, 2, 3], "b": "x", "c": 0}')) == []
     assert differences(shown, parsed('{"a": [1.06], "b": "y"}')) != []
@@ -87,9 +87,7 @@ def test_the_comparison_finds_what_differs() -> None:
         ("41.0", "41", True),
     ],
 )
-def test_numbers_are_compared_to_the_digits_that_are_shown(
-    shown: str, came: str, is_same: bool
-) -> None:
+def test_numbers_are_compared_to_the_shown_digits(shown: str, came: str, is_same: bool) -> None:
     assert (differences(parsed(shown), parsed(came)) == []) is is_same
 
 
@@ -104,9 +102,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory, mnist_root: Path) -> Iter
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_command_prints_what_the_page_shows(
-    page: Path, newcomer: Server, tmp_path: Path
-) -> None:
+def test_commands_print_the_shown_output(page: Path, newcomer: Server, tmp_path: Path) -> None:
     shown = blocks(page)
     done = run(shown, newcomer, tmp_path)
     for block, output in zip(shown, done.stdout.split(MARK), strict=False):
@@ -127,12 +123,12 @@ def run(shown: list[Block], server: Server, folder: Path) -> "subprocess.Complet
     )
 
 
-def test_the_chinese_tutorial_has_the_same_commands() -> None:
+def test_chinese_tutorial_has_the_same_commands() -> None:
     assert blocks(CHINESE) == blocks(ENGLISH)
     assert len(blocks(ENGLISH)) > 20
 
 
-def test_the_metrics_are_those_of_the_reference(newcomer: Server) -> None:
+def test_metrics_match_the_reference(newcomer: Server) -> None:
     """After the pages, so that there are samples with labels."""
     shown = {}
     for row in section(METRICS, "Metrics").splitlines():

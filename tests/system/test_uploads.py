@@ -65,7 +65,7 @@ def priced(server: Server) -> str:
     return dataset_id
 
 
-def test_a_model_of_a_table_answers_raw_values(server: Server, priced: str) -> None:
+def test_table_model_predicts_from_raw_values(server: Server, priced: str) -> None:
     house = {"rooms": 4, "area": 100, "lift": True, "district": "Altstadt"}
     response = predict(server, "houses", [house, list(house.values())])
     assert response.status_code == 200, response.text
@@ -87,7 +87,7 @@ def test_a_model_of_a_table_answers_raw_values(server: Server, priced: str) -> N
     assert len(model["lineage"]["data_sha256"]) == 64
 
 
-def test_a_model_of_categories_speaks_the_inference_protocol(server: Server, priced: str) -> None:
+def test_categorical_model_serves_the_open_inference_protocol(server: Server, priced: str) -> None:
     with triton.InferenceServerClient(server.client.base_url.netloc.decode()) as client:
         inputs = client.get_model_metadata("houses")["inputs"]
         assert [(i["name"], i["datatype"]) for i in inputs] == [
@@ -115,7 +115,7 @@ def test_a_model_of_categories_speaks_the_inference_protocol(server: Server, pri
             np.testing.assert_allclose(answer[:, 0], expected, rtol=1e-5)
 
 
-def test_predictions_are_what_the_evaluation_measured(server: Server, priced: str) -> None:
+def test_predictions_match_the_evaluation(server: Server, priced: str) -> None:
     path = "/models/houses/versions/1/evaluate"
     preview = server.client.get(f"/datasets/{priced}/preview", params={"rows": 1000}).json()
     rows = [dict(zip(preview["columns"], row, strict=True)) for row in preview["rows"]]
@@ -136,7 +136,7 @@ def test_predictions_are_what_the_evaluation_measured(server: Server, priced: st
     assert again.json()["mae"] == pytest.approx(measured["mae"], rel=1e-6)
 
 
-def test_a_model_is_validated_fold_by_fold(server: Server, priced: str, tmp_path: Path) -> None:
+def test_cross_validation_of_an_upload(server: Server, priced: str, tmp_path: Path) -> None:
     spec = {
         "name": "folded",
         "dataset": {"kind": "upload", "id": priced, "target": "district"},
@@ -157,7 +157,7 @@ def test_a_model_is_validated_fold_by_fold(server: Server, priced: str, tmp_path
     assert server.outcome(server.run(whole))[0] == server.outcome(job)[0]
 
 
-def test_what_a_model_needs_is_deleted_only_by_force(server: Server) -> None:
+def test_data_set_of_a_model_is_deleted_only_by_force(server: Server) -> None:
     rows = "x,y\n" + "\n".join(f"{x},{2 * x}" for x in range(40))
     dataset_id = upload(server, rows, name="doubled", target="y")
     train(server, {"id": dataset_id}, epochs=1)
@@ -169,9 +169,7 @@ def test_what_a_model_needs_is_deleted_only_by_force(server: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/csv", "multipart/form-data; boundary=x"])
-def test_an_upload_that_breaks_off_leaves_nothing(
-    server: Server, data_dir: Path, kind: str
-) -> None:
+def test_interrupted_upload_leaves_no_files(server: Server, data_dir: Path, kind: str) -> None:
     incoming = data_dir / "datasets" / "uploads" / ".incoming"
     before = server.client.get("/datasets").json()
     host, port = server.client.base_url.host, server.client.base_url.port
@@ -190,7 +188,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="open files are told by Linux alone")
-def test_a_form_goes_to_the_disk_of_the_data_as_it_comes(server: Server, data_dir: Path) -> None:
+def test_form_upload_is_spooled_to_the_data_directory(server: Server, data_dir: Path) -> None:
     descriptors = Path(f"/proc/{server.process.pid}/fd")
     incoming = (data_dir / "datasets" / "uploads" / ".incoming").resolve()
     host, port = server.client.base_url.host, server.client.base_url.port
@@ -236,7 +234,7 @@ def drawn(shape: str, draw: random.Random) -> bytes:
     return file.getvalue()
 
 
-def test_images_in_folders_are_learned_and_told_apart(server: Server) -> None:
+def test_uploaded_images_are_classified(server: Server) -> None:
     dataset_id = upload(server, shapes(), name="shapes")
     job = train(
         server,
@@ -281,7 +279,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(table=tables())
-def test_any_table_is_learned_from_or_refused(
+def test_any_table_is_trained_on_or_refused(
     server: Server, table: tuple[list[str], list[list[str]]]
 ) -> None:
     header, rows = table

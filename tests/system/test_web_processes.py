@@ -21,7 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def test_several_web_processes_are_one_server(server: Server) -> None:
+def test_web_processes_behave_as_one_server(server: Server) -> None:
     def of_each(method: str, path: str, **content: Any) -> list[httpx.Response]:
         """Ask until both have answered; return all answers."""
         answers: list[httpx.Response] = []
@@ -62,7 +62,7 @@ def test_several_web_processes_are_one_server(server: Server) -> None:
         assert told["inference_count"] == asked[1] + 2 * asked[2]
 
 
-def test_aliases_are_those_of_all_and_a_process_that_is_killed_is_missed_by_none(
+def test_aliases_are_shared_and_a_killed_process_is_replaced(
     server: Server,
 ) -> None:
     for _ in range(2):

@@ -84,7 +84,7 @@ def data_of(specification: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("job", NAMES)
-def test_every_chart_is_drawn_in_every_form(materials: dict[str, ChartData], job: str) -> None:
+def test_every_chart_renders_in_every_format(materials: dict[str, ChartData], job: str) -> None:
     found = charts_of(materials[job].signature)
     assert list(found) == NAMES[job]
     for chart in found.values():
@@ -102,11 +102,11 @@ def test_every_chart_is_drawn_in_every_form(materials: dict[str, ChartData], job
             assert min(picture.size) > 300
 
 
-def test_all_charts_belong_to_some_job() -> None:
+def test_every_chart_applies_to_some_job() -> None:
     assert {name for names in NAMES.values() for name in names} == set(CHARTS)
 
 
-def test_a_job_that_runs_has_the_charts_of_its_history() -> None:
+def test_running_job_has_charts_of_its_history() -> None:
     running = material(MNIST, ended=False)
     ready = {n for n, c in charts_of(running.signature).items() if c.needs.are_met(running)}
     assert ready == {"loss", "accuracy", "learning_rate"}
@@ -119,7 +119,7 @@ def test_a_job_that_runs_has_the_charts_of_its_history() -> None:
     assert not CHARTS["loss"].needs.are_met(ChartData(running.spec, [], [], None))
 
 
-def test_the_pairs_are_those_of_the_model(materials: dict[str, ChartData]) -> None:
+def test_pairs_match_the_model_predictions(materials: dict[str, ChartData]) -> None:
     sample, found = materials["line"].sample, materials["line"].regression
     assert sample.pairs is not None
     assert len(sample.pairs.actual) == found.rows == 20
@@ -133,7 +133,7 @@ def test_the_pairs_are_those_of_the_model(materials: dict[str, ChartData]) -> No
     assert materials["plane"].regression.split == "validation"
 
 
-def test_the_fit_is_shown_at_the_tutorials_epochs(materials: dict[str, ChartData]) -> None:
+def test_fit_is_shown_at_the_tutorial_epochs(materials: dict[str, ChartData]) -> None:
     fit = materials["line"].sample.fit
     assert fit is not None
     assert [curve.epoch for curve in fit.curves] == [0, 50, 100, 150, 200]
@@ -144,7 +144,7 @@ def test_the_fit_is_shown_at_the_tutorials_epochs(materials: dict[str, ChartData
     assert materials["plane"].sample.fit is None
 
 
-def test_the_mistakes_are_the_surest(materials: dict[str, ChartData]) -> None:
+def test_mistakes_are_sorted_by_confidence(materials: dict[str, ChartData]) -> None:
     mistakes = materials["mnist"].sample.mistakes
     assert mistakes is not None
     assert len(mistakes) == 25
@@ -154,13 +154,15 @@ def test_the_mistakes_are_the_surest(materials: dict[str, ChartData]) -> None:
     assert all(mistake.actual != mistake.predicted for mistake in mistakes)
 
 
-def test_the_confusion_matrix_shows_every_row(materials: dict[str, ChartData]) -> None:
+def test_confusion_matrix_counts_every_row(materials: dict[str, ChartData]) -> None:
     cells = data_of(CHARTS["confusion"].specification(materials["mnist"]))
     assert len(cells) == 100
     assert sum(cell["rows"] for cell in cells) == materials["mnist"].classification.rows == 100
 
 
-def test_accuracy_shows_the_epochs_and_the_end(materials: dict[str, ChartData]) -> None:
+def test_accuracy_chart_shows_epochs_and_final_test_accuracy(
+    materials: dict[str, ChartData],
+) -> None:
     rows = data_of(CHARTS["accuracy"].specification(materials["mnist"]))
     found = {(row["series"], row["epoch"]): row["value"] for row in rows}
     of_epochs = [point.values["validation_accuracy"] for point in materials["mnist"].epochs]
@@ -171,7 +173,7 @@ def test_accuracy_shows_the_epochs_and_the_end(materials: dict[str, ChartData]) 
     }
 
 
-def test_steps_are_shown_where_they_tell_more_than_epochs(materials: dict[str, ChartData]) -> None:
+def test_steps_are_shown_if_finer_than_epochs(materials: dict[str, ChartData]) -> None:
     def series(job: str) -> set[str]:
         return {row["series"] for row in data_of(CHARTS["loss"].specification(materials[job]))}
 
@@ -180,16 +182,14 @@ def test_steps_are_shown_where_they_tell_more_than_epochs(materials: dict[str, C
     assert series("line") == {"training"}
 
 
-def test_the_same_run_leaves_the_same_summary() -> None:
+def test_equal_runs_give_equal_summaries() -> None:
     one, two = (material(MNIST).summary for _ in range(2))
     assert one is not None
     assert two is not None
     assert one.files() == two.files()
 
 
-def test_summaries_are_read_as_they_were_written(
-    tmp_path: Path, materials: dict[str, ChartData]
-) -> None:
+def test_summaries_round_trip(tmp_path: Path, materials: dict[str, ChartData]) -> None:
     for found in materials.values():
         assert found.summary is not None
         for name, data in found.summary.files().items():
@@ -197,7 +197,7 @@ def test_summaries_are_read_as_they_were_written(
         assert TrainingSummary.load(tmp_path) == found.summary
 
 
-def test_samples_are_bounded_whatever_the_data() -> None:
+def test_samples_are_bounded() -> None:
     features = {f"x{i}": {"normal": [0, 1]} for i in range(40)}
     data = {"kind": "synthetic", "features": features, "target": "x0 + x39", "size": 30_000}
     found = material({"dataset": data, "epochs": 1, "split": {"test": 0.5}})
@@ -211,7 +211,7 @@ def test_samples_are_bounded_whatever_the_data() -> None:
     assert "the first 12 of 40 features" in specification["title"]["subtitle"]
 
 
-def test_training_rows_that_are_judged_are_bounded() -> None:
+def test_evaluated_training_rows_are_bounded() -> None:
     document = LINE | {"epochs": 1, "split": {"test": 0.0}}
     document["dataset"] = LINE["dataset"] | {"size": 200_000, "noise": 0.0}
     found = material(document)
@@ -219,7 +219,7 @@ def test_training_rows_that_are_judged_are_bounded() -> None:
 
 
 @pytest.mark.parametrize(("total", "most"), [(1, 5), (5, 5), (6, 5), (1000, 7), (10**7, 2000)])
-def test_spaced_indices_keep_both_ends(total: int, most: int) -> None:
+def test_spaced_indices_include_both_ends(total: int, most: int) -> None:
     found = spaced(total, most).tolist()
     assert (found[0], found[-1]) == (0, total - 1)
     assert len(found) == min(total, most)
@@ -268,7 +268,7 @@ def test_many_classes_and_long_names_stay_legible(materials: dict[str, ChartData
         ),
     ],
 )
-def test_which_charts_a_job_has_is_known_beforehand(signature: Signature, names: list[str]) -> None:
+def test_available_charts_are_known_before_training(signature: Signature, names: list[str]) -> None:
     assert list(charts_of(signature)) == names
 
 
@@ -281,7 +281,7 @@ def test_which_charts_a_job_has_is_known_beforehand(signature: Signature, names:
     ],
     ids=["grey", "one tall plane", "three planes of floats"],
 )
-def test_images_of_every_form_are_kept_small(image: torch.Tensor) -> None:
+def test_images_become_thumbnails(image: torch.Tensor) -> None:
     with Image.open(io.BytesIO(base64.b64decode(png(image)))) as picture:
         assert 50 <= max(picture.size) <= 96
         assert picture.mode == ("RGB" if image.dim() == 3 and len(image) == 3 else "L")
@@ -296,7 +296,7 @@ def test_images_of_every_form_are_kept_small(image: torch.Tensor) -> None:
     ],
     ids=["one point", "a constant target", "large numbers"],
 )
-def test_data_of_little_interest_is_drawn_all_the_same(data: dict[str, Any]) -> None:
+def test_degenerate_data_is_drawn(data: dict[str, Any]) -> None:
     sgd = {"kind": "sgd", "lr": 1e-70}
     found = material({"dataset": {"kind": "synthetic"} | data, "epochs": 1, "optimizer": sgd})
     for chart in charts_of(found.signature).values():

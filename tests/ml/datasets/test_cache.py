@@ -39,20 +39,20 @@ def ask(cache: DatasetCache, *sizes: int) -> None:
         assert data.nbytes == size * ROW
 
 
-def test_the_data_sets_used_last_are_kept(loads: list[int]) -> None:
+def test_most_recently_used_data_sets_are_kept(loads: list[int]) -> None:
     cache = DatasetCache(Path(), max_bytes=200 * ROW)
     ask(cache, 100, 60, 100, 70)  # 60 is evicted
     ask(cache, 100, 70, 60)
     assert loads == [100, 60, 70, 60]
 
 
-def test_what_does_not_fit_is_not_kept(loads: list[int]) -> None:
+def test_oversized_data_sets_are_not_cached(loads: list[int]) -> None:
     ask(DatasetCache(Path(), max_bytes=50 * ROW), 60, 60)
     ask(DatasetCache(Path(), max_bytes=0), 70, 70)
     assert loads == [60, 60, 70, 70]
 
 
-def test_another_split_is_another_data_set(loads: list[int]) -> None:
+def test_splits_are_cached_separately(loads: list[int]) -> None:
     cache = DatasetCache(Path(), max_bytes=10**6)
     first = sized(100)
     other = TrainingSpec.of(first.model_dump() | {"split": {"validation": 0.3}})

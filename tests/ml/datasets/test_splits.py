@@ -33,7 +33,7 @@ def numbers(rows: Rows | None) -> list[int]:
     test=st.floats(0.1, 0.4),
     stratify=st.booleans(),
 )
-def test_each_row_falls_into_one_part(
+def test_each_row_belongs_to_one_split(
     classes: list[int], validation: float, test: float, stratify: bool
 ) -> None:
     spec = SplitSpec(validation=validation, test=test, stratify=stratify)
@@ -54,7 +54,7 @@ def test_each_row_falls_into_one_part(
     folds=st.integers(2, 7),
     stratify=st.booleans(),
 )
-def test_each_row_is_left_out_of_one_fold(classes: list[int], folds: int, stratify: bool) -> None:
+def test_each_row_is_held_out_once(classes: list[int], folds: int, stratify: bool) -> None:
     spec, rows = SplitSpec(folds=folds, stratify=stratify), numbered(classes)
     left_out = []
     for number in range(folds):
@@ -67,7 +67,7 @@ def test_each_row_is_left_out_of_one_fold(classes: list[int], folds: int, strati
     assert sorted(left_out) == numbers(rows)
 
 
-def test_a_fold_is_no_part_of_what_the_preprocessing_is_fitted_on() -> None:
+def test_preprocessing_is_fitted_without_the_held_out_fold() -> None:
     spec = TrainingSpec.of(
         PLANE
         | {"dataset": PLANE["dataset"] | {"standardize": True}, "split": {"folds": 3, "test": 0.1}}
@@ -96,19 +96,19 @@ def test_a_fold_is_no_part_of_what_the_preprocessing_is_fitted_on() -> None:
         ({"stratify": True}, "stratify needs a target of classes"),
     ],
 )
-def test_what_cannot_be_divided_so_is_refused(split: dict[str, object], message: str) -> None:
+def test_impossible_splits_are_refused(split: dict[str, object], message: str) -> None:
     document = PLANE | {"dataset": PLANE["dataset"] | {"size": 100}, "split": split}
     with pytest.raises(Invalid, match=message):
         TrainingSpec.of(document)
 
 
-def test_a_cross_validation_is_summed_up_by_what_all_folds_know() -> None:
+def test_cross_validation_summary_uses_metrics_of_all_folds() -> None:
     folds = [{"mse": 1.0, "r2": 0.5}, {"mse": 3.0}]
     assert FoldResults(folds, 0).summary() == {"cv_mse": 2.0, "cv_mse_std": 1.0}
     assert FoldResults([], 0).summary() == {}
 
 
-def test_batches_are_those_of_a_data_loader() -> None:
+def test_batches_match_a_data_loader() -> None:
     assert [batch.tolist() for batch in batches(10, 4, shuffle=False, seed=0)] == [
         [0, 1, 2, 3],
         [4, 5, 6, 7],

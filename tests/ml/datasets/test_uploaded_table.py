@@ -37,7 +37,7 @@ def shelf(tmp_path: Path) -> Shelf:
 ALL_TRAIN = {"test": 0.0}
 
 
-def test_all_columns_but_the_target_are_learned_from(shelf: Shelf) -> None:
+def test_features_default_to_all_columns_but_the_target(shelf: Shelf) -> None:
     spec = shelf.spec({"id": shelf.put(FRUIT), "target": "price"})
     assert (spec.name, spec.model.kind, spec.loss) == ("fruit", "linear", "mse")
     data = shelf.load(spec.model_copy(update={"split": spec.split.model_copy(update=ALL_TRAIN)}))
@@ -60,7 +60,7 @@ def test_all_columns_but_the_target_are_learned_from(shelf: Shelf) -> None:
     assert encoded[1].tolist()[2:] == [1, 0, 0, 0, 0, 0, 0, 0, 1]
 
 
-def test_a_target_is_learned_in_its_own_scale_and_told_in_its_units(shelf: Shelf) -> None:
+def test_target_is_standardized_and_reported_in_its_units(shelf: Shelf) -> None:
     rows = "\n".join(f"{x},{1e6 + 1e5 * x}" for x in range(50))
     spec = shelf.spec(
         {"id": shelf.put(f"x,y\n{rows}"), "target": "y"},
@@ -86,7 +86,7 @@ def test_a_target_is_learned_in_its_own_scale_and_told_in_its_units(shelf: Shelf
     assert value == pytest.approx(by_hand, rel=1e-5)
 
 
-def test_numbers_far_from_zero_keep_their_digits(shelf: Shelf) -> None:
+def test_numbers_far_from_zero_keep_their_precision(shelf: Shelf) -> None:
     # As times in seconds: float32 has no more than 128 of them apart.
     rows = "\n".join(f"{1.7e9 + t:.0f},{1.7e9 + 2 * t:.0f}" for t in range(60))
     spec = shelf.spec(
@@ -102,16 +102,14 @@ def test_numbers_far_from_zero_keep_their_digits(shelf: Shelf) -> None:
     assert [row[0] - 1.7e9 for row in answers.lists] == pytest.approx([60, 62], abs=1e-2)
 
 
-def test_a_constant_feature_carries_nothing(shelf: Shelf) -> None:
+def test_constant_feature_becomes_zero(shelf: Shelf) -> None:
     rows = "\n".join(f"0.1,{x}" for x in range(49))
     data = shelf.load(shelf.spec({"id": shelf.put(f"same,y\n{rows}"), "target": "y"}))
     assert data.preprocessing(data.train.inputs).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize(("written", "asked"), [("2.50", 2.5), ("True", True), ("0.1", 0.1)])
-def test_a_number_or_truth_is_found_among_categories(
-    shelf: Shelf, written: str, asked: object
-) -> None:
+def test_numbers_and_booleans_match_categories(shelf: Shelf, written: str, asked: object) -> None:
     rows = "".join(f"{written},{i}\nother,{i}\n" for i in range(20))
     dataset = shelf.put(f"size,y\n{rows}", types={"size": "categorical"})
     model, _ = shelf.model(shelf.spec({"id": dataset, "target": "y"}, epochs=1))
@@ -119,7 +117,7 @@ def test_a_number_or_truth_is_found_among_categories(
     assert said == meant != [-1.0]
 
 
-def test_a_linear_model_of_a_table_is_told_in_the_units_of_the_data(shelf: Shelf) -> None:
+def test_linear_coefficients_are_in_units_of_the_data(shelf: Shelf) -> None:
     spec = shelf.spec({"id": shelf.put(FRUIT), "target": "price"}, epochs=3, split=ALL_TRAIN)
     model, manifest = shelf.model(spec)
     formula = manifest.linear
@@ -144,7 +142,7 @@ def test_a_linear_model_of_a_table_is_told_in_the_units_of_the_data(shelf: Shelf
     )
 
 
-def test_what_is_fitted_knows_the_training_rows_alone(shelf: Shelf) -> None:
+def test_preprocessing_is_fitted_on_training_rows_only(shelf: Shelf) -> None:
     text = "x,c,part,y\n1,a,train,1\n2,b,train,2\n3,a,validation,3\n1000,z,test,4\n"
     spec = shelf.spec({"id": shelf.put(text), "target": "y", "split_by": "part"})
     row_counts = spec.dataset.row_counts()
@@ -182,7 +180,7 @@ def test_what_is_fitted_knows_the_training_rows_alone(shelf: Shelf) -> None:
         ([1e39, True, "red", "Peru"], "finite", (0, 0)),
     ],
 )
-def test_a_wrong_row_is_refused(
+def test_invalid_row_is_refused(
     shelf: Shelf, row: object, message: str, loc: tuple[object, ...]
 ) -> None:
     model, _ = shelf.model(
@@ -193,7 +191,7 @@ def test_a_wrong_row_is_refused(
     assert error.value.loc == loc
 
 
-def test_classes_are_named_by_the_target(shelf: Shelf) -> None:
+def test_classes_are_the_values_of_the_target(shelf: Shelf) -> None:
     spec = shelf.spec({"id": shelf.put(FRUIT), "target": "colour"}, epochs=1)
     assert (spec.dataset.signature().output, spec.loss) == (
         Classes(names=["green", "red", "yellow"]),
@@ -208,7 +206,7 @@ def test_classes_are_named_by_the_target(shelf: Shelf) -> None:
     assert data.train.targets.tolist() == [i % 11 for i in range(40)]
 
 
-def test_numbers_can_be_taken_as_categories(shelf: Shelf) -> None:
+def test_numbers_can_be_used_as_categories(shelf: Shelf) -> None:
     text = "zip,y\n" + "\n".join(f"{zip_},{zip_ % 7}.5" for zip_ in [8001, 8002, 9000] * 5)
     spec = shelf.spec(
         {"id": shelf.put(text), "target": "y", "features": {"zip": "categorical"}},
@@ -223,7 +221,7 @@ def test_numbers_can_be_taken_as_categories(shelf: Shelf) -> None:
     assert model.rows([[8002], ["9000"], [1]]).tolist() == [[1], [2], [-1]]
 
 
-def test_a_split_can_be_stratified(shelf: Shelf) -> None:
+def test_split_can_be_stratified(shelf: Shelf) -> None:
     rows = "\n".join(f"{i},{'rare' if i % 20 == 0 else 'common'}" for i in range(200))
     spec = shelf.spec(
         {"id": shelf.put(f"x,y\n{rows}"), "target": "y"},
@@ -272,7 +270,7 @@ def test_categories_can_be_embedded(shelf: Shelf) -> None:
     assert manifest.parameter_count == 3 * 3 + 2 * 3 + 12 * 8 + 8 + 8 + 1
 
 
-def test_other_rows_are_taken_as_a_model_takes_them(shelf: Shelf) -> None:
+def test_other_data_is_encoded_by_the_signature_of_the_model(shelf: Shelf) -> None:
     spec = shelf.spec({"id": shelf.put(FRUIT), "target": "colour"}, epochs=2, split=ALL_TRAIN)
     model, _ = shelf.model(spec)
     # Categories and classes are others here, and in another order.
@@ -285,7 +283,7 @@ def test_other_rows_are_taken_as_a_model_takes_them(shelf: Shelf) -> None:
     assert data.train.targets.tolist() == [1, 2]
 
 
-def test_values_of_other_rows_are_scaled_as_a_models_are(shelf: Shelf) -> None:
+def test_targets_of_other_data_are_scaled_as_in_training(shelf: Shelf) -> None:
     rows = "\n".join(f"{x},{1000 * x}" for x in range(10))
     spec = shelf.spec({"id": shelf.put(f"x,y\n{rows}"), "target": "y"}, split=ALL_TRAIN)
     signature = shelf.load(spec).signature
@@ -296,7 +294,7 @@ def test_values_of_other_rows_are_scaled_as_a_models_are(shelf: Shelf) -> None:
     assert to_units(data.train.targets, output).tolist() == pytest.approx([0, 9000], abs=1e-2)
 
 
-def test_values_have_no_strata(shelf: Shelf) -> None:
+def test_regression_targets_cannot_be_stratified(shelf: Shelf) -> None:
     with pytest.raises(Invalid, match="stratify needs a target of classes"):
         shelf.spec({"id": shelf.put(FRUIT), "target": "price"}, split={"stratify": True})
 
@@ -331,21 +329,21 @@ def test_values_have_no_strata(shelf: Shelf) -> None:
         ("y\n1\n2\n", {"target": "y"}, "leaves no column to learn from"),
     ],
 )
-def test_what_cannot_be_learned_is_refused(
+def test_unusable_columns_are_refused(
     shelf: Shelf, text: str, asked: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(Invalid, match=message):
         shelf.spec({"id": shelf.put(text)} | asked)
 
 
-def test_a_data_set_that_is_not_there_is_refused(shelf: Shelf) -> None:
+def test_missing_data_set_is_refused(shelf: Shelf) -> None:
     with pytest.raises(Invalid, match="there is no data set 'ds_7'"):
         shelf.spec({"id": "ds_7"})
     with pytest.raises(Invalid, match="known only to the service"):
         TrainingSpec.of({"dataset": {"kind": "upload", "id": "ds_7"}})
 
 
-def test_the_same_spec_makes_the_same_weights(shelf: Shelf) -> None:
+def test_equal_specs_give_equal_weights(shelf: Shelf) -> None:
     asked = {"id": shelf.put(FRUIT), "target": "colour"}
     model = {"kind": "mlp", "hidden": [8]}
     hashes = {

@@ -26,12 +26,12 @@ CLASSIFIER = Signature(inputs=pictures(28), output=classes("x", "y"))
 
 
 @pytest.mark.parametrize("signature", [MODEL, CLASSIFIER])
-def test_a_model_fits_its_own_data(signature: Signature) -> None:
+def test_model_is_compatible_with_its_own_data(signature: Signature) -> None:
     compatibility.check(signature, signature)
 
 
 @pytest.mark.parametrize("names", ["x", "yx"])
-def test_rows_may_be_of_some_classes_in_any_order(names: str) -> None:
+def test_rows_may_have_a_subset_of_classes_in_any_order(names: str) -> None:
     compatibility.check(Signature(inputs=pictures(28), output=classes(*names)), CLASSIFIER)
 
 
@@ -70,7 +70,7 @@ def test_rows_may_be_of_some_classes_in_any_order(names: str) -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_told(
+def test_incompatible_data_is_refused(
     inputs: Features | Images, output: Value | Classes, model: Signature, told: str
 ) -> None:
     with pytest.raises(Invalid, match=told.replace("...", r"\.\.\.")):

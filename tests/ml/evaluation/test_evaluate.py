@@ -70,7 +70,7 @@ def check_against_sklearn(logits: Tensor, targets: Tensor) -> None:
         assert share == pytest.approx(expected)
 
 
-def test_a_classification_is_measured_as_scikit_learn_does() -> None:
+def test_classification_metrics_match_scikit_learn() -> None:
     random = torch.Generator().manual_seed(0)
     # More than one batch, so that results are concatenated.
     targets = torch.randint(0, 7, (BATCH_ROWS + 500,), generator=random)
@@ -85,13 +85,13 @@ def test_a_classification_is_measured_as_scikit_learn_does() -> None:
     targets=st.lists(st.integers(0, 7), min_size=2, max_size=12),
     seed=st.integers(0, 1000),
 )
-def test_also_where_classes_are_absent(size: int, targets: list[int], seed: int) -> None:
+def test_absent_classes_match_scikit_learn(size: int, targets: list[int], seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     logits = torch.randn(len(targets), size, generator=random)
     check_against_sklearn(logits, torch.tensor(targets) % size)
 
 
-def test_what_is_undefined_is_null() -> None:
+def test_undefined_metrics_are_null() -> None:
     # Class 1 neither occurs nor is predicted; class 2 occurs but is never predicted.
     found = classified(torch.tensor([[5.0, 0, 0], [5.0, 0, 0]]), torch.tensor([0, 2]))
     zero, one, two = found.classes
@@ -101,13 +101,13 @@ def test_what_is_undefined_is_null() -> None:
     assert found.macro.precision == 0.25
 
 
-def test_of_equally_likely_classes_the_first_is_the_answer_and_ranks_first() -> None:
+def test_ties_are_ranked_by_class_order() -> None:
     found = classified(torch.zeros(4, 4), torch.tensor([0, 1, 2, 3]))
     assert found.accuracy == 0.25
     assert found.top_k == {2: 0.5, 3: 0.75}
 
 
-def test_calibration_is_that_of_torchmetrics() -> None:
+def test_calibration_matches_torchmetrics() -> None:
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     random = torch.Generator().manual_seed(1)
@@ -122,11 +122,11 @@ def test_calibration_is_that_of_torchmetrics() -> None:
         assert b.confidence is None or i / 15 <= b.confidence <= (i + 1) / 15
 
 
-def test_a_confusion_matrix_has_its_limit() -> None:
+def test_confusion_matrix_is_limited() -> None:
     assert classified(torch.eye(1001)[:3], torch.tensor([0, 1, 2])).confusion is None
 
 
-def test_the_units_do_not_matter_to_what_is_explained() -> None:
+def test_r2_is_independent_of_units() -> None:
     targets = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
     values = torch.tensor([1.5, 2.0, 3.0, 3.0], dtype=torch.float64)
     for unit in (1e-6, 1.0, 1e6):
@@ -135,7 +135,7 @@ def test_the_units_do_not_matter_to_what_is_explained() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(pairs=st.lists(st.tuples(*[st.floats(-1e6, 1e6, width=32)] * 2), min_size=2, max_size=30))
-def test_a_regression_is_measured_as_scikit_learn_does(pairs: list[tuple[float, float]]) -> None:
+def test_regression_metrics_match_scikit_learn(pairs: list[tuple[float, float]]) -> None:
     values, targets = torch.tensor(pairs, dtype=torch.float64).unbind(1)
     found = regressed(values, targets)
     expected = {
@@ -161,14 +161,14 @@ def test_a_regression_is_measured_as_scikit_learn_does(pairs: list[tuple[float, 
 
 
 @pytest.mark.parametrize("targets", [[2.0], [2.0, 2.0, 2.0]])
-def test_targets_without_variance_have_no_r2(targets: list[float]) -> None:
+def test_r2_is_undefined_without_variance(targets: list[float]) -> None:
     found = regressed(torch.arange(len(targets)), torch.tensor(targets))
     assert found.r2 is None
     assert "r2" not in found.figures()
     assert found.mse is not None
 
 
-def test_answers_that_are_not_finite_leave_nulls_and_no_nan() -> None:
+def test_non_finite_predictions_give_null_metrics() -> None:
     bad = torch.tensor([1.0, math.inf, math.nan])
     found = regressed(bad, torch.tensor([1.0, 2.0, 3.0]))
     assert (found.loss, found.mse, found.r2, found.residuals.histogram) == (None,) * 4
@@ -190,7 +190,7 @@ def classified_from_nan() -> Classification:
     return found
 
 
-def test_an_evaluation_is_read_as_it_was_written() -> None:
+def test_evaluation_round_trips() -> None:
     from pydantic import TypeAdapter
 
     adapter: TypeAdapter[Any] = TypeAdapter(Evaluation)
@@ -202,7 +202,7 @@ def test_an_evaluation_is_read_as_it_was_written() -> None:
         assert adapter.validate_json(evaluation.model_dump_json()) == evaluation
 
 
-def test_what_stops_between_batches_ends_it() -> None:
+def test_callback_between_batches_can_stop_the_evaluation() -> None:
     class Stopped(Exception):
         pass
 
@@ -215,7 +215,7 @@ def test_what_stops_between_batches_ends_it() -> None:
         evaluate_split(nn.Identity(), rows, signature, LOSSES["mse"], "test", stop)
 
 
-def test_a_few_numbers_are_kept_of_each_row() -> None:
+def test_predictions_keep_few_numbers_per_row() -> None:
     signature = Signature(inputs=Features(names=["x"]), output=Value(name="y"))
     rows = Rows(torch.ones(3, 1), torch.zeros(3, 1))
     answers = evaluate_split(nn.Identity(), rows, signature, LOSSES["mse"], "all").predictions

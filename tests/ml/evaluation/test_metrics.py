@@ -69,11 +69,11 @@ def releases(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
         ((10**8,), 1),
     ],
 )
-def test_a_batch_is_bounded_in_rows_and_in_values(shape: tuple[int, ...], rows: int) -> None:
+def test_batches_are_bounded_in_rows_and_values(shape: tuple[int, ...], rows: int) -> None:
     assert batch_rows(torch.empty((1, *shape), device=META)) == rows
 
 
-def test_rows_are_gone_through_in_order() -> None:
+def test_rows_are_evaluated_in_order() -> None:
     sizes = []
 
     def forward(batch: Tensor) -> Tensor:
@@ -87,9 +87,7 @@ def test_rows_are_gone_through_in_order() -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_what_does_not_fit_is_done_in_halves(
-    error: Exception, releases: list[torch.device]
-) -> None:
+def test_batches_that_do_not_fit_are_halved(error: Exception, releases: list[torch.device]) -> None:
     rows, plain = some_rows(1000), Small(1000)
     model = Small(300, error)
     torch.testing.assert_close(outputs(model, rows.inputs), outputs(plain, rows.inputs))
@@ -105,7 +103,7 @@ def test_what_does_not_fit_is_done_in_halves(
     assert found.rows == 1000
 
 
-def test_the_last_batch_is_halved_too(releases: list[torch.device]) -> None:
+def test_last_batch_is_halved_too(releases: list[torch.device]) -> None:
     def full_at_the_end(batch: Tensor) -> Tensor:
         if len(batch) == 10:
             raise ERRORS[0]
@@ -117,14 +115,14 @@ def test_the_last_batch_is_halved_too(releases: list[torch.device]) -> None:
 
 
 @pytest.mark.parametrize("error", [*ERRORS, ValueError("of another kind")])
-def test_what_does_not_fit_for_one_row_is_told(error: Exception) -> None:
+def test_out_of_memory_on_one_row_is_raised(error: Exception) -> None:
     model = Small(0, error)
     with pytest.raises(type(error), match=str(error)[:10]):
         outputs(model, some_rows(4).inputs)
     assert model.sizes == ([4, 2, 1] if error in ERRORS else [4])
 
 
-def test_rows_may_lie_elsewhere_than_the_model() -> None:
+def test_rows_may_be_on_another_device_than_the_model() -> None:
     moved: list[tuple[torch.device, int]] = []
 
     class Stopped(Exception):
@@ -147,7 +145,7 @@ def test_rows_may_lie_elsewhere_than_the_model() -> None:
 
 
 @pytest.mark.parametrize("output", [Classes(names=NAMES), Value(name="v", offset=1e3, scale=0.1)])
-def test_coarse_answers_are_measured_in_full_precision(output: Classes | Value) -> None:
+def test_low_precision_outputs_are_measured_in_full_precision(output: Classes | Value) -> None:
     class Coarse(nn.Module):
         def forward(self, inputs: Tensor) -> Tensor:
             return inputs[:, : output.size].bfloat16()

@@ -35,7 +35,7 @@ def evaluate(source: str, **values: float) -> float:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_has_pythons_value(name: str) -> None:
+def test_functions_match_python(name: str) -> None:
     points = (-2.5, -0.5, 0.0, 0.3, 0.5, 1.5, 2.5)
     compared = 0
     for xs in itertools.product(points, repeat=len(FUNCTIONS[name].parameters)):
@@ -50,19 +50,19 @@ def test_a_function_has_pythons_value(name: str) -> None:
 
 
 @pytest.mark.parametrize("symbol", [operator.symbol for operator in BINARY.values()])
-def test_an_operator_has_pythons_value(symbol: str) -> None:
+def test_operators_match_python(symbol: str) -> None:
     for x, y in [(7.5, 2.0), (-7.5, 2.0), (7.5, -2.0), (0.0, 3.0)]:
         expected = eval(f"x {symbol} y", {"x": x, "y": y})
         assert evaluate(f"x {symbol} y", x=x, y=y) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("symbol", [operator.symbol for operator in UNARY.values()])
-def test_a_sign_has_pythons_value(symbol: str) -> None:
+def test_signs_match_python(symbol: str) -> None:
     assert evaluate(f"{symbol}x", x=1.5) == eval(f"{symbol}1.5")
 
 
 @pytest.mark.parametrize("name", CONSTANTS)
-def test_a_constant_has_pythons_value(name: str) -> None:
+def test_constants_match_python(name: str) -> None:
     assert evaluate(name) == getattr(math, name)
 
 
@@ -84,21 +84,21 @@ def test_a_constant_has_pythons_value(name: str) -> None:
         ("1_000 + 1e3 + .5", 2000.5),
     ],
 )
-def test_precedence_is_pythons(source: str, expected: float) -> None:
+def test_precedence_matches_python(source: str, expected: float) -> None:
     assert evaluate(source, x=4, y=5) == pytest.approx(expected)
 
 
-def test_a_variable_shadows_a_constant() -> None:
+def test_variable_shadows_a_constant() -> None:
     assert evaluate("e + pi", e=1) == 1 + math.pi
 
 
-def test_a_constant_is_not_replaced_by_a_value_that_was_no_variable() -> None:
+def test_values_of_undeclared_names_do_not_replace_constants() -> None:
     expression = Expression.parse("e * x", ["x"])
     values = {"x": torch.tensor(1.0), "e": torch.tensor(100.0)}
     assert expression.evaluate(values).item() == pytest.approx(math.e)
 
 
-def test_only_the_variables_used_are_named() -> None:
+def test_only_used_variables_are_listed() -> None:
     assert Expression.parse("2*b + sin(e)", ["a", "b"]).variables == {"b"}
 
 
@@ -128,18 +128,18 @@ def test_gradients_flow_to_the_variables(source: str, gradients: tuple[float, fl
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
-def test_numbers_do_not_change_the_dtype(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+def test_literals_do_not_change_the_dtype(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
     x = torch.ones(shape, dtype=dtype)
     result = Expression.parse("max(2.5*x**2, 1) + pi", ["x"]).evaluate({"x": x})
     assert (result.dtype, result.shape) == (dtype, shape)
 
 
-def test_a_value_without_dimensions_does_not_widen_the_others() -> None:
+def test_scalars_do_not_widen_the_dtype() -> None:
     values = {"x": torch.ones(3), "y": torch.tensor(1.0, dtype=torch.float64)}
     assert Expression.parse("2*x + 3*y", values).evaluate(values).dtype == torch.float32
 
 
-def test_integers_meet_numbers_as_floats_and_do_not_wrap() -> None:
+def test_integers_become_floats_and_do_not_overflow() -> None:
     n = torch.tensor([9, -1])
     result = Expression.parse("10.0**(9*n)", ["n"]).evaluate({"n": n})
     assert result.tolist() == pytest.approx([1e81, 1e-9])
@@ -147,7 +147,7 @@ def test_integers_meet_numbers_as_floats_and_do_not_wrap() -> None:
     assert evaluate("9**9**x", x=9) == math.inf
 
 
-def test_a_formula_without_variables_has_no_dimensions() -> None:
+def test_formula_without_variables_is_a_scalar() -> None:
     two = Expression.parse("2", ["x"]).evaluate({"x": torch.ones(3)})
     assert (two.shape, two.dtype, two.item()) == ((), torch.float64, 2)
 
@@ -168,13 +168,13 @@ def test_values_are_broadcast() -> None:
         ({"x": torch.ones(3)}, "'x - y' needs a value for y"),
     ],
 )
-def test_values_that_do_not_fit_are_refused(values: dict[str, Tensor], says: str) -> None:
+def test_incompatible_values_are_refused(values: dict[str, Tensor], says: str) -> None:
     with pytest.raises(Invalid, match=says):
         Expression.parse("x - y", ["x", "y"]).evaluate(values)
 
 
 @pytest.mark.parametrize("name", ["x", "_", "sepal_length", "é", "e", "pi", "n" * MAX_NAME])
-def test_a_usable_name_can_be_used(name: str) -> None:
+def test_valid_names_are_accepted(name: str) -> None:
     check_name(name)
     assert Expression.parse(f"2*{name}", [name]).variables == {name}
 
@@ -193,7 +193,7 @@ ARITHMETIC = st.recursive(
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(ARITHMETIC, THOUSANDTHS, THOUSANDTHS)
-def test_arithmetic_agrees_with_python(source: str, x: float, y: float) -> None:
+def test_arithmetic_matches_python(source: str, x: float, y: float) -> None:
     expected: float | None
     try:
         expected = eval(source, {"x": x, "y": y})

@@ -51,7 +51,7 @@ def refusal(source: str, *variables: str) -> str:
         ("\ud800", "cannot be read"),
     ],
 )
-def test_a_wrong_formula_is_refused_in_words(source: str, says: str) -> None:
+def test_invalid_formulas_are_refused(source: str, says: str) -> None:
     assert says in refusal(source, "c", "b", "a", "x", "ä")
 
 
@@ -95,7 +95,7 @@ def test_a_wrong_formula_is_refused_in_words(source: str, says: str) -> None:
         ("2j", "2j"),
     ],
 )
-def test_what_is_not_of_the_language_is_refused(source: str, part: str) -> None:
+def test_python_outside_the_formula_language_is_refused(source: str, part: str) -> None:
     shown = part if part.startswith('"') else repr(part)
     says = f"{shown} is not allowed; a formula has numbers, names, parentheses, functions and +"
     assert says in refusal(source, "x")
@@ -138,12 +138,12 @@ def test_limits_are_exact(largest: str, larger: str, says: str) -> None:
     ],
     ids=lambda value: value[:12],
 )
-def test_a_monstrous_formula_is_refused(source: str, says: str) -> None:
+def test_huge_formulas_are_refused(source: str, says: str) -> None:
     assert says in refusal(source, "x")
 
 
 @pytest.mark.parametrize("error", [RecursionError, MemoryError])
-def test_a_formula_too_deep_for_pythons_parser_is_refused(
+def test_formula_too_deep_for_the_parser_is_refused(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -153,12 +153,12 @@ def test_a_formula_too_deep_for_pythons_parser_is_refused(
     assert "nested more than 50 levels deep" in refusal("x", "x")
 
 
-def test_a_long_list_of_known_names_is_cut() -> None:
+def test_long_list_of_known_names_is_truncated() -> None:
     msg = refusal("y", *(f"x{i:03}" for i in range(1000)))
     assert msg.endswith("x057 and 942 more")
 
 
-def test_warnings_of_pythons_parser_do_not_leak(recwarn: pytest.WarningsRecorder) -> None:
+def test_parser_warnings_do_not_leak(recwarn: pytest.WarningsRecorder) -> None:
     assert "not allowed" in refusal("1if x else '\\d'", "x")
     assert not recwarn.list
 
@@ -178,7 +178,7 @@ def test_warnings_of_pythons_parser_do_not_leak(recwarn: pytest.WarningsRecorder
         ("n" * (MAX_NAME + 1), f"over {MAX_NAME} characters"),
     ],
 )
-def test_an_unusable_name_is_refused(name: str, says: str) -> None:
+def test_invalid_names_are_refused(name: str, says: str) -> None:
     with pytest.raises(Invalid, match=says):
         check_name(name)
     with pytest.raises(Invalid, match=says):
@@ -195,7 +195,7 @@ SOURCES = st.one_of(st.text(), st.lists(st.sampled_from(WORDS), max_size=40).map
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(SOURCES)
-def test_no_text_does_worse_than_be_refused(source: str) -> None:
+def test_any_text_gives_a_value_or_an_error(source: str) -> None:
     x = torch.ones(2)
     try:
         result = Expression.parse(source, ["x"]).evaluate({"x": x})

@@ -27,7 +27,7 @@ FORMULAS = st.recursive(
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(FORMULAS)
-def test_a_formula_is_of_the_language_of_tensors(source: str) -> None:
+def test_formulas_have_the_same_value_as_tensor_expressions(source: str) -> None:
     values = {name: torch.tensor(value) for name, value in VALUES.items()}
     formula = Expression.parse(source, values).evaluate(values)
     (tensor,) = run([source], VALUES)

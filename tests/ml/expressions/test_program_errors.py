@@ -15,7 +15,7 @@ def refusal(expression: str, gradients: bool = False, **variables: Any) -> str:
     return caught.value.msg
 
 
-def test_a_gradient_is_that_of_a_number() -> None:
+def test_gradients_require_a_scalar() -> None:
     says = "this one is (2); reduce it by sum(...) or mean(...)"
     assert says in refusal("x * 2", True, x=[1, 2])
 
@@ -109,7 +109,7 @@ def test_a_gradient_is_that_of_a_number() -> None:
         ("3x", "column 1: the expression has a syntax error"),
     ],
 )
-def test_a_mistake_is_put_into_words(expression: str, says: str) -> None:
+def test_mistakes_are_explained(expression: str, says: str) -> None:
     assert says in refusal(expression, **TENSORS)
 
 
@@ -161,7 +161,7 @@ def test_a_mistake_is_put_into_words(expression: str, says: str) -> None:
         "raise x",
     ],
 )
-def test_nothing_but_arithmetic_can_be_reached(expression: str) -> None:
+def test_python_outside_the_language_is_refused(expression: str) -> None:
     assert refusal(expression, **TENSORS)
 
 
@@ -179,7 +179,7 @@ def test_nothing_but_arithmetic_can_be_reached(expression: str) -> None:
         ([[[[[[[[[1]]]]]]]]], (), "lists more than 8 deep"),
     ],
 )
-def test_a_wrong_variable_is_refused(value: Any, loc: tuple[int, ...], says: str) -> None:
+def test_invalid_variables_are_refused(value: Any, loc: tuple[int, ...], says: str) -> None:
     with pytest.raises(Invalid, match=says) as caught:
         run(["1"], {"a": value})
     assert caught.value.loc == ("variables", "a", *loc)

@@ -19,7 +19,7 @@ def gradients_of(expressions: list[str], zero_grad: bool = False, **variables: A
     return [r.gradients for r in run(expressions, variables, True, zero_grad)]
 
 
-def test_the_tutorials_gradients_hold() -> None:
+def test_tutorial_gradients() -> None:
     assert gradients_of(["x**2 + y**3 + 10"], x=2.0, y=3.0) == [{"x": 4, "y": 27}]
     assert gradients_of(["2*sum(a*b)"], a=[1, 2], b=[3, 4]) == [{"a": [6, 8], "b": [2, 4]}]
 
@@ -80,12 +80,12 @@ def test_gradients_accumulate_or_are_zeroed() -> None:
         ("f[0, 2].item() * 2", 6, "float32"),
     ],
 )
-def test_a_value_and_its_dtype_are_pytorchs(expression: str, value: Any, dtype: str) -> None:
+def test_values_and_dtypes_match_pytorch(expression: str, value: Any, dtype: str) -> None:
     result = evaluate(expression, **TENSORS)
     assert (result.value, result.dtype) == (value, dtype)
 
 
-def test_random_numbers_are_those_of_their_seed() -> None:
+def test_random_numbers_are_reproducible() -> None:
     one, again = (run(["rand(2, 3)", "randn(2)"], {}, seed=1) for _ in range(2))
     assert [r.value for r in one] == [r.value for r in again]
     assert one[0].value != run(["rand(2, 3)"], {}, seed=2)[0].value
@@ -104,7 +104,7 @@ def test_random_numbers_are_those_of_their_seed() -> None:
         ("x.unsqueeze(0)", "x"),
     ],
 )
-def test_a_view_tells_whose_memory_it_is(expression: str, view_of: str) -> None:
+def test_views_name_their_base(expression: str, view_of: str) -> None:
     result = evaluate(expression, **TENSORS)
     assert (result.is_view, result.view_of) == (True, view_of)
 
@@ -112,34 +112,34 @@ def test_a_view_tells_whose_memory_it_is(expression: str, view_of: str) -> None:
 @pytest.mark.parametrize(
     "expression", ["x", "x + 0", "m.T.reshape(4)", "f[f > 1]", "x[[0]]", "x[:2].clone()", "f.sum()"]
 )
-def test_what_is_copied_is_no_view(expression: str) -> None:
+def test_copies_are_not_views(expression: str) -> None:
     result = evaluate(expression, **TENSORS)
     assert (result.is_view, result.view_of) == (False, None)
 
 
-def test_a_view_of_what_has_no_name_and_of_a_name_given_later() -> None:
+def test_views_of_literals_and_of_assigned_names() -> None:
     literal, y, part = run(["[[1, 2]].T", "y = arange(4)", "y[1:]"], {})
     assert (literal.is_view, literal.view_of) == (True, None)
     assert (y.is_view, part.is_view, part.view_of) == (False, True, "y")
 
 
-def test_what_is_not_finite_is_text() -> None:
+def test_non_finite_values_are_text() -> None:
     assert evaluate("[1.0, -1.0, 0.0] / 0").value == ["Infinity", "-Infinity", "NaN"]
     assert evaluate("log(0)").value == "-Infinity"
     assert gradients_of(["sqrt(x)"], x=0.0) == [{"x": "Infinity"}]
 
 
-def test_floats_are_written_in_the_fewest_digits() -> None:
+def test_floats_are_written_with_the_fewest_digits() -> None:
     assert evaluate("x", x=[0.1, 1 / 3]).value == [0.1, 0.33333334]
 
 
-def test_whole_numbers_become_floats_only_to_get_a_gradient() -> None:
+def test_integers_become_floats_only_for_gradients() -> None:
     plain, differentiated = evaluate("x**2", x=2), run(["x**2"], {"x": 2}, True)[0]
     assert (plain.dtype, plain.requires_grad, plain.gradients) == ("int64", False, None)
     assert (differentiated.dtype, differentiated.requires_grad) == ("float32", True)
 
 
-def test_only_the_named_variables_get_gradients() -> None:
+def test_only_named_variables_get_gradients() -> None:
     (result,) = run(["sum(w * x[i])"], {"w": [1, 2], "x": [3, 4, 5], "i": [0, 2]}, ["w"])
     assert result.gradients == {"w": [3, 5]}
     with pytest.raises(Invalid) as caught:
@@ -147,18 +147,18 @@ def test_only_the_named_variables_get_gradients() -> None:
     assert (caught.value.loc, caught.value.msg) == (("gradients", 1), "'q' is not a variable")
 
 
-def test_a_step_is_differentiated_as_a_part_of_what_uses_it() -> None:
+def test_gradients_flow_through_assigned_names() -> None:
     step, loss = run(["y = x**2", "sum(y * 3)"], {"x": [5, 1]}, True)
     assert (step.value, step.gradients, step.graph) == ([25, 1], None, None)
     assert loss.gradients == {"x": [30, 6]}
 
 
-def test_what_depends_on_no_variable_has_no_gradient() -> None:
+def test_result_without_variables_has_no_gradient() -> None:
     (result,) = run(["sum(x > 1)"], {"x": [1, 2]}, True)
     assert (result.requires_grad, result.gradients, result.graph) == (False, {"x": None}, None)
 
 
-def test_the_graph_is_what_autograd_recorded() -> None:
+def test_graph_matches_autograd() -> None:
     graph = run(["x**2 + 3*y"], {"x": 2, "y": 3}, True)[0].graph
     assert graph is not None
     assert [(n.id, n.op, n.symbol, n.text, n.variable) for n in graph.nodes] == [
@@ -172,7 +172,7 @@ def test_the_graph_is_what_autograd_recorded() -> None:
     assert edges == {(1, 0), (3, 0), (2, 1), (4, 3)}
 
 
-def test_a_variable_may_be_called_as_a_function_or_a_constant() -> None:
+def test_variables_may_shadow_functions_and_constants() -> None:
     assert evaluate("(x - mean) / std + mean(x)", x=[1.0, 3.0], mean=2, std=0.5).value == [0, 4]
     assert evaluate("e", e=1).value == 1
     assert evaluate("torch.e", e=1).value == pytest.approx(2.7182817)

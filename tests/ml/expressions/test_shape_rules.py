@@ -46,7 +46,7 @@ ARGUMENTS: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_has_the_shape_that_is_told_before_it_runs(name: str) -> None:
+def test_shape_rules_match_the_results(name: str) -> None:
     operation = FUNCTIONS[name]
     arguments = ARGUMENTS.get(name, [SQUARE[:1, :1] if name == "item" else WIDE])
     random = {"generator": torch.Generator()} if operation.is_random else {}

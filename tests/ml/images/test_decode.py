@@ -36,13 +36,13 @@ def test_colours_become_their_luminance() -> None:
     assert grey.tolist() == [[150] * 3] * 2
 
 
-def test_sixteen_bits_are_scaled_not_clipped() -> None:
+def test_sixteen_bit_images_are_scaled_not_clipped() -> None:
     deep = np.array([[0, 257 * 100, 65535]], np.uint16)
 
     assert read(encoded(Image.fromarray(deep))).tolist() == [[0, 100, 255]]
 
 
-def test_transparent_colour_of_a_sixteen_bit_image() -> None:
+def test_transparent_colour_key_of_a_sixteen_bit_image_is_applied() -> None:
     deep = np.array([[7, 7, 257 * 200]], np.uint16)
 
     assert read(encoded(Image.fromarray(deep), transparency=257 * 200)).tolist() == [[0, 0, 255]]
@@ -78,7 +78,7 @@ def test_half_transparent_pixels_are_blended() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "P"])
-def test_transparent_colour_key(mode: str) -> None:
+def test_transparent_colour_key_is_applied(mode: str) -> None:
     page = seven(ground=0, foreground=255).convert(mode)
 
     grey = read(encoded(page, transparency=page.getpixel((0, 0))))
@@ -101,7 +101,7 @@ def png_header(width: int, height: int) -> bytes:
 
 # The first is refused by Pillow itself, the second draws a warning from it, the third neither.
 @pytest.mark.parametrize("side", [30_000, 12_000, 1_001])
-def test_bomb_is_refused_by_its_header(side: int) -> None:
+def test_decompression_bomb_is_refused_by_its_header(side: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(Invalid, match=rf"too large: {side}x{side} is {side * side} .* {10**6}"):
@@ -118,7 +118,7 @@ def test_size_limit_is_inclusive() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
-def test_truncated_file(kind: str, share: float) -> None:
+def test_truncated_file_is_refused(kind: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     data = encoded(Image.fromarray(noise), kind)
     assert read(data).shape == (64, 64)
@@ -127,7 +127,7 @@ def test_truncated_file(kind: str, share: float) -> None:
         read(data[: int(share * len(data))])
 
 
-def test_corrupt_chunk() -> None:
+def test_corrupt_chunk_is_refused() -> None:
     data = bytearray(encoded(seven()))
     data[data.index(b"IDAT") + 12] ^= 0xFF
 
@@ -135,7 +135,7 @@ def test_corrupt_chunk() -> None:
         read(bytes(data))
 
 
-def test_corrupt_header_checksum() -> None:
+def test_corrupt_header_checksum_is_refused() -> None:
     data = bytearray(encoded(seven()))
     data[29] ^= 0xFF
 
@@ -143,7 +143,7 @@ def test_corrupt_header_checksum() -> None:
         read(bytes(data))
 
 
-def test_no_flipped_byte_escapes_as_another_error() -> None:
+def test_flipped_bytes_raise_only_invalid() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     random = np.random.default_rng(0)
@@ -161,17 +161,17 @@ def test_no_flipped_byte_escapes_as_another_error() -> None:
     [b"<html>no image</html>", b"\x00", encoded(seven(), "GIF"), encoded(seven(), "BMP")],
     ids=["text", "null", "gif", "bmp"],
 )
-def test_other_files(data: bytes) -> None:
+def test_other_file_types_are_refused(data: bytes) -> None:
     with pytest.raises(Invalid, match="not a PNG or JPEG image"):
         read(data)
 
 
-def test_empty_file() -> None:
+def test_empty_file_is_refused() -> None:
     with pytest.raises(Invalid, match="empty"):
         read(b"")
 
 
-def test_warnings_of_pillow_do_not_leak() -> None:
+def test_pillow_warnings_do_not_leak() -> None:
     broken_exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0"
     data = encoded(seven(), "JPEG", exif=broken_exif)
     with pytest.warns(UserWarning, match="EXIF"):

@@ -36,14 +36,14 @@ def like_mnist() -> Grey:
     return formed(seven())
 
 
-def test_image_of_the_right_size_passes_untouched() -> None:
+def test_image_of_the_right_size_is_unchanged() -> None:
     faint = like_mnist() // 2
     faint[3, 3] = 1
 
     assert np.array_equal(FORM.apply(read(encoded(Image.fromarray(faint)))), faint)
 
 
-def test_a_foreground_that_touches_the_border_is_not_taken_for_the_background() -> None:
+def test_foreground_at_the_border_is_not_mistaken_for_background() -> None:
     first_row = int(np.nonzero(like_mnist())[0].min())
     shifted = np.roll(like_mnist(), -first_row, axis=0)
     assert shifted[0].max() > 200
@@ -51,11 +51,11 @@ def test_a_foreground_that_touches_the_border_is_not_taken_for_the_background() 
     assert np.array_equal(FORM.apply(shifted), shifted)
 
 
-def test_image_of_the_right_size_is_turned_round_if_dark_on_light() -> None:
+def test_image_of_the_right_size_is_inverted_if_dark_on_light() -> None:
     assert np.array_equal(FORM.apply(255 - like_mnist()), like_mnist())
 
 
-def test_canvas_and_box_have_the_sizes_asked_for() -> None:
+def test_canvas_and_box_have_the_requested_sizes() -> None:
     form = ImageForm(height=40, width=32, box=24)
 
     image = formed(seven(), form)
@@ -64,7 +64,7 @@ def test_canvas_and_box_have_the_sizes_asked_for() -> None:
     assert max(foreground_size(image)) == 24
 
 
-def test_the_background_is_black_and_the_foreground_white() -> None:
+def test_background_is_black_and_foreground_white() -> None:
     image = formed(seven(ground=190, foreground=90))
 
     assert image.max() == 255
@@ -73,7 +73,7 @@ def test_the_background_is_black_and_the_foreground_white() -> None:
 
 
 @pytest.mark.parametrize(("at", "tall"), [((90, 60), 160), ((20, 200), 50), ((200, 20), 80)])
-def test_mass_lies_at_the_centre(at: tuple[int, int], tall: int) -> None:
+def test_centre_of_mass_is_centred(at: tuple[int, int], tall: int) -> None:
     image = formed(seven(at=at, tall=tall, pen=tall // 7)).astype(float)
 
     row, column = (
@@ -84,7 +84,7 @@ def test_mass_lies_at_the_centre(at: tuple[int, int], tall: int) -> None:
     assert abs(column - 14) <= 0.51
 
 
-def test_box_lies_at_the_centre_if_asked() -> None:
+def test_box_can_be_centred() -> None:
     image = formed(seven(), ImageForm(center="box"))
 
     rows, columns = np.nonzero(image)
@@ -92,7 +92,7 @@ def test_box_lies_at_the_centre_if_asked() -> None:
     assert abs(columns.min() + columns.max() - 27) <= 1
 
 
-def test_the_foreground_is_kept_within_a_canvas_as_large_as_the_box() -> None:
+def test_foreground_is_not_cut_if_the_box_fills_the_canvas() -> None:
     image = formed(seven(), ImageForm(box=28))
 
     assert foreground_size(image)[0] == 28
@@ -111,11 +111,11 @@ def test_the_foreground_is_kept_within_a_canvas_as_large_as_the_box() -> None:
     ],
     ids=["light", "greyish", "light-on-grey", "off-centre", "small", "large", "narrow"],
 )
-def test_same_drawing_gives_the_same_result(image: Image.Image) -> None:
+def test_variants_of_a_drawing_give_the_same_result(image: Image.Image) -> None:
     assert shifted_difference(formed(image), like_mnist()) < SAME
 
 
-def test_another_drawing_gives_another_result() -> None:
+def test_different_drawings_give_different_results() -> None:
     mirrored = seven().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
     assert shifted_difference(formed(mirrored), like_mnist()) > 3 * SAME
@@ -146,7 +146,7 @@ def test_shadow_with_a_hard_edge_is_removed() -> None:
     assert shifted_difference(FORM.apply(shaded), like_mnist()) < SAME
 
 
-def test_uneven_light_behind_a_foreground_that_touches_the_border() -> None:
+def test_uneven_light_is_removed_behind_a_foreground_at_the_border() -> None:
     page = seven(size=(300, 240), at=(0, 60), foreground=120)
     page.paste(120, (0, 60, 10, 240))
 
@@ -165,7 +165,7 @@ def test_specks_do_not_widen_the_box(side: int) -> None:
     assert shifted_difference(formed(page), like_mnist()) < SAME
 
 
-def test_separate_strokes_all_belong_to_the_foreground() -> None:
+def test_separate_strokes_are_all_foreground() -> None:
     page = seven()
     page.paste(0, (25, 170, 60, 200))
 
@@ -181,23 +181,23 @@ def test_soft_edges_are_kept() -> None:
 
 @pytest.mark.parametrize("size", [(28, 28), (280, 280), (1, 1), (300, 1)])
 @pytest.mark.parametrize("level", [0, 130, 255])
-def test_blank_image(size: tuple[int, int], level: int) -> None:
+def test_blank_image_is_refused(size: tuple[int, int], level: int) -> None:
     with pytest.raises(Invalid, match="the image is blank"):
         formed(Image.new("L", size, level))
 
 
 @pytest.mark.parametrize("noise", [0, 2, 8])
-def test_photo_of_a_blank_page(noise: float) -> None:
+def test_photo_of_a_blank_page_is_refused(noise: float) -> None:
     with pytest.raises(Invalid, match="the image is blank"):
         FORM.apply(photographed(Image.new("L", (400, 300), 255), noise))
 
 
-def test_mark_that_hardly_stands_out_is_blank() -> None:
+def test_faint_mark_counts_as_blank() -> None:
     with pytest.raises(Invalid, match="the image is blank"):
         formed(seven(ground=200, foreground=192))
 
 
-def test_dust_alone_is_blank() -> None:
+def test_dust_alone_counts_as_blank() -> None:
     page = Image.new("L", (100, 100), 255)
     page.putpixel((40, 60), 0)
 
@@ -218,7 +218,7 @@ def test_winding_stroke_is_one_patch() -> None:
     assert np.unique(_patches(winding)[winding]).size == 2
 
 
-def test_form_is_plain_data() -> None:
+def test_form_round_trips_as_plain_data() -> None:
     form = ImageForm(height=32, width=48, box=30, center="box")
 
     assert asdict(form) == {"height": 32, "width": 48, "box": 30, "center": "box"}

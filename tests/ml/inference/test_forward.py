@@ -24,7 +24,9 @@ MODELS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("rows", [1, 70])
 @pytest.mark.parametrize("signature", [GREY, COLOUR], ids=["grey", "colour"])
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_it_does_as_the_modules_do(model: dict[str, Any], signature: Any, rows: int) -> None:
+def test_plain_forward_matches_the_modules(
+    model: dict[str, Any], signature: Any, rows: int
+) -> None:
     torch.manual_seed(0)
     network = nn.Sequential()
     network.add_module("preprocessing", data_of(signature).preprocessing)
@@ -35,14 +37,14 @@ def test_it_does_as_the_modules_do(model: dict[str, Any], signature: Any, rows: 
     assert inputs.dtype == torch.uint8
 
 
-def test_it_leaves_its_inputs_as_they_are() -> None:
+def test_plain_forward_does_not_modify_its_inputs() -> None:
     network = nn.Sequential(Standardize(torch.zeros(3), torch.ones(3) * 2), nn.ReLU())
     inputs = torch.tensor([[-1.0, 2.0, 4.0]])
     assert plain(network)(inputs).tolist() == [[0, 1, 2]]
     assert inputs.tolist() == [[-1, 2, 4]]
 
 
-def test_nothing_is_called_that_does_nothing() -> None:
+def test_plain_forward_calls_no_modules() -> None:
     network = MLPSpec(hidden=[4], dropout=0.5).build(GREY)
 
     def fail(*_: object) -> None:

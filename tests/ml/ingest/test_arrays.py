@@ -76,7 +76,7 @@ def test_parquet_columns_keep_their_types(tmp_path: Path) -> None:
     }
 
 
-def test_parquet_kinds_can_be_told(tmp_path: Path) -> None:
+def test_parquet_column_types_can_be_set(tmp_path: Path) -> None:
     content = parquet(zip=[8001, 8002, None], number=["1.5", "2", None], flag=[1, 0, None])
     kinds = {"zip": "categorical", "number": "numeric", "flag": "boolean"}
     schema = table(read(tmp_path, content, types=kinds))
@@ -104,9 +104,7 @@ MOMENTS = pa.array([0, 1], pa.timestamp("s"))
         (b"PAR1" + bytes(100) + b"PAR1", "corrupt Parquet file"),
     ],
 )
-def test_a_parquet_file_that_cannot_be_read_is_refused(
-    tmp_path: Path, content: bytes, message: str
-) -> None:
+def test_invalid_parquet_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(Invalid, match=message):
         read(tmp_path, content)
 
@@ -130,7 +128,7 @@ def test_arrays_are_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["grey", "channels first", "channels last", "one channel"])
-def test_images_and_labels_are_images(tmp_path: Path, layout: str) -> None:
+def test_images_with_labels_become_an_image_data_set(tmp_path: Path, layout: str) -> None:
     random = np.random.default_rng(0)
     shapes = {
         "grey": (4, 5, 6),
@@ -197,9 +195,7 @@ PICTURES, TWO = np.zeros((2, 4, 4), np.uint8), np.array([0, 1])
         (npz(x=np.zeros(3))[:-30], "truncated or corrupt zip file"),
     ],
 )
-def test_an_npz_file_that_cannot_be_read_is_refused(
-    tmp_path: Path, content: bytes, message: str
-) -> None:
+def test_invalid_npz_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(Invalid, match=message):
         read(tmp_path, content)
 
@@ -217,7 +213,7 @@ GOOD = {
     changes=st.lists(st.tuples(st.integers(4, 10_000), st.integers(0, 255)), max_size=4),
     cut=st.integers(0, 300) | st.none(),
 )
-def test_a_damaged_file_is_read_or_refused(
+def test_damaged_files_are_read_or_refused(
     tmp_path: Path, kind: str, changes: list[tuple[int, int]], cut: int | None
 ) -> None:
     content = bytearray(GOOD[kind])
@@ -228,7 +224,7 @@ def test_a_damaged_file_is_read_or_refused(
 
 
 @pytest.mark.parametrize("kind", [npz, parquet])
-def test_missing_values_are_the_same_in_every_file(tmp_path: Path, kind: Any) -> None:
+def test_missing_values_are_equal_in_all_formats(tmp_path: Path, kind: Any) -> None:
     texts = np.array(["a", " b ", "NA", "", "-", "a"])
     content = kind(text=texts, number=np.array([1.5, np.nan, 2, 0.1, 1.5, 3]))
     schema = table(
@@ -246,13 +242,13 @@ def test_missing_values_are_the_same_in_every_file(tmp_path: Path, kind: Any) ->
 
 
 @pytest.mark.parametrize("kind", [npz, parquet])
-def test_large_whole_numbers_stay_apart_as_categories(tmp_path: Path, kind: Any) -> None:
+def test_large_integers_stay_distinct_as_categories(tmp_path: Path, kind: Any) -> None:
     ids = [9007199254740992, 9007199254740993]
     read(tmp_path, kind(id=np.array(ids)), types={"id": "categorical"})
     assert [row["id"] for row in rows(tmp_path)] == [str(one) for one in ids]
 
 
-def test_arrays_of_another_byte_order_are_read(tmp_path: Path) -> None:
+def test_big_endian_arrays_are_read(tmp_path: Path) -> None:
     read(tmp_path, npz(x=np.array([1, 2, 3], ">i4"), y=np.array([0.5, 1, 2], ">f4")))
     assert rows(tmp_path)[2] == {"x": 3.0, "y": 2.0}
 
@@ -265,7 +261,7 @@ def test_arrays_of_another_byte_order_are_read(tmp_path: Path) -> None:
         (np.array([True, False]), ["false", "true"]),
     ],
 )
-def test_labels_are_named_as_they_are_written(
+def test_classes_are_named_after_their_labels(
     tmp_path: Path, labels: Any, named: list[str]
 ) -> None:
     schema = read(tmp_path, npz(x=np.zeros((2, 4, 4), np.uint8), y=labels))
@@ -273,13 +269,13 @@ def test_labels_are_named_as_they_are_written(
     assert [one.name for one in schema.classes] == named
 
 
-def test_an_image_without_a_label_is_refused(tmp_path: Path) -> None:
+def test_image_without_a_label_is_refused(tmp_path: Path) -> None:
     content = npz(x=np.zeros((3, 4, 4), np.uint8), y=np.array([1, np.nan, 0]))
     with pytest.raises(Invalid, match="row 2, array 'y': the image has no label"):
         read(tmp_path, content)
 
 
-def test_what_is_no_category_is_not_silently_text(tmp_path: Path) -> None:
+def test_category_with_too_many_values_is_refused(tmp_path: Path) -> None:
     content = npz(x=np.arange(1500))
     with pytest.raises(Invalid, match="'x' has over 1,000 different values"):
         read(tmp_path, content, types={"x": "categorical"})

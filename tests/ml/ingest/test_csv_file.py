@@ -58,7 +58,7 @@ def rows(tmp_path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_columns_are_what_all_their_values_are(tmp_path: Path) -> None:
+def test_column_types_are_inferred_from_all_values(tmp_path: Path) -> None:
     found = columns(
         tmp_path,
         "number,truth,colour,empty\n1.5,true,red,\n-2e1,FALSE,green,NA\n,?, red ,null\n+4,,,None\n",
@@ -89,7 +89,7 @@ def test_columns_are_what_all_their_values_are(tmp_path: Path) -> None:
     assert rows(tmp_path)[2] == {"number": None, "truth": None, "colour": "red", "empty": None}
 
 
-def test_a_column_of_many_texts_is_text(tmp_path: Path) -> None:
+def test_column_with_many_values_is_text(tmp_path: Path) -> None:
     found = columns(tmp_path, "t\n" + "\n".join(f"t{i}" for i in range(MAX_CATEGORIES + 1)))
     assert found == {"t": Text(name="t", missing=0)}
     found = columns(tmp_path, "t\n" + "x" * 1001 + "\nshort\n")
@@ -110,23 +110,23 @@ def test_a_column_of_many_texts_is_text(tmp_path: Path) -> None:
         b'"a","b"\n"1","x"\n"2","y"\n',
     ],
 )
-def test_a_table_is_the_same_however_it_is_written(tmp_path: Path, content: bytes) -> None:
+def test_dialects_give_the_same_table(tmp_path: Path, content: bytes) -> None:
     read(tmp_path, content)
     assert rows(tmp_path) == [{"a": 1.0, "b": "x"}, {"a": 2.0, "b": "y"}]
 
 
-def test_quotes_hold_what_divides_otherwise(tmp_path: Path) -> None:
+def test_quoted_fields_may_contain_delimiters(tmp_path: Path) -> None:
     read(tmp_path, 'a,b\n"x, y","line\nbreak"\n"say ""so""",z\n')
     assert rows(tmp_path) == [{"a": "x, y", "b": "line\nbreak"}, {"a": 'say "so"', "b": "z"}]
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "windows-1252", "utf-16", "utf-32", "utf-8"])
-def test_an_encoding_can_be_told(tmp_path: Path, encoding: str) -> None:
+def test_encoding_can_be_set(tmp_path: Path, encoding: str) -> None:
     read(tmp_path, "name\nZürich\nGenève\n".encode(encoding), encoding=encoding)
     assert rows(tmp_path) == [{"name": "Zürich"}, {"name": "Genève"}]
 
 
-def test_what_a_column_is_can_be_told(tmp_path: Path) -> None:
+def test_column_types_can_be_set(tmp_path: Path) -> None:
     content = "zip,lift,note\n8001,yes,a\n8002,no,b\n8001,-,c\n"
     kinds = {"zip": "categorical", "lift": "boolean", "note": "text"}
     found = columns(tmp_path, content, types=kinds, missing=["-"])
@@ -169,14 +169,14 @@ def test_what_a_column_is_can_be_told(tmp_path: Path) -> None:
         ('a,b\n1,"' + "x,y\n" * 3_000_000 + '"\n', {}, "a row of over 4 MiB"),
     ],
 )
-def test_what_cannot_be_read_is_refused(
+def test_invalid_files_are_refused(
     tmp_path: Path, content: bytes | str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(Invalid, match=message):
         read(tmp_path, content, **options)
 
 
-def test_a_long_cell_is_refused_before_it_is_read(tmp_path: Path) -> None:
+def test_long_cell_is_refused_before_it_is_read(tmp_path: Path) -> None:
     source, into = tmp_path / "source", tmp_path / "into"
     into.mkdir()
     with source.open("wb") as file:
@@ -188,7 +188,7 @@ def test_a_long_cell_is_refused_before_it_is_read(tmp_path: Path) -> None:
     assert list(into.iterdir()) == []
 
 
-def test_more_than_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_are_enforced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml.ingest.table_writer.MAX_ROWS", 5)
     with pytest.raises(Invalid, match="has over 5 rows"):
         read(tmp_path, "a\n" + "1\n" * 6)
@@ -225,9 +225,7 @@ def tables(draw: st.DrawFn) -> list[list[str]]:
 
 @ANY_FILES
 @given(table=tables(), delimiter=st.sampled_from([",", ";", "\t", "|"]))
-def test_any_table_is_read_as_it_was_written(
-    tmp_path: Path, table: list[list[str]], delimiter: str
-) -> None:
+def test_tables_round_trip(tmp_path: Path, table: list[list[str]], delimiter: str) -> None:
     file = io.StringIO()
     csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(table)
     schema = read(tmp_path, file.getvalue(), delimiter=delimiter)
@@ -254,7 +252,7 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
         read(tmp_path, content)
 
 
-def test_a_process_reads_a_file_without_torch_in_the_memory_it_is_given(tmp_path: Path) -> None:
+def test_reader_process_needs_no_torch_and_bounded_memory(tmp_path: Path) -> None:
     source, into = tmp_path / "source", tmp_path / "into"
     source.write_bytes(b"a,b\n" + b"1,2\n" * 100_000)
     into.mkdir()

@@ -52,7 +52,7 @@ def read(tmp_path: Path, content: bytes, **options: Any) -> ImageSchema:
     return schema
 
 
-def test_folders_are_classes(tmp_path: Path) -> None:
+def test_folders_become_classes(tmp_path: Path) -> None:
     members = {
         "photos/": b"",
         "photos/dogs/1.png": png(color=9),
@@ -82,7 +82,7 @@ def test_folders_are_classes(tmp_path: Path) -> None:
     assert str(first[1]).startswith("data:image/png;base64,")
 
 
-def test_one_coloured_image_makes_all_coloured(tmp_path: Path) -> None:
+def test_one_colour_image_makes_all_colour(tmp_path: Path) -> None:
     members = {"a/1.png": png(color=40), "b/1.png": png(mode="RGB", color=(1, 2, 3))}
     assert read(tmp_path, zipped(members)).channels == 3
     images = np.load(tmp_path / "into" / IMAGES)
@@ -144,18 +144,18 @@ LINK = {"b/1.png": {"external_attr": (stat.S_IFLNK | 0o777) << 16}}
         (zipped({"a/1.png": png(), "b/1.png": png()})[:-40], "truncated or corrupt"),
     ],
 )
-def test_what_cannot_be_read_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_invalid_archives_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(Invalid, match=message):
         read(tmp_path, content)
 
 
-def test_more_pixels_than_the_limit_are_refused_before_they_are_written(tmp_path: Path) -> None:
+def test_pixel_limit_is_checked_before_writing(tmp_path: Path) -> None:
     members = {f"{c}/{i}.png": png() for c in "ab" for i in range(20)}
     with pytest.raises(Invalid, match="set a smaller image_size"):
         read(tmp_path, zipped(members), image_size=[2000, 2000])
 
 
-def test_pixels_are_measured_over_all_classes(
+def test_pixel_statistics_cover_all_classes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The images of one class come before those of the other.

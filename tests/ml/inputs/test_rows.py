@@ -32,11 +32,11 @@ def test_pixels_from_0_to_1_are_scaled() -> None:
     assert rows.flatten().tolist() == pytest.approx([0, 51, 102, 153, 204, 255])
 
 
-def test_an_all_black_image_is_not_ambiguous() -> None:
+def test_all_black_image_is_not_ambiguous() -> None:
     assert pixel_rows(TINY, [[0] * 6], None).max() == 0
 
 
-def test_a_nearly_black_image_is_taken_when_its_range_is_told() -> None:
+def test_nearly_black_image_is_accepted_with_an_explicit_range() -> None:
     assert pixel_rows(TINY, [[1] * 6], "0-255").max() == 1
 
 
@@ -58,7 +58,7 @@ def test_a_nearly_black_image_is_taken_when_its_range_is_told() -> None:
         ([[1, 2, 3], {"a": 1, "b": 2, "c": "x"}], (1, "c"), "'x'"),
     ],
 )
-def test_wrong_feature_rows(rows: list[Any], loc: tuple[Any, ...], says: str) -> None:
+def test_invalid_feature_rows_are_refused(rows: list[Any], loc: tuple[Any, ...], says: str) -> None:
     with pytest.raises(Invalid) as caught:
         feature_rows(ABC, rows)
     assert caught.value.loc == loc
@@ -76,7 +76,7 @@ def test_wrong_feature_rows(rows: list[Any], loc: tuple[Any, ...], says: str) ->
         ([0, 0, 0, 0, 0], None, "2x3 pixels"),
     ],
 )
-def test_wrong_pixels(row: list[float], pixels: Any, says: str) -> None:
+def test_invalid_pixels_are_refused(row: list[float], pixels: Any, says: str) -> None:
     with pytest.raises(Invalid, match=says) as caught:
         pixel_rows(TINY, [row], pixels)
     assert caught.value.loc == (0,)

@@ -32,7 +32,7 @@ def rows_of(count: int, *shape: int, dtype: torch.dtype = torch.uint8) -> Rows:
     dtype=st.sampled_from([torch.uint8, torch.float32, torch.float64]),
     streamed=st.booleans(),
 )
-def test_they_are_the_rows_in_the_order_that_was_asked_for(
+def test_batches_follow_the_requested_order(
     count: int,
     batch_size: int,
     together: int,
@@ -60,7 +60,7 @@ def test_they_are_the_rows_in_the_order_that_was_asked_for(
             assert taken.inputs.data_ptr() == memory
 
 
-def test_an_epoch_that_is_left_half_way_does_not_reach_into_the_next() -> None:
+def test_abandoned_epoch_does_not_leak_into_the_next() -> None:
     rows = rows_of(40, 8)
     source = Stream(rows, 4, CPU, together=2)
     source.begin(torch.arange(40), 0)
@@ -69,7 +69,7 @@ def test_an_epoch_that_is_left_half_way_does_not_reach_into_the_next() -> None:
     assert source.take(2).targets.tolist() == list(range(39, 31, -1))
 
 
-def test_a_part_of_a_larger_tensor_is_gathered_from_its_own_place() -> None:
+def test_views_of_larger_tensors_are_gathered_from_their_offset() -> None:
     whole = rows_of(10, 4)
     part = Rows(whole.inputs[3:], whole.targets[3:])
     source = Resident(part, 2)
@@ -77,7 +77,7 @@ def test_a_part_of_a_larger_tensor_is_gathered_from_its_own_place() -> None:
     assert torch.equal(source.take().inputs, whole.inputs[3:5])
 
 
-def test_streaming_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streaming_starts_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("a process was started")
 
@@ -95,7 +95,7 @@ def test_streaming_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
             assert not thread.is_alive()
 
 
-def test_a_batch_is_copied_beside_the_steps_and_waited_for(
+def test_batch_is_copied_on_a_side_stream_and_awaited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cuda = FakeCuda(monkeypatch)
@@ -122,7 +122,7 @@ def _both(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("size", "placement"), [(50, "resident"), (51, "streamed")])
-def test_data_lies_on_a_gpu_where_half_of_its_free_memory_takes_it(
+def test_data_is_resident_if_it_fits_half_of_free_gpu_memory(
     monkeypatch: pytest.MonkeyPatch, size: int, placement: str
 ) -> None:
     monkeypatch.setattr(batches.devices, "free_bytes", lambda device: 100)

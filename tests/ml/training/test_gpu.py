@@ -74,9 +74,7 @@ def assert_alike(one: Trained, other: Trained) -> None:
     ],
     ids=str,
 )
-def test_a_captured_run_learns_what_an_eager_one_learns(
-    changes: dict[str, Any], replays: list[object]
-) -> None:
+def test_captured_run_matches_an_eager_run(changes: dict[str, Any], replays: list[object]) -> None:
     eager = train(JOB | changes, graphs=False)
     assert eager.engine == "resident+manual"
     assert not replays
@@ -87,7 +85,7 @@ def test_a_captured_run_learns_what_an_eager_one_learns(
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("tf32", 0.01), ("bfloat16", 0.03)])
-def test_a_captured_run_in_another_precision_learns_nearly_the_same(
+def test_captured_run_in_low_precision_learns_nearly_the_same(
     precision: str, tolerance: float, replays: list[object]
 ) -> None:
     exact = train(JOB, graphs=False)
@@ -98,18 +96,18 @@ def test_a_captured_run_in_another_precision_learns_nearly_the_same(
     assert replays
 
 
-def test_passes_by_hand_give_what_autograd_gives() -> None:
+def test_manual_passes_match_autograd() -> None:
     by_autograd = train(JOB | {"detect_anomaly": True})
     assert by_autograd.engine == "resident"
     assert_alike(train(JOB), by_autograd)
 
 
-def test_a_job_on_the_gpu_learns_what_it_learns_on_the_cpu() -> None:
+def test_gpu_run_matches_a_cpu_run() -> None:
     on_cpu = finish(start(JOB, torch.device("cpu")))
     assert_alike(train(JOB), on_cpu)
 
 
-def test_dropout_drops_as_much_in_a_captured_run(replays: list[object]) -> None:
+def test_dropout_rate_is_the_same_in_a_captured_run(replays: list[object]) -> None:
     dropping = JOB | {"model": {"kind": "mlp", "hidden": [64, 64], "dropout": 0.2}}
     without = JOB | {"model": {"kind": "mlp", "hidden": [64, 64]}}
     eager, captured, undropped = (
@@ -121,7 +119,7 @@ def test_dropout_drops_as_much_in_a_captured_run(replays: list[object]) -> None:
     assert captured > 1.1 * undropped
 
 
-def test_dropout_is_drawn_again_at_every_replay(replays: list[object]) -> None:
+def test_dropout_is_redrawn_at_every_replay(replays: list[object]) -> None:
     model = {"kind": "mlp", "hidden": [32], "dropout": 0.5}
     standing_still = {"kind": "sgd", "lr": 1e-12}
     job = JOB | {"model": model, "optimizer": standing_still, "batch_size": 800, "epochs": 300}
@@ -146,7 +144,7 @@ def on_cpu(state: Any) -> Any:
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": {"kind": "sgd", "momentum": 0.9}}], ids=str)
-def test_a_captured_run_goes_on_within_an_epoch(
+def test_captured_run_resumes_within_an_epoch(
     changes: dict[str, Any], replays: list[object]
 ) -> None:
     whole = train(LONG | changes)
@@ -168,7 +166,7 @@ def test_a_captured_run_goes_on_within_an_epoch(
     assert found.losses == pytest.approx(whole.losses[-len(found.losses) :], rel=1e-3)
 
 
-def test_the_best_weights_of_a_captured_run_are_kept(replays: list[object]) -> None:
+def test_best_weights_of_a_captured_run_are_kept(replays: list[object]) -> None:
     job = JOB | {"keep_best": True, "split": {"validation": 0.2}}
     best = train(job | {"optimizer": {"kind": "adam", "lr": 0.1}})
     losses = [r.values["validation_loss"] for r in best.reports if r.level == "epoch"]
@@ -180,7 +178,7 @@ def test_the_best_weights_of_a_captured_run_are_kept(replays: list[object]) -> N
     assert losses[-1] != min(losses)
 
 
-def test_a_loss_that_explodes_at_once_is_named_as_an_eager_run_names_it() -> None:
+def test_immediate_divergence_gives_the_same_error_as_eager() -> None:
     exploding = JOB | {"model": {"kind": "linear"}, "optimizer": {"kind": "sgd", "lr": 1e5}}
     said = []
     for graphs in (False, True):
@@ -190,7 +188,7 @@ def test_a_loss_that_explodes_at_once_is_named_as_an_eager_run_names_it() -> Non
     assert said[0] == said[1]
 
 
-def test_a_loss_that_explodes_in_a_replay_is_named_by_its_step(replays: list[object]) -> None:
+def test_divergence_in_a_replay_names_its_step(replays: list[object]) -> None:
     spoilt: list[str] = []
 
     def spoil(run: Run) -> None:
@@ -206,7 +204,7 @@ def test_a_loss_that_explodes_in_a_replay_is_named_by_its_step(replays: list[obj
     assert spoilt[0] in str(error.value)
 
 
-def test_a_second_job_of_a_process_learns_what_it_learns_alone(replays: list[object]) -> None:
+def test_second_job_in_a_process_learns_the_same(replays: list[object]) -> None:
     second = JOB | {"seed": 1, "model": {"kind": "mlp", "hidden": [48], "activation": "tanh"}}
     alone = train(second, graphs=False)
     train(JOB | {"precision": "tf32"})
@@ -235,7 +233,7 @@ def peeking(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("prevent", [refused, peeking])
-def test_a_run_whose_capture_fails_goes_on_eagerly(
+def test_run_continues_eagerly_if_capture_fails(
     prevent: Callable[[Run, pytest.MonkeyPatch], None],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -274,7 +272,7 @@ def test_images_are_learned_in_every_precision(
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_the_rows_of_a_job_stay_where_they_are() -> None:
+def test_training_does_not_move_the_data_set() -> None:
     spec, data = load(JOB)
     run = Run(build(spec, data), data, spec, CUDA)
     finish(run)

@@ -32,11 +32,11 @@ needs_two = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is n
 MIB = 2**20
 
 
-def test_auto_means_the_gpu() -> None:
+def test_auto_selects_the_gpu() -> None:
     assert devices.resolve("auto") == CUDA
 
 
-def test_streamed_rows_teach_what_resident_ones_teach() -> None:
+def test_streamed_rows_match_resident_rows() -> None:
     resident = train(JOB, graphs=False)
     children: list[object] = []
     run = start(JOB, placement="streamed")
@@ -51,7 +51,7 @@ def test_streamed_rows_teach_what_resident_ones_teach() -> None:
 
 @needs_two
 @pytest.mark.parametrize("placement", ["resident", "streamed"])
-def test_a_job_on_the_second_gpu_touches_no_other(placement: str) -> None:
+def test_job_on_the_second_gpu_does_not_use_the_first(placement: str) -> None:
     second = torch.device("cuda", 1)
     found = finish(start(JOB, second, placement))
     assert found.engine.startswith(placement)
@@ -60,7 +60,7 @@ def test_a_job_on_the_second_gpu_touches_no_other(placement: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler here")
-def test_a_compiled_run_is_captured_and_learns_the_same() -> None:
+def test_compiled_run_is_captured_and_learns_the_same() -> None:
     compiled = train(JOB | {"compile": True})
     assert "compile" in compiled.engine
     torch.testing.assert_close(
@@ -68,7 +68,7 @@ def test_a_compiled_run_is_captured_and_learns_the_same() -> None:
     )
 
 
-def test_a_small_job_runs_after_one_that_was_out_of_memory() -> None:
+def test_small_job_runs_after_an_out_of_memory_error() -> None:
     expected = train(JOB).weights
     devices.release_memory(CUDA)
     before = torch.cuda.memory_allocated(CUDA)
@@ -87,7 +87,7 @@ def test_a_small_job_runs_after_one_that_was_out_of_memory() -> None:
     torch.testing.assert_close(small.weights, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_20_jobs_leave_no_memory_taken() -> None:
+def test_20_jobs_leak_no_memory() -> None:
     levels = []
     for number in range(20):
         model = {"kind": "mlp", "hidden": [[64], [512, 256], [300, 200]][number % 3]}
@@ -98,7 +98,7 @@ def test_20_jobs_leave_no_memory_taken() -> None:
     assert levels[-1]["reserved"] - levels[2]["reserved"] < 64
 
 
-def test_the_state_of_a_run_with_long_steps_is_soon_in_hand() -> None:
+def test_state_is_available_quickly_with_long_steps() -> None:
     model = {"kind": "mlp", "hidden": [2048] * 4}
     size = {"size": 16_384, "noise": 0.5}
     job = JOB | {"dataset": PLANE["dataset"] | size, "model": model, "batch_size": 8192}
@@ -114,7 +114,7 @@ def test_the_state_of_a_run_with_long_steps_is_soon_in_hand() -> None:
     assert time.monotonic() - began < 60
 
 
-def test_float32_is_exact_whatever_ran_before() -> None:
+def test_float32_is_exact_after_runs_in_other_precisions() -> None:
     exact = train(JOB).weights
     train(JOB | {"precision": "tf32"})
     train(JOB | {"precision": "bfloat16"})
@@ -139,7 +139,7 @@ def images(epochs: int) -> tuple[TrainingSpec, datasets.Dataset]:
 
 
 @pytest.mark.parametrize(("source", "target"), [("cuda", "cpu"), ("cpu", "cuda")])
-def test_the_state_of_a_convolutional_job_moves_to_another_device(source: str, target: str) -> None:
+def test_convolutional_state_moves_to_another_device(source: str, target: str) -> None:
     spec, data = images(epochs=2)
     saved = Run(build(spec, data), data, spec, devices.resolve(source))
     finish(saved)
@@ -155,7 +155,7 @@ def test_the_state_of_a_convolutional_job_moves_to_another_device(source: str, t
     assert len(finish(moved).losses) == 2
 
 
-def test_a_model_trained_on_the_gpu_is_saved_and_loaded(tmp_path: Path) -> None:
+def test_model_trained_on_the_gpu_is_saved_and_loaded(tmp_path: Path) -> None:
     found = train(JOB)
     run = found.run
     assert run.data.test is not None
@@ -167,7 +167,7 @@ def test_a_model_trained_on_the_gpu_is_saved_and_loaded(tmp_path: Path) -> None:
     assert again == pytest.approx(figures, rel=1e-4)
 
 
-def test_models_trained_together_are_those_trained_apart() -> None:
+def test_sweep_matches_separate_runs() -> None:
     specs = [
         TrainingSpec.of(
             PLANE | {"model": {"kind": "mlp", "hidden": [8]}, "epochs": 3, "seed": seed}
@@ -210,7 +210,7 @@ def test_tables_are_learned_as_on_the_cpu(tmp_path: Path, embedding: int | None)
     assert errors[1] == pytest.approx(errors[0], rel=1e-3)
 
 
-def test_no_thread_of_a_job_outlives_it() -> None:
+def test_threads_end_with_their_job() -> None:
     before = threading.active_count()
     finish(start(JOB, placement="streamed"))
     train(JOB)

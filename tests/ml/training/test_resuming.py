@@ -59,7 +59,7 @@ def weights(run: Run) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s["kind"])
-def test_resumed_from_any_step_it_ends_the_same(
+def test_run_resumed_at_any_step_ends_the_same(
     tmp_path: Path, schedule: dict[str, Any], optimizer: str
 ) -> None:
     document = SMALL | {
@@ -83,7 +83,7 @@ def test_resumed_from_any_step_it_ends_the_same(
 
 
 @pytest.mark.parametrize("kept", ["the last", "the best"])
-def test_resumed_from_any_step_it_leaves_the_same_summary(tmp_path: Path, kept: str) -> None:
+def test_run_resumed_at_any_step_has_the_same_summary(tmp_path: Path, kept: str) -> None:
     document = LINE | {"epochs": 12, "keep_best": kept == "the best", "split": {"validation": 0.2}}
     whole = start(document)
     list(loop.train(whole))
@@ -101,7 +101,7 @@ def test_resumed_from_any_step_it_leaves_the_same_summary(tmp_path: Path, kept: 
         assert summary.summarize(resumed) == expected
 
 
-def test_a_checkpoint_from_before_there_were_curves_is_gone_on_from() -> None:
+def test_checkpoint_without_curves_is_resumed() -> None:
     run = start(LINE | {"epochs": 4})
     list(loop.train(run))
     state = run.state_dict()
@@ -114,7 +114,7 @@ def test_a_checkpoint_from_before_there_were_curves_is_gone_on_from() -> None:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s["kind"])
-def test_the_rate_follows_its_schedule(schedule: dict[str, Any]) -> None:
+def test_learning_rate_follows_its_schedule(schedule: dict[str, Any]) -> None:
     run = start(SMALL | {"schedule": schedule, "optimizer": {"kind": "sgd", "lr": 0.1}})
     rates = [r.values["lr"] for r in loop.train(run) if r.level == "epoch"]
     match schedule["kind"]:
@@ -134,7 +134,7 @@ def test_the_rate_follows_its_schedule(schedule: dict[str, Any]) -> None:
             assert rates[-1] <= 0.1
 
 
-def test_a_plateau_lowers_the_rate() -> None:
+def test_plateau_lowers_the_learning_rate() -> None:
     spec = SMALL | {
         "schedule": {"kind": "plateau", "factor": 0.5, "patience": 0},
         "min_delta": 0.0,
@@ -144,7 +144,7 @@ def test_a_plateau_lowers_the_rate() -> None:
     assert rates[-1] < rates[0]
 
 
-def test_patience_stops_early_and_the_best_weights_stay() -> None:
+def test_early_stopping_restores_the_best_weights() -> None:
     spec = SMALL | {"epochs": 200, "patience": 3, "keep_best": True}
     spec |= {"optimizer": {"kind": "adam", "lr": 0.2}}
     run = start(spec)
@@ -170,7 +170,7 @@ def test_clipping_bounds_a_step() -> None:
     assert 0 < moved.norm().item() <= 4 * 1e-3 * 1.001
 
 
-def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         checkpoints.save(tmp_path, 1, step, {"step": step}, keep=2)
     checkpoints.save(tmp_path, 2, 1, {"step": "of the next attempt"}, keep=2)
@@ -179,7 +179,7 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
-def test_a_broken_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage: str) -> None:
+def test_broken_checkpoint_falls_back_to_the_previous_one(tmp_path: Path, damage: str) -> None:
     for step in (1, 2):
         checkpoints.save(tmp_path, 1, step, {"step": step}, keep=2)
     newest = checkpoints.listed(tmp_path)[0].path
@@ -192,7 +192,7 @@ def test_a_broken_checkpoint_gives_way_to_the_one_before(tmp_path: Path, damage:
     assert checkpoints.load_newest(tmp_path) is None
 
 
-def test_a_checkpoint_is_never_code(tmp_path: Path) -> None:
+def test_checkpoints_never_execute_code(tmp_path: Path) -> None:
     import pickle
 
     checkpoints.save(tmp_path, 1, 1, {"code": print}, keep=2)
@@ -200,7 +200,7 @@ def test_a_checkpoint_is_never_code(tmp_path: Path) -> None:
         checkpoints.load_newest(tmp_path)
 
 
-def test_leftovers_are_not_checkpoints(tmp_path: Path) -> None:
+def test_partial_files_are_not_checkpoints(tmp_path: Path) -> None:
     (tmp_path / f".000001-000000000001-{'0' * 64}.pt.partial").write_bytes(b"half")
     assert checkpoints.listed(tmp_path) == []
     assert checkpoints.listed(tmp_path / "nowhere") == []

@@ -28,7 +28,7 @@ def prepare(document: dict[str, Any]) -> Run:
 @pytest.mark.parametrize("saved_in", FORMATS, ids=str)
 @pytest.mark.parametrize("resumed_in", FORMATS, ids=str)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_a_state_is_gone_on_from_in_another_memory_format(
+def test_state_resumes_in_another_memory_format(
     saved_in: torch.memory_format, resumed_in: torch.memory_format, optimizer: str
 ) -> None:
     settings: dict[str, Any] = {"kind": optimizer} | (
@@ -63,7 +63,7 @@ def test_a_state_is_gone_on_from_in_another_memory_format(
             assert value.dim() == 0 or value.stride() == parameter.stride()
 
 
-def test_every_network_of_a_process_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_network_in_a_process_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     counters = torch._dynamo.utils.counters
     for job in range(10):
@@ -76,7 +76,7 @@ def test_every_network_of_a_process_is_compiled(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_validation_computes_in_the_precision_of_the_run(precision: str) -> None:
+def test_validation_uses_the_precision_of_the_run(precision: str) -> None:
     run = prepare(
         PLANE
         | {"precision": precision, "epochs": 1, "split": {"validation": 0.2}, "batch_size": 99}
@@ -88,7 +88,7 @@ def test_validation_computes_in_the_precision_of_the_run(precision: str) -> None
     assert reports[-1].values["validation_loss"] > 0
 
 
-def test_where_a_loss_went_bad_is_looked_for_in_the_precision_of_the_run(
+def test_divergence_is_diagnosed_in_the_precision_of_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cast = []
@@ -105,7 +105,7 @@ def test_where_a_loss_went_bad_is_looked_for_in_the_precision_of_the_run(
     assert cast == [True]
 
 
-def test_the_order_of_an_epoch_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_order_of_an_epoch_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     randperm = torch.randperm
 

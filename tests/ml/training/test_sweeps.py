@@ -59,7 +59,7 @@ def assert_as_apart(specs: list[TrainingSpec], data: Dataset, record: Record | N
         assert member.losses == pytest.approx([r.values["train_loss"] for r in reports], rel=1e-4)
 
 
-def test_models_trained_together_are_those_trained_apart() -> None:
+def test_sweep_matches_separate_runs() -> None:
     specs = specs_of(*MEMBERS)
     assert_as_apart(specs, data_of(specs[0]))
 
@@ -72,14 +72,14 @@ def images(rows: int) -> Dataset:
     return Dataset(source.signature(), source.fit(train, {}).preprocessing, train, None, None)
 
 
-def test_convolutions_too() -> None:
+def test_convolutional_sweep_matches_separate_runs() -> None:
     document = {"dataset": {"kind": "mnist"}, "epochs": 2, "batch_size": 32}
     cnn = {"kind": "cnn", "channels": [3, 4], "hidden": [16]}
     specs = [TrainingSpec.of(document | {"model": cnn, "seed": s}) for s in range(3)]
     assert_as_apart(specs, images(100))
 
 
-def test_a_member_that_diverges_leaves_the_others_alone() -> None:
+def test_diverging_model_does_not_affect_the_others() -> None:
     specs = specs_of({}, {"optimizer": {"kind": "adam", "lr": 1e6}}, {"seed": 1})
     data = data_of(specs[0])
     alone = fit_together([specs[0], specs[2]], data, CPU)
@@ -101,7 +101,7 @@ def test_a_member_that_diverges_leaves_the_others_alone() -> None:
         ({"patience": 3}, (1, "patience")),
     ],
 )
-def test_what_cannot_be_trained_together(change: dict[str, Any], loc: tuple[int, str]) -> None:
+def test_incompatible_specs_are_refused(change: dict[str, Any], loc: tuple[int, str]) -> None:
     specs = specs_of({}, change)
     with pytest.raises(Invalid) as error:
         fit_together(specs, data_of(specs[0]), CPU)
@@ -129,7 +129,7 @@ def eager(body: Step, warm_up: Step | None = None, undo: Step = lambda: None) ->
     return body
 
 
-def test_a_captured_sweep_learns_what_an_eager_one_learns() -> None:
+def test_captured_sweep_matches_an_eager_sweep() -> None:
     specs = specs_of(*RICH)
     data = data_of(specs[0])
     calls: list[int] = []
@@ -154,7 +154,7 @@ def test_a_captured_sweep_learns_what_an_eager_one_learns() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_a_gpu_replays_what_it_would_do() -> None:
+def test_gpu_sweep_matches_an_eager_sweep() -> None:
     specs, cuda = specs_of(*RICH), torch.device("cuda", 0)
     data = data_of(specs[0])
     for one, other in zip(
@@ -167,7 +167,7 @@ def test_a_gpu_replays_what_it_would_do() -> None:
 
 
 @pytest.mark.parametrize("record", [None, RecordedGraphs().record], ids=["eager", "recorded"])
-def test_nothing_waits_for_the_collector(
+def test_sweep_is_freed_without_the_garbage_collector(
     monkeypatch: pytest.MonkeyPatch, record: Record | None
 ) -> None:
     seen: list[weakref.ref[Any]] = []
@@ -187,7 +187,7 @@ def test_nothing_waits_for_the_collector(
         gc.enable()
 
 
-def test_few_steps_are_not_worth_a_capture() -> None:
+def test_short_runs_are_not_captured() -> None:
     def never(body: Step, warm_up: Step | None = None, undo: Step = lambda: None) -> Step:
         raise AssertionError
 
@@ -195,7 +195,7 @@ def test_few_steps_are_not_worth_a_capture() -> None:
     assert len(fit_together(specs, data_of(specs[0]), CPU, never)) == 1
 
 
-def test_what_cannot_be_captured_is_done_eagerly(caplog: pytest.LogCaptureFixture) -> None:
+def test_sweep_continues_eagerly_if_capture_fails(caplog: pytest.LogCaptureFixture) -> None:
     def broken(body: Step, warm_up: Step | None = None, undo: Step = lambda: None) -> Step:
         body()
         raise RuntimeError("operation not permitted when stream is capturing")
@@ -239,7 +239,7 @@ OPTIMIZERS: dict[str, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_stacked_updates_are_those_of_torch(kind: str, schedule: str) -> None:
+def test_stacked_updates_match_torch(kind: str, schedule: str) -> None:
     changes = {"model": {"kind": "mlp", "hidden": [8]}, "schedule": {"kind": schedule}}
     specs = specs_of(*(changes | {"optimizer": optimizer} for optimizer in OPTIMIZERS[kind]))
     specs += specs_of(
@@ -248,13 +248,13 @@ def test_stacked_updates_are_those_of_torch(kind: str, schedule: str) -> None:
     assert_as_apart(specs, data_of(specs[0]), eager)
 
 
-def test_a_model_without_a_limit_may_have_a_gradient_too_long_to_measure() -> None:
+def test_models_without_a_limit_are_not_clipped_by_an_infinite_norm() -> None:
     gradients = torch.full((2, 3), 1e30)
     Clipping(specs_of({}, {"clip_grad_norm": 1.0}), gradients)()
     assert gradients.tolist() == [[pytest.approx(1e30)] * 3, [0.0] * 3]
 
 
-def test_dropout_drawn_for_all_at_once_is_each_models_own() -> None:
+def test_joint_dropout_matches_the_dropout_of_each_model() -> None:
     specs = specs_of(
         {"model": {"kind": "mlp", "hidden": [400, 300], "dropout": [0.5, 0.0]}},
         {"model": {"kind": "mlp", "hidden": [400, 300], "dropout": [0.1, 0.0]}},
@@ -273,7 +273,7 @@ def test_dropout_drawn_for_all_at_once_is_each_models_own() -> None:
         assert torch.equal(own, before) == (p == 0)
 
 
-def test_bfloat16_is_other_arithmetic_and_learns_nearly_the_same() -> None:
+def test_bfloat16_learns_nearly_the_same() -> None:
     plain, coarse = (
         fit_together(specs, data_of(specs[0]), CPU)
         for specs in (
@@ -286,7 +286,7 @@ def test_bfloat16_is_other_arithmetic_and_learns_nearly_the_same() -> None:
         assert one.losses == pytest.approx(other.losses, rel=0.02)
 
 
-def test_tensorfloat_is_used_where_it_is_asked_for() -> None:
+def test_tf32_is_used_on_request() -> None:
     for precision in ("tf32", "float32"):
         specs = specs_of({"precision": precision})
         fit_together(specs, data_of(specs[0]), CPU)

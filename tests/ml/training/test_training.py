@@ -45,14 +45,14 @@ def saved(root: Path, document: dict[str, Any]) -> tuple[Manifest, nn.Module, Da
     return manifest, model, data
 
 
-def test_the_tutorials_line(tmp_path: Path) -> None:
+def test_tutorial_line(tmp_path: Path) -> None:
     manifest, _, _ = saved(tmp_path, LINE)
     assert manifest.linear is not None
     assert manifest.linear.weights["x"] == pytest.approx(3, abs=0.15)
     assert manifest.linear.bias == pytest.approx(2, abs=0.8)
 
 
-def test_reports_come_at_their_steps(tmp_path: Path) -> None:
+def test_reports_arrive_at_their_steps(tmp_path: Path) -> None:
     spec = PLANE | {"epochs": 2, "report_every": 10, "split": {"validation": 0.1}}
     _, _, _, reports = trained(tmp_path, spec)
     # 700 training rows in batches of 32: 22 steps per epoch, the last with 28 rows.
@@ -96,7 +96,7 @@ def test_training_matches_a_loop_written_by_hand(tmp_path: Path) -> None:
     torch.testing.assert_close(network.bias, by_hand.bias)
 
 
-def test_same_seed_same_bits_whatever_ran_before(tmp_path: Path) -> None:
+def test_seed_determines_all_bits(tmp_path: Path) -> None:
     spec = PLANE | {"epochs": 2, "model": {"kind": "mlp", "hidden": [16], "dropout": 0.3}}
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
@@ -109,7 +109,7 @@ def test_same_seed_same_bits_whatever_ran_before(tmp_path: Path) -> None:
     assert other.weights_sha256 != one.weights_sha256
 
 
-def test_a_saved_model_answers_like_the_trained_one(tmp_path: Path) -> None:
+def test_saved_model_predicts_like_the_trained_one(tmp_path: Path) -> None:
     data_spec = PLANE["dataset"] | {"standardize": True}
     _, model, data = saved(tmp_path, PLANE | {"dataset": data_spec, "epochs": 3})
     assert data.test is not None
@@ -119,7 +119,7 @@ def test_a_saved_model_answers_like_the_trained_one(tmp_path: Path) -> None:
     assert [answer["value"] for answer in answers] == expected  # type: ignore[typeddict-item]
 
 
-def test_an_artifact_is_two_files_of_data(tmp_path: Path) -> None:
+def test_artifact_is_two_data_files(tmp_path: Path) -> None:
     manifest, _, _ = saved(tmp_path, LINE | {"epochs": 1})
     directory = tmp_path / "model"
     assert sorted(path.name for path in directory.iterdir()) == ["model.json", "model.safetensors"]
@@ -127,7 +127,7 @@ def test_an_artifact_is_two_files_of_data(tmp_path: Path) -> None:
     assert json.loads((directory / "model.json").read_text())["format"] == 1
 
 
-def test_weights_of_another_structure_are_refused(tmp_path: Path) -> None:
+def test_mismatched_weights_are_refused(tmp_path: Path) -> None:
     manifest, _, _ = saved(tmp_path, LINE | {"epochs": 1})
     spec = manifest.spec | {"model": MLPSpec().model_dump()}
     with pytest.raises(RuntimeError, match="network"):
@@ -151,12 +151,12 @@ def test_regression_is_evaluated_by_mse_mae_and_r2() -> None:
     assert figures == pytest.approx(expected)
 
 
-def test_standardising_fits_mean_and_deviation_and_spares_constants() -> None:
+def test_standardizing_fits_mean_and_deviation_and_keeps_constants() -> None:
     inputs = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
     assert Standardize.fit(inputs)(inputs).tolist() == [[-1.0, 0.0], [1.0, 0.0]]
 
 
-def test_the_test_split_is_disjoint_and_the_seed_of_the_run_does_not_move_it(
+def test_test_split_is_disjoint_and_independent_of_the_run_seed(
     tmp_path: Path,
 ) -> None:
     spec = TrainingSpec.of(PLANE | {"split": {"validation": 0.1, "test": 0.3}})
@@ -171,12 +171,12 @@ def test_the_test_split_is_disjoint_and_the_seed_of_the_run_does_not_move_it(
     assert again.fingerprint == data.fingerprint
 
 
-def test_a_loss_that_explodes_is_named_by_epoch_step_and_tensor(tmp_path: Path) -> None:
+def test_divergence_names_epoch_step_and_tensor(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match=r"became (inf|nan) at epoch 1, step \d+; the first tensor"):
         trained(tmp_path, PLANE | {"optimizer": {"kind": "sgd", "lr": 1e6}})
 
 
-def test_anomaly_detection_tells_the_forward_call(tmp_path: Path) -> None:
+def test_anomaly_detection_names_the_forward_call(tmp_path: Path) -> None:
     spec = PLANE | {
         "model": {"kind": "mlp", "hidden": [32, 32]},
         "optimizer": {"kind": "sgd", "lr": 1e6},
@@ -191,7 +191,7 @@ class Log(nn.Module):
         return x.log()
 
 
-def test_the_first_bad_tensor_in_the_order_of_the_numbers() -> None:
+def test_first_bad_tensor_in_order_of_computation() -> None:
     model = nn.Sequential(nn.Linear(1, 1), Log(), nn.Linear(1, 1))
     with torch.no_grad():
         model[0].weight.fill_(-1.0)
@@ -206,13 +206,13 @@ def test_the_first_bad_tensor_in_the_order_of_the_numbers() -> None:
     assert first_bad_tensor(model, good).startswith("the gradient of 2.bias")
 
 
-def test_a_formula_without_a_value_names_the_row(tmp_path: Path) -> None:
+def test_undefined_formula_value_names_the_row(tmp_path: Path) -> None:
     document = LINE | {"dataset": LINE["dataset"] | {"target": "log(x)", "noise": 0.0}}
     with pytest.raises(Invalid, match=r"at x=0 \(row 0; 1 such rows of 100\)"):
         trained(tmp_path, document)
 
 
-def test_a_prediction_that_is_not_finite_is_refused(tmp_path: Path) -> None:
+def test_non_finite_prediction_is_refused(tmp_path: Path) -> None:
     saved(tmp_path, PLANE | {"epochs": 1})
     model = Model.load(tmp_path / "model")
     rows = np.array([[1, 1, 1], [np.inf] * 3], dtype=np.float32)

@@ -73,7 +73,7 @@ def problem(client: TestClient, body: object) -> dict[str, Any]:
         ("bug", 500, None, "an unexpected error occurred; the traceback is in the service's log"),
     ],
 )
-def test_an_error_is_a_problem_document(
+def test_error_is_a_problem_document(
     client: TestClient, name: str, status: int, title: str | None, detail: str
 ) -> None:
     response = client.get(f"/errors/{name}")
@@ -85,17 +85,17 @@ def test_an_error_is_a_problem_document(
     assert document["type"] == "urn:epochd:" + document["title"].lower().replace(" ", "-")
 
 
-def test_what_may_be_tried_again_says_when(client: TestClient) -> None:
+def test_retryable_errors_have_retry_after(client: TestClient) -> None:
     waits = {name: client.get(f"/errors/{name}").headers.get("retry-after") for name in ERRORS}
     assert waits == dict.fromkeys(ERRORS) | {"busy": "1", "sql": "10"}
 
 
-def test_a_fault_found_by_ml_keeps_its_place(client: TestClient) -> None:
+def test_errors_from_ml_keep_their_location(client: TestClient) -> None:
     [error] = client.get("/errors/field").json()["errors"]
     assert error == {"loc": ["body", "dataset", "size"], "msg": "is too small"}
 
 
-def test_the_open_inference_protocol_has_a_form_of_its_own(client: TestClient) -> None:
+def test_open_inference_errors_have_their_own_form(client: TestClient) -> None:
     response = client.get("/v2/errors/busy")
     assert response.json() == {"error": "too many drawings"}
     assert response.headers["content-type"] == "application/json"
@@ -118,7 +118,7 @@ def test_the_open_inference_protocol_has_a_form_of_its_own(client: TestClient) -
         ),
     ],
 )
-def test_a_place_is_one_in_the_document_that_was_sent(
+def test_error_locations_refer_to_the_sent_document(
     client: TestClient, shape: dict[str, Any], loc: list[str | int], msg: str
 ) -> None:
     document = problem(client, {"shape": shape})
@@ -126,7 +126,7 @@ def test_a_place_is_one_in_the_document_that_was_sent(
     assert document["detail"] == f"{'.'.join(map(str, loc))}: {msg}"
 
 
-def test_the_first_of_several_errors_is_the_detail(client: TestClient) -> None:
+def test_first_error_is_the_detail(client: TestClient) -> None:
     document = problem(client, {"shape": {"kind": "square", "sides": ["a", "b", "c"]}})
     assert len(document["errors"]) == 3
     assert document["detail"].startswith("body.shape.sides.0: ")
@@ -141,7 +141,7 @@ def test_the_first_of_several_errors_is_the_detail(client: TestClient) -> None:
         (b"{}", {"content-type": "text/plain"}, 415, "the body must be JSON; send it with"),
     ],
 )
-def test_a_body_that_is_not_json(
+def test_malformed_json_is_a_problem_document(
     client: TestClient, content: bytes, headers: dict[str, str], status: int, detail: str
 ) -> None:
     headers = {"content-type": "application/json"} | headers
@@ -150,7 +150,7 @@ def test_a_body_that_is_not_json(
     assert response.json()["detail"].startswith(detail)
 
 
-def test_routes_describe_the_problems_they_answer_with() -> None:
+def test_routes_document_their_problem_responses() -> None:
     described = problems(NotFound, Conflict)
     assert list(described) == [404, 409]
     assert described[404]["description"] == NotFound.__doc__

@@ -37,18 +37,18 @@ def ago(seconds: float) -> datetime:
     return datetime.now(UTC) - timedelta(seconds=seconds)
 
 
-def test_jobs_are_claimed_in_the_order_they_came(jobs: JobStore, attempts: AttemptStore) -> None:
+def test_jobs_are_claimed_in_order_of_submission(jobs: JobStore, attempts: AttemptStore) -> None:
     ids = [submitted(jobs) for _ in range(5)]
     assert [claimed(attempts).job_id for _ in range(5)] == ids
     assert attempts.claim("a trainer") is None
 
 
-def test_the_highest_priority_goes_first(jobs: JobStore, attempts: AttemptStore) -> None:
+def test_highest_priority_is_claimed_first(jobs: JobStore, attempts: AttemptStore) -> None:
     low, middle, high, later = (submitted(jobs, priority=p) for p in (-1, 0, 7, 7))
     assert [claimed(attempts).job_id for _ in range(4)] == [high, later, middle, low]
 
 
-def test_a_job_does_not_start_before_its_time(
+def test_job_is_not_claimed_before_it_is_due(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
@@ -58,9 +58,7 @@ def test_a_job_does_not_start_before_its_time(
     assert claimed(attempts).job_id == job_id
 
 
-def test_no_job_is_claimed_twice_by_claimers_at_once(
-    jobs: JobStore, attempts: AttemptStore
-) -> None:
+def test_concurrent_claims_never_share_a_job(jobs: JobStore, attempts: AttemptStore) -> None:
     ids = {submitted(jobs) for _ in range(40)}
     with ThreadPoolExecutor(8) as pool:
         claims = list(pool.map(lambda n: attempts.claim(f"trainer {n}"), range(60)))
@@ -86,7 +84,7 @@ def test_reports_become_metrics_and_progress(jobs: JobStore, attempts: AttemptSt
     ]
 
 
-def test_a_metric_that_is_there_already_stays(jobs: JobStore, attempts: AttemptStore) -> None:
+def test_existing_metrics_are_not_overwritten(jobs: JobStore, attempts: AttemptStore) -> None:
     job_id = submitted(jobs)
     attempts.heartbeat(claimed(attempts), [FIRST_EPOCH])
     before = jobs.metrics(job_id, None, 10, 0)
@@ -118,7 +116,7 @@ def test_success_registers_the_model_with_the_next_version(
         registry.fetch("circle")
 
 
-def test_a_running_job_learns_of_its_cancellation_with_its_next_heartbeat(
+def test_heartbeat_returns_the_requested_cancellation(
     jobs: JobStore, attempts: AttemptStore
 ) -> None:
     job_id = submitted(jobs)
@@ -130,7 +128,7 @@ def test_a_running_job_learns_of_its_cancellation_with_its_next_heartbeat(
     assert jobs.fetch(job_id).status == "cancelled"
 
 
-def test_a_failed_job_tells_why_and_is_not_tried_again(
+def test_failed_job_has_its_error_and_is_not_retried(
     jobs: JobStore, attempts: AttemptStore
 ) -> None:
     job_id = submitted(jobs)
@@ -141,7 +139,7 @@ def test_a_failed_job_tells_why_and_is_not_tried_again(
     assert attempts.claim("a trainer") is None
 
 
-def test_a_crashed_job_is_tried_again_after_longer_and_longer_waits(
+def test_crashed_job_is_retried_with_backoff(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
     job_id = submitted(jobs, max_attempts=3)
@@ -160,7 +158,7 @@ def test_a_crashed_job_is_tried_again_after_longer_and_longer_waits(
     assert [attempt.outcome for attempt in jobs.attempts(job_id)] == ["trainer_died"] * 3
 
 
-def test_a_crash_performs_the_requested_action(jobs: JobStore, attempts: AttemptStore) -> None:
+def test_crash_performs_the_requested_action(jobs: JobStore, attempts: AttemptStore) -> None:
     cancelled, paused = submitted(jobs), submitted(jobs)
     claims = [claimed(attempts), claimed(attempts)]
     jobs.cancel(cancelled)
@@ -171,7 +169,7 @@ def test_a_crash_performs_the_requested_action(jobs: JobStore, attempts: Attempt
     assert jobs.fetch(paused).status == "paused"
 
 
-def test_only_an_expired_lease_is_taken_away(
+def test_only_expired_leases_are_revoked(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
     silent, alive = submitted(jobs), submitted(jobs)
@@ -185,7 +183,7 @@ def test_only_an_expired_lease_is_taken_away(
     assert jobs.fetch(alive).status == "running"
 
 
-def test_an_attempt_that_lost_its_job_can_write_nothing(
+def test_attempt_that_lost_its_lease_cannot_write(
     jobs: JobStore,
     attempts: AttemptStore,
     database: Database,
@@ -216,7 +214,7 @@ def test_an_attempt_that_lost_its_job_can_write_nothing(
     assert registry.names() == []
 
 
-def test_an_attempt_is_overdue_that_does_not_perform_the_requested_action(
+def test_attempt_ignoring_the_requested_action_is_overdue(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
     job_id = submitted(jobs)
@@ -230,7 +228,7 @@ def test_an_attempt_is_overdue_that_does_not_perform_the_requested_action(
     assert error.kind == "trainer_died"
 
 
-def test_an_attempt_is_overdue_once_its_lease_has_expired_even_while_nobody_can_write(
+def test_attempt_is_overdue_after_its_lease_even_if_the_database_is_locked(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
     job_id = submitted(jobs)
@@ -240,7 +238,7 @@ def test_an_attempt_is_overdue_once_its_lease_has_expired_even_while_nobody_can_
         assert attempts.overdue(claim, timedelta(seconds=60)) == LEASE_EXPIRED
 
 
-def test_an_attempt_is_overdue_past_its_time_limit_and_not_tried_again(
+def test_attempt_over_its_time_limit_is_overdue_and_not_retried(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
     job_id = submitted(jobs, timeout_seconds=30)
@@ -255,7 +253,7 @@ def test_an_attempt_is_overdue_past_its_time_limit_and_not_tried_again(
     assert (job.status, job.error) == ("failed", error)
 
 
-def test_a_job_of_rules_that_changed_is_ended_like_any_other(
+def test_job_stored_under_old_rules_can_be_ended(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
     job_id = submitted(jobs, max_attempts=1)

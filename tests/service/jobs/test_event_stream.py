@@ -31,7 +31,7 @@ async def watched(event_streams: EventStreams, job_id: str, last: int = 0) -> by
 
 
 @pytest.mark.parametrize("watchers", [1, 100])
-def test_many_watchers_cost_one_reader(database: Database, watchers: int) -> None:
+def test_watchers_share_one_reader(database: Database, watchers: int) -> None:
     store = Counting(database)
     job_id = submitted(store)
 
@@ -45,7 +45,7 @@ def test_many_watchers_cost_one_reader(database: Database, watchers: int) -> Non
     assert streams[0].count(b"event: status") == 2
 
 
-def test_a_late_watcher_reads_for_itself_what_the_stream_has_forgotten(
+def test_late_watcher_reads_dropped_events_from_the_database(
     jobs: JobStore, attempts: AttemptStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_stream, "REMEMBERED_EVENTS", 10)
@@ -83,7 +83,7 @@ def test_closing_ends_every_stream(jobs: JobStore) -> None:
     assert asyncio.run(watch_and_close()) == b""
 
 
-def test_a_quiet_stream_is_kept_alive(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quiet_stream_is_kept_alive(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_stream, "KEEP_ALIVE_SECONDS", 0.01)
     job_id = submitted(jobs)
 
@@ -96,7 +96,7 @@ def test_a_quiet_stream_is_kept_alive(jobs: JobStore, monkeypatch: pytest.Monkey
     assert ping == b": ping\n\n"
 
 
-def test_the_stream_of_a_deleted_job_ends(jobs: JobStore) -> None:
+def test_stream_ends_when_its_job_is_deleted(jobs: JobStore) -> None:
     job_id = submitted(jobs)
 
     async def watch_and_delete() -> bytes:

@@ -16,7 +16,7 @@ from service.jobs.failures import explain
     ],
     ids=str,
 )
-def test_an_error_is_explained(error: Exception, kind: str) -> None:
+def test_errors_are_explained(error: Exception, kind: str) -> None:
     explained = explain(error)
     assert explained.kind == kind
     # A traceback helps only with internal errors.

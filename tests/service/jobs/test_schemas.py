@@ -5,7 +5,7 @@ from service.jobs.schemas import JobOptions, JobRequest
 from tests.conftest import LINE
 
 
-def test_one_body_is_a_spec_and_options() -> None:
+def test_request_body_is_a_spec_and_options() -> None:
     options = {"priority": 3, "not_before": "2026-11-24T08:00:00+02:00"}
     request = JobRequest.model_validate(LINE | options)
     assert request.spec == TrainingRequest.model_validate(LINE)
@@ -13,6 +13,6 @@ def test_one_body_is_a_spec_and_options() -> None:
     assert not request.spec.model_dump().keys() & request.options.model_dump().keys()
 
 
-def test_stored_options_are_not_held_to_the_rules_of_today() -> None:
+def test_stored_options_are_not_validated() -> None:
     options = JobOptions.stored({"max_attempts": 0, "of_an_earlier_version": True})
     assert (options.max_attempts, options.timeout_seconds) == (0, None)

@@ -24,7 +24,7 @@ def new_events(*reports: Report) -> list[NewEvent]:
     return [NewEvent.from_report(report) for report in reports]
 
 
-def test_a_submitted_job_is_queued_with_its_defaults_filled_in(jobs: JobStore) -> None:
+def test_submitted_job_is_queued_with_defaults(jobs: JobStore) -> None:
     job = jobs.fetch(submitted(jobs, priority=5))
     assert (job.status, job.attempt, job.progress.epochs) == ("queued", 0, 200)
     assert TrainingSpec.model_validate(job.spec) == SPEC
@@ -32,7 +32,7 @@ def test_a_submitted_job_is_queued_with_its_defaults_filled_in(jobs: JobStore) -
     assert job.created_at.tzinfo is not None
 
 
-def test_a_key_makes_one_job_of_equal_requests(jobs: JobStore) -> None:
+def test_idempotency_key_returns_the_same_job_for_equal_requests(jobs: JobStore) -> None:
     first, again = (jobs.submit(SPEC, JobOptions(), "key") for _ in range(2))
     assert first.job == again.job
     assert (first.replayed, again.replayed) == (False, True)
@@ -83,7 +83,7 @@ def test_jobs_page_newest_first_and_filter(jobs: JobStore) -> None:
     assert jobs.page(None, "another", 10, None).data == []
 
 
-def test_events_tell_the_whole_story_once(jobs: JobStore, attempts: AttemptStore) -> None:
+def test_events_cover_the_life_of_a_job(jobs: JobStore, attempts: AttemptStore) -> None:
     job_id = submitted(jobs)
     attempts.heartbeat(claimed(attempts), new_events(Report("epoch", 1, 10, {"train_loss": 0.5})))
     jobs.cancel(job_id)
@@ -115,7 +115,7 @@ WAYS: dict[Status, Callable[[JobStore, AttemptStore, str], object]] = {
 
 @pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "retry"])
 @pytest.mark.parametrize("status", WAYS)
-def test_what_one_can_do_with_a_job_is_what_the_table_says(
+def test_allowed_actions_match_the_state_table(
     jobs: JobStore, attempts: AttemptStore, status: Status, verb: str
 ) -> None:
     job_id = submitted(jobs)
@@ -139,7 +139,7 @@ def test_what_one_can_do_with_a_job_is_what_the_table_says(
         assert (job.finished_at is not None) == (target in ENDED)
 
 
-def test_a_cancellation_is_not_taken_back(jobs: JobStore, attempts: AttemptStore) -> None:
+def test_cancellation_cannot_be_overridden(jobs: JobStore, attempts: AttemptStore) -> None:
     job_id = submitted(jobs)
     claim = claimed(attempts)
     assert jobs.pause(job_id).requested_action == "pause"
@@ -149,7 +149,7 @@ def test_a_cancellation_is_not_taken_back(jobs: JobStore, attempts: AttemptStore
     assert attempts.heartbeat(claim) == "cancel"
 
 
-def test_a_retried_job_has_all_its_tries_again(jobs: JobStore, attempts: AttemptStore) -> None:
+def test_retried_job_gets_all_its_attempts_again(jobs: JobStore, attempts: AttemptStore) -> None:
     job_id = submitted(jobs, max_attempts=1)
     attempts.record_crash(claimed(attempts), JobError(kind="trainer_died", message="gone"))
     failed = jobs.fetch(job_id)
@@ -161,7 +161,7 @@ def test_a_retried_job_has_all_its_tries_again(jobs: JobStore, attempts: Attempt
     assert jobs.fetch(job_id).error is None
 
 
-def test_a_deleted_job_is_gone_with_its_history(
+def test_deleting_a_job_deletes_its_history(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
     job_id = submitted(jobs)

@@ -32,12 +32,12 @@ def asked(shelf: Shelf, **document: Any) -> UploadRequest:
     return UploadRequest.model_validate(document)
 
 
-def test_by_default_it_is_the_models_own(shelf: Shelf) -> None:
+def test_default_is_the_data_set_of_the_model(shelf: Shelf) -> None:
     own = trained(shelf)
     assert _dataset(None, own, shelf) is own
 
 
-def test_of_another_table_the_columns_are_taken_that_the_model_was_trained_on(
+def test_another_table_uses_the_columns_of_the_model(
     shelf: Shelf,
 ) -> None:
     found = _dataset(asked(shelf), trained(shelf), shelf)
@@ -46,7 +46,7 @@ def test_of_another_table_the_columns_are_taken_that_the_model_was_trained_on(
     assert found.features == {"weight": "numeric"}
 
 
-def test_columns_that_are_named_are_taken_instead(shelf: Shelf) -> None:
+def test_named_columns_override_the_columns_of_the_model(shelf: Shelf) -> None:
     found = _dataset(asked(shelf, target="weight", features=None), trained(shelf), shelf)
     assert isinstance(found, UploadSpec)
     assert found.target == "weight"

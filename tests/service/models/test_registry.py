@@ -74,7 +74,7 @@ def put(client: TestClient, alias: str, version: int, **headers: str) -> Respons
     return response
 
 
-def test_a_bare_name_means_the_alias_default_or_else_the_newest(client: TestClient) -> None:
+def test_bare_name_resolves_to_the_default_alias_or_newest_version(client: TestClient) -> None:
     assert served(client, "line") == 3
     assert put(client, "default", 1).status_code == 200
     assert served(client, "line") == 1
@@ -93,7 +93,7 @@ def test_promote_and_roll_back(client: TestClient) -> None:
     assert [a["alias"] for a in client.get("/models/line/aliases").json()["data"]] == ["champion"]
 
 
-def test_etags_guard_against_lost_updates(client: TestClient) -> None:
+def test_etags_prevent_lost_updates(client: TestClient) -> None:
     first = put(client, "a", 1, If_None_Match="*").headers["etag"]
     assert put(client, "a", 2, If_None_Match="*").status_code == 412
     assert client.get("/models/line/aliases/a").headers["etag"] == first
@@ -123,14 +123,14 @@ def test_etags_guard_against_lost_updates(client: TestClient) -> None:
         ("DELETE", "/models/line/versions/9", None, 404),
     ],
 )
-def test_what_is_not_there(
+def test_unknown_models_and_aliases_are_not_found(
     client: TestClient, method: str, path: str, body: object, status: int
 ) -> None:
     response = client.request(method, path, json=body)
     assert response.status_code == status, response.text
 
 
-def test_a_version_with_an_alias_is_not_deleted(client: TestClient, settings: Settings) -> None:
+def test_version_with_an_alias_cannot_be_deleted(client: TestClient, settings: Settings) -> None:
     put(client, "default", 2)
     refused = client.delete("/models/line/versions/2")
     assert refused.status_code == 409
@@ -142,14 +142,14 @@ def test_a_version_with_an_alias_is_not_deleted(client: TestClient, settings: Se
     assert client.get("/models/line/versions/3").status_code == 404
 
 
-def test_a_number_is_never_given_again(
+def test_version_numbers_are_not_reused(
     client: TestClient, settings: Settings, manifest: Manifest, tmp_path: Path
 ) -> None:
     client.delete("/models/line/versions/3")
     add(settings, manifest, tmp_path, 4)
 
 
-def test_what_another_process_changes_is_seen_at_once(
+def test_changes_by_other_processes_are_visible_immediately(
     client: TestClient, settings: Settings
 ) -> None:
     assert served(client, "line") == 3
@@ -163,7 +163,7 @@ def test_what_another_process_changes_is_seen_at_once(
     database.close()
 
 
-def test_files_of_a_deletion_that_was_cut_short_are_removed_at_the_next_start(
+def test_files_of_an_interrupted_deletion_are_removed_at_startup(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
@@ -184,7 +184,7 @@ def index(client: TestClient, **asked: bool) -> list[tuple[str, str, str]]:
     return [(version["version"], version["state"], version["reason"]) for version in answer]
 
 
-def test_an_unloaded_model_answers_nothing_until_it_is_loaded(client: TestClient) -> None:
+def test_unloaded_model_is_unavailable_until_loaded(client: TestClient) -> None:
     put(client, "live", 1)
     assert [served(client, name) for name in ("line", "line@2", "line@live")] == [3, 2, 1]
     assert loaded(client) == 3
@@ -230,7 +230,7 @@ def test_an_unloaded_model_answers_nothing_until_it_is_loaded(client: TestClient
         ("index", [], 400, "dictionary"),
     ],
 )
-def test_what_cannot_be_done_to_the_repository(
+def test_invalid_repository_requests_are_refused(
     client: TestClient, path: str, body: object, status: int, says: str
 ) -> None:
     response = client.post(f"/v2/repository/{path}", json=body)
@@ -240,7 +240,7 @@ def test_what_cannot_be_done_to_the_repository(
     assert served(client, "line") == 3
 
 
-def test_an_unload_outlives_the_service_and_holds_for_new_versions(
+def test_unload_survives_restarts_and_applies_to_new_versions(
     client: TestClient, settings: Settings, manifest: Manifest, tmp_path: Path
 ) -> None:
     client.post(f"{REPOSITORY}/unload").raise_for_status()
@@ -254,7 +254,7 @@ def test_an_unload_outlives_the_service_and_holds_for_new_versions(
     assert served(client, "line") == 4
 
 
-def test_a_name_that_is_new_again_is_not_unloaded(
+def test_reused_name_is_not_unloaded(
     client: TestClient, settings: Settings, manifest: Manifest, tmp_path: Path
 ) -> None:
     client.post(f"{REPOSITORY}/unload").raise_for_status()
@@ -266,7 +266,7 @@ def test_a_name_that_is_new_again_is_not_unloaded(
     assert served(client, "line") == 4
 
 
-def test_other_processes_obey_an_unload_and_let_go_of_the_memory(
+def test_other_processes_respect_an_unload_and_free_memory(
     client: TestClient, settings: Settings
 ) -> None:
     served(client, "line")
@@ -284,7 +284,7 @@ def test_other_processes_obey_an_unload_and_let_go_of_the_memory(
     database.close()
 
 
-def test_a_model_that_is_unloaded_while_it_is_loaded_answers_and_is_let_go_of(
+def test_model_unloaded_while_loading_responds_and_is_evicted(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = model_cache._load_and_warm
@@ -300,9 +300,7 @@ def test_a_model_that_is_unloaded_while_it_is_loaded_answers_and_is_let_go_of(
     refused(client, "line")
 
 
-def test_a_model_outlives_the_rules_its_spec_was_made_under(
-    client: TestClient, settings: Settings
-) -> None:
+def test_model_with_an_outdated_spec_is_served(client: TestClient, settings: Settings) -> None:
     before = client.post("/predict", json={"model": "line@2"} | ROWS).json()
     spec = outdated(client.get("/models/line/versions/1").json()["lineage"]["spec"])
     file = settings.models_dir / "model-1" / "model.json"

@@ -17,7 +17,7 @@ def model_stats(metrics: Metrics, ref: ModelRef = LINE) -> dict[str, Any]:
     return statistics
 
 
-def test_a_batch_is_told_under_its_size() -> None:
+def test_batches_are_counted_by_size() -> None:
     metrics = Metrics()
     for rows, seconds in ((1, 0.5), (256, 2), (1, 0.25), (3, 1)):
         metrics.for_model(LINE).record(rows, [0.125], seconds)
@@ -40,7 +40,7 @@ def test_a_batch_is_told_under_its_size() -> None:
     assert [stat["batch_size"] for stat in model_stats(metrics, OTHER)["batch_stats"]] == [7]
 
 
-def test_what_was_never_asked_has_no_batches() -> None:
+def test_unused_model_has_no_batches() -> None:
     metrics = Metrics()
     metrics.for_model(OTHER).record(1, [0.0], 1)
     metrics.record_failure(LINE)
@@ -53,13 +53,13 @@ def test_what_was_never_asked_has_no_batches() -> None:
 @pytest.mark.parametrize(
     ("rows", "size"), [(255, 255), (256, 256), (257, 512), (512, 512), (513, 1024), (10_000, 16384)]
 )
-def test_the_size_of_a_batch(rows: int, size: int) -> None:
+def test_batch_sizes_are_rounded(rows: int, size: int) -> None:
     metrics = Metrics()
     metrics.for_model(LINE).record(rows, [0.0], 1)
     assert [stat["batch_size"] for stat in model_stats(metrics)["batch_stats"]] == [size]
 
 
-def test_sizes_are_few_and_none_of_them_is_a_series_of_prometheus() -> None:
+def test_batch_sizes_are_bounded_and_add_no_prometheus_series() -> None:
     metrics = Metrics()
     meters = metrics.for_model(LINE)
     meters.record(1, [0.0], 1)

@@ -77,7 +77,7 @@ def run(
 
 
 @pytest.mark.parametrize("pace", [QUICK, SLOW])
-def test_what_arrives_in_one_turn_is_one_batch(pace: Pace) -> None:
+def test_requests_of_one_loop_iteration_form_one_batch(pace: Pace) -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
         waiting = [batcher.submit(rows(n, n + 0.5), 10) for n in range(5)]
         answers = await asyncio.gather(*waiting)
@@ -88,7 +88,7 @@ def test_what_arrives_in_one_turn_is_one_batch(pace: Pace) -> None:
     run(Pace(pace.batch_seconds, pace.row_seconds), scenario)
 
 
-def test_what_arrives_while_a_batch_runs_is_the_next() -> None:
+def test_requests_during_a_batch_form_the_next() -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
         first = await held(batcher, model)
         rest = [batcher.submit(rows(n), 10) for n in range(7)]
@@ -100,7 +100,7 @@ def test_what_arrives_while_a_batch_runs_is_the_next() -> None:
     run(Pace(1.0, 0.0), scenario)
 
 
-def test_a_large_request_is_a_batch_of_its_own() -> None:
+def test_large_request_is_its_own_batch() -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
         waiting = [batcher.submit(rows(*range(size)), 10) for size in (5000, 90)]
         waiting.append(batcher.submit(rows(*range(10)), 10))
@@ -110,7 +110,7 @@ def test_a_large_request_is_a_batch_of_its_own() -> None:
     run(Pace(1e-9, 0.0), scenario, bound=10_000)
 
 
-def test_beyond_the_bound_requests_are_refused_and_the_others_answered() -> None:
+def test_requests_over_the_queue_limit_are_refused() -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
         waiting = [await held(batcher, model)]
         waiting += [batcher.submit(rows(n), 10) for n in range(100)]
@@ -123,7 +123,7 @@ def test_beyond_the_bound_requests_are_refused_and_the_others_answered() -> None
     run(Pace(1.0, 0.0), scenario)
 
 
-def test_who_went_away_or_waits_too_long_costs_no_forward() -> None:
+def test_cancelled_and_late_requests_are_not_computed() -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
         first = await held(batcher, model)
         gone, late, patient = (batcher.submit(rows(n), s) for n, s in ((1, 10), (2, 0), (3, 10)))
@@ -138,7 +138,7 @@ def test_who_went_away_or_waits_too_long_costs_no_forward() -> None:
 
 
 @pytest.mark.parametrize("pace", [QUICK, SLOW])
-def test_an_answer_that_is_not_finite_is_told_to_who_asked(pace: Pace) -> None:
+def test_non_finite_prediction_fails_only_its_own_request(pace: Pace) -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
         good, bad = batcher.submit(rows(1), 10), batcher.submit(rows(3, -1), 10)
         assert (await good).lists == [[2]]
@@ -150,7 +150,7 @@ def test_an_answer_that_is_not_finite_is_told_to_who_asked(pace: Pace) -> None:
 
 
 @pytest.mark.parametrize("pace", [QUICK, SLOW])
-def test_a_batch_that_fails_does_not_stop_the_next(pace: Pace) -> None:
+def test_failed_batch_does_not_stop_the_next(pace: Pace) -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
         with pytest.raises(MemoryError):
             await batcher.submit(rows(-2), 10)
@@ -160,7 +160,7 @@ def test_a_batch_that_fails_does_not_stop_the_next(pace: Pace) -> None:
     run(Pace(pace.batch_seconds, pace.row_seconds), scenario)
 
 
-def test_a_pace_follows_what_batches_take() -> None:
+def test_pace_tracks_batch_durations() -> None:
     pace = Pace(0.001, 0.0001)
     for _ in range(100):
         pace.update(10, 0.004)

@@ -105,7 +105,9 @@ CASES: list[tuple[dict[str, Any], list[str | int], str]] = [
 @pytest.mark.parametrize(
     ("body", "loc", "says"), CASES, ids=[f"{'.'.join(map(str, c[1]))}-{c[2][:12]}" for c in CASES]
 )
-def test_bad_spec(client: TestClient, body: Any, loc: list[str | int], says: str) -> None:
+def test_invalid_spec_is_refused(
+    client: TestClient, body: Any, loc: list[str | int], says: str
+) -> None:
     response = client.post("/jobs", json=body)
     assert response.status_code == 422, response.text
     assert response.headers["content-type"] == "application/problem+json"
@@ -117,7 +119,7 @@ def test_bad_spec(client: TestClient, body: Any, loc: list[str | int], says: str
     assert client.get("/jobs").json()["data"] == []
 
 
-def test_every_mistake_is_named_at_once(client: TestClient) -> None:
+def test_all_errors_are_reported_at_once(client: TestClient) -> None:
     body = MNIST | {"epochs": 0, "batch_size": 0, "seed": -1}
     problem = client.post("/jobs", json=body).json()
     assert [e["loc"][-1] for e in problem["errors"]] == ["epochs", "batch_size", "seed"]
@@ -132,7 +134,7 @@ def test_every_mistake_is_named_at_once(client: TestClient) -> None:
         '{"dataset": {"kind": "mnist"}, "optimizer": {"kind": "adam", "lr": 1e400}}',
     ],
 )
-def test_numbers_that_are_none_in_json(client: TestClient, body: str) -> None:
+def test_nan_and_infinity_are_refused(client: TestClient, body: str) -> None:
     response = client.post("/jobs", content=body, headers={"content-type": "application/json"})
     assert response.status_code == 422
     assert response.json()["errors"][0]["loc"] == ["body", "optimizer", "lr"]
@@ -144,13 +146,13 @@ def test_numbers_that_are_none_in_json(client: TestClient, body: str) -> None:
     [b"{", b"", b"\xff\xfe", b"[" * 100_000, b'{"epochs": ' + b"9" * 5000 + b"}"],
     ids=["cut off", "empty", "not utf-8", "too deep", "too long a number"],
 )
-def test_bodies_that_are_not_json(client: TestClient, body: bytes) -> None:
+def test_malformed_json_is_refused(client: TestClient, body: bytes) -> None:
     response = client.post("/jobs", content=body, headers={"content-type": "application/json"})
     assert response.status_code in (400, 422)
     assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_json_that_is_not_called_json(client: TestClient) -> None:
+def test_json_requires_its_content_type(client: TestClient) -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     response = client.post("/jobs", content=b'{"dataset": {"kind": "mnist"}}', headers=form)
     assert response.status_code == 415
@@ -167,7 +169,9 @@ def in_chunks(size: int) -> Any:
 
 @pytest.mark.parametrize("body", [announced, in_chunks])
 @pytest.mark.parametrize("path", ["/jobs", "/predict"])
-def test_a_body_over_the_limit(client: TestClient, body: Callable[[int], Any], path: str) -> None:
+def test_body_over_the_limit_is_refused(
+    client: TestClient, body: Callable[[int], Any], path: str
+) -> None:
     headers = {"content-type": "application/json"}
     response = client.post(path, content=body(33 * 1024 * 1024), headers=headers)
     assert response.status_code == 413
@@ -199,7 +203,9 @@ def test_a_body_over_the_limit(client: TestClient, body: Callable[[int], Any], p
         ("DELETE", "/jobs", 405),
     ],
 )
-def test_other_bad_requests(client: TestClient, method: str, path: str, status: int) -> None:
+def test_other_invalid_requests_are_refused(
+    client: TestClient, method: str, path: str, status: int
+) -> None:
     response = client.request(method, path)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"

@@ -65,7 +65,7 @@ def evaluated(client: TestClient, **request: object) -> dict[str, Any]:
     return found
 
 
-def test_every_chart_of_a_job_in_every_form(client: TestClient, line: str) -> None:
+def test_every_chart_is_served_in_every_format(client: TestClient, line: str) -> None:
     charts = client.get(f"/jobs/{line}/charts").json()["data"]
     assert [chart["name"] for chart in charts] == [
         *("features", "loss", "learning_rate", "predictions", "residuals", "fit")
@@ -79,7 +79,7 @@ def test_every_chart_of_a_job_in_every_form(client: TestClient, line: str) -> No
             assert response.content
 
 
-def test_a_job_that_waits_or_runs_tells_when_its_charts_will_be_there(
+def test_missing_chart_says_when_it_will_be_available(
     client: TestClient, attempts: AttemptStore
 ) -> None:
     job_id = client.post("/jobs", json=LINE).json()["id"]
@@ -110,7 +110,7 @@ def test_a_job_that_waits_or_runs_tells_when_its_charts_will_be_there(
         ("/models/nothing/versions/1/evaluation", 404, "no model 'nothing'"),
     ],
 )
-def test_what_is_not_there(
+def test_missing_charts_are_not_found(
     client: TestClient, line: str, path: str, status: int, told: str
 ) -> None:
     response = client.get(path.format(line=line))
@@ -118,9 +118,7 @@ def test_what_is_not_there(
     assert told in response.json()["detail"]
 
 
-def test_the_history_outlives_the_model_and_the_rest_does_not(
-    client: TestClient, line: str
-) -> None:
+def test_only_history_charts_survive_the_model(client: TestClient, line: str) -> None:
     assert client.delete("/models/line/versions/1").status_code == 204
     assert client.get(f"/jobs/{line}/charts/loss.svg").status_code == 200
     gone = client.get(f"/jobs/{line}/charts/fit.svg")
@@ -148,7 +146,7 @@ def test_long_histories_are_thinned_and_keep_their_ends(
     assert max(len(rows) for rows in drawn["datasets"].values()) <= MAX_POINTS
 
 
-def test_pictures_go_on_after_their_process_was_killed(client: TestClient, line: str) -> None:
+def test_rendering_resumes_after_its_process_is_killed(client: TestClient, line: str) -> None:
     renderer: Renderer = client.app_state["components"].charts._renderer
     path = f"/jobs/{line}/charts/loss.svg"
     before = client.get(path).content
@@ -158,7 +156,7 @@ def test_pictures_go_on_after_their_process_was_killed(client: TestClient, line:
     assert client.get(path).content == before
 
 
-def test_pictures_beyond_those_that_can_wait_are_refused(client: TestClient, line: str) -> None:
+def test_renderings_over_the_queue_limit_are_refused(client: TestClient, line: str) -> None:
     renderer: Renderer = client.app_state["components"].charts._renderer
     for _ in range(MAX_WAITING):
         assert renderer._places.acquire(blocking=False)
@@ -169,7 +167,7 @@ def test_pictures_beyond_those_that_can_wait_are_refused(client: TestClient, lin
     assert client.get(f"/jobs/{line}/charts/loss.svg").status_code == 200
 
 
-def test_by_default_a_model_is_evaluated_as_it_was_when_it_was_trained(
+def test_default_evaluation_repeats_the_evaluation_of_training(
     client: TestClient, line: str
 ) -> None:
     kept = client.get("/models/line/versions/1/evaluation").json()
@@ -180,7 +178,7 @@ def test_by_default_a_model_is_evaluated_as_it_was_when_it_was_trained(
         assert kept[name] == metrics[f"test_{name}"]
 
 
-def test_any_rows_of_the_same_form_can_be_asked_for(client: TestClient, line: str) -> None:
+def test_evaluation_accepts_other_splits_and_data(client: TestClient, line: str) -> None:
     assert evaluated(client, split="train")["rows"] == 80
     assert evaluated(client, split="all")["rows"] == 100
     divided = {"validation": 0.3, "test": 0.1, "seed": 7}
@@ -231,7 +229,7 @@ PLANE_DATA = PLANE["dataset"]
         ({"rows": 3}, ["rows"], "not permitted"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_told(
+def test_incompatible_evaluations_are_refused(
     client: TestClient, line: str, request_: object, loc: list[str], told: str
 ) -> None:
     response = client.post(EVALUATE, json=request_)
@@ -256,7 +254,7 @@ def test_features_in_another_order_are_refused(
     assert "the limit here is 96 MiB" in refused.json()["detail"]
 
 
-def test_evaluations_beyond_a_few_at_once_are_refused(client: TestClient, line: str) -> None:
+def test_concurrent_evaluations_are_limited(client: TestClient, line: str) -> None:
     places = client.app_state["components"].memory_slots._semaphore
     for _ in range(AT_ONCE):
         assert places.acquire(blocking=False)
@@ -266,12 +264,12 @@ def test_evaluations_beyond_a_few_at_once_are_refused(client: TestClient, line: 
     assert client.post(EVALUATE, json={}).status_code == 200
 
 
-def test_models_that_are_not_there_are_not_evaluated(client: TestClient, line: str) -> None:
+def test_evaluating_an_unknown_model_is_not_found(client: TestClient, line: str) -> None:
     assert client.post("/models/line/versions/9/evaluate", json={}).status_code == 404
     assert client.post("/models/nothing/versions/1/evaluate", json={}).status_code == 404
 
 
-def test_a_model_of_an_earlier_version_has_no_summary(
+def test_model_without_a_summary_has_only_history_charts(
     client: TestClient, line: str, settings: Settings
 ) -> None:
     [directory] = settings.models_dir.iterdir()
@@ -283,7 +281,7 @@ def test_a_model_of_an_earlier_version_has_no_summary(
     assert ready == {"loss", "learning_rate"}
 
 
-def test_a_cancelled_jobs_last_charts_are_not_waited_for(
+def test_missing_chart_of_a_cancelled_job_reports_the_status(
     client: TestClient, database: Database
 ) -> None:
     job_id = client.post("/jobs", json=LINE).json()["id"]

@@ -38,7 +38,7 @@ def stored(settings: Settings) -> list[str]:
     )
 
 
-def test_a_table_is_told_by_its_columns(client: TestClient) -> None:
+def test_uploaded_table_is_described_by_its_columns(client: TestClient) -> None:
     response = send(client, name="fruit", target="price")
     assert response.status_code == 201
     dataset = response.json()
@@ -58,7 +58,7 @@ def test_a_table_is_told_by_its_columns(client: TestClient) -> None:
     assert client.get("/datasets").json() == {"data": [summary], "next": None}
 
 
-def test_a_form_names_the_file(client: TestClient) -> None:
+def test_form_upload_is_named_after_its_file(client: TestClient) -> None:
     response = client.post("/datasets", files={"file": ("my fruit.v2.csv", FRUIT, "text/csv")})
     assert response.status_code == 201, response.text
     assert response.json()["name"] == "my-fruit"
@@ -71,7 +71,7 @@ def test_a_form_names_the_file(client: TestClient) -> None:
     assert (nothing.status_code, "no file" in nothing.json()["detail"]) == (400, True)
 
 
-def test_what_is_sent_twice_is_there_once(client: TestClient, settings: Settings) -> None:
+def test_equal_uploads_are_stored_once(client: TestClient, settings: Settings) -> None:
     first, again = send(client), send(client)
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json() == again.json()
@@ -87,7 +87,7 @@ def test_what_is_sent_twice_is_there_once(client: TestClient, settings: Settings
     assert client.get(f"/datasets/{other['id']}").status_code == 404
 
 
-def test_the_rows_are_shown(client: TestClient) -> None:
+def test_preview_shows_rows(client: TestClient) -> None:
     dataset = sent(client, target="price")
     preview = client.get(f"/datasets/{dataset['id']}/preview", params={"rows": 2}).json()
     assert preview == {
@@ -115,7 +115,7 @@ def test_the_rows_are_shown(client: TestClient) -> None:
     assert any(one != shuffled[0] for one in shuffled)
 
 
-def test_a_target_can_be_named_later(client: TestClient) -> None:
+def test_target_can_be_named_later(client: TestClient) -> None:
     dataset = sent(client)
     path = f"/datasets/{dataset['id']}/batches"
     assert client.get(path).status_code == 422
@@ -124,7 +124,7 @@ def test_a_target_can_be_named_later(client: TestClient) -> None:
     assert classes["data"][0]["targets"] == {"shape": [2], "dtype": "int64", "values": [1, 0]}
 
 
-def test_a_job_says_what_it_learns(client: TestClient) -> None:
+def test_job_shows_the_resolved_data_set(client: TestClient) -> None:
     dataset = sent(client, name="fruit")
     job = client.post(
         "/jobs", json={"dataset": {"kind": "upload", "id": dataset["id"], "target": "price"}}
@@ -150,7 +150,7 @@ def test_a_job_says_what_it_learns(client: TestClient) -> None:
         ({"target": "price", "split_by": "size"}, "split_by", "no column 'size'"),
     ],
 )
-def test_a_job_that_cannot_be_is_refused_at_its_place(
+def test_invalid_job_is_refused_with_its_field(
     client: TestClient, dataset: dict[str, Any], loc: str, message: str
 ) -> None:
     asked = {"kind": "upload", "id": sent(client)["id"]} | dataset
@@ -161,7 +161,7 @@ def test_a_job_that_cannot_be_is_refused_at_its_place(
     assert message in problem["detail"]
 
 
-def test_what_is_needed_is_not_deleted(client: TestClient) -> None:
+def test_data_set_of_an_active_job_cannot_be_deleted(client: TestClient) -> None:
     dataset = sent(client, target="price")
     job = client.post("/jobs", json={"dataset": {"kind": "upload", "id": dataset["id"]}}).json()
     path = f"/datasets/{dataset['id']}"
@@ -171,7 +171,7 @@ def test_what_is_needed_is_not_deleted(client: TestClient) -> None:
     assert client.delete(path).status_code == 204
 
 
-def test_rows_that_vanished_are_said_to_be_gone_and_come_back_when_sent_again(
+def test_missing_rows_are_reported_and_restored_by_another_upload(
     client: TestClient, settings: Settings
 ) -> None:
     path = f"/datasets/{sent(client, target='price')['id']}"
@@ -186,7 +186,7 @@ def test_rows_that_vanished_are_said_to_be_gone_and_come_back_when_sent_again(
     assert client.get(f"{path}/preview").status_code == 200
 
 
-def test_what_is_shown_of_images_is_bounded(client: TestClient) -> None:
+def test_image_previews_are_bounded(client: TestClient) -> None:
     file = io.BytesIO()
     images = np.full((40, 150, 200), 7, np.uint8)
     np.savez_compressed(file, x=images, y=np.arange(40) % 2)
@@ -201,7 +201,7 @@ def test_what_is_shown_of_images_is_bounded(client: TestClient) -> None:
     assert (refused.status_code, "classified" in refused.json()["detail"]) == (422, True)
 
 
-def test_a_wrong_target_of_batches_is_told_at_its_place(client: TestClient) -> None:
+def test_unknown_target_of_batches_names_the_parameter(client: TestClient) -> None:
     path = f"/datasets/{sent(client)['id']}/batches"
     refused = client.get(path, params={"target": "nope"})
     assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["query", "target"])
@@ -225,7 +225,7 @@ def test_a_wrong_target_of_batches_is_told_at_its_place(client: TestClient) -> N
         (b"a,b\n1,\n2,?\n", {"target": "b"}, "query.target: the column 'b' has no value"),
     ],
 )
-def test_nothing_stays_of_what_is_refused(
+def test_refused_upload_leaves_no_files(
     client: TestClient, settings: Settings, body: bytes, params: dict[str, str], message: str
 ) -> None:
     response = send(client, body, **params)
@@ -235,7 +235,7 @@ def test_nothing_stays_of_what_is_refused(
     assert client.get("/datasets").json()["data"] == []
 
 
-def test_an_upload_has_a_limit_of_its_own(tmp_path: Path) -> None:
+def test_uploads_have_their_own_size_limit(tmp_path: Path) -> None:
     settings = Settings(
         data_dir=tmp_path / "small", trainers=0, max_upload_bytes=100_000, max_body_bytes=2000
     )
@@ -248,9 +248,7 @@ def test_an_upload_has_a_limit_of_its_own(tmp_path: Path) -> None:
         assert len(stored(settings)) == 1
 
 
-def test_a_service_that_starts_clears_what_was_under_way(
-    client: TestClient, settings: Settings
-) -> None:
+def test_startup_removes_incomplete_uploads(client: TestClient, settings: Settings) -> None:
     kept = sent(client)
     (settings.incoming_dir / "half" / "rows").mkdir(parents=True)
     (settings.uploads_dir / "nobody").mkdir()

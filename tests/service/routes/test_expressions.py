@@ -17,7 +17,7 @@ def results(client: TestClient, **body: Any) -> list[dict[str, Any]]:
     return found
 
 
-def test_an_expression_is_answered_with_all_that_is_known_of_it(client: TestClient) -> None:
+def test_result_has_value_dtype_shape_and_view(client: TestClient) -> None:
     (result,) = results(
         client, expression="x**2 + y**3 + 10", variables={"x": 2.0, "y": 3.0}, gradients=True
     )
@@ -44,7 +44,7 @@ def test_an_expression_is_answered_with_all_that_is_known_of_it(client: TestClie
     assert {"source": 1, "target": 0} in graph["edges"]
 
 
-def test_gradients_accumulate_from_expression_to_expression(client: TestClient) -> None:
+def test_gradients_accumulate_over_expressions(client: TestClient) -> None:
     body: dict[str, Any] = {"variables": {"x": 5}, "gradients": True}
     kept = results(client, expressions=["x**2", "x**3"], **body)
     zeroed = results(client, expressions=["x**3", "2*x"], zero_grad=True, **body)
@@ -52,7 +52,7 @@ def test_gradients_accumulate_from_expression_to_expression(client: TestClient) 
     assert [r["gradients"]["x"] for r in zeroed] == [75, 2]
 
 
-def test_what_is_not_finite_is_still_json(client: TestClient) -> None:
+def test_non_finite_results_are_valid_json(client: TestClient) -> None:
     (result,) = results(client, expression="x / 0", variables={"x": [1.0, -1.0, 0.0]})
     assert result["value"] == ["Infinity", "-Infinity", "NaN"]
 
@@ -62,7 +62,7 @@ def test_random_numbers_have_a_seed(client: TestClient) -> None:
     assert one == again != other
 
 
-def test_every_example_of_the_description_is_answered(client: TestClient) -> None:
+def test_every_openapi_example_succeeds(client: TestClient) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/expressions"]["post"]
     examples = operation["requestBody"]["content"]["application/json"]["examples"]
     values = {name: results(client, **e["value"])[-1] for name, e in examples.items()}
@@ -106,7 +106,7 @@ def test_every_example_of_the_description_is_answered(client: TestClient) -> Non
         ({"expression": "zeros(1000, 1000)"}, ["expression"], "10,000 are shown"),
     ],
 )
-def test_a_wrong_request_is_told_what_and_where(
+def test_invalid_requests_name_the_field(
     client: TestClient, body: dict[str, Any], loc: list[str | int], says: str
 ) -> None:
     response = client.post("/expressions", json=body)
@@ -117,7 +117,7 @@ def test_a_wrong_request_is_told_what_and_where(
 
 
 @pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity", "9" * 1000])
-def test_a_number_that_is_none_to_pytorch_is_refused(client: TestClient, number: str) -> None:
+def test_numbers_pytorch_cannot_represent_are_refused(client: TestClient, number: str) -> None:
     body = f'{{"expression": "x", "variables": {{"x": [{number}]}}}}'
     headers = {"content-type": "application/json"}
     response = client.post("/expressions", content=body, headers=headers)
@@ -125,7 +125,7 @@ def test_a_number_that_is_none_to_pytorch_is_refused(client: TestClient, number:
     assert response.json()["errors"][0]["loc"] == ["body", "variables", "x", 0]
 
 
-def test_more_requests_than_may_wait_are_sent_away() -> None:
+def test_requests_over_the_queue_limit_are_refused() -> None:
     request = ExpressionRequest(expression="rand(1000, 1000).sum()")
 
     async def ask() -> list[bytes | BaseException]:

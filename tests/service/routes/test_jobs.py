@@ -10,7 +10,7 @@ from tests.service.conftest import outdated
 from tests.service.jobs.test_attempts import set_row
 
 
-def test_a_job_is_accepted_and_shown_with_its_defaults(client: TestClient) -> None:
+def test_job_is_accepted_and_shown_with_defaults(client: TestClient) -> None:
     response = client.post("/jobs", json={"dataset": {"kind": "mnist"}})
     assert response.status_code == 202
     job = response.json()
@@ -31,12 +31,12 @@ def test_a_job_is_accepted_and_shown_with_its_defaults(client: TestClient) -> No
     assert (spec["loss"], spec["epochs"], spec["batch_size"]) == ("cross_entropy", 10, 64)
 
 
-def test_a_job_can_be_submitted_again_as_it_is_shown(client: TestClient) -> None:
+def test_shown_spec_can_be_resubmitted(client: TestClient) -> None:
     spec = client.post("/jobs", json=LINE).json()["spec"]
     assert client.post("/jobs", json=spec).json()["spec"] == spec
 
 
-def test_lists_are_pages(client: TestClient) -> None:
+def test_lists_are_paginated(client: TestClient) -> None:
     ids = [client.post("/jobs", json=LINE).json()["id"] for _ in range(3)]
     first = client.get("/jobs", params={"limit": 2}).json()
     assert [job["id"] for job in first["data"]] == ids[:0:-1]
@@ -45,7 +45,7 @@ def test_lists_are_pages(client: TestClient) -> None:
     assert rest["next"] is None
 
 
-def test_cancelling_twice_is_a_conflict_that_names_the_state(client: TestClient) -> None:
+def test_cancelling_twice_is_a_conflict_that_names_the_status(client: TestClient) -> None:
     job_id = client.post("/jobs", json=LINE).json()["id"]
     assert client.post(f"/jobs/{job_id}/cancel").json()["status"] == "cancelled"
     response = client.post(f"/jobs/{job_id}/cancel")
@@ -53,7 +53,7 @@ def test_cancelling_twice_is_a_conflict_that_names_the_state(client: TestClient)
     assert "is cancelled" in response.json()["detail"]
 
 
-def test_an_idempotency_key_makes_a_retry_safe(client: TestClient) -> None:
+def test_idempotency_key_makes_retries_safe(client: TestClient) -> None:
     key = {"Idempotency-Key": "4f1c"}
     first, again = (client.post("/jobs", json=LINE, headers=key) for _ in range(2))
     assert (first.status_code, again.status_code) == (202, 202)
@@ -68,7 +68,7 @@ def test_an_idempotency_key_makes_a_retry_safe(client: TestClient) -> None:
     assert too_long.json()["errors"][0]["loc"] == ["header", "idempotency-key"]
 
 
-def test_a_job_is_paused_resumed_cancelled_retried_and_deleted(client: TestClient) -> None:
+def test_job_is_paused_resumed_cancelled_retried_and_deleted(client: TestClient) -> None:
     job = client.post("/jobs", json=LINE | {"priority": 3}).json()
     assert job["options"]["priority"] == 3
     for verb, status in (
@@ -83,7 +83,7 @@ def test_a_job_is_paused_resumed_cancelled_retried_and_deleted(client: TestClien
     assert client.get(f"/jobs/{job['id']}").status_code == 404
 
 
-def test_the_events_of_an_ended_job_are_replayed_and_end(client: TestClient) -> None:
+def test_events_of_a_finished_job_are_replayed_and_end(client: TestClient) -> None:
     job_id = client.post("/jobs", json=LINE).json()["id"]
     client.post(f"/jobs/{job_id}/cancel")
     response = client.get(f"/jobs/{job_id}/events")
@@ -99,13 +99,13 @@ def test_the_events_of_an_ended_job_are_replayed_and_end(client: TestClient) -> 
     assert (over.status_code, over.content) == (204, b"")
 
 
-def test_attempts_and_logs_are_lists(client: TestClient) -> None:
+def test_new_job_has_no_attempts_and_logs(client: TestClient) -> None:
     job_id = client.post("/jobs", json=LINE).json()["id"]
     for part in ("attempts", "logs"):
         assert client.get(f"/jobs/{job_id}/{part}").json() == {"data": [], "next": None}
 
 
-def test_jobs_outlive_the_service(settings: Settings) -> None:
+def test_jobs_survive_a_restart(settings: Settings) -> None:
     with TestClient(create_app(settings)) as client:
         job = client.post("/jobs", json=LINE).json()
     with TestClient(create_app(settings)) as client:
@@ -117,7 +117,7 @@ def test_probes(client: TestClient) -> None:
     assert client.get("/health/ready").json() == {"status": "ok", "warnings": []}
 
 
-def test_the_openapi_description_has_an_example_for_every_body(client: TestClient) -> None:
+def test_openapi_has_an_example_for_every_body(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     bodies = {
         path: operation["requestBody"]["content"]["application/json"]
@@ -139,14 +139,14 @@ def test_the_openapi_description_has_an_example_for_every_body(client: TestClien
         assert body["examples"]
 
 
-def test_every_job_example_of_the_description_is_accepted(client: TestClient) -> None:
+def test_every_openapi_job_example_is_accepted(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     content = paths["/jobs"]["post"]["requestBody"]["content"]["application/json"]
     for example in content["examples"].values():
         assert client.post("/jobs", json=example["value"]).status_code == 202
 
 
-def test_a_job_is_shown_as_it_was_stored(client: TestClient, settings: Settings) -> None:
+def test_job_is_shown_as_stored(client: TestClient, settings: Settings) -> None:
     job = client.post("/jobs", json=LINE).json()
     spec = outdated(job["spec"])
     database = Database(settings.sqlalchemy_url)

@@ -32,7 +32,7 @@ def put(directory: Path) -> Path:
     return directory
 
 
-def test_files_that_no_row_speaks_of_are_removed(
+def test_files_without_a_row_are_removed(
     jobs: JobStore,
     attempts: AttemptStore,
     settings: Settings,
@@ -52,7 +52,7 @@ def test_files_that_no_row_speaks_of_are_removed(
     assert not any(path.exists() for path in lost)
 
 
-def test_old_step_metrics_and_checkpoints_are_swept_and_nothing_else(
+def test_only_old_step_metrics_and_checkpoints_are_removed(
     jobs: JobStore,
     attempts: AttemptStore,
     database: Database,

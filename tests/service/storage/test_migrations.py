@@ -23,7 +23,7 @@ def test_migrating_again_changes_nothing(jobs: JobStore, database: Database) -> 
     assert jobs.fetch(job_id).status == "queued"
 
 
-def test_the_migrations_make_the_tables_of_the_orm(database: Database) -> None:
+def test_migrations_match_the_orm(database: Database) -> None:
     with database.read() as session:
         context = MigrationContext.configure(session.connection())
         assert compare_metadata(context, Table.metadata) == []
@@ -53,7 +53,7 @@ def test_jobs_of_the_first_schema_keep_their_history_and_models(tmp_path: object
     database.close()
 
 
-def test_wishes_become_requested_actions_and_documents_say_channels(tmp_path: object) -> None:
+def test_wishes_become_requested_actions_and_planes_become_channels(tmp_path: object) -> None:
     database = Database(f"sqlite:///{tmp_path}/old.db")
     moment = "2026-11-23 12:00:00.000000"
     form = {"height": 4, "width": 5, "planes": 3}

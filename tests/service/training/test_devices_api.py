@@ -19,7 +19,7 @@ def samples(client: TestClient) -> list[str]:
     return re.findall("^epochd_device_memory_used_bytes{(.*)$", response.text, re.M)
 
 
-def test_metrics_tell_of_memory_and_do_not_initialise_cuda(
+def test_metrics_report_memory_without_initializing_cuda(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install_nvml(monkeypatch, FakeNvml())
@@ -28,15 +28,13 @@ def test_metrics_tell_of_memory_and_do_not_initialise_cuda(
     assert not torch.cuda._initialized
 
 
-def test_metrics_are_there_without_nvml(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_metrics_work_without_nvml(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     install_nvml(monkeypatch, None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert samples(client) == []
 
 
-def test_a_device_that_is_not_there_is_refused_with_those_that_are(
+def test_unknown_device_is_refused_with_the_available_ones(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "gpu_count", lambda: 1)
@@ -52,7 +50,7 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(
     ]
 
 
-def test_readiness_shows_warnings_of_devices(client: TestClient, settings: Settings) -> None:
+def test_readiness_shows_device_warnings(client: TestClient, settings: Settings) -> None:
     assert client.get("/health/ready").json() == {"status": "ok", "warnings": []}
     DeviceWarnings(settings.warnings_file).add("cuda:0 cannot be used")
     assert client.get("/health/ready").json() == {

@@ -62,7 +62,7 @@ def statuses(queue: JobStore, jobs: list[str]) -> list[str]:
     return [queue.fetch(job).status for job in jobs]
 
 
-def test_a_trainer_that_leaves_takes_no_other_job_along(
+def test_exiting_trainer_loses_no_other_job(
     queue: JobStore, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(SPOILED)
@@ -75,7 +75,7 @@ def test_a_trainer_that_leaves_takes_no_other_job_along(
     assert len({attempt.trainer for attempt in attempts}) == 3
 
 
-def test_a_gpu_on_which_no_trainer_starts_is_done_without(
+def test_gpu_where_no_trainer_starts_is_dropped(
     queue: JobStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[tuple[str, float]] = []
@@ -101,7 +101,7 @@ def test_a_gpu_on_which_no_trainer_starts_is_done_without(
     assert warning.startswith("cuda:0 cannot be used")
 
 
-def test_a_trainer_that_starts_on_its_gpu_keeps_it(
+def test_trainer_that_starts_keeps_its_gpu(
     queue: JobStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []

@@ -76,7 +76,7 @@ def ready(database: Database, job_id: str) -> None:
 
 
 @pytest.mark.usefixtures("unsound")
-def test_a_job_whose_device_goes_wrong_goes_on_elsewhere_from_its_checkpoint(
+def test_job_on_a_broken_device_resumes_elsewhere(
     jobs: JobStore,
     attempts: AttemptStore,
     database: Database,
@@ -112,7 +112,7 @@ def test_a_job_whose_device_goes_wrong_goes_on_elsewhere_from_its_checkpoint(
 
 
 @pytest.mark.usefixtures("unsound")
-def test_a_job_that_spoils_every_device_fails_in_the_end_with_what_went_wrong(
+def test_job_that_breaks_every_device_fails_with_its_error(
     jobs: JobStore,
     attempts: AttemptStore,
     database: Database,
@@ -133,7 +133,7 @@ def test_a_job_that_spoils_every_device_fails_in_the_end_with_what_went_wrong(
 
 
 @pytest.mark.usefixtures("unsound")
-def test_a_fault_of_the_job_is_its_own_even_on_a_device_that_went_wrong(
+def test_job_error_on_an_unsound_device_fails_the_job(
     jobs: JobStore, attempts: AttemptStore, context: TrainerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = submitted(jobs, **SHORT)
@@ -147,7 +147,7 @@ def test_a_fault_of_the_job_is_its_own_even_on_a_device_that_went_wrong(
     "error", [LeaseLost("it is over"), OperationalError("", {}, Exception("disk full"))]
 )
 @pytest.mark.parametrize("sound", [True, False])
-def test_a_trainer_leaves_after_any_attempt_that_spoiled_its_device(
+def test_trainer_exits_after_an_attempt_that_broke_its_device(
     jobs: JobStore,
     attempts: AttemptStore,
     context: TrainerContext,
@@ -166,7 +166,7 @@ def test_a_trainer_leaves_after_any_attempt_that_spoiled_its_device(
     assert trainer._attempt(claim, attempts, context) == sound
 
 
-def test_an_error_that_spoils_nothing_fails_the_job_and_the_trainer_stays(
+def test_error_on_a_sound_device_fails_the_job_and_keeps_the_trainer(
     jobs: JobStore, attempts: AttemptStore, context: TrainerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = submitted(jobs, **SHORT)
@@ -187,7 +187,7 @@ def test_an_error_that_spoils_nothing_fails_the_job_and_the_trainer_stays(
         ("cuda", "cpu", "cuda:0"),
     ],
 )
-def test_a_job_uses_the_device_it_names_within_the_trainers_share(
+def test_job_uses_its_device_within_the_share_of_the_trainer(
     jobs: JobStore,
     attempts: AttemptStore,
     context: TrainerContext,
@@ -229,7 +229,7 @@ def test_a_job_uses_the_device_it_names_within_the_trainers_share(
     assert calls == [(what, used) for what in asked]
 
 
-def test_a_job_for_a_gpu_that_is_gone_says_so(
+def test_job_for_a_missing_gpu_fails(
     jobs: JobStore, attempts: AttemptStore, context: TrainerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "gpu_count", lambda: 1)
@@ -268,7 +268,7 @@ def test_one_run_is_in_memory_at_a_time(
     assert alive == [0, 0, 0, 0, 0]
 
 
-def test_a_failed_run_is_not_kept(
+def test_failed_run_is_not_kept_in_memory(
     jobs: JobStore, attempts: AttemptStore, context: TrainerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[weakref.ref[Run]] = []
@@ -290,7 +290,7 @@ def test_a_failed_run_is_not_kept(
         gc.enable()
 
 
-def test_a_checkpoint_is_read_into_the_machines_memory_and_let_go(
+def test_checkpoint_is_loaded_to_the_cpu_and_released(
     jobs: JobStore,
     attempts: AttemptStore,
     database: Database,
@@ -325,7 +325,7 @@ def test_a_checkpoint_is_read_into_the_machines_memory_and_let_go(
     assert jobs.fetch(job_id).status == "succeeded"
 
 
-def test_the_engine_of_a_job_is_the_one_that_runs_its_steps_now(
+def test_job_shows_the_engine_in_use(
     jobs: JobStore,
     attempts: AttemptStore,
     database: Database,
@@ -355,7 +355,7 @@ def test_the_engine_of_a_job_is_the_one_that_runs_its_steps_now(
     assert jobs.fetch(job_id).engine == "resident"
 
 
-def test_a_job_that_the_rules_of_today_refuse_fails_and_says_why(
+def test_job_with_an_outdated_spec_fails_with_the_reason(
     jobs: JobStore, attempts: AttemptStore, database: Database, context: TrainerContext
 ) -> None:
     job_id = submitted(jobs, **SHORT)

@@ -16,7 +16,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     return FakeCuda(monkeypatch)
 
 
-def test_a_run_on_the_second_device_is_captured_there(cuda: FakeCuda) -> None:
+def test_run_on_the_second_device_is_captured_there(cuda: FakeCuda) -> None:
     graphs = CudaGraphs(cuda.second)
     replay = graphs.record(
         lambda: cuda.note("step"), lambda: cuda.note("warm-up"), lambda: cuda.note("undo")
@@ -29,7 +29,7 @@ def test_a_run_on_the_second_device_is_captured_there(cuda: FakeCuda) -> None:
     assert cuda.streams == cuda.defaults
 
 
-def test_the_capture_follows_what_was_launched_before_it_and_is_waited_for(cuda: FakeCuda) -> None:
+def test_capture_waits_for_the_current_stream_and_vice_versa(cuda: FakeCuda) -> None:
     CudaGraphs(cuda.first).record(lambda: None)
     capture = devices.side_stream(cuda.first, "capture")
     default = cuda.defaults[cuda.first]
@@ -48,7 +48,7 @@ def test_graphs_of_a_run_share_memory_and_all_runs_share_a_stream(cuda: FakeCuda
     assert devices.side_stream(cuda.second, "capture").device == cuda.second
 
 
-def test_a_capture_that_breaks_off_is_ended(cuda: FakeCuda) -> None:
+def test_failed_capture_is_ended(cuda: FakeCuda) -> None:
     def broken() -> None:
         cuda.note("step")
         raise RuntimeError("operation not permitted")
@@ -61,14 +61,14 @@ def test_a_capture_that_breaks_off_is_ended(cuda: FakeCuda) -> None:
     assert cuda.device == cuda.first
 
 
-def test_nothing_is_collected_within_a_capture(cuda: FakeCuda) -> None:
+def test_garbage_collection_is_off_during_captures(cuda: FakeCuda) -> None:
     states = []
     CudaGraphs(cuda.first).record(lambda: states.append(gc.isenabled()))
     assert states == [False] * 4
     assert gc.isenabled()
 
 
-def test_work_aside_follows_the_main_line_and_is_joined(cuda: FakeCuda) -> None:
+def test_side_stream_waits_for_the_main_stream_and_is_joined(cuda: FakeCuda) -> None:
     side_stream = CudaSideStream(cuda.second)
     side, main = devices.side_stream(cuda.second, "side"), cuda.defaults[cuda.second]
     with devices.current(cuda.second):

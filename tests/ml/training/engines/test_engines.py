@@ -104,7 +104,7 @@ def assert_the_same(document: dict[str, Any], engine: str) -> None:
     ],
     ids=str,
 )
-def test_every_engine_learns_the_same_to_the_bit(engine: str, changes: dict[str, Any]) -> None:
+def test_all_engines_give_equal_bits(engine: str, changes: dict[str, Any]) -> None:
     assert_the_same(SMALL | changes, engine)
 
 
@@ -129,7 +129,7 @@ SCHEDULES = ["constant", "step", "cosine", "one_cycle", "plateau"]
     keep_best=st.booleans(),
     engine=st.sampled_from(["graph", "graph by hand", "graph streamed"]),
 )
-def test_a_graph_learns_the_same_whatever_the_sizes(
+def test_graphs_learn_the_same_with_any_sizes(
     rows: int,
     batch_size: int,
     report_every: int,
@@ -159,7 +159,7 @@ def test_a_graph_learns_the_same_whatever_the_sizes(
 
 
 @pytest.mark.parametrize("engine", ["graph", "graph streamed"])
-def test_a_graph_keeps_the_statistics_of_batch_normalisation(engine: str) -> None:
+def test_graphs_update_batch_norm_statistics(engine: str) -> None:
     spec = spec_of(model={"kind": "torchvision", "name": "shufflenet_v2_x1_0"}, epochs=2)
     outcomes = []
     for name in ("eager", engine):
@@ -169,7 +169,7 @@ def test_a_graph_keeps_the_statistics_of_batch_normalisation(engine: str) -> Non
     assert all(map(torch.equal, outcomes[0][1], outcomes[1][1]))
 
 
-def test_classes_are_learned_by_hand_as_by_autograd() -> None:
+def test_manual_engine_learns_classes_like_autograd() -> None:
     spec = spec_of(epochs=2)
     outcomes = []
     for name in ("eager", "by hand", "graph by hand"):
@@ -180,7 +180,7 @@ def test_classes_are_learned_by_hand_as_by_autograd() -> None:
         assert all(map(torch.equal, weights, outcomes[0][1]))
 
 
-def test_a_second_job_in_the_same_process_learns_the_same() -> None:
+def test_second_job_in_a_process_learns_the_same() -> None:
     outcomes = [outcome(*start(SMALL, "graph by hand")) for _ in range(2)]
     assert outcomes[0][0] == outcomes[1][0]
     assert all(map(torch.equal, outcomes[0][1], outcomes[1][1]))
@@ -188,7 +188,7 @@ def test_a_second_job_in_the_same_process_learns_the_same() -> None:
 
 @pytest.mark.parametrize("step", [1, 4, 5, 8])
 @pytest.mark.parametrize("engine", ["eager", *ENGINES])
-def test_every_engine_goes_on_within_an_epoch(engine: str, step: int) -> None:
+def test_every_engine_resumes_within_an_epoch(engine: str, step: int) -> None:
     document = SMALL | {"batch_size": 7, "report_every": 3}
     _, expected = outcome(*start(document, engine))
     halted, its_engine = start(document, engine)
@@ -218,7 +218,7 @@ def test_every_engine_names_the_step_that_diverged(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["graph", "graph by hand"])
-def test_a_parameter_that_overflows_is_not_blamed_on_a_gradient_of_another_step(
+def test_overflowing_parameter_is_not_blamed_on_a_later_gradient(
     engine: str,
 ) -> None:
     # After three eager steps the update overflows, although the gradient is finite.
@@ -235,7 +235,7 @@ def test_a_parameter_that_overflows_is_not_blamed_on_a_gradient_of_another_step(
 
 @pytest.mark.parametrize("engine", ["graph", "graph by hand", "graph streamed"])
 @pytest.mark.parametrize("at", ["warming up", "recording"])
-def test_a_run_whose_steps_cannot_be_captured_goes_on_eagerly(
+def test_run_continues_eagerly_if_capture_fails(
     engine: str, at: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     document = SMALL | {"batch_size": 7}
@@ -260,7 +260,7 @@ def test_a_run_whose_steps_cannot_be_captured_goes_on_eagerly(
     assert "operation not permitted when stream is capturing" in caplog.text
 
 
-def test_a_step_by_hand_launches_few_kernels() -> None:
+def test_manual_step_launches_few_kernels() -> None:
     spec = spec_of(batch_size=8, epochs=1)  # the tutorial's network
     run = Run(build(spec, data := data_of(GREY, 192)), data, spec, CPU)
     graphs = RecordedGraphs()
@@ -280,7 +280,7 @@ def test_long_steps_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert its_engine.name == "resident"
 
 
-def test_a_stride_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_per_advance_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10**9))
     monkeypatch.setattr("ml.training.engines.cuda_graph.SLOW_STEP_SECONDS", 1e9)
     # The clock advances a second at each reading, so every step appears slow.
@@ -295,14 +295,14 @@ def test_a_stride_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(longest[20:]) == {1}
 
 
-def test_a_stride_grows_where_steps_are_short() -> None:
+def test_steps_per_advance_grows_if_steps_are_short() -> None:
     run, its_engine = start(SMALL | {"batch_size": 1, "epochs": 4}, "graph by hand")
     list(loop.train(run, its_engine))
     assert its_engine.steps_per_advance > 8
 
 
 @pytest.mark.parametrize("engine", ["eager", *ENGINES])
-def test_a_finished_run_leaves_nothing_in_memory(engine: str) -> None:
+def test_finished_run_is_freed(engine: str) -> None:
     gc.disable()
     try:
         run, its_engine = start(SMALL, engine)
@@ -324,9 +324,7 @@ def test_a_finished_run_leaves_nothing_in_memory(engine: str) -> None:
         ({}, "streamed", "streamed+manual"),
     ],
 )
-def test_the_engine_is_chosen_by_the_situation(
-    changes: dict[str, Any], placement: Placement | None, engine: str
-) -> None:
+def test_engine_choice(changes: dict[str, Any], placement: Placement | None, engine: str) -> None:
     spec = TrainingSpec.of(SMALL | changes)
     data = datasets.load(spec.dataset, spec.split, Path())
     run = Run(build(spec, data), data, spec, CPU, placement)
@@ -351,8 +349,6 @@ def test_bfloat16_learns_nearly_the_same() -> None:
     ],
     ids=["short steps", "long steps", "much to draw"],
 )
-def test_by_hand_steps_are_prepared_together_where_they_are_short(
-    changes: dict[str, Any], stride: int
-) -> None:
+def test_short_manual_steps_are_prepared_together(changes: dict[str, Any], stride: int) -> None:
     _, engine = start(SMALL | changes, "by hand")
     assert engine.steps_per_advance == stride

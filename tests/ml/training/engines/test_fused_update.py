@@ -34,7 +34,7 @@ def give_gradients(model: nn.Module, step: int) -> None:
 
 @pytest.mark.parametrize("pieces", [None, 7, 36])
 @pytest.mark.parametrize("spec", SPECS, ids=repr)
-def test_it_steps_as_the_optimizer_does(spec: Any, pieces: int | None) -> None:
+def test_fused_update_matches_the_optimizer(spec: Any, pieces: int | None) -> None:
     one, other = network(), network()
     own, optimizer = (spec.build(model.parameters()) for model in (one, other))
     update = FusedUpdate(optimizer, pieces)
@@ -53,7 +53,7 @@ def test_it_steps_as_the_optimizer_does(spec: Any, pieces: int | None) -> None:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=repr)
-def test_it_goes_on_from_a_state_that_is_loaded(spec: Any) -> None:
+def test_fused_update_continues_from_a_loaded_state(spec: Any) -> None:
     def steps(update: FusedUpdate, model: nn.Module, first: int, last: int) -> None:
         for step in range(first, last):
             give_gradients(model, step)
@@ -71,7 +71,7 @@ def test_it_goes_on_from_a_state_that_is_loaded(spec: Any) -> None:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=repr)
-def test_an_update_can_be_withheld(spec: Any) -> None:
+def test_update_can_be_withheld(spec: Any) -> None:
     model = network()
     update = FusedUpdate(spec.build(model.parameters()))
     withheld = torch.zeros(())
@@ -86,7 +86,7 @@ def test_an_update_can_be_withheld(spec: Any) -> None:
     assert all(map(torch.equal, model.parameters(), before))
 
 
-def test_images_in_channels_last_are_cut_in_the_order_of_memory() -> None:
+def test_channels_last_weights_are_split_in_memory_order() -> None:
     spec = AdamSpec(lr=0.01)
     weights = []
     for pieces in (0, 36):
@@ -104,7 +104,7 @@ def test_images_in_channels_last_are_cut_in_the_order_of_memory() -> None:
 @given(
     sizes=st.lists(st.integers(1, 10**6), min_size=1, max_size=35), pieces=st.just(PIECES["cuda"])
 )
-def test_all_pieces_go_into_one_launch(sizes: list[int], pieces: int) -> None:
+def test_all_pieces_share_one_launch(sizes: list[int], pieces: int) -> None:
     size = piece_size(sizes, pieces)
     assert sum(-(-n // size) for n in sizes) <= pieces
     assert size % 4 == 0  # kernels read four numbers at a time

@@ -32,14 +32,16 @@ def without_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, f"{FAST_PATH}.{module}", None)
 
 
-def test_a_tested_version_has_it(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_fast_path_is_on_for_a_tested_version(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     assert issubclass(protocol(settings, fast_path=True), Connection)
     assert warnings(caplog) == []
 
 
 @pytest.mark.parametrize("version", ["0.540.0", "0.55.0", "1.54.0", "1", "0.55.dev1"])
 @pytest.mark.usefixtures("without_fast_path")
-def test_another_version_does_without_and_says_so_once(
+def test_fast_path_is_off_with_a_warning_for_other_versions(
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -55,7 +57,7 @@ def test_another_version_does_without_and_says_so_once(
 
 @pytest.mark.parametrize("version", [uvicorn.__version__, "0.55.0"])
 @pytest.mark.usefixtures("without_fast_path")
-def test_off_is_off_whatever_the_version(
+def test_fast_path_can_be_turned_off_with_any_version(
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -66,7 +68,7 @@ def test_off_is_off_whatever_the_version(
     assert warnings(caplog) == []
 
 
-def test_the_variable_takes_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variable_accepts_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EPOCHD_FAST_PATH", raising=False)
     assert Settings().fast_path
     monkeypatch.setenv("EPOCHD_FAST_PATH", "off")

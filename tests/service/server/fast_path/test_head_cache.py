@@ -16,13 +16,13 @@ from service.server.fast_path.head_cache import (
 HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nAccept: */*\r\n\r\n"
 
 
-def test_the_parts_of_a_request() -> None:
+def test_frame_locates_the_body() -> None:
     frame = find_frame(HEAD + b"abcdef")
     assert frame
     assert (frame.body, frame.end) == (len(HEAD), len(HEAD) + 3)
 
 
-def test_heads_are_the_same_but_for_the_length() -> None:
+def test_key_ignores_the_content_length() -> None:
     one = find_frame(HEAD)
     assert one
     longer, other = (
@@ -51,7 +51,7 @@ def test_heads_are_the_same_but_for_the_length() -> None:
         HEAD.replace(b"\r\nContent-Length: 3", b"; Content-Length: 3"),
     ],
 )
-def test_what_is_left_to_the_parser(received: bytes) -> None:
+def test_other_heads_are_left_to_the_parser(received: bytes) -> None:
     assert find_frame(received) is None
 
 
@@ -66,15 +66,13 @@ def test_what_is_left_to_the_parser(received: bytes) -> None:
         ([], b""),
     ],
 )
-def test_what_may_mean_something_else_is_not_learned(
-    headers: list[tuple[bytes, bytes]], line: bytes
-) -> None:
+def test_ambiguous_heads_are_not_cached(headers: list[tuple[bytes, bytes]], line: bytes) -> None:
     head_cache = HeadCache()
     head_cache.learn(b"key" + line, head(headers))
     assert head_cache.get(b"key" + line) is None
 
 
-def test_no_more_are_kept_than_there_is_room_for() -> None:
+def test_number_of_cached_heads_is_limited() -> None:
     head_cache = HeadCache()
     for number in range(MAX_HEADS + 1):
         head_cache.learn(b"%d" % number, head([(b"content-length", b"3")]))

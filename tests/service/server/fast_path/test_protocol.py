@@ -19,7 +19,7 @@ from tests.service.server.fast_path.conftest import (
 )
 
 
-def test_requests_sent_at_once_are_answered_in_order(serve: Callable[[Scenario], None]) -> None:
+def test_pipelined_requests_are_answered_in_order(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
         health = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
         contents = [
@@ -44,7 +44,7 @@ def test_requests_sent_at_once_are_answered_in_order(serve: Callable[[Scenario],
     serve(scenario)
 
 
-def test_a_request_that_comes_in_pieces(serve: Callable[[Scenario], None]) -> None:
+def test_request_in_pieces_is_answered(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
         whole = await client.ask(request(rows(1)))
         content = request(rows(1))
@@ -58,9 +58,7 @@ def test_a_request_that_comes_in_pieces(serve: Callable[[Scenario], None]) -> No
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_the_connection_is_closed_for_who_wants_it(
-    serve: Callable[[Scenario], None], version: str
-) -> None:
+def test_connection_close_is_respected(serve: Callable[[Scenario], None], version: str) -> None:
     async def scenario(client: Client) -> None:
         content = request(rows(1), Connection="close").replace(b"1.1", version.encode(), 1)
         status, headers, _ = await client.ask(content)
@@ -71,7 +69,7 @@ def test_the_connection_is_closed_for_who_wants_it(
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_what_is_half_read_when_the_service_stops_is_answered(
+def test_shutdown_completes_a_partly_received_request(
     serve: Callable[[Scenario], None], known: bool
 ) -> None:
     async def scenario(client: Client) -> None:
@@ -90,7 +88,7 @@ def test_what_is_half_read_when_the_service_stops_is_answered(
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_client_that_leaves_half_way_is_counted(
+def test_disconnect_in_mid_request_is_counted(
     serve: Callable[[Scenario], None], known: bool
 ) -> None:
     async def scenario(client: Client) -> None:
@@ -103,7 +101,7 @@ def test_a_client_that_leaves_half_way_is_counted(
 
 
 @with_fast_path
-def test_a_known_head_is_not_parsed_again(serve: Callable[[Scenario], None]) -> None:
+def test_cached_head_is_not_parsed_again(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
         known = client.connection
         cycle = known.cycle
@@ -125,7 +123,7 @@ def test_a_known_head_is_not_parsed_again(serve: Callable[[Scenario], None]) -> 
     serve(scenario)
 
 
-def test_only_a_head_that_is_the_same_is_known(serve: Callable[[Scenario], None]) -> None:
+def test_different_heads_are_not_confused(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
         _, own, _ = await client.ask(request(rows(1), **{"X-Request-ID": "mine-1"}))
         _, same, _ = await client.ask(request(rows(2), **{"X-Request-ID": "mine-1"}))
@@ -138,7 +136,9 @@ def test_only_a_head_that_is_the_same_is_known(serve: Callable[[Scenario], None]
     serve(scenario)
 
 
-def test_what_comes_before_an_answer_waits_for_it(serve: Callable[[Scenario], None]) -> None:
+def test_requests_received_during_a_batch_are_answered_in_order(
+    serve: Callable[[Scenario], None],
+) -> None:
     async def scenario(client: Client) -> None:
         known = client.connection
         # The second and part of the third arrive while the first waits for its batch.
@@ -155,7 +155,7 @@ def test_what_comes_before_an_answer_waits_for_it(serve: Callable[[Scenario], No
     serve(scenario)
 
 
-def test_who_does_not_read_his_answers_is_read_from_no_more(
+def test_reading_pauses_while_the_client_does_not_read(
     serve: Callable[[Scenario], None],
 ) -> None:
     async def scenario(client: Client) -> None:
@@ -174,7 +174,7 @@ def test_who_does_not_read_his_answers_is_read_from_no_more(
 
 
 @pytest.mark.parametrize(("value", "status"), [(1, 200), (3e38, 422)])
-def test_what_was_received_when_the_service_stops_is_answered(
+def test_shutdown_completes_received_requests(
     serve: Callable[[Scenario], None], value: float, status: int
 ) -> None:
     async def scenario(client: Client) -> None:
@@ -191,7 +191,7 @@ def test_what_was_received_when_the_service_stops_is_answered(
 
 
 @with_fast_path
-def test_a_client_that_leaves_before_its_batch_is_counted(
+def test_disconnect_before_the_batch_is_counted(
     serve: Callable[[Scenario], None],
 ) -> None:
     async def scenario(client: Client) -> None:
@@ -205,7 +205,7 @@ def test_a_client_that_leaves_before_its_batch_is_counted(
 
 
 @with_fast_path
-def test_a_connection_on_which_nothing_comes_is_closed_in_the_end(
+def test_idle_connection_is_closed(
     serve: Callable[[Scenario], None],
 ) -> None:
     async def scenario(client: Client) -> None:

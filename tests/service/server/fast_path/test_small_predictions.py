@@ -43,7 +43,7 @@ from tests.service.server.fast_path.conftest import (
         "another content type": (415, (b"x", "text/plain")),
     }.values(),
 )
-def test_both_ways_answer_alike(
+def test_both_paths_give_the_same_response(
     serve: Callable[[Scenario], None], status: int, content: tuple[Any, ...]
 ) -> None:
     async def scenario(client: Client) -> None:
@@ -60,7 +60,7 @@ def test_both_ways_answer_alike(
 
 
 @with_fast_path
-def test_no_task_is_begun_for_what_is_small_and_right(serve: Callable[[Scenario], None]) -> None:
+def test_small_valid_requests_start_no_task(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
         begun = 0
         create_task = asyncio.get_running_loop().create_task
@@ -84,7 +84,7 @@ def test_no_task_is_begun_for_what_is_small_and_right(serve: Callable[[Scenario]
     serve(scenario)
 
 
-def test_an_unloaded_model_is_refused_both_ways(serve: Callable[[Scenario], None]) -> None:
+def test_unloaded_model_is_refused_on_both_paths(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
         async def ask() -> list[int]:
             ways: list[dict[str, str]] = [{}, {"Expect": "100-continue"}]
@@ -100,7 +100,7 @@ def test_an_unloaded_model_is_refused_both_ways(serve: Callable[[Scenario], None
     serve(scenario)
 
 
-def test_an_id_of_the_client_comes_back_and_requests_are_counted(
+def test_client_request_id_is_returned_and_requests_are_counted(
     serve: Callable[[Scenario], None],
 ) -> None:
     async def scenario(client: Client) -> None:
@@ -115,7 +115,7 @@ def test_an_id_of_the_client_comes_back_and_requests_are_counted(
     serve(scenario)
 
 
-def test_bodies_have_one_limit_whichever_way_they_take(
+def test_body_limit_applies_to_both_paths(
     serve: Callable[[Scenario], None], settings: Settings
 ) -> None:
     settings.max_body_bytes = 1024
@@ -128,7 +128,7 @@ def test_bodies_have_one_limit_whichever_way_they_take(
 
 
 @with_fast_path
-def test_an_answer_that_cannot_be_written_holds_up_no_other(
+def test_failed_encoding_does_not_block_later_requests(
     serve: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(client: Client) -> None:
