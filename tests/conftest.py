@@ -46,8 +46,8 @@ PLANE: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def mnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A datasets directory that holds the real MNIST, from a folder beside this checkout if there
-    is one, else from wherever the service itself would get it."""
+    """A directory with the real MNIST, from a folder beside this checkout if it exists, else from
+    the service's own sources."""
     root = tmp_path_factory.mktemp("datasets")
     raw = root / "MNIST" / "raw"
     for beside in REPOSITORY.parent.glob("*/data/mnist"):
@@ -64,15 +64,14 @@ def mnist_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with files that start services: the many short ones then fill what time is left on
-    either of two cores."""
+    """Run files that start services first; the short files then balance the load of both cores."""
     items.sort(key=lambda item: REPOSITORY / "tests" / "system" not in item.path.parents)
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Tests see no EPOCHD_* variable and no .env of the person who runs them, but for the one with
-    which the whole suite runs without the fast path."""
+    """Hide EPOCHD_* variables and .env files from tests, except the variable that runs the suite
+    without the fast path."""
     for name in list(os.environ):
         if name.startswith("EPOCHD_") and name != "EPOCHD_FAST_PATH":
             monkeypatch.delenv(name)

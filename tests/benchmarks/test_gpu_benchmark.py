@@ -1,4 +1,4 @@
-"""The script for a machine with a GPU, its parts run on a CPU in small sizes.
+"""The GPU script, with its parts run on a CPU in small sizes.
 
 The part that starts a service is tested with the service: `tests/system/test_served_benchmark.py`.
 """
@@ -23,7 +23,7 @@ from tests.conftest import REPOSITORY
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Have parts run here, where torch is imported already, and read the tests to run only once."""
+    """Run parts in this process, which has imported torch, and collect the tests only once."""
 
     def run_part(part: Part, limit: float, settings: runner.Settings) -> dict[str, Any]:
         out = tmp_path / "part.json"

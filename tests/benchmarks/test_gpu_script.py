@@ -1,5 +1,4 @@
-"""The script that measures on a GPU: its budget, its verdicts, and what becomes of parts that fail.
-None of it needs a GPU."""
+"""The GPU script: its budget, its verdicts and its handling of failed parts. No GPU is needed."""
 
 import json
 import sys
@@ -75,9 +74,9 @@ def test_failed_part_is_reported_and_later_parts_run(
     assert (unable["status"], unable["error"]) == ("left out", "there is no compiler")
     assert (good["status"], good["results"]) == ("ran", {"size": 1})
     assert record["machine"]["torch"] == torch.__version__
-    said = capfd.readouterr().out
-    assert "ValueError: it broke here" in said
-    assert "times as fast as the tutorial's script" in said
+    output = capfd.readouterr().out
+    assert "ValueError: it broke here" in output
+    assert "times as fast as the tutorial's script" in output
 
 
 def test_skipped_part_is_not_a_failure(settings: runner.Settings) -> None:

@@ -17,7 +17,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Block:
-    """A command, and its output if the page shows it."""
+    """A command, with its output if shown."""
 
     command: str
     printed: str | None

@@ -216,7 +216,7 @@ except RuntimeError:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_is_unsound_after_an_error() -> None:
     # In a separate process, which cannot use the GPU afterwards.
     done = subprocess.run(
@@ -230,7 +230,7 @@ def test_gpu_is_unsound_after_an_error() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_process_stays_within_its_share_and_releases_unused_memory() -> None:
     devices.use(GPU, 0.25)
     try:
@@ -249,7 +249,7 @@ def test_process_stays_within_its_share_and_releases_unused_memory() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_nvml_and_cuda_report_the_same_memory() -> None:
     free, total = torch.cuda.mem_get_info(GPU)
     # NVML includes the driver's reserved memory, about 1 GB on a large GPU.

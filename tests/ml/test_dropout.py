@@ -22,9 +22,9 @@ def test_masks_drawn_ahead_match_masks_drawn_one_by_one() -> None:
     expected = [[factors(layer.shape, layer.p) for layer in layers] for _ in range(4)]
     torch.manual_seed(1)
     ahead = factors_ahead(layers, 4)
-    assert [list(own.shape) for own in ahead] == [[4, 3, 7], [4, 3, 2]]
+    assert [list(mask.shape) for mask in ahead] == [[4, 3, 7], [4, 3, 2]]
     for step, both in enumerate(expected):
-        assert all(torch.equal(own[step], like) for own, like in zip(ahead, both, strict=True))
+        assert all(torch.equal(mask[step], like) for mask, like in zip(ahead, both, strict=True))
 
 
 def test_dropout_is_inactive_outside_training() -> None:

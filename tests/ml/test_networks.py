@@ -25,7 +25,7 @@ GREY = Signature(inputs=Images(form=FORMS["mnist"]), output=DIGITS)
 
 
 class Colour(Images):
-    """A data set of colour images; none comes with epochd."""
+    """A data set of colour images, which epochd does not include."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -79,7 +79,7 @@ def submitted(jobs: JobStore, **options: object) -> str:
 
 
 def outdated(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a spec as an earlier version may have stored it, which the rules of today refuse."""
+    """Return a spec as stored by an earlier version, which current rules refuse."""
     old = document | {"epochs": 0, "momentum": 0.9, "model": document["model"] | {"bias": True}}
     with pytest.raises(ValidationError):
         TrainingSpec.model_validate(old)

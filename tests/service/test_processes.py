@@ -50,11 +50,11 @@ def _modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_child_runs_its_module_as_main_in_its_own_session() -> None:
     async def run() -> tuple[bytes, int | None]:
         child = await processes.start("echo", "one", "2", environment={"COLOUR": "red"})
-        said, _ = await child.communicate(b"hello\n")
-        return said, child.returncode
+        output, _ = await child.communicate(b"hello\n")
+        return output, child.returncode
 
-    said, code = asyncio.run(run())
-    assert said.decode() == f"['one', '2'] red True {os.getpid()}\nhello\n"
+    output, code = asyncio.run(run())
+    assert output.decode() == f"['one', '2'] red True {os.getpid()}\nhello\n"
     assert code == 3
 
 
@@ -81,5 +81,5 @@ def test_child_outlives_its_starting_thread_and_ends_with_its_input() -> None:
     thread.start()
     thread.join()
     [child] = started
-    said, _ = child.communicate(b"", timeout=30)
-    assert said.decode() == f"[] None True {os.getpid()}\n"
+    output, _ = child.communicate(b"", timeout=30)
+    assert output.decode() == f"[] None True {os.getpid()}\n"

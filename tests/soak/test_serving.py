@@ -1,5 +1,5 @@
-"""Ten minutes at 70 % of what the service can do, while an alias flips every second and a job
-trains: no error, no answer of the wrong version, no growth."""
+"""Ten minutes at 70 % of capacity, while an alias changes every second and a job trains: no error,
+no response of the wrong version, no growth of memory."""
 
 import json
 import os
@@ -19,11 +19,11 @@ from tests.system.server import Server, serving
 SECONDS = int(os.environ.get("SOAK_SECONDS", 600))
 CONNECTIONS = 128
 SHARE = 0.7
-TURN_SECONDS = 20
+RUN_SECONDS = 20
 WARM_SECONDS = 60
 """Time after which memory should no longer grow."""
 
-# wrk waits for whole milliseconds: a mixture of two is as good as a fraction.
+# wrk waits for whole milliseconds; a mixture of two values gives a fraction.
 WRK = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -33,12 +33,12 @@ function delay() return math.floor(%f + math.random()) end
 
 
 def rate(wrk: "subprocess.Popen[str]") -> float:
-    """Wait for wrk to end and return the requests answered per second."""
-    told, _ = wrk.communicate()
-    match = re.search(r"Requests/sec:\s+([\d.]+)", told)
-    assert match, told
-    assert "Non-2xx" not in told, told
-    assert "Socket errors" not in told, told
+    """Wait for wrk to end and return the requests per second."""
+    output, _ = wrk.communicate()
+    match = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    assert match, output
+    assert "Non-2xx" not in output, output
+    assert "Socket errors" not in output, output
     return float(match[1])
 
 
@@ -49,22 +49,22 @@ class Load:
         self._server, self._directory = server, directory
         self._delay_ms = 0.0
         self.capacity = rate(self._wrk(5))
-        """Requests per second that the service can answer."""
+        """Requests per second without pauses."""
         self.served: list[float] = []
         self._between_ms = 1000 * CONNECTIONS / (SHARE * self.capacity)
         self._delay_ms = self._between_ms
         for _ in range(4):
             self._adapt(rate(self._wrk(5)))
-        self._running = self._wrk(TURN_SECONDS)
+        self._running = self._wrk(RUN_SECONDS)
 
-    def go_on(self) -> None:
-        """Begin the next turn if one is over."""
+    def continue_(self) -> None:
+        """Start the next run if the last one has ended."""
         if self._running.poll() is not None:
-            self.end()
-            self._running = self._wrk(TURN_SECONDS)
+            self.finish()
+            self._running = self._wrk(RUN_SECONDS)
 
-    def end(self) -> None:
-        """Wait for the end of a turn."""
+    def finish(self) -> None:
+        """Wait for the current run to end."""
         self.served.append(rate(self._running))
         self._adapt(self.served[-1])
 
@@ -76,7 +76,7 @@ class Load:
         return subprocess.Popen([*command, url], stdout=subprocess.PIPE, text=True)
 
     def _adapt(self, answered: float) -> None:
-        # The rest of the time between two requests passes in waiting for an answer.
+        # The rest of the time between two requests is the response time.
         waited = 1000 * CONNECTIONS / answered - self._delay_ms
         self._delay_ms = max(0.0, self._between_ms - waited)
 
@@ -94,11 +94,11 @@ def test_serving_is_stable_under_load(tmp_path: Path) -> None:
             target = LINE["dataset"] | {"target": f"{slope}*x", "noise": 0.0}
             server.run(LINE | {"name": "flip", "dataset": target, "epochs": 300})
         alias = "/models/flip/aliases/live"
-        asked = {"model": "flip@live", "inputs": [[10]]}
+        request = {"model": "flip@live", "inputs": [[10]]}
         values = {}
         for version in (1, 2):
             server.client.put(alias, json={"version": version}).raise_for_status()
-            answer = server.client.post("/predict", json=asked).json()
+            answer = server.client.post("/predict", json=request).json()
             values[version] = answer["predictions"][0]["value"]
         assert values[2] > 2 * values[1]
         job_id = server.submit(
@@ -112,20 +112,20 @@ def test_serving_is_stable_under_load(tmp_path: Path) -> None:
             elapsed = time.monotonic() - start
             if elapsed > SECONDS:
                 break
-            load.go_on()
+            load.continue_()
             if elapsed > min(WARM_SECONDS, SECONDS / 2) and not warm:
                 warm = resident_mib(server)
             version = 1 + flip % 2
             server.client.put(alias, json={"version": version}).raise_for_status()
             until = time.monotonic() + 1
             while time.monotonic() < until:
-                answer = server.client.post("/predict", json=asked)
+                answer = server.client.post("/predict", json=request)
                 assert answer.status_code == 200, answer.text
                 assert answer.json()["version"] == version
                 [prediction] = answer.json()["predictions"]
                 assert prediction["value"] == pytest.approx(values[version])
                 checked += 1
-        load.end()
+        load.finish()
         served, grown = mean(load.served), resident_mib(server) / warm
         assert server.job(job_id)["status"] == "running"
         server.client.post(f"/jobs/{job_id}/cancel").raise_for_status()

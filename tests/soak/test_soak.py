@@ -18,10 +18,10 @@ from tests.system.server import Server, launch, serving
 
 KILLS = int(os.environ.get("SOAK_KILLS", 200))
 JOBS = 30
-"""Minimum number of jobs; some are always waiting until the last kill."""
+"""Minimum number of jobs; some stay queued until the last kill."""
 WAITING = 4
 LONGEST_PEACE = 6.0
-"""Seconds between two kills, at most."""
+"""Maximum seconds between two kills."""
 SETTINGS = {"trainers": 2, "retry_seconds": 0, "lease_seconds": 5}
 TARGETS = ("trainer", "service", "tree")
 

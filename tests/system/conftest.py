@@ -46,7 +46,7 @@ def small(server: Server) -> str:
 
 @pytest.fixture(scope="session")
 def mnist_job(server: Server) -> dict[str, Any]:
-    """The tutorial's MNIST job after two epochs, and what was seen of it on the way."""
+    """The tutorial's MNIST job after two epochs, with the responses seen while it ran."""
     job_id = server.submit(TUTORIAL)
     seen = [len(server.metrics(job_id)) for e in server.events(job_id) if e["kind"] == "step"]
     job = server.job(job_id)

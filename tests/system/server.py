@@ -79,12 +79,12 @@ class Server:
                     yield json.loads(line.removeprefix("data: "))
 
     def until(
-        self, job_id: str, wanted: Callable[[dict[str, Any]], bool], seconds: float = 180
+        self, job_id: str, matches: Callable[[dict[str, Any]], bool], seconds: float = 180
     ) -> dict[str, Any]:
-        """Return the first wanted event after the last one waited for."""
+        """Return the first matching event after the last one returned."""
         for event in self.events(job_id, self._seen.get(job_id, 0), seconds):
             self._seen[job_id] = event["id"]
-            if wanted(event):
+            if matches(event):
                 return event
         raise AssertionError(f"it ended before: {self.job(job_id)}")
 
@@ -105,7 +105,7 @@ class Server:
         return history
 
     def outcome(self, job: dict[str, Any]) -> tuple[str, list[Any]]:
-        """Return all that the job's spec determines: its weights' SHA-256 and its loss history."""
+        """Return what the spec determines: the SHA-256 of the weights, and the loss history."""
         model = self.client.get("/models/{name}/versions/{version}".format(**job["model"])).json()
         return model["lineage"]["weights_sha256"], self.metrics(job["id"])
 
@@ -131,7 +131,7 @@ class Server:
         return self._children(b"service.training.trainer")
 
     def web_workers(self) -> list[int]:
-        """Return the process ids of the web processes, where there are several."""
+        """Return the process ids of the web processes, if there are several."""
         return self._children(b"service.server.web_workers")
 
     def _children(self, module: bytes) -> list[int]:
@@ -140,7 +140,7 @@ class Server:
 
 
 def figure(text: str, name: str) -> float:
-    """Return the sum of a figure's series in the text for Prometheus."""
+    """Return the sum of a metric over its series."""
     return sum(
         float(line.rpartition(" ")[2])
         for line in text.splitlines()
@@ -182,7 +182,7 @@ def launch(
 def serving(
     data_dir: Path, command: Sequence[str | Path] = EPOCHD_SERVE, **environment: object
 ) -> Iterator[Server]:
-    """Run `epochd serve` as `launch` does, and stop it in the end."""
+    """Run `epochd serve` as `launch` does, and stop it at the end."""
     server = launch(data_dir, command, **environment)
     process = server.process
     try:

@@ -1,4 +1,4 @@
-"""The command line, run as a user would run it."""
+"""The command line, run in a subprocess."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A disk that is full or read-only: clear errors, and nothing that was there is lost."""
+"""A full or read-only disk causes clear errors and loses no data."""
 
 import sqlite3
 import subprocess
@@ -12,7 +12,7 @@ from tests.conftest import LINE, PLANE
 from tests.system.server import serving
 
 SIZE = 16 * 1024 * 1024
-# Its checkpoints and its model do not fit: two million parameters, thrice in a checkpoint.
+# Neither checkpoints nor the model fit: two million parameters, three times in a checkpoint.
 LARGE: dict[str, Any] = PLANE | {
     "name": "large",
     "model": {"kind": "mlp", "hidden": [2000, 1000]},
@@ -31,7 +31,7 @@ def mounted(*arguments: str) -> bool:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of its own."""
+    """A small disk for the data directory."""
     directory = tmp_path / "disk"
     directory.mkdir()
     if not mounted("-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(directory)):
@@ -43,7 +43,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(directory: Path) -> Path:
-    """Leave no room on the disk."""
+    """Fill the disk."""
     ballast = directory / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:
@@ -69,11 +69,11 @@ def test_trainer_write_errors_are_reported_and_survived(disk: Path) -> None:
         assert [p for p in disk.rglob("*") if "partial" in p.name] == []
         assert server.client.get("/health/ready").status_code == 200
         assert server.run(LINE)["status"] == "succeeded"
-        # A job outlives a disk that fills while it runs.
+        # A job survives a disk that fills while it runs.
         job_id = server.submit(LINE | {"epochs": 1_000_000})
         server.until(job_id, lambda event: event["kind"] == "epoch")
         ballast = fill(disk)
-        # The trainer can write neither its metrics nor that it failed.
+        # The trainer can store neither metrics nor its failure.
         server.log.wait_for("could not record the end of attempt")
         assert server.job(job_id)["status"] == "running"
         ballast.unlink()

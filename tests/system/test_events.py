@@ -1,4 +1,4 @@
-"""Live streams: every watcher sees everything once, in order."""
+"""Live streams: every watcher receives every event once, in order."""
 
 import asyncio
 import json

@@ -22,7 +22,7 @@ def test_responses_match_the_openapi_description(
     with serving(tmp_path, trainers=1) as server:
         for spec in (LINE, PLANE):
             server.run(spec | {"epochs": 1})
-    # Without trainers, the jobs that it submits stay queued.
+    # Without trainers, submitted jobs stay queued.
     with serving(tmp_path, trainers=0) as server:
         command = [
             str(Path(sys.executable).parent / "schemathesis"),
@@ -33,9 +33,9 @@ def test_responses_match_the_openapi_description(
             "--max-examples=8",
             "--seed=1",
             "--request-timeout=20",
-            # It has no end while a job waits.
+            # The stream has no end while a job is queued.
             "--exclude-path=/jobs/{job_id}/events",
-            # A model that it unloads answers no later request.
+            # Later requests for an unloaded model would fail.
             "--exclude-path=/v2/repository/models/{name}/unload",
         ]
         found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)

@@ -34,7 +34,7 @@ def png(image: Image.Image, **options: Any) -> bytes:
 
 
 def drawn(digit: np.ndarray) -> Image.Image:
-    """A digit dark on white at 280x280, as a drawing page would send it."""
+    """A digit in black on white at 280x280, like a drawing from a web page."""
     return Image.fromarray(255 - digit).resize((280, 280), Image.Resampling.BICUBIC)
 
 
@@ -66,7 +66,7 @@ def test_png_images_are_as_accurate_as_the_job_reported(
     assert answers == rows
     version = server.client.get("/models/mnist/versions/{version}".format(**mnist_job["model"]))
     reported = version.json()["metrics"]["test_accuracy"]
-    # The first test images are the easier half; 200 of them differ from all by chance as well.
+    # The first test images are easier than the rest, and 200 are a small sample.
     assert correct(answers, labels) / COUNT == pytest.approx(reported, abs=0.03)
 
 
@@ -105,7 +105,7 @@ def test_every_image_format_gives_the_same_prediction(
     assert raw.json()["predictions"] == [expected]
     parts = [("file", ("a.png", file)), ("file", ("b.png", file))]
     form = server.client.post("/predict", data={"model": mnist}, files=parts)
-    # Two rows at once may be multiplied in another order than one: equal up to rounding.
+    # Batches of two and of one may be summed in different orders: equal up to rounding.
     for answer in form.json()["predictions"]:
         assert answer["class"] == expected["class"]
         assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
@@ -146,9 +146,9 @@ def test_name_resolves_to_the_newest_version_unless_pinned(server: Server) -> No
     for slope in (1, 5):
         target = LINE["dataset"] | {"target": f"{slope}*x", "noise": 0.0}
         server.run(LINE | {"name": "slope", "dataset": target, "epochs": 500})
-    asked = {"inputs": [[10]]}
-    newest = server.client.post("/predict", json={"model": "slope"} | asked).json()
-    older = server.client.post("/predict", json={"model": "slope@1"} | asked).json()
+    body = {"inputs": [[10]]}
+    newest = server.client.post("/predict", json={"model": "slope"} | body).json()
+    older = server.client.post("/predict", json={"model": "slope@1"} | body).json()
     assert (newest["model"], newest["version"]) == ("slope", 2)
     assert newest["predictions"][0]["value"] == pytest.approx(50, rel=0.05)
     assert older["version"] == 1

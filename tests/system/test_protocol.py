@@ -1,4 +1,4 @@
-"""Triton's own client, as it is installed, against a real server."""
+"""Triton's client against a real server."""
 
 import gzip
 import json
@@ -104,8 +104,8 @@ def test_one_input_per_feature(server: Server, client: Any, plane: str) -> None:
 
 
 def test_classification(client: Any, small: str, pictures: np.ndarray) -> None:
-    wanted = triton.InferRequestedOutput("probabilities", binary_data=True, class_count=3)
-    result = client.infer(small, [tensor("inputs", pictures, "UINT8", True)], outputs=[wanted])
+    top_3 = triton.InferRequestedOutput("probabilities", binary_data=True, class_count=3)
+    result = client.infer(small, [tensor("inputs", pictures, "UINT8", True)], outputs=[top_3])
     listed = result.as_numpy("probabilities")
     assert listed.shape == (20, 3)
     plain = client.infer(small, [tensor("inputs", pictures, "UINT8", True)])
@@ -156,9 +156,11 @@ def test_repository(server: Server, client: Any, small: str) -> None:
         assert not client.is_model_ready(model)
         assert not client.is_model_ready(model, "1")
         assert client.is_model_ready(small)
-        with pytest.raises(InferenceServerException, match="'comes-and-goes' is unloaded") as told:
+        with pytest.raises(
+            InferenceServerException, match="'comes-and-goes' is unloaded"
+        ) as caught:
             client.infer(model, inputs)
-        assert told.value.status() == "409"
+        assert caught.value.status() == "409"
         client.load_model(model)
         assert client.is_model_ready(model)
         assert client.is_model_ready(model, "1")

@@ -1,4 +1,4 @@
-"""The part of the script for GPUs that measures a job through the service, on a CPU."""
+"""The GPU script's measurement of a job through the service, run on a CPU."""
 
 import time
 from contextlib import nullcontext

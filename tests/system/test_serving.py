@@ -109,11 +109,11 @@ def test_ndjson_of_ten_thousand_lines(server: Server, plane: str) -> None:
     assert answer.headers["content-type"].startswith("application/x-ndjson")
     answers = [json.loads(line) for line in answer.text.splitlines()]
     assert len(answers) == 10_000
-    told = {a["error"]["line"] - 1: a["error"]["msg"] for a in answers if "error" in a}
-    assert told.keys() == wrong.keys()
-    assert "not valid JSON" in told[300]
-    assert "2 values" in told[301]
-    assert "'x'" in told[302]
+    errors = {a["error"]["line"] - 1: a["error"]["msg"] for a in answers if "error" in a}
+    assert errors.keys() == wrong.keys()
+    assert "not valid JSON" in errors[300]
+    assert "2 values" in errors[301]
+    assert "'x'" in errors[302]
     good = [number for number in range(5000) if number not in wrong]
     expected = by_json(server, plane, [rows[number] for number in good])
     assert [answers[n]["value"] for n in good] == pytest.approx([p["value"] for p in expected])
@@ -135,7 +135,7 @@ def test_alias_changes_under_load_are_never_stale(server: Server) -> None:
         values[version] = answer["value"]
     alias = "/models/flip/aliases/live"
     server.client.put(alias, json={"version": 1}).raise_for_status()
-    # What may be answered now: the version before a change until the change is acknowledged.
+    # Versions allowed now: the previous one, too, until a change is acknowledged.
     allowed = {1}
     stop = threading.Event()
     wrong: list[object] = []

@@ -1,4 +1,4 @@
-"""Jobs that survive: killed, stuck, paused and moved, they end as if nothing had happened."""
+"""Jobs whose processes are killed, stuck, paused or moved end with the same result."""
 
 import os
 import select
@@ -16,9 +16,8 @@ from tests.conftest import LINE, PLANE
 from tests.system.server import Server, serving
 from tests.system.test_uploads import houses, upload
 
-# Every kind of state there is: dropout, momentum, a schedule, a validation split, best weights. A
-# checkpoint every few epochs. Seconds long, so that a kill which follows an epoch's event comes in
-# time.
+# All kinds of state: dropout, momentum, a schedule, a validation split, best weights, and a
+# checkpoint every few epochs. The job takes seconds, so that a kill after an epoch's event hits it.
 SPEC: dict[str, Any] = PLANE | {
     "name": "survivor",
     "dataset": PLANE["dataset"] | {"noise": 0.5},
@@ -45,7 +44,7 @@ KILLS = [
 
 
 class Faults:
-    """Faults of a service's trainers. None strikes until it is armed, and then once."""
+    """Faults of the trainers of a service. Each strikes once after it is armed."""
 
     def __init__(self, directory: Path, faults: Sequence[str]) -> None:
         directory.mkdir()
@@ -98,7 +97,7 @@ def shared(started: Shared) -> Iterator[Shared]:
 
 @pytest.fixture(scope="module")
 def undisturbed(started: Shared) -> tuple[str, list[Any]]:
-    """Outcome of SPEC when nothing interrupts it."""
+    """Outcome of SPEC without interruptions."""
     return started.server.outcome(started.server.run(SPEC | {"checkpoint_seconds": 1e9}))
 
 
@@ -238,7 +237,7 @@ def test_stopping_service_requeues_its_jobs_in_time(
         assert server.job(job_id)["status"] == "queued"
         job = server.job(stuck)
         assert (job["status"], job["error"]) == ("queued", None)
-        # A killed service keeps what it took.
+        # A killed service does not release its jobs.
         dataset_id = upload(server, houses(), target="price")
         server.process.kill()
         server.process.wait()
@@ -296,7 +295,7 @@ def test_job_of_a_frozen_trainer_is_reassigned(
         job = server.wait(job_id)
         assert [a["outcome"] for a in server.attempts(job_id)] == ["trainer_died", "succeeded"]
         assert server.outcome(job) == undisturbed
-        # The pool is at full strength again: two jobs run at once.
+        # The pool is complete again: two jobs run at once.
         jobs = [server.submit(LONG) for _ in range(2)]
         for job_id in jobs:
             server.wait(job_id, "running")

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import LINE, PLANE
 from tests.system.server import Server
 
-# Long enough to be watched and interrupted, with a step every few milliseconds.
+# Long enough to watch and interrupt; a step takes a few milliseconds.
 LONG: dict[str, Any] = copy.deepcopy(LINE) | {"name": "long", "epochs": 1_000_000}
 
 

@@ -31,37 +31,37 @@ def parsed(text: str) -> Any:
     return json.loads(text, parse_float=Decimal)
 
 
-def is_rounded(shown: Decimal, came: Decimal | int) -> bool:
-    """Tell whether a number, rounded to the digits that are shown, is the one that is shown."""
+def is_rounded(shown: Decimal, printed: Decimal | int) -> bool:
+    """Return whether `printed`, rounded to the digits of `shown`, equals it."""
     exponent = shown.as_tuple().exponent
     assert isinstance(exponent, int)
-    return abs(came - shown) <= Decimal(5).scaleb(exponent - 1)
+    return abs(printed - shown) <= Decimal(5).scaleb(exponent - 1)
 
 
-def differences(shown: Any, came: Any, place: str = "") -> list[str]:
-    """Return where what came is not what is shown."""
+def differences(shown: Any, printed: Any, place: str = "") -> list[str]:
+    """Return the places where the output differs from the shown output."""
     if shown == ANYTHING:
         return []
-    if isinstance(shown, dict) and isinstance(came, dict):
-        wanted = shown.keys() - {ANYTHING}
-        unlike = wanted ^ came.keys() if ANYTHING not in shown else wanted - came.keys()
-        found = [f"{place}.{name}: only in one of them" for name in sorted(unlike)]
-        for name in wanted & came.keys():
-            found += differences(shown[name], came[name], f"{place}.{name}")
+    if isinstance(shown, dict) and isinstance(printed, dict):
+        expected = shown.keys() - {ANYTHING}
+        missing = expected ^ printed.keys() if ANYTHING not in shown else expected - printed.keys()
+        found = [f"{place}.{name}: only in one of them" for name in sorted(missing)]
+        for name in expected & printed.keys():
+            found += differences(shown[name], printed[name], f"{place}.{name}")
         return found
-    if isinstance(shown, list) and isinstance(came, list):
+    if isinstance(shown, list) and isinstance(printed, list):
         if shown and shown[-1] == ANYTHING:
             shown = shown[:-1]
-            came = came[: len(shown)]
-        if len(shown) != len(came):
-            return [f"{place}: {len(shown)} elements shown, {len(came)} came"]
-        pairs = enumerate(zip(shown, came, strict=True))
+            printed = printed[: len(shown)]
+        if len(shown) != len(printed):
+            return [f"{place}: {len(shown)} elements shown, {len(printed)} printed"]
+        pairs = enumerate(zip(shown, printed, strict=True))
         return [d for i, (a, b) in pairs for d in differences(a, b, f"{place}[{i}]")]
-    if isinstance(shown, Decimal) and isinstance(came, Decimal | int):
-        is_same = is_rounded(shown, came)
+    if isinstance(shown, Decimal) and isinstance(printed, Decimal | int):
+        is_same = is_rounded(shown, printed)
     else:
-        is_same = bool(shown == came)
-    return [] if is_same else [f"{place}: {shown!s} shown, {came!s} came"]
+        is_same = bool(shown == printed)
+    return [] if is_same else [f"{place}: {shown!s} shown, {printed!s} printed"]
 
 
 def test_comparison_finds_differences() -> None:
@@ -69,14 +69,14 @@ def test_comparison_finds_differences() -> None:
     assert differences(shown, parsed('{"a": [1.04, 2, 3], "b": "x", "c": 0}')) == []
     assert differences(shown, parsed('{"a": [1.06], "b": "y"}')) != []
     assert differences({"a": 1}, {"a": 1, "b": 2}) == [".b: only in one of them"]
-    assert differences([1, 2], [1]) == [": 2 elements shown, 1 came"]
+    assert differences([1, 2], [1]) == [": 2 elements shown, 1 printed"]
     assert differences({"a": True}, {"a": 1}) == []
     assert differences({"a": None}, parsed('{"a": 0.0}')) != []
     assert differences(1, 2) != []
 
 
 @pytest.mark.parametrize(
-    ("shown", "came", "is_same"),
+    ("shown", "printed", "is_same"),
     [
         ("0.986", "0.9862", True),
         ("0.9859", "0.9862", False),
@@ -87,14 +87,14 @@ def test_comparison_finds_differences() -> None:
         ("41.0", "41", True),
     ],
 )
-def test_numbers_are_compared_to_the_shown_digits(shown: str, came: str, is_same: bool) -> None:
-    assert (differences(parsed(shown), parsed(came)) == []) is is_same
+def test_numbers_are_compared_to_the_shown_digits(shown: str, printed: str, is_same: bool) -> None:
+    assert (differences(parsed(shown), parsed(printed)) == []) is is_same
 
 
 @pytest.fixture(scope="module")
-def newcomer(tmp_path_factory: pytest.TempPathFactory, mnist_root: Path) -> Iterator[Server]:
-    """A service that nobody has used before the first page."""
-    data = tmp_path_factory.mktemp("newcomer")
+def fresh_service(tmp_path_factory: pytest.TempPathFactory, mnist_root: Path) -> Iterator[Server]:
+    """A service unused before the first page."""
+    data = tmp_path_factory.mktemp("docs")
     (data / "datasets").symlink_to(mnist_root)
     with serving(data) as server:
         yield server
@@ -102,9 +102,9 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory, mnist_root: Path) -> Iter
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_commands_print_the_shown_output(page: Path, newcomer: Server, tmp_path: Path) -> None:
+def test_commands_print_the_shown_output(page: Path, fresh_service: Server, tmp_path: Path) -> None:
     shown = blocks(page)
-    done = run(shown, newcomer, tmp_path)
+    done = run(shown, fresh_service, tmp_path)
     for block, output in zip(shown, done.stdout.split(MARK), strict=False):
         if block.printed is not None:
             found = differences(parsed(block.printed), parsed(output))
@@ -128,21 +128,21 @@ def test_chinese_tutorial_has_the_same_commands() -> None:
     assert len(blocks(ENGLISH)) > 20
 
 
-def test_metrics_match_the_reference(newcomer: Server) -> None:
+def test_metrics_match_the_reference(fresh_service: Server) -> None:
     """After the pages, so that there are samples with labels."""
     shown = {}
     for row in section(METRICS, "Metrics").splitlines():
         if row.startswith("| `"):
             name, kind, labels = (cell.strip() for cell in row.split("|")[1:4])
             shown[name.strip("`")] = kind, {label.strip(" `") for label in labels.split(",")} - {""}
-    answer = newcomer.client.get("/metrics").text
-    came = {
+    answer = fresh_service.client.get("/metrics").text
+    printed = {
         family.name + ("_total" if family.type == "counter" else ""): family
         for family in text_string_to_metric_families(answer)
         if not family.name.endswith("_created")
     }
-    assert shown.keys() == came.keys()
-    for name, family in came.items():
+    assert shown.keys() == printed.keys()
+    for name, family in printed.items():
         kind, labels = shown[name]
         assert family.type == kind, name
         for sample in family.samples:

@@ -1,4 +1,4 @@
-"""Data that a user sends: uploaded, learned from, and predicted from raw values."""
+"""Uploaded data: stored, trained on, and predicted from raw values."""
 
 import io
 import random
@@ -19,7 +19,7 @@ from tests.system.server import Server
 
 
 def houses(count: int = 300) -> str:
-    """A table of houses: numbers, a truth, a category, gaps; and a price made of them."""
+    """A table of houses: numbers, a boolean, a category, gaps, and a price computed from them."""
     draw = random.Random(0)
     lines = ["rooms,area,lift,district,price"]
     for _ in range(count):
@@ -28,8 +28,8 @@ def houses(count: int = 300) -> str:
         area = 25 * rooms + draw.randint(-10, 10)
         bonus = {"Altstadt": 400_000, "Wiedikon": 150_000, "Oerlikon": 0}[district]
         price = 100_000 + 8_000 * area + 50_000 * lift + bonus
-        told = "" if draw.random() < 0.1 else str(lift).lower()
-        lines.append(f"{rooms},{area},{told},{district},{price}")
+        has_lift = "" if draw.random() < 0.1 else str(lift).lower()
+        lines.append(f"{rooms},{area},{has_lift},{district},{price}")
     return "\n".join(lines)
 
 
@@ -50,7 +50,7 @@ def predict(server: Server, model: str, rows: list[Any]) -> httpx.Response:
 
 @pytest.fixture(scope="module")
 def priced(server: Server) -> str:
-    """The id of the houses; a model of them is called `houses`."""
+    """The id of the data set of houses; its model is named `houses`."""
     dataset_id = upload(server, houses(), name="houses", target="price")
     job = train(
         server,
@@ -126,12 +126,12 @@ def test_predictions_match_the_evaluation(server: Server, priced: str) -> None:
     assert measured["rows"] == len(rows)
     assert measured["mae"] == pytest.approx(sum(errors) / len(errors), rel=1e-6)
     assert measured["max_error"] == pytest.approx(max(errors), rel=1e-6)
-    # The same rows as another upload, its columns in another order and one of them of no concern.
+    # The same rows as another upload, with reordered columns and an unused one.
     lines = [line.split(",") for line in houses().splitlines()]
     mixed = "\n".join(",".join([*reversed(line), "note"[: i + 1]]) for i, line in enumerate(lines))
     other = upload(server, mixed, name="mixed")
-    asked = {"dataset": {"kind": "upload", "id": other}, "split": "all"}
-    again = server.client.post(path, json=asked)
+    request = {"dataset": {"kind": "upload", "id": other}, "split": "all"}
+    again = server.client.post(path, json=request)
     assert again.status_code == 200, again.text
     assert again.json()["mae"] == pytest.approx(measured["mae"], rel=1e-6)
 
@@ -179,7 +179,7 @@ def test_interrupted_upload_leaves_no_files(server: Server, data_dir: Path, kind
             f"POST /datasets HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\n"
             "content-length: 1000000\r\n\r\n--x\r\n".encode()
         )
-        # The service has begun to take it once there is a place for it.
+        # The service creates a folder once it begins to receive the upload.
         while not list(incoming.iterdir()):
             server.client.get("/health/live")
     while list(incoming.iterdir()):
@@ -187,7 +187,7 @@ def test_interrupted_upload_leaves_no_files(server: Server, data_dir: Path, kind
     assert server.client.get("/datasets").json() == before
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="open files are told by Linux alone")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="open files are visible on Linux only")
 def test_form_upload_is_spooled_to_the_data_directory(server: Server, data_dir: Path) -> None:
     descriptors = Path(f"/proc/{server.process.pid}/fd")
     incoming = (data_dir / "datasets" / "uploads" / ".incoming").resolve()
@@ -206,7 +206,7 @@ def test_form_upload_is_spooled_to_the_data_directory(server: Server, data_dir: 
 
 
 def is_spooled(descriptor: Path, directory: Path) -> bool:
-    """Whether a file without a name in the directory is open."""
+    """Return whether an unnamed file in the directory is open."""
     try:
         target = str(descriptor.readlink())
     except FileNotFoundError:  # closed meanwhile

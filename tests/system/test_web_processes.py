@@ -22,44 +22,46 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_web_processes_behave_as_one_server(server: Server) -> None:
-    def of_each(method: str, path: str, **content: Any) -> list[httpx.Response]:
-        """Ask until both have answered; return all answers."""
+    def responses_of_both(method: str, path: str, **content: Any) -> list[httpx.Response]:
+        """Repeat a request until both processes have responded; return all responses."""
         answers: list[httpx.Response] = []
         processes: set[str] = set()
         while len(processes) < 2:
-            # A connection of its own may come to either.
+            # Either process may accept a new connection.
             with httpx.Client(base_url=server.client.base_url) as one:
                 answers.append(one.request(method, path, **content))
             processes.add(answers[-1].headers["x-request-id"].partition("-")[0])
         return answers
 
     def statuses(method: str, path: str, **content: Any) -> set[int]:
-        return {answer.status_code for answer in of_each(method, path, **content)}
+        return {answer.status_code for answer in responses_of_both(method, path, **content)}
 
-    def told_by_each() -> list[dict[str, Any]]:
-        return [answer.json()["model_stats"][0] for answer in of_each("GET", f"{model}/stats")]
+    def statistics_of_both() -> list[dict[str, Any]]:
+        return [
+            answer.json()["model_stats"][0] for answer in responses_of_both("GET", f"{model}/stats")
+        ]
 
     model, repository = "/v2/models/line", "/v2/repository/models/line"
-    ask: dict[str, Any] = {"json": {"inputs": [{"name": "inputs", "datatype": "FP32"}]}}
-    ask["json"]["inputs"][0] |= {"shape": [2, 1], "data": [1, 2]}
+    infer: dict[str, Any] = {"json": {"inputs": [{"name": "inputs", "datatype": "FP32"}]}}
+    infer["json"]["inputs"][0] |= {"shape": [2, 1], "data": [1, 2]}
     predict: dict[str, Any] = {"json": {"model": "line", "inputs": [[1]]}}
     server.run(LINE | {"epochs": 1})
-    asked = {1: 0, 2: 0}
+    expected = {1: 0, 2: 0}
     for _ in range(2):
-        asked[2] += len(of_each("POST", f"{model}/infer", **ask))
-        asked[1] += len(of_each("POST", "/predict", **predict))
+        expected[2] += len(responses_of_both("POST", f"{model}/infer", **infer))
+        expected[1] += len(responses_of_both("POST", "/predict", **predict))
         server.client.post(f"{repository}/unload").raise_for_status()
         assert statuses("GET", f"{model}/ready") == {409}
-        assert statuses("POST", f"{model}/infer", **ask) == {409}
+        assert statuses("POST", f"{model}/infer", **infer) == {409}
         assert statuses("POST", "/predict", **predict) == {409}
         assert "epochd_models_loaded 0.0" in server.client.get("/metrics").text
         server.client.post(f"{repository}/load").raise_for_status()
         assert statuses("GET", f"{model}/ready") == {200}
-    for told in told_by_each():
-        counts = {s["batch_size"]: s["compute_infer"]["count"] for s in told["batch_stats"]}
-        assert counts == asked
-        assert told["execution_count"] == asked[1] + asked[2]
-        assert told["inference_count"] == asked[1] + 2 * asked[2]
+    for statistics in statistics_of_both():
+        counts = {s["batch_size"]: s["compute_infer"]["count"] for s in statistics["batch_stats"]}
+        assert counts == expected
+        assert statistics["execution_count"] == expected[1] + expected[2]
+        assert statistics["inference_count"] == expected[1] + 2 * expected[2]
 
 
 def test_aliases_are_shared_and_a_killed_process_is_replaced(
@@ -68,18 +70,18 @@ def test_aliases_are_shared_and_a_killed_process_is_replaced(
     for _ in range(2):
         server.run(LINE | {"name": "aliased", "epochs": 1})
     before = figure(server.client.get("/metrics").text, QUEUED)
-    asked = 0
+    expected = 0
     for flip in range(40):
         version = 1 + flip % 2
-        # A connection of its own may come to either process.
+        # Either process may accept a new connection.
         with httpx.Client(base_url=server.client.base_url) as client:
             client.put("/models/aliased/aliases/default", json={"version": version})
         for _ in range(3):
             with httpx.Client(base_url=server.client.base_url) as client:
                 answer = client.post("/predict", json={"model": "aliased", "inputs": [[1]]})
             assert answer.json()["version"] == version
-            asked += 1
-    assert figure(server.client.get("/metrics").text, QUEUED) - before == asked
+            expected += 1
+    assert figure(server.client.get("/metrics").text, QUEUED) - before == expected
     [first, _] = sorted(server.web_workers())
     os.kill(first, signal.SIGKILL)
     server.log.wait_for(rf"web process {first} ended unexpectedly")

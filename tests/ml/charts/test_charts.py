@@ -1,4 +1,4 @@
-"""Every chart of every kind of job: drawn, valid, and of the run's own numbers."""
+"""Every chart of every kind of job is valid and shows the metrics of its run."""
 
 import base64
 import io
@@ -33,8 +33,8 @@ MNIST: dict[str, Any] = {
 }
 
 
-def mnist_alike(spec: TrainingSpec) -> Dataset:
-    """Images of noise, which are not learned in two epochs."""
+def noise_images(spec: TrainingSpec) -> Dataset:
+    """Images of noise, which cannot be learned in two epochs."""
     random = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (400, 28, 28), generator=random, dtype=torch.uint8)
     labels = torch.randint(0, 10, (400,), generator=random)
@@ -48,7 +48,7 @@ def mnist_alike(spec: TrainingSpec) -> Dataset:
 def material(document: dict[str, Any], ended: bool = True) -> ChartData:
     spec = TrainingSpec.of(document)
     if spec.dataset.kind == "mnist":
-        data = mnist_alike(spec)
+        data = noise_images(spec)
     else:
         data = datasets.load(spec.dataset, spec.split, Path())
     run = Run(build(spec, data), data, spec, CPU)
@@ -178,7 +178,7 @@ def test_steps_are_shown_if_finer_than_epochs(materials: dict[str, ChartData]) -
         return {row["series"] for row in data_of(CHARTS["loss"].specification(materials[job]))}
 
     assert series("mnist") == {"training", "validation", "training, by step"}
-    # Here an epoch is one step, and a hundred of them are reported together.
+    # An epoch of this job is a single step, and reports cover a hundred of them.
     assert series("line") == {"training"}
 
 
@@ -279,7 +279,7 @@ def test_available_charts_are_known_before_training(signature: Signature, names:
         torch.full((1, 300, 20), 255, dtype=torch.uint8),
         torch.rand(3, 40, 56) * 300 - 20,
     ],
-    ids=["grey", "one tall plane", "three planes of floats"],
+    ids=["grey", "one tall channel", "three float channels"],
 )
 def test_images_become_thumbnails(image: torch.Tensor) -> None:
     with Image.open(io.BytesIO(base64.b64decode(png(image)))) as picture:

@@ -13,12 +13,12 @@ from ml.specs import TrainingSpec
 from tests.conftest import PLANE
 
 ROW = 4 * 4
-"""Bytes: three features and a target."""
+"""Bytes of a row: three features and a target."""
 
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the data sets that were loaded, and not found in the cache."""
+    """Sizes of the data sets loaded on cache misses."""
     sizes: list[int] = []
 
     def load(*arguments: Any) -> Dataset:
@@ -33,7 +33,7 @@ def sized(size: int) -> TrainingSpec:
     return TrainingSpec.of(PLANE | {"dataset": PLANE["dataset"] | {"size": size}})
 
 
-def ask(cache: DatasetCache, *sizes: int) -> None:
+def load_sizes(cache: DatasetCache, *sizes: int) -> None:
     for size in sizes:
         data = cache.load(sized(size).dataset, sized(size).split)
         assert data.nbytes == size * ROW
@@ -41,14 +41,14 @@ def ask(cache: DatasetCache, *sizes: int) -> None:
 
 def test_most_recently_used_data_sets_are_kept(loads: list[int]) -> None:
     cache = DatasetCache(Path(), max_bytes=200 * ROW)
-    ask(cache, 100, 60, 100, 70)  # 60 is evicted
-    ask(cache, 100, 70, 60)
+    load_sizes(cache, 100, 60, 100, 70)  # 60 is evicted
+    load_sizes(cache, 100, 70, 60)
     assert loads == [100, 60, 70, 60]
 
 
 def test_oversized_data_sets_are_not_cached(loads: list[int]) -> None:
-    ask(DatasetCache(Path(), max_bytes=50 * ROW), 60, 60)
-    ask(DatasetCache(Path(), max_bytes=0), 70, 70)
+    load_sizes(DatasetCache(Path(), max_bytes=50 * ROW), 60, 60)
+    load_sizes(DatasetCache(Path(), max_bytes=0), 70, 70)
     assert loads == [60, 60, 70, 70]
 
 

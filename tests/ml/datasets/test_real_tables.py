@@ -1,4 +1,4 @@
-"""Real data, learned as well as scikit-learn learns it from the same rows."""
+"""Models of real data are as accurate as those of scikit-learn on the same rows."""
 
 import io
 from pathlib import Path
@@ -23,8 +23,8 @@ from tests.ml.shelf import Shelf
 Array = NDArray[Any]
 
 
-class Divided:
-    """A bundled data set, divided as both sides get it."""
+class SplitData:
+    """A bundled data set with the split that epochd and scikit-learn share."""
 
     def __init__(self, name: str) -> None:
         loaded: Any = getattr(bundled, f"load_{name}")()
@@ -45,8 +45,8 @@ class Divided:
             lines.append(",".join([*map(repr, row), str(y), p]))
         return "\n".join(lines)
 
-    def fitted(self, estimator: Any) -> Array:
-        """Return what an estimator predicts of the test rows."""
+    def predictions_of(self, estimator: Any) -> Array:
+        """Return the predictions of an estimator for the test rows."""
         model = make_pipeline(StandardScaler(), estimator)
         # Products this small take far longer on all cores than on one.
         with threadpool_limits(1):
@@ -61,7 +61,7 @@ def shelf(tmp_path: Path) -> Shelf:
 
 
 def test_diabetes_matches_least_squares(shelf: Shelf) -> None:
-    data = Divided("diabetes")
+    data = SplitData("diabetes")
     spec = shelf.spec(
         {"id": shelf.put(data.csv()), "target": "target", "split_by": "part"},
         optimizer={"kind": "adam", "lr": 0.05},
@@ -71,11 +71,11 @@ def test_diabetes_matches_least_squares(shelf: Shelf) -> None:
     run, divided = shelf.train(spec)
     assert divided.test is not None
     figures = evaluate(run.model, divided.test, divided.signature, LOSSES["mse"])
-    theirs = data.fitted(LinearRegression())
-    assert figures["r2"] == pytest.approx(r2_score(data.y[data.test], theirs), abs=0.01)
+    expected = data.predictions_of(LinearRegression())
+    assert figures["r2"] == pytest.approx(r2_score(data.y[data.test], expected), abs=0.01)
     model, manifest = shelf.model(spec)
-    ours = model.predict(model.rows(data.x[data.test].tolist())).values[:, 0]
-    assert np.corrcoef(ours, theirs)[0, 1] > 0.999
+    predicted = model.predict(model.rows(data.x[data.test].tolist())).values[:, 0]
+    assert np.corrcoef(predicted, expected)[0, 1] > 0.999
     assert manifest.linear is not None
     exact = LinearRegression().fit(data.x[data.train], data.y[data.train])
     weights = np.array([manifest.linear.weights[name] for name in data.names])
@@ -84,16 +84,16 @@ def test_diabetes_matches_least_squares(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer"])
 def test_classification_is_as_accurate_as_scikit_learn(shelf: Shelf, name: str) -> None:
-    data = Divided(name)
-    asked = {"id": shelf.put(data.csv()), "target": "target", "split_by": "part"}
-    theirs = {
+    data = SplitData(name)
+    request = {"id": shelf.put(data.csv()), "target": "target", "split_by": "part"}
+    estimators = {
         "linear": LogisticRegression(max_iter=1000),
         "mlp": MLPClassifier((32,), max_iter=1000, random_state=0),
     }
     models: dict[str, dict[str, Any]] = {"linear": {}, "mlp": {"hidden": [32]}}
     for kind, options in models.items():
         spec = shelf.spec(
-            asked,
+            request,
             model={"kind": kind} | options,
             optimizer={"kind": "adam", "lr": 0.02},
             epochs=100,
@@ -101,14 +101,14 @@ def test_classification_is_as_accurate_as_scikit_learn(shelf: Shelf, name: str) 
         )
         run, divided = shelf.train(spec)
         assert divided.test is not None
-        ours = evaluate(run.model, divided.test, divided.signature, LOSSES["cross_entropy"])
-        expected = accuracy_score(data.y[data.test], data.fitted(theirs[kind]))
-        # A few of the 45 to 171 test rows.
-        assert ours["accuracy"] >= expected - 0.045
+        metrics = evaluate(run.model, divided.test, divided.signature, LOSSES["cross_entropy"])
+        expected = accuracy_score(data.y[data.test], data.predictions_of(estimators[kind]))
+        # Allow for a few of the 45 to 171 test rows.
+        assert metrics["accuracy"] >= expected - 0.045
 
 
 def test_digits_are_learned_as_columns_and_as_images(shelf: Shelf) -> None:
-    data = Divided("digits")
+    data = SplitData("digits")
     columns = shelf.spec(
         {"id": shelf.put(data.csv()), "target": "target", "split_by": "part"}
         | {"task": "classification"},
@@ -118,9 +118,9 @@ def test_digits_are_learned_as_columns_and_as_images(shelf: Shelf) -> None:
     )
     run, divided = shelf.train(columns)
     assert divided.test is not None
-    ours = evaluate(run.model, divided.test, divided.signature, LOSSES["cross_entropy"])
-    theirs = data.fitted(MLPClassifier((64,), max_iter=300, random_state=0))
-    assert ours["accuracy"] >= accuracy_score(data.y[data.test], theirs) - 0.02
+    metrics = evaluate(run.model, divided.test, divided.signature, LOSSES["cross_entropy"])
+    expected = data.predictions_of(MLPClassifier((64,), max_iter=300, random_state=0))
+    assert metrics["accuracy"] >= accuracy_score(data.y[data.test], expected) - 0.02
 
     file = io.BytesIO()
     pictures = (data.x.reshape(-1, 8, 8) * 15).astype(np.uint8)
@@ -134,5 +134,5 @@ def test_digits_are_learned_as_columns_and_as_images(shelf: Shelf) -> None:
     )
     run, divided = shelf.train(images)
     assert divided.test is not None
-    ours = evaluate(run.model, divided.test, divided.signature, LOSSES["cross_entropy"])
-    assert ours["accuracy"] > 0.96
+    metrics = evaluate(run.model, divided.test, divided.signature, LOSSES["cross_entropy"])
+    assert metrics["accuracy"] > 0.96

@@ -18,7 +18,7 @@ from tests.conftest import PLANE
 
 
 def numbered(classes: list[int]) -> Rows:
-    """Rows whose input is their number."""
+    """Rows whose inputs are their indices."""
     numbers = torch.arange(len(classes), dtype=torch.float32).unsqueeze(1)
     return Rows(numbers, torch.tensor(classes))
 

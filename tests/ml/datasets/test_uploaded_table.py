@@ -1,4 +1,4 @@
-"""Tables: what is fitted on the training rows, travels with the model and takes raw values."""
+"""Uploaded tables: preprocessing is fitted on training rows and saved with the model."""
 
 import math
 from pathlib import Path
@@ -87,7 +87,7 @@ def test_target_is_standardized_and_reported_in_its_units(shelf: Shelf) -> None:
 
 
 def test_numbers_far_from_zero_keep_their_precision(shelf: Shelf) -> None:
-    # As times in seconds: float32 has no more than 128 of them apart.
+    # Like times in seconds: in float32 their spacing is 128.
     rows = "\n".join(f"{1.7e9 + t:.0f},{1.7e9 + 2 * t:.0f}" for t in range(60))
     spec = shelf.spec(
         {"id": shelf.put(f"begin,end\n{rows}"), "target": "end"},
@@ -108,13 +108,13 @@ def test_constant_feature_becomes_zero(shelf: Shelf) -> None:
     assert data.preprocessing(data.train.inputs).abs().max() < 1e-9
 
 
-@pytest.mark.parametrize(("written", "asked"), [("2.50", 2.5), ("True", True), ("0.1", 0.1)])
-def test_numbers_and_booleans_match_categories(shelf: Shelf, written: str, asked: object) -> None:
+@pytest.mark.parametrize(("written", "value"), [("2.50", 2.5), ("True", True), ("0.1", 0.1)])
+def test_numbers_and_booleans_match_categories(shelf: Shelf, written: str, value: object) -> None:
     rows = "".join(f"{written},{i}\nother,{i}\n" for i in range(20))
     dataset = shelf.put(f"size,y\n{rows}", types={"size": "categorical"})
     model, _ = shelf.model(shelf.spec({"id": dataset, "target": "y"}, epochs=1))
-    said, meant = model.rows([{"size": written}, {"size": asked}]).tolist()
-    assert said == meant != [-1.0]
+    by_text, by_value = model.rows([{"size": written}, {"size": value}]).tolist()
+    assert by_text == by_value != [-1.0]
 
 
 def test_linear_coefficients_are_in_units_of_the_data(shelf: Shelf) -> None:
@@ -198,9 +198,9 @@ def test_classes_are_the_values_of_the_target(shelf: Shelf) -> None:
         "cross_entropy",
     )
     numbers = "x,digit\n" + "\n".join(f"{i},{i % 11}" for i in range(40))
-    asked = {"id": shelf.put(numbers), "target": "digit"}
-    assert isinstance(shelf.spec(asked).dataset.signature().output, Value)
-    spec = shelf.spec(asked | {"task": "classification"}, split=ALL_TRAIN)
+    request = {"id": shelf.put(numbers), "target": "digit"}
+    assert isinstance(shelf.spec(request).dataset.signature().output, Value)
+    spec = shelf.spec(request | {"task": "classification"}, split=ALL_TRAIN)
     assert spec.dataset.signature().output == Classes(names=[str(i) for i in range(11)])
     data = shelf.load(spec)
     assert data.train.targets.tolist() == [i % 11 for i in range(40)]
@@ -242,7 +242,7 @@ def test_embeddings_are_counted_before_they_are_allocated(shelf: Shelf) -> None:
     spec = shelf.spec({"id": shelf.put(f"one,two,y\n{rows}"), "target": "y"}, model=model)
     counted = count_parameters(spec.model, spec.dataset.signature())
     run, _ = shelf.train(spec.model_copy(update={"epochs": 1}))
-    # Which of the columns have gaps is known only then.
+    # Only then are the columns with gaps known.
     assert counted == sum(parameter.numel() for parameter in run.model.parameters())
     assert counted == (3 + 2) * 10 + (10 + 10) * 4 + 4 + 4 + 1
 
@@ -273,7 +273,7 @@ def test_categories_can_be_embedded(shelf: Shelf) -> None:
 def test_other_data_is_encoded_by_the_signature_of_the_model(shelf: Shelf) -> None:
     spec = shelf.spec({"id": shelf.put(FRUIT), "target": "colour"}, epochs=2, split=ALL_TRAIN)
     model, _ = shelf.model(spec)
-    # Categories and classes are others here, and in another order.
+    # The categories and classes differ, and so does their order.
     text = "weight,ripe,colour,origin,price\n1,true,red,Angola,1\n2,false,yellow,Peru,2\n"
     other = shelf.spec({"id": shelf.put(text), "target": "colour"}, split=ALL_TRAIN)
     data = datasets.load(other.dataset, other.split, shelf.root, signature=model.manifest.signature)
@@ -300,7 +300,7 @@ def test_regression_targets_cannot_be_stratified(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "asked", "message"),
+    ("text", "request_", "message"),
     [
         (FRUIT, {}, "is missing; choose one of weight, ripe, colour"),
         (FRUIT, {"target": "taste"}, "there is no column 'taste'; there are weight"),
@@ -330,10 +330,10 @@ def test_regression_targets_cannot_be_stratified(shelf: Shelf) -> None:
     ],
 )
 def test_unusable_columns_are_refused(
-    shelf: Shelf, text: str, asked: dict[str, Any], message: str
+    shelf: Shelf, text: str, request_: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(Invalid, match=message):
-        shelf.spec({"id": shelf.put(text)} | asked)
+        shelf.spec({"id": shelf.put(text)} | request_)
 
 
 def test_missing_data_set_is_refused(shelf: Shelf) -> None:
@@ -344,9 +344,9 @@ def test_missing_data_set_is_refused(shelf: Shelf) -> None:
 
 
 def test_equal_specs_give_equal_weights(shelf: Shelf) -> None:
-    asked = {"id": shelf.put(FRUIT), "target": "colour"}
+    request = {"id": shelf.put(FRUIT), "target": "colour"}
     model = {"kind": "mlp", "hidden": [8]}
     hashes = {
-        shelf.model(shelf.spec(asked, model=model, epochs=2))[1].weights_sha256 for _ in range(2)
+        shelf.model(shelf.spec(request, model=model, epochs=2))[1].weights_sha256 for _ in range(2)
     }
     assert len(hashes) == 1

@@ -36,7 +36,7 @@ def test_rows_may_have_a_subset_of_classes_in_any_order(names: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "output", "model", "told"),
+    ("inputs", "output", "model", "message"),
     [
         (rows("a"), PRICE, MODEL, "is missing features of this model: b; it has a"),
         (rows("a", "b", "c"), PRICE, MODEL, "features unknown to this model: c"),
@@ -71,7 +71,7 @@ def test_rows_may_have_a_subset_of_classes_in_any_order(names: str) -> None:
     ],
 )
 def test_incompatible_data_is_refused(
-    inputs: Features | Images, output: Value | Classes, model: Signature, told: str
+    inputs: Features | Images, output: Value | Classes, model: Signature, message: str
 ) -> None:
-    with pytest.raises(Invalid, match=told.replace("...", r"\.\.\.")):
+    with pytest.raises(Invalid, match=message.replace("...", r"\.\.\.")):
         compatibility.check(Signature(inputs=inputs, output=output), model)

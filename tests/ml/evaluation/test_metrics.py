@@ -21,7 +21,7 @@ ERRORS = [
 
 
 class Small(nn.Module):
-    """A classifier on a device whose memory suffices for a limited number of rows."""
+    """A classifier on a device with memory for a limited number of rows."""
 
     def __init__(self, most: int, error: Exception = ERRORS[0]) -> None:
         super().__init__()

@@ -223,7 +223,7 @@ SHAPES = st.lists(st.integers(0, 3), max_size=3).map(tuple)
 DIMS = st.integers(-3, 2) | st.lists(st.integers(-3, 2), max_size=3).map(tuple)
 
 
-@pytest.mark.filterwarnings("ignore:.*degrees of freedom")  # of one number, as PyTorch warns too
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom")  # of one number, as in PyTorch's warning
 @EXAMPLES
 @given(st.sampled_from(UNFORESEEN), SHAPES, st.just("") | DIMS)
 def test_functions_without_shape_rules_do_not_enlarge_tensors(
@@ -277,7 +277,7 @@ def test_every_backward_pass_counts_toward_the_budget() -> None:
     w = [1.0] * 1000
     run([outer, "sum(y)", "sum(y)"], {"w": w}, gradients=True)
     assert "too much" in refusal(outer, *["sum(y)"] * 19, gradients=True, w=w).msg
-    # Backward, each index fills a tensor as large as the indexed.
+    # The backward pass fills a tensor of the full size for each index.
     many = " + ".join(["y[0, 0]"] * 40)
     assert "too much" in refusal(outer, many, gradients=True, w=w).msg
 

@@ -41,7 +41,7 @@ def test_functions_match_python(name: str) -> None:
     for xs in itertools.product(points, repeat=len(FUNCTIONS[name].parameters)):
         try:
             expected = IN_PYTHON[name](*xs)
-        except ValueError:  # such as log(-2.5)
+        except ValueError:  # for example log(-2.5)
             continue
         values = dict(zip("xy", xs, strict=False))
         assert evaluate(f"{name}({', '.join(values)})", **values) == pytest.approx(expected)
@@ -179,7 +179,7 @@ def test_valid_names_are_accepted(name: str) -> None:
     assert Expression.parse(f"2*{name}", [name]).variables == {name}
 
 
-# In thousandths: numbers too small to divide by would be inf to Python, and refused by us.
+# In thousandths: division by smaller numbers may give inf, which formulas refuse.
 THOUSANDTHS = st.integers(-(10**6), 10**6).map(lambda n: n / 1000)
 ARITHMETIC = st.recursive(
     THOUSANDTHS.map(str) | st.sampled_from("xy"),

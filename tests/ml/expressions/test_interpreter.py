@@ -1,4 +1,4 @@
-"""One language: a formula has the value that the language of tensors gives the same text."""
+"""Formulas and tensor expressions give the same value to the same text."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from ml.expressions import run
 from ml.expressions.formula import Expression
 
 VALUES = {"x": [0.25, -1.5, 3.0], "y": [[2.0], [-0.5]]}
-# What is smooth and bounded: one rounds to float64 between operations, the other to float32.
+# Smooth and bounded functions only: the one uses float64, the other float32.
 FORMULAS = st.recursive(
     st.sampled_from(["x", "y", "e", "pi", "2", "0.5", "-1.25"]),
     lambda parts: st.one_of(

@@ -22,7 +22,7 @@ def seven(
     ground: int = 255,
     foreground: int = 0,
 ) -> Image.Image:
-    """A fat 7 of height `tall`, its upper left end at `at` (x, y), on a page of `size` (w, h)."""
+    """A thick 7 of height `tall`, its upper left end at `at` (x, y), on a `size` (w, h) page."""
     page = Image.new("L", size, ground)
     corners = [(at[0] + x * tall, at[1] + y * tall) for x, y in SEVEN]
     ImageDraw.Draw(page).line(corners, fill=foreground, width=pen, joint="curve")

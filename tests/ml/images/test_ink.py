@@ -23,7 +23,7 @@ def foreground_size(image: Grey) -> tuple[int, int]:
 
 
 def shifted_difference(one: Grey, other: Grey) -> float:
-    """The least difference over shifts by a pixel: the centre of mass may round either way."""
+    """Smallest difference over shifts by a pixel, since the centre of mass may round either way."""
     shifts = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
     return min(difference(one, np.roll(other, shift, axis=(0, 1))) for shift in shifts)
 
@@ -79,7 +79,7 @@ def test_centre_of_mass_is_centred(at: tuple[int, int], tall: int) -> None:
     row, column = (
         np.average(np.arange(28), weights=image.sum(axis=other), axis=0) for other in (1, 0)
     )
-    # MNIST's own images have theirs at (14, 14).
+    # The images of MNIST have theirs at (14, 14).
     assert abs(row - 14) <= 0.51
     assert abs(column - 14) <= 0.51
 
@@ -122,7 +122,7 @@ def test_different_drawings_give_different_results() -> None:
 
 
 def photographed(page: Image.Image, noise: float) -> Grey:
-    """A page in light that grows from left to right, seen by a noisy camera, as JPEG."""
+    """A noisy JPEG photo of a page whose light increases from left to right."""
     reflected = np.asarray(page) / 255 * np.linspace(120, 230, page.width)
     seen = reflected + np.random.default_rng(0).normal(0, noise, reflected.shape)
     return read(encoded(Image.fromarray(seen.clip(0, 255).astype(np.uint8)), "JPEG", quality=70))

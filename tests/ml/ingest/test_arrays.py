@@ -149,7 +149,7 @@ def test_images_with_labels_become_an_image_data_set(tmp_path: Path, layout: str
 
 
 def lying(shape: tuple[int, ...]) -> bytes:
-    """An NPZ file whose array says it has this shape, and has eight bytes."""
+    """An NPZ file whose array declares `shape` but has eight bytes."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         head, {"shape": shape, "fortran_order": False, "descr": "<f8"}

@@ -98,7 +98,7 @@ def test_images_can_be_resized(tmp_path: Path) -> None:
 
 
 def bomb(side: int) -> bytes:
-    """A PNG file of a few hundred bytes that says it has so many pixels a side."""
+    """A PNG file of a few hundred bytes that declares `side` pixels per side."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         crc = zlib.crc32(name + data)

@@ -31,7 +31,7 @@ LONG: dict[str, Any] = JOB | {
     "epochs": 2,
 }
 CAPTURED_FROM = 200
-"""No graph is replayed before this step."""
+"""First step that can replay a graph."""
 
 
 @dataclass(frozen=True)

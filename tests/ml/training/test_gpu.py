@@ -29,7 +29,7 @@ from tests.ml.training.on_gpu import (
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 
 
@@ -39,11 +39,11 @@ def replays(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     replayed: list[object] = []
     replay = torch.cuda.CUDAGraph.replay
 
-    def noted(graph: torch.cuda.CUDAGraph) -> None:
+    def counted(graph: torch.cuda.CUDAGraph) -> None:
         replayed.append(graph)
         replay(graph)
 
-    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", noted)
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
     return replayed
 
 
@@ -180,12 +180,12 @@ def test_best_weights_of_a_captured_run_are_kept(replays: list[object]) -> None:
 
 def test_immediate_divergence_gives_the_same_error_as_eager() -> None:
     exploding = JOB | {"model": {"kind": "linear"}, "optimizer": {"kind": "sgd", "lr": 1e5}}
-    said = []
+    messages = []
     for graphs in (False, True):
         with pytest.raises(Diverged) as error:
             train(exploding, graphs)
-        said.append(str(error.value))
-    assert said[0] == said[1]
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
 
 
 def test_divergence_in_a_replay_names_its_step(replays: list[object]) -> None:

@@ -26,9 +26,9 @@ from tests.ml.training.on_gpu import CUDA, JOB, finish, start, train
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
-needs_two = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is no second GPU here")
+needs_two = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="no second GPU")
 MIB = 2**20
 
 
@@ -59,7 +59,7 @@ def test_job_on_the_second_gpu_does_not_use_the_first(placement: str) -> None:
     torch.testing.assert_close(found.weights, train(JOB).weights, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no C compiler here")
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
 def test_compiled_run_is_captured_and_learns_the_same() -> None:
     compiled = train(JOB | {"compile": True})
     assert "compile" in compiled.engine

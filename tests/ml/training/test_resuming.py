@@ -38,7 +38,7 @@ def start(document: dict[str, Any]) -> Run:
     return Run(build(spec, data), data, spec, CPU)
 
 
-def killed_at(run: Run, step: int, directory: Path) -> list[Report]:
+def stopped_at(run: Run, step: int, directory: Path) -> list[Report]:
     """Train `run` for `step` steps, save its state, and stop."""
     reports: list[Report] = []
     engine = choose(run)
@@ -72,7 +72,7 @@ def test_run_resumed_at_any_step_ends_the_same(
     expected = list(loop.train(whole))
     for step in range(0, whole.progress.step, 3):
         directory = tmp_path / str(step)
-        before = killed_at(start(document), step, directory)
+        before = stopped_at(start(document), step, directory)
         torch.rand(5)
         resumed = start(document)
         state = checkpoints.load_newest(directory)
@@ -92,7 +92,7 @@ def test_run_resumed_at_any_step_has_the_same_summary(tmp_path: Path, kept: str)
     assert [curve.epoch for curve in expected.sample.fit.curves] == [0, 3, 6, 9, 12]
     for step in range(12):
         directory = tmp_path / str(step)
-        killed_at(start(document), step, directory)
+        stopped_at(start(document), step, directory)
         resumed = start(document)
         state = checkpoints.load_newest(directory)
         assert state is not None

@@ -49,7 +49,9 @@ def data_of(spec: TrainingSpec) -> Dataset:
     return datasets.load(spec.dataset, spec.split, Path())
 
 
-def assert_as_apart(specs: list[TrainingSpec], data: Dataset, record: Record | None = None) -> None:
+def assert_matches_separate_runs(
+    specs: list[TrainingSpec], data: Dataset, record: Record | None = None
+) -> None:
     for spec, member in zip(specs, fit_together(specs, data, CPU, record), strict=True):
         run = Run(build(spec, data), data, spec, CPU)
         reports = [r for r in loop.train(run) if r.level == "epoch"]
@@ -61,7 +63,7 @@ def assert_as_apart(specs: list[TrainingSpec], data: Dataset, record: Record | N
 
 def test_sweep_matches_separate_runs() -> None:
     specs = specs_of(*MEMBERS)
-    assert_as_apart(specs, data_of(specs[0]))
+    assert_matches_separate_runs(specs, data_of(specs[0]))
 
 
 def images(rows: int) -> Dataset:
@@ -76,7 +78,7 @@ def test_convolutional_sweep_matches_separate_runs() -> None:
     document = {"dataset": {"kind": "mnist"}, "epochs": 2, "batch_size": 32}
     cnn = {"kind": "cnn", "channels": [3, 4], "hidden": [16]}
     specs = [TrainingSpec.of(document | {"model": cnn, "seed": s}) for s in range(3)]
-    assert_as_apart(specs, images(100))
+    assert_matches_separate_runs(specs, images(100))
 
 
 def test_diverging_model_does_not_affect_the_others() -> None:
@@ -153,7 +155,7 @@ def test_captured_sweep_matches_an_eager_sweep() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_sweep_matches_an_eager_sweep() -> None:
     specs, cuda = specs_of(*RICH), torch.device("cuda", 0)
     data = data_of(specs[0])
@@ -245,7 +247,7 @@ def test_stacked_updates_match_torch(kind: str, schedule: str) -> None:
     specs += specs_of(
         *(changes | {"optimizer": o, "clip_grad_norm": 0.1} for o in OPTIMIZERS[kind])
     )
-    assert_as_apart(specs, data_of(specs[0]), eager)
+    assert_matches_separate_runs(specs, data_of(specs[0]), eager)
 
 
 def test_models_without_a_limit_are_not_clipped_by_an_infinite_norm() -> None:
@@ -267,10 +269,10 @@ def test_joint_dropout_matches_the_dropout_of_each_model() -> None:
     first = mask.clone()
     dropout.draw(masks)
     assert mask.shape == (3, 500, 400)
-    for own, before, p in zip(mask, first, [0.5, 0.1, 0.0], strict=True):
-        assert (own == 0).double().mean().item() == pytest.approx(p, abs=0.01)
-        assert own.max().item() == pytest.approx(1 / (1 - p))
-        assert torch.equal(own, before) == (p == 0)
+    for part, before, p in zip(mask, first, [0.5, 0.1, 0.0], strict=True):
+        assert (part == 0).double().mean().item() == pytest.approx(p, abs=0.01)
+        assert part.max().item() == pytest.approx(1 / (1 - p))
+        assert torch.equal(part, before) == (p == 0)
 
 
 def test_bfloat16_learns_nearly_the_same() -> None:

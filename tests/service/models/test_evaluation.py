@@ -27,30 +27,30 @@ def trained(shelf: Shelf) -> DatasetSpec:
     return shelf.spec({"id": shelf.put(TRAINED), "target": "price", "features": features}).dataset
 
 
-def asked(shelf: Shelf, **document: Any) -> UploadRequest:
+def request(shelf: Shelf, **document: Any) -> UploadRequest:
     document |= {"kind": "upload", "id": shelf.put(OTHER)}
     return UploadRequest.model_validate(document)
 
 
 def test_default_is_the_data_set_of_the_model(shelf: Shelf) -> None:
-    own = trained(shelf)
-    assert _dataset(None, own, shelf) is own
+    spec = trained(shelf)
+    assert _dataset(None, spec, shelf) is spec
 
 
 def test_another_table_uses_the_columns_of_the_model(
     shelf: Shelf,
 ) -> None:
-    found = _dataset(asked(shelf), trained(shelf), shelf)
+    found = _dataset(request(shelf), trained(shelf), shelf)
     assert isinstance(found, UploadSpec)
     assert (found.target, found.task) == ("price", "regression")
     assert found.features == {"weight": "numeric"}
 
 
 def test_named_columns_override_the_columns_of_the_model(shelf: Shelf) -> None:
-    found = _dataset(asked(shelf, target="weight", features=None), trained(shelf), shelf)
+    found = _dataset(request(shelf, target="weight", features=None), trained(shelf), shelf)
     assert isinstance(found, UploadSpec)
     assert found.target == "weight"
     assert list(found.signature().inputs.names) == ["price", "note", "height"]  # type: ignore[union-attr]
     line = TrainingSpec.of(LINE).dataset
     with pytest.raises(Invalid, match="is missing; choose one of"):
-        _dataset(asked(shelf), line, shelf)
+        _dataset(request(shelf), line, shelf)

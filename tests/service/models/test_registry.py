@@ -179,8 +179,8 @@ REPOSITORY = "/v2/repository/models/line"
 TENSOR = {"name": "inputs", "shape": [1, 1], "datatype": "FP32", "data": [1]}
 
 
-def index(client: TestClient, **asked: bool) -> list[tuple[str, str, str]]:
-    answer = client.post("/v2/repository/index", json=asked).raise_for_status().json()
+def index(client: TestClient, **options: bool) -> list[tuple[str, str, str]]:
+    answer = client.post("/v2/repository/index", json=options).raise_for_status().json()
     return [(version["version"], version["state"], version["reason"]) for version in answer]
 
 

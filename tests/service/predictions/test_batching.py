@@ -27,12 +27,12 @@ class Doubling:
     """Model that doubles each row, blocks on a gate and records its inputs."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.batch_sizes: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
 
     def predict(self, inputs: Inputs) -> Predictions:
-        self.asked.append(len(inputs))
+        self.batch_sizes.append(len(inputs))
         assert self.gate.wait(10)
         if (inputs == -2).any():
             raise MemoryError("too much")
@@ -50,7 +50,7 @@ async def held(batcher: Batcher, model: Doubling) -> "asyncio.Future[Predictions
     """Keep the model busy with one row until its gate is opened."""
     model.gate.clear()
     first = batcher.submit(rows(0), 10)
-    while not model.asked:
+    while not model.batch_sizes:
         await asyncio.sleep(0)
     return first
 
@@ -81,7 +81,7 @@ def test_requests_of_one_loop_iteration_form_one_batch(pace: Pace) -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
         waiting = [batcher.submit(rows(n, n + 0.5), 10) for n in range(5)]
         answers = await asyncio.gather(*waiting)
-        assert model.asked == [10]
+        assert model.batch_sizes == [10]
         assert [a.lists for a in answers] == [[[2 * n], [2 * n + 1]] for n in range(5)]
         assert [(b.rows, b.requests) for b in batches] == [(10, 5)]
 
@@ -95,7 +95,7 @@ def test_requests_during_a_batch_form_the_next() -> None:
         assert not batcher.is_quick()
         model.gate.set()
         await asyncio.gather(first, *rest)
-        assert model.asked == [1, 7]
+        assert model.batch_sizes == [1, 7]
 
     run(Pace(1.0, 0.0), scenario)
 
@@ -105,7 +105,7 @@ def test_large_request_is_its_own_batch() -> None:
         waiting = [batcher.submit(rows(*range(size)), 10) for size in (5000, 90)]
         waiting.append(batcher.submit(rows(*range(10)), 10))
         await asyncio.gather(*waiting)
-        assert model.asked == [5000, 100]
+        assert model.batch_sizes == [5000, 100]
 
     run(Pace(1e-9, 0.0), scenario, bound=10_000)
 
@@ -126,13 +126,15 @@ def test_requests_over_the_queue_limit_are_refused() -> None:
 def test_cancelled_and_late_requests_are_not_computed() -> None:
     async def scenario(batcher: Batcher, model: Doubling, batches: list[Batch]) -> None:
         first = await held(batcher, model)
-        gone, late, patient = (batcher.submit(rows(n), s) for n, s in ((1, 10), (2, 0), (3, 10)))
-        gone.cancel()
+        cancelled, late, patient = (
+            batcher.submit(rows(n), s) for n, s in ((1, 10), (2, 0), (3, 10))
+        )
+        cancelled.cancel()
         model.gate.set()
         await asyncio.gather(first, patient)
         with pytest.raises(DeadlineExceeded):
             await late
-        assert model.asked == [1, 1]
+        assert model.batch_sizes == [1, 1]
 
     run(Pace(1.0, 0.0), scenario)
 

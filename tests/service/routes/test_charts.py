@@ -99,7 +99,7 @@ def test_missing_chart_says_when_it_will_be_available(
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "told"),
+    ("path", "status", "message"),
     [
         ("/jobs/job_0/charts", 404, "no job 'job_0'"),
         ("/jobs/job_0/charts/loss.svg", 404, "no job 'job_0'"),
@@ -111,11 +111,11 @@ def test_missing_chart_says_when_it_will_be_available(
     ],
 )
 def test_missing_charts_are_not_found(
-    client: TestClient, line: str, path: str, status: int, told: str
+    client: TestClient, line: str, path: str, status: int, message: str
 ) -> None:
     response = client.get(path.format(line=line))
     assert response.status_code == status
-    assert told in response.json()["detail"]
+    assert message in response.json()["detail"]
 
 
 def test_only_history_charts_survive_the_model(client: TestClient, line: str) -> None:
@@ -196,7 +196,7 @@ PLANE_DATA = PLANE["dataset"]
 
 
 @pytest.mark.parametrize(
-    ("request_", "loc", "told"),
+    ("request_", "loc", "message"),
     [
         (
             {"dataset": PLANE_DATA},
@@ -230,13 +230,13 @@ PLANE_DATA = PLANE["dataset"]
     ],
 )
 def test_incompatible_evaluations_are_refused(
-    client: TestClient, line: str, request_: object, loc: list[str], told: str
+    client: TestClient, line: str, request_: object, loc: list[str], message: str
 ) -> None:
     response = client.post(EVALUATE, json=request_)
     assert response.status_code == 422, response.text
     [error] = response.json()["errors"]
     assert error["loc"] == ["body", *loc]
-    assert told in error["msg"]
+    assert message in error["msg"]
 
 
 def test_features_in_another_order_are_refused(

@@ -153,8 +153,8 @@ def test_job_shows_the_resolved_data_set(client: TestClient) -> None:
 def test_invalid_job_is_refused_with_its_field(
     client: TestClient, dataset: dict[str, Any], loc: str, message: str
 ) -> None:
-    asked = {"kind": "upload", "id": sent(client)["id"]} | dataset
-    response = client.post("/jobs", json={"dataset": asked})
+    request = {"kind": "upload", "id": sent(client)["id"]} | dataset
+    response = client.post("/jobs", json={"dataset": request})
     assert response.status_code == 422
     problem = response.json()
     assert problem["errors"][0]["loc"][:3] in (["body", "dataset", loc], ["body", "dataset"])
@@ -191,8 +191,8 @@ def test_image_previews_are_bounded(client: TestClient) -> None:
     images = np.full((40, 150, 200), 7, np.uint8)
     np.savez_compressed(file, x=images, y=np.arange(40) % 2)
     path = f"/datasets/{sent(client, file.getvalue())['id']}"
-    asked = {"batch_size": 20, "limit": 2, "rows": 100}
-    (first, _) = client.get(f"{path}/batches", params=asked).json()["data"]
+    params = {"batch_size": 20, "limit": 2, "rows": 100}
+    (first, _) = client.get(f"{path}/batches", params=params).json()["data"]
     assert first["inputs"]["shape"] == [20, 150, 200]
     assert len(first["inputs"]["values"]) == len(first["targets"]["values"]) == 1
     assert len(client.get(f"{path}/preview", params={"rows": 40}).json()["rows"]) == 40

@@ -1,4 +1,4 @@
-"""Data that the clean-up deletes, and data that it keeps."""
+"""Data that cleanup deletes and data that it keeps."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -93,13 +93,13 @@ def test_job_on_a_broken_device_resumes_elsewhere(
     assert jobs.fetch(job_id).status == "queued"
     [attempt] = jobs.attempts(job_id)
     assert attempt.outcome == "trainer_died"
-    [told] = [
+    [line] = [
         e.data["message"]
         for e in jobs.events(job_id, 0, 100).events
         if e.kind == "status" and "message" in e.data
     ]
-    assert told.startswith("the trainer process can no longer use cpu after")
-    assert "an illegal memory access" in told
+    assert line.startswith("the trainer process can no longer use cpu after")
+    assert "an illegal memory access" in line
     ready(database, job_id)
     claim = claimed(attempts)
     trainer._attempt(claim, attempts, context)
@@ -177,7 +177,7 @@ def test_error_on_a_sound_device_fails_the_job_and_keeps_the_trainer(
 
 
 @pytest.mark.parametrize(
-    ("name", "own", "used"),
+    ("name", "trainer_device", "used"),
     [
         ("auto", "cuda:1", "cuda:1"),
         ("cuda", "cuda:1", "cuda:1"),
@@ -193,7 +193,7 @@ def test_job_uses_its_device_within_the_share_of_the_trainer(
     context: TrainerContext,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
-    own: str,
+    trainer_device: str,
     used: str,
 ) -> None:
     class Enough(Exception):
@@ -216,7 +216,7 @@ def test_job_uses_its_device_within_the_share_of_the_trainer(
         calls.append(("release", str(device)))
 
     context = TrainerContext(
-        context.settings, torch.device(own), 0.5, context.datasets, context.draining
+        context.settings, torch.device(trainer_device), 0.5, context.datasets, context.draining
     )
     monkeypatch.setattr(devices, "gpu_count", lambda: 2)
     for stand_in in (use, is_sound, release_memory):
@@ -225,8 +225,8 @@ def test_job_uses_its_device_within_the_share_of_the_trainer(
     submitted(jobs, **SHORT | {"device": name})
     trainer._attempt(claimed(attempts), attempts, context)
     # `is_sound` runs twice: to explain the error, and before the next attempt.
-    asked = ["use 0.5", "run", "is sound", "is sound", "release"]
-    assert calls == [(what, used) for what in asked]
+    expected = ["use 0.5", "run", "is sound", "is sound", "release"]
+    assert calls == [(what, used) for what in expected]
 
 
 def test_job_for_a_missing_gpu_fails(

@@ -206,22 +206,22 @@ def test_every_engine_resumes_within_an_epoch(engine: str, step: int) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_engine_names_the_step_that_diverged(engine: str) -> None:
     diverging = SMALL | {"optimizer": {"kind": "sgd", "lr": 1e4}, "epochs": 50, "report_every": 1}
-    told = []
+    outcomes = []
     for name in ("eager", engine):
         run, its_engine = start(diverging, name)
         reports = []
         with pytest.raises(Diverged) as error:
             list(map(reports.append, loop.train(run, its_engine)))
-        told.append((str(error.value), reports))
-    assert told[0] == told[1]
-    assert "epoch " in told[0][0]
+        outcomes.append((str(error.value), reports))
+    assert outcomes[0] == outcomes[1]
+    assert "epoch " in outcomes[0][0]
 
 
 @pytest.mark.parametrize("engine", ["graph", "graph by hand"])
 def test_overflowing_parameter_is_not_blamed_on_a_later_gradient(
     engine: str,
 ) -> None:
-    # After three eager steps the update overflows, although the gradient is finite.
+    # After three eager steps the update overflows although the gradient is finite.
     overflowing = SMALL | {
         "optimizer": {"kind": "sgd", "lr": 1e6, "weight_decay": 1e6},
         "model": {"kind": "linear"},

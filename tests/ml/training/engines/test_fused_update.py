@@ -36,20 +36,20 @@ def give_gradients(model: nn.Module, step: int) -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=repr)
 def test_fused_update_matches_the_optimizer(spec: Any, pieces: int | None) -> None:
     one, other = network(), network()
-    own, optimizer = (spec.build(model.parameters()) for model in (one, other))
+    reference, optimizer = (spec.build(model.parameters()) for model in (one, other))
     update = FusedUpdate(optimizer, pieces)
     for step in range(6):
         rate = 0.1 / (1 + step)
         for model in (one, other):
             give_gradients(model, step)
-        own.param_groups[0]["lr"] = rate
-        own.step()
+        reference.param_groups[0]["lr"] = rate
+        reference.step()
         update(rate if step % 2 else torch.tensor(rate, dtype=torch.double))
         assert all(map(torch.equal, one.parameters(), other.parameters()))
-    states = own.state_dict()["state"], optimizer.state_dict()["state"]
-    for mine, like in zip(*(state.values() for state in states), strict=True):
-        assert mine.keys() == like.keys()
-        assert all(torch.equal(mine[key], like[key]) for key in mine)
+    states = reference.state_dict()["state"], optimizer.state_dict()["state"]
+    for expected, found in zip(*(state.values() for state in states), strict=True):
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[key], found[key]) for key in expected)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=repr)

@@ -28,7 +28,7 @@ from tests.conftest import LINE
 from tests.service.conftest import claimed, submitted
 
 Answer = tuple[int, dict[str, str], bytes]
-OWN = {"date", "x-request-id"}
+VARYING_HEADERS = {"date", "x-request-id"}
 """Headers that differ between responses."""
 
 
@@ -86,7 +86,7 @@ Scenario = Callable[[Client], Awaitable[None]]
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
-    """Return the manifest of a line so steep that predictions overflow."""
+    """Return the manifest of a line so steep that large inputs overflow."""
     spec = TrainingSpec.of(LINE)
     data = datasets.load(spec.dataset, spec.split, tmp_path)
     model, cpu = build(spec, data), torch.device("cpu")
@@ -95,7 +95,7 @@ def manifest(tmp_path: Path) -> Manifest:
     return save_model(tmp_path / "model", model, spec, data.signature, {}, "0" * 64, cpu)
 
 
-@pytest.fixture(params=[True, False], ids=["fast", "usual"])
+@pytest.fixture(params=[True, False], ids=["fast", "asgi"])
 def fast_path(request: pytest.FixtureRequest) -> bool:
     """Whether the server has a fast path."""
     on: bool = request.param
@@ -157,5 +157,5 @@ def npy(array: np.ndarray) -> bytes:
 
 NUMBERS = np.arange(3, dtype="<f4").tobytes()
 BYTES = "application/octet-stream"
-NEW: dict[bool, dict[str, str]] = {True: {}, False: {"X-New": "1"}}
-"""Headers that allow or prevent the caching of a head."""
+HEADERS: dict[bool, dict[str, str]] = {True: {}, False: {"X-New": "1"}}
+"""Request headers with which a head is or is not in the cache after one request."""

@@ -9,7 +9,7 @@ import pytest
 from service.server.fast_path.state import State
 from tests.service.server.fast_path.conftest import (
     BYTES,
-    NEW,
+    HEADERS,
     NUMBERS,
     Client,
     Scenario,
@@ -68,15 +68,15 @@ def test_connection_close_is_respected(serve: Callable[[Scenario], None], versio
     serve(scenario)
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("cached", [True, False])
 def test_shutdown_completes_a_partly_received_request(
-    serve: Callable[[Scenario], None], known: bool
+    serve: Callable[[Scenario], None], cached: bool
 ) -> None:
     async def scenario(client: Client) -> None:
-        content = request(rows(1), **NEW[known])
+        content = request(rows(1), **HEADERS[cached])
         client.writer.write(content[:-5])
         held = client.connection
-        await client.half_read(State.RECEIVING if known else State.HOLDING)
+        await client.half_read(State.RECEIVING if cached else State.HOLDING)
         client.server.should_exit = True
         while held.cycle.keep_alive:
             await asyncio.sleep(0)
@@ -87,12 +87,12 @@ def test_shutdown_completes_a_partly_received_request(
     serve(scenario)
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("cached", [True, False])
 def test_disconnect_in_mid_request_is_counted(
-    serve: Callable[[Scenario], None], known: bool
+    serve: Callable[[Scenario], None], cached: bool
 ) -> None:
     async def scenario(client: Client) -> None:
-        client.writer.write(request(rows(1), **NEW[known])[:-5])
+        client.writer.write(request(rows(1), **HEADERS[cached])[:-5])
         client.writer.write_eof()
         client.writer.close()
         await client.counted(499)
@@ -103,8 +103,8 @@ def test_disconnect_in_mid_request_is_counted(
 @with_fast_path
 def test_cached_head_is_not_parsed_again(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
-        known = client.connection
-        cycle = known.cycle
+        connection = client.connection
+        cycle = connection.cycle
         # Other lengths hit the cache too.
         for value in 1, 22, 333:
             status, headers, body = await client.ask(request(rows(value)))
@@ -112,23 +112,23 @@ def test_cached_head_is_not_parsed_again(serve: Callable[[Scenario], None]) -> N
             assert headers.keys() == {
                 *("date", "server", "content-type", "content-length", "x-request-id")
             }
-        assert known.cycle is cycle
+        assert connection.cycle is cycle
         # An invalid request is parsed; the one after it may hit the cache again.
         assert (await client.ask(request(rows(3e38))))[0] == 422
-        failed = known.cycle
+        failed = connection.cycle
         assert failed is not cycle
         assert (await client.ask(request(rows(1))))[0] == 200
-        assert known.cycle is failed
+        assert connection.cycle is failed
 
     serve(scenario)
 
 
 def test_different_heads_are_not_confused(serve: Callable[[Scenario], None]) -> None:
     async def scenario(client: Client) -> None:
-        _, own, _ = await client.ask(request(rows(1), **{"X-Request-ID": "mine-1"}))
+        _, first, _ = await client.ask(request(rows(1), **{"X-Request-ID": "mine-1"}))
         _, same, _ = await client.ask(request(rows(2), **{"X-Request-ID": "mine-1"}))
         _, other, _ = await client.ask(request(rows(2), **{"X-Request-ID": "mine-2"}))
-        assert [h["x-request-id"] for h in (own, same, other)] == ["mine-1", "mine-1", "mine-2"]
+        assert [h["x-request-id"] for h in (first, same, other)] == ["mine-1", "mine-1", "mine-2"]
         for query, status in (("?model=line", 200), ("?model=lime", 404), ("", 422)):
             for _ in range(2):
                 assert (await client.ask(request(NUMBERS, BYTES, query)))[0] == status
@@ -140,13 +140,13 @@ def test_requests_received_during_a_batch_are_answered_in_order(
     serve: Callable[[Scenario], None],
 ) -> None:
     async def scenario(client: Client) -> None:
-        known = client.connection
+        connection = client.connection
         # The second and part of the third arrive while the first waits for its batch.
         contents = [request(rows(value)) for value in (1, 2, 3)]
         received = b"".join(contents)
-        known.data_received(received[: len(contents[0])])
-        known.data_received(received[len(contents[0]) : -9])
-        known.data_received(received[-9:])
+        connection.data_received(received[: len(contents[0])])
+        connection.data_received(received[len(contents[0]) : -9])
+        connection.data_received(received[-9:])
         answers = [json.loads((await client.answer())[2]) for _ in contents]
         values = [answer["predictions"][0]["value"] for answer in answers]
         assert values == sorted(values)
@@ -159,14 +159,14 @@ def test_reading_pauses_while_the_client_does_not_read(
     serve: Callable[[Scenario], None],
 ) -> None:
     async def scenario(client: Client) -> None:
-        known = client.connection
-        known.pause_writing()  # as the transport does when the client is not reading
+        connection = client.connection
+        connection.pause_writing()  # as the transport does when the client is not reading
         contents = [request(rows(value)) for value in (1, 2, 3)]
         client.writer.write(b"".join(contents))
-        while not known.flow.read_paused:
+        while not connection.flow.read_paused:
             await asyncio.sleep(0)
-        assert len(known.pipeline) == 2
-        known.resume_writing()
+        assert len(connection.pipeline) == 2
+        connection.resume_writing()
         answers = [await client.answer() for _ in contents]
         assert [status for status, _, _ in answers] == [200, 200, 200]
 
@@ -178,10 +178,10 @@ def test_shutdown_completes_received_requests(
     serve: Callable[[Scenario], None], value: float, status: int
 ) -> None:
     async def scenario(client: Client) -> None:
-        known = client.connection
+        connection = client.connection
         contents = [request(rows(value)), request(rows(2)), request(rows(3))]
-        known.data_received(b"".join(contents))
-        known.shutdown()
+        connection.data_received(b"".join(contents))
+        connection.shutdown()
         answers = [await client.answer() for _ in contents]
         assert [one for one, _, _ in answers] == [status, 200, 200]
         assert answers[-1][1]["connection"] == "close"
@@ -195,11 +195,11 @@ def test_disconnect_before_the_batch_is_counted(
     serve: Callable[[Scenario], None],
 ) -> None:
     async def scenario(client: Client) -> None:
-        known = client.connection
-        known.data_received(request(rows(1)))
-        known.transport.abort()
+        connection = client.connection
+        connection.data_received(request(rows(1)))
+        connection.transport.abort()
         await client.counted(499)
-        assert known.state is not State.ANSWERING
+        assert connection.state is not State.ANSWERING
 
     serve(scenario)
 
@@ -209,15 +209,15 @@ def test_idle_connection_is_closed(
     serve: Callable[[Scenario], None],
 ) -> None:
     async def scenario(client: Client) -> None:
-        known = client.connection
-        known.timeout_keep_alive = 0.05
+        connection = client.connection
+        connection.timeout_keep_alive = 0.05
         content = request(rows(1))
         # The timeout runs from the last response on either path, and not during a request.
         assert (await client.ask(request(rows(3e38))))[0] == 422
         assert (await client.ask(content))[0] == 200
         client.writer.write(content[:-5])
         await client.half_read(State.RECEIVING)
-        known.timeout_keep_alive_handler()
+        connection.timeout_keep_alive_handler()
         assert (await client.ask(content[-5:]))[0] == 200
         assert await client.ended()
 

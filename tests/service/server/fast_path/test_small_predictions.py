@@ -11,7 +11,7 @@ from service.settings import Settings
 from tests.service.server.fast_path.conftest import (
     BYTES,
     NUMBERS,
-    OWN,
+    VARYING_HEADERS,
     Client,
     Scenario,
     npy,
@@ -20,41 +20,43 @@ from tests.service.server.fast_path.conftest import (
     with_fast_path,
 )
 
+CASES = {
+    "rows": (200, (rows(1, 2.5),)),
+    "a row by name": (200, (b'{"model": "line", "inputs": [{"x": 3}]}',)),
+    "a version": (200, (rows(1, model="line@1"),)),
+    "bytes": (200, (NUMBERS, BYTES, "?model=line")),
+    "an array": (200, (npy(np.ones((4, 1))), "application/x-npy", "?model=line")),
+    "many rows": (200, (rows(*range(1000)),)),
+    "a long body": (200, (rows(1) + b" " * 200_000,)),
+    "no JSON": (400, (b"{",)),
+    "no rows": (422, (b'{"model": "line", "inputs": []}',)),
+    "text in a row": (422, (b'{"model": "line", "inputs": [["x"]]}',)),
+    "another model": (404, (rows(1, model="lime"),)),
+    "no finite answer": (422, (rows(1, 3e38),)),
+    "half a number": (422, (NUMBERS[:-1], BYTES, "?model=line")),
+    "no model": (422, (NUMBERS, BYTES)),
+    "an unknown type": (422, (NUMBERS, BYTES, "?model=line&dtype=int3")),
+    "images": (422, (b'{"model": "line", "images": ["AAAA"]}',)),
+    "another content type": (415, (b"x", "text/plain")),
+}
 
-@pytest.mark.parametrize(
-    ("status", "content"),
-    {
-        "rows": (200, (rows(1, 2.5),)),
-        "a row by name": (200, (b'{"model": "line", "inputs": [{"x": 3}]}',)),
-        "a version": (200, (rows(1, model="line@1"),)),
-        "bytes": (200, (NUMBERS, BYTES, "?model=line")),
-        "an array": (200, (npy(np.ones((4, 1))), "application/x-npy", "?model=line")),
-        "many rows": (200, (rows(*range(1000)),)),
-        "a long body": (200, (rows(1) + b" " * 200_000,)),
-        "no JSON": (400, (b"{",)),
-        "no rows": (422, (b'{"model": "line", "inputs": []}',)),
-        "text in a row": (422, (b'{"model": "line", "inputs": [["x"]]}',)),
-        "another model": (404, (rows(1, model="lime"),)),
-        "no finite answer": (422, (rows(1, 3e38),)),
-        "half a number": (422, (NUMBERS[:-1], BYTES, "?model=line")),
-        "no model": (422, (NUMBERS, BYTES)),
-        "an unknown type": (422, (NUMBERS, BYTES, "?model=line&dtype=int3")),
-        "images": (422, (b'{"model": "line", "images": ["AAAA"]}',)),
-        "another content type": (415, (b"x", "text/plain")),
-    }.values(),
-)
+
+@pytest.mark.parametrize(("status", "content"), CASES.values(), ids=CASES)
 def test_both_paths_give_the_same_response(
     serve: Callable[[Scenario], None], status: int, content: tuple[Any, ...]
 ) -> None:
     async def scenario(client: Client) -> None:
-        ours = await client.ask(request(*content))
+        fast = await client.ask(request(*content))
         # A client that waits for 100 Continue goes through ASGI.
-        usual = await client.ask(request(*content, Expect="100-continue"))
-        for answer in ours, usual:
+        asgi = await client.ask(request(*content, Expect="100-continue"))
+        for answer in fast, asgi:
             assert {"date", "server", "x-request-id"} <= answer[1].keys()
-        plain = [(s, {k: v for k, v in h.items() if k not in OWN}, b) for s, h, b in (ours, usual)]
+        plain = [
+            (s, {k: v for k, v in h.items() if k not in VARYING_HEADERS}, b)
+            for s, h, b in (fast, asgi)
+        ]
         assert plain[0] == plain[1]
-        assert ours[0] == status, ours[2]
+        assert fast[0] == status, fast[2]
 
     serve(scenario)
 
