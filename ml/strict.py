@@ -1,6 +1,7 @@
 """Base classes of documents: written by users, or by epochd only."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -33,5 +34,12 @@ def parse(kind: type[Document], document: object) -> Document:
         return kind.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-    message = first["msg"].removeprefix("Value error, ")
-    raise Invalid(message[:1].lower() + message[1:], first["loc"])
+    raise Invalid(sentence(first), first["loc"])
+
+
+def sentence(error: Mapping[str, Any]) -> str:
+    """Return the message of a pydantic error, to follow the path of the field."""
+    if error["type"] == "union_tag_invalid":
+        return "unknown {discriminator} '{tag}'; known: {expected_tags}".format(**error["ctx"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]

@@ -14,11 +14,19 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from ml.errors import Loc
+from ml.strict import sentence
 from service.errors import Problem, Unavailable, UnsupportedMediaType
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+TITLES = {status.value: status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""Phrases of RFC 9110; before Python 3.13, `HTTPStatus` has older ones for these four."""
 
 
 class Document(BaseModel):
@@ -47,7 +55,7 @@ def respond(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """Return a problem document as a response."""
-    title = HTTPStatus(status).phrase
+    title = TITLES[status]
     document: dict[str, Any] = {
         "type": f"urn:epochd:{title.lower().replace(' ', '-')}",
         "title": title,
@@ -110,12 +118,7 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.body, bytes):
         detail = "the body must be JSON; send it with the header `content-type: application/json`"
         return respond(UnsupportedMediaType.status, detail)
-    errors = [
-        (_place(e["loc"], error.body), _sentence(e))
-        for e in found
-        # Only repeats that a field, which is reported itself, is invalid.
-        if e["type"] != "default_factory_not_called"
-    ]
+    errors = [(_place(e["loc"], error.body), sentence(e)) for e in found]
     loc, msg = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return respond(422, f"{'.'.join(map(str, loc))}: {msg}{more}", errors)
@@ -128,13 +131,6 @@ _HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[JSONRe
     OperationalError: _database_refused,
     Exception: _unexpected,
 }
-
-
-def _sentence(error: dict[str, Any]) -> str:
-    if error["type"] == "union_tag_invalid":
-        return "unknown {discriminator} '{tag}'; known: {expected_tags}".format(**error["ctx"])
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
 
 
 def _place(loc: Loc, body: object) -> Loc:

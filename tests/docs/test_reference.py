@@ -89,7 +89,8 @@ def test_error_example_matches_the_response(client: TestClient) -> None:
     answer = client.post("/jobs", json={"dataset": {"kind": "mnist"}, "epochs": 0})
     assert answer.headers["content-type"] == "application/problem+json"
     text = ERRORS.read_text(encoding="utf-8")
-    assert f'"detail": "{answer.json()["detail"]}"' in text
+    for field in ("type", "title", "detail"):
+        assert f'"{field}": "{answer.json()[field]}"' in text
     assert f'"status": {answer.status_code}' in text
     assert f'"msg": "{answer.json()["errors"][0]["msg"]}"' in text
 

@@ -1,5 +1,6 @@
 """Every error becomes a problem document that states and locates the mistake."""
 
+import json
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -9,8 +10,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 
 from ml.errors import Invalid
-from service.errors import Conflict, NotFound, Overloaded, Unprocessable
-from service.http.problem_json import MEDIA_TYPE, install, problems
+from service.errors import Conflict, NotFound, Overloaded, Problem, Unprocessable
+from service.http.problem_json import MEDIA_TYPE, install, problems, respond
 
 
 class Circle(BaseModel):
@@ -67,22 +68,54 @@ def problem(client: TestClient, body: object) -> dict[str, Any]:
     [
         ("missing", 404, "Not Found", "there is no such drawing"),
         ("busy", 503, "Service Unavailable", "too many drawings"),
-        ("field", 422, None, "body.dataset.size: is too small"),
+        ("field", 422, "Unprocessable Content", "body.dataset.size: is too small"),
         ("http", 418, "I'm a Teapot", "short and stout"),
-        ("sql", 503, None, "the database is unavailable: disk full"),
-        ("bug", 500, None, "an unexpected error occurred; the traceback is in the service's log"),
+        ("sql", 503, "Service Unavailable", "the database is unavailable: disk full"),
+        (
+            "bug",
+            500,
+            "Internal Server Error",
+            "an unexpected error occurred; the traceback is in the service's log",
+        ),
     ],
 )
 def test_error_is_a_problem_document(
-    client: TestClient, name: str, status: int, title: str | None, detail: str
+    client: TestClient, name: str, status: int, title: str, detail: str
 ) -> None:
     response = client.get(f"/errors/{name}")
     document = response.json()
     assert response.headers["content-type"] == MEDIA_TYPE
     assert (response.status_code, document["status"]) == (status, status)
     assert document["detail"] == detail
-    assert title in (None, document["title"])
+    assert document["title"] == title
     assert document["type"] == "urn:epochd:" + document["title"].lower().replace(" ", "-")
+
+
+TITLES = {
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+
+def test_every_status_has_a_fixed_title_and_type() -> None:
+    assert {kind.status for kind in subclasses(Problem)} | {405, 500} == TITLES.keys()
+    for status, title in TITLES.items():
+        document = json.loads(bytes(respond(status, "").body))
+        assert (document["status"], document["title"]) == (status, title)
+        assert document["type"] == "urn:epochd:" + title.lower().replace(" ", "-")
+
+
+def subclasses(kind: type[Problem]) -> set[type[Problem]]:
+    return {kind}.union(*map(subclasses, kind.__subclasses__()))
 
 
 def test_retryable_errors_have_retry_after(client: TestClient) -> None:
