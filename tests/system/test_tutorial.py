@@ -23,6 +23,8 @@ from tests.system.server import Server, serving
 ANYTHING = "…"
 MARK = "---- what follows was printed by the next block"
 PAGES = [README, *(page for page in HOWTO if blocks(page)), ENGLISH, CHINESE]
+"""The Chinese tutorial has the blocks of the English one: a page must also print what it shows on a
+service on which the same commands ran before."""
 METRICS = DOCS / "reference" / "metrics.md"
 
 
@@ -123,7 +125,7 @@ def run(shown: list[Block], server: Server, folder: Path) -> "subprocess.Complet
     )
 
 
-def test_chinese_tutorial_has_the_same_commands() -> None:
+def test_chinese_tutorial_has_the_same_commands_and_outputs() -> None:
     assert blocks(CHINESE) == blocks(ENGLISH)
     assert len(blocks(ENGLISH)) > 20
 
