@@ -84,11 +84,15 @@ def test_skipped_part_is_not_a_failure(settings: runner.Settings) -> None:
 
 
 def test_part_over_its_limit_is_killed_with_its_children(settings: runner.Settings) -> None:
-    outcome = runner.run_part(part("endless"), 5.0, settings)
-    assert outcome["status"] == "failed"
-    assert outcome["error"] == "stopped at its time limit of 5 s"
+    # On a busy machine the part may take more than 5 s to start.
+    for limit in 5, 60:
+        outcome = runner.run_part(part("endless"), float(limit), settings)
+        assert outcome["status"] == "failed"
+        assert outcome["error"] == f"stopped at its time limit of {limit} s"
+        assert outcome["seconds"] < limit + 7
+        if "child" in outcome["results"]:
+            break
     assert outcome["results"]["before"] == 1
-    assert outcome["seconds"] < 12
     state = Path(f"/proc/{outcome['results']['child']}/stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"
 
