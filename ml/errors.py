@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 Loc = tuple[str | int, ...]
 """Path of a value in the caller's document: `("inputs", 3, "a")`."""
@@ -39,3 +40,16 @@ class DataUnavailable(RuntimeError):
 
 class Diverged(ArithmeticError):
     """The loss became NaN or infinite; the message names epoch, step and the first bad tensor."""
+
+
+class Damaged(RuntimeError):
+    """A stored file is missing, or is not as it was written; `fault` says what is wrong with it."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(f"{path} {fault}")
+        self.path = path
+        self.fault = fault
+
+    def brief(self) -> str:
+        """Return the message with the name of the file only, for users of the service."""
+        return f"{self.path.name} {self.fault}"

@@ -1,0 +1,199 @@
+"""Checksums of stored files, checked before a file is used.
+
+A directory that epochd has written holds a list of its files with their sizes and SHA-256. The list
+is written last, so a directory with a list is complete. Directories of earlier versions have none.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, NamedTuple, TypeVar
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from ml.errors import Damaged
+from ml.files import sync, write
+from ml.strict import Frozen
+
+CHECKSUMS = "checksums.json"
+MAX_REMEMBERED = 1000
+
+_NOT_OF_THE_FILE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""Errors of the process or the machine, which say nothing about the file."""
+
+T = TypeVar("T")
+
+
+def _inside(name: str) -> str:
+    path = PurePosixPath(name)
+    if not path.name or path.is_absolute() or ".." in path.parts or str(path) != name:
+        raise ValueError(f"{name!r} is not the path of a file in the directory")
+    return name
+
+
+class Checksum(Frozen):
+    """Size and SHA-256 of a file."""
+
+    size: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Checksums(Frozen):
+    """The files of a directory, by path relative to it."""
+
+    format: Literal[1] = 1
+    files: dict[Annotated[str, AfterValidator(_inside)], Checksum]
+
+
+class Identity(NamedTuple):
+    """Properties of a file that change when its content is replaced or written to."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Identity":
+        """Return the identity of the file with this status."""
+        return cls(
+            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        )
+
+
+def seal(directory: Path) -> None:
+    """Write the checksums of all files in `directory`, durably, as the last step of saving it."""
+    files = {}
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory).as_posix()
+        if path.is_file() and name != CHECKSUMS:
+            with path.open("rb") as file:
+                files[name] = Checksum(size=path.stat().st_size, sha256=_digest(file))
+    write(directory / CHECKSUMS, Checksums(files=files).model_dump_json(indent=1).encode())
+    sync(directory)
+
+
+def is_sealed(directory: Path) -> bool:
+    """Return whether `directory` has checksums; one that an earlier version wrote has none."""
+    return os.path.lexists(directory / CHECKSUMS)
+
+
+def holds(directory: Path, name: str) -> bool:
+    """Return whether the file `name` belongs to `directory`, damaged or not."""
+    return name in _listed(directory) if is_sealed(directory) else (directory / name).exists()
+
+
+def check(directory: Path) -> None:
+    """Check every file of a sealed directory.
+
+    Raises:
+        Damaged: a file, or the list of checksums, is missing or is not as it was written. This
+            applies to all functions below.
+    """
+    for name, checksum in _listed(directory).items():
+        _check(directory / name, checksum)
+
+
+def read_file(directory: Path, name: str) -> bytes:
+    """Return the content of a file, checked if `directory` is sealed."""
+    path, checksum = directory / name, _checksum(directory, name)
+    with _opened(path) as (file, identity):
+        if checksum:
+            _compare(path, "bytes", identity.size, checksum.size)
+        data = file.read()
+    if checksum:
+        _compare(path, "the SHA-256", hashlib.sha256(data).hexdigest(), checksum.sha256)
+    return data
+
+
+def checked(directory: Path, name: str) -> Path:
+    """Return the path of a file too large for `read_file`, checked if `directory` is sealed. This
+    process does not read a file again that has not changed since it was last checked."""
+    path, checksum = directory / name, _checksum(directory, name)
+    with _opened(path) as (_, identity):
+        known = checksum is None or _remembered.get(path) == (identity, checksum)
+    if checksum and not known:
+        _remembered[path] = _check(path, checksum), checksum
+        while len(_remembered) > MAX_REMEMBERED:
+            _remembered.popitem(last=False)
+    return path
+
+
+def read_document(directory: Path, name: str, kind: "type[T] | TypeAdapter[T]") -> T:
+    """Return the JSON document in a file, checked if `directory` is sealed, as a `kind`."""
+    return parse_document(directory / name, read_file(directory, name), kind)
+
+
+def parse_document(path: Path, data: bytes, kind: "type[T] | TypeAdapter[T]") -> T:
+    """Return `data`, the JSON document read from `path`, as a `kind`."""
+    adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+    try:
+        return adapter.validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+    place = "".join(f"{step}: " for step in first["loc"][:1])
+    raise Damaged(path, f"cannot be understood: {place}{first['msg']}")
+
+
+_remembered: OrderedDict[Path, tuple[Identity, Checksum]] = OrderedDict()
+"""Files that `checked` has found intact, as they were then."""
+
+
+def _listed(directory: Path) -> dict[str, Checksum]:
+    path = directory / CHECKSUMS
+    with _opened(path) as (file, _):
+        data = file.read()
+    return parse_document(path, data, Checksums).files
+
+
+def _checksum(directory: Path, name: str) -> Checksum | None:
+    if not is_sealed(directory):
+        return None
+    checksum = _listed(directory).get(name)
+    if checksum is None:
+        raise Damaged(directory / CHECKSUMS, f"does not list {name}")
+    return checksum
+
+
+def _check(path: Path, checksum: Checksum) -> Identity:
+    with _opened(path) as (file, identity):
+        _compare(path, "bytes", identity.size, checksum.size)
+        _compare(path, "the SHA-256", _digest(file), checksum.sha256)
+    return identity
+
+
+def _compare(path: Path, what: str, found: object, wanted: object) -> None:
+    if found != wanted:
+        raise Damaged(path, f"has {what} {found} instead of {wanted}")
+
+
+def _digest(file: BufferedReader) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BufferedReader, Identity]]:
+    """Open a file to read it; an error of reading it within the context is damage."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise Damaged(path, "is not a file")
+            yield file, Identity.of(found)
+    except FileNotFoundError as error:
+        raise Damaged(path, "is missing") from error
+    except OSError as error:
+        if error.errno in _NOT_OF_THE_FILE:
+            raise
+        raise Damaged(path, f"cannot be read: {error.strerror}") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe would wait for its writer

@@ -1,0 +1,191 @@
+"""Checksums of stored files: whatever happens to a file is found before it is used."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from ml import integrity
+from ml.errors import Damaged
+from ml.integrity import CHECKSUMS, check, checked, holds, is_sealed, read_document, read_file, seal
+
+
+class Point(BaseModel):
+    x: int
+    y: int
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    directory = tmp_path / "sealed"
+    (directory / "deep").mkdir(parents=True)
+    (directory / "point.json").write_text('{"x": 1, "y": 2}')
+    (directory / "deep" / "rows").write_bytes(bytes(range(256)))
+    (directory / "empty").touch()
+    seal(directory)
+    return directory
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def make_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "gone": (Path.unlink, "is missing"),
+    "a flipped bit": (flip, "has the SHA-256 [0-9a-f]{64} instead of [0-9a-f]{64}"),
+    "cut": (cut, "has bytes 255 instead of 256"),
+    "emptied": (empty, "has bytes 0 instead of 256"),
+    "a directory": (make_directory, "cannot be read: Is a directory"),
+    "a pipe": (make_pipe, "is not a file"),
+}
+
+
+def test_intact(sealed: Path) -> None:
+    check(sealed)
+    assert read_file(sealed, "deep/rows") == bytes(range(256))
+    assert checked(sealed, "empty") == sealed / "empty"
+    assert read_document(sealed, "point.json", Point) == Point(x=1, y=2)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "read",
+    [check, lambda d: read_file(d, "deep/rows"), lambda d: checked(d, "deep/rows")],
+    ids=["check", "read_file", "checked"],
+)
+def test_damage_is_found(sealed: Path, damage: str, read: Callable[[Path], object]) -> None:
+    do, fault = DAMAGES[damage]
+    do(sealed / "deep" / "rows")
+    with pytest.raises(Damaged, match=f"deep/rows {fault}") as caught:
+        read(sealed)
+    assert caught.value.brief().startswith("rows ")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b'{"format": 2, "files": {}}',
+        b'{"files": {"point.json": 3}}',
+        b'{"files": {"point.json": {"size": -1, "sha256": "' + b"0" * 64 + b'"}}}',
+        b'{"files": {"point.json": {"size": 1, "sha256": "no digest"}}}',
+        b"[" * 100_000,
+    ],
+)
+def test_damaged_list(sealed: Path, content: bytes) -> None:
+    (sealed / CHECKSUMS).write_bytes(content)
+    for read in (check, lambda d: read_file(d, "point.json"), lambda d: checked(d, "point.json")):
+        with pytest.raises(Damaged, match=f"{CHECKSUMS} cannot be understood"):
+            read(sealed)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "", ".", "a//b", "a/../b", "./a"])
+def test_a_list_names_only_files_inside(sealed: Path, name: str) -> None:
+    files = {name: {"size": 0, "sha256": "0" * 64}}
+    (sealed / CHECKSUMS).write_text(json.dumps({"files": files}))
+    with pytest.raises(Damaged, match="not the path of a file in the directory"):
+        check(sealed)
+
+
+def test_a_file_that_is_not_listed_is_not_used(sealed: Path) -> None:
+    (sealed / "late").write_bytes(b"added")
+    assert not holds(sealed, "late")
+    with pytest.raises(Damaged, match="does not list late"):
+        read_file(sealed, "late")
+
+
+def test_a_missing_list_is_damage_where_one_is_demanded(sealed: Path) -> None:
+    (sealed / CHECKSUMS).unlink()
+    assert not is_sealed(sealed)
+    with pytest.raises(Damaged, match=f"{CHECKSUMS} is missing"):
+        check(sealed)
+
+
+def test_a_directory_of_an_earlier_version_is_read_unchecked(sealed: Path) -> None:
+    (sealed / CHECKSUMS).unlink()
+    assert read_file(sealed, "deep/rows") == bytes(range(256))
+    assert checked(sealed, "deep/rows") == sealed / "deep" / "rows"
+    (sealed / "deep" / "rows").unlink()
+    assert not holds(sealed, "deep/rows")
+    for read in (read_file, checked):
+        with pytest.raises(Damaged, match="rows is missing"):
+            read(sealed, "deep/rows")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "cannot be understood: Invalid JSON: EOF"),
+        (b'{"x": 1}', "cannot be understood: y: Field required"),
+        (b'{"x": "left", "y": 1}', "cannot be understood: x: Input should be a valid integer"),
+        (b"\xff", "cannot be understood: Invalid JSON"),
+    ],
+)
+def test_a_document_of_another_form(tmp_path: Path, content: bytes, fault: str) -> None:
+    (tmp_path / "point.json").write_bytes(content)
+    with pytest.raises(Damaged, match=fault):
+        read_document(tmp_path, "point.json", Point)
+
+
+def test_a_large_file_is_hashed_again_only_after_it_changed(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = []
+    digest = integrity._digest
+
+    def counted(file: object) -> str:
+        hashed.append(file)
+        return digest(file)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(integrity, "_digest", counted)
+    checked(sealed, "deep/rows")
+    checked(sealed, "deep/rows")
+    assert len(hashed) == 1
+
+    path = sealed / "deep" / "rows"
+    before = path.stat()
+    flip(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(Damaged):
+        checked(sealed, "deep/rows")
+    flip(path)
+    checked(sealed, "deep/rows")
+    assert len(hashed) == 3
+
+
+def test_an_error_of_the_process_is_not_damage(
+    sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(OSError, match="Too many open files"):
+        read_file(sealed, "deep/rows")
