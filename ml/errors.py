@@ -43,13 +43,27 @@ class Diverged(ArithmeticError):
 
 
 class Damaged(RuntimeError):
-    """A stored file is missing, or is not as it was written; `fault` says what is wrong with it."""
+    """A stored file is missing, or is not as it was written.
 
-    def __init__(self, path: Path, fault: str) -> None:
-        super().__init__(f"{path} {fault}")
+    `fault` says what is wrong with it, and `whole` what it belongs to: "the data set 'fruit'".
+    """
+
+    def __init__(self, path: Path, fault: str, whole: str | None = None) -> None:
+        super().__init__(f"{whole} is damaged: {path} {fault}" if whole else f"{path} {fault}")
         self.path = path
         self.fault = fault
+        self.whole = whole
 
     def brief(self) -> str:
-        """Return the message with the name of the file only, for users of the service."""
-        return f"{self.path.name} {self.fault}"
+        """Return the message without the directory of the file, for users of the service."""
+        message = f"{self.path.name} {self.fault}"
+        return f"{self.whole} is damaged: {message}" if self.whole else message
+
+
+@contextmanager
+def belonging_to(whole: str) -> Iterator[None]:
+    """Name the whole in every `Damaged` raised in this context."""
+    try:
+        yield
+    except Damaged as error:
+        raise Damaged(error.path, error.fault, error.whole or whole) from error

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,9 @@ from ml.files import sync, write
 from ml.strict import Frozen
 
 CHECKSUMS = "checksums.json"
-MAX_REMEMBERED = 1000
+MAX_REMEMBERED = 10_000
+RECHECK_SECONDS = 60.0
+"""Seconds after which a damaged file is read again though it has not changed."""
 
 _NOT_OF_THE_FILE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 """Errors of the process or the machine, which say nothing about the file."""
@@ -90,15 +93,15 @@ def holds(directory: Path, name: str) -> bool:
     return name in _listed(directory) if is_sealed(directory) else (directory / name).exists()
 
 
-def check(directory: Path) -> None:
-    """Check every file of a sealed directory.
+def check(directory: Path, again: bool = True) -> None:
+    """Check every file of a sealed directory; unless `again`, see `checked`.
 
     Raises:
         Damaged: a file, or the list of checksums, is missing or is not as it was written. This
             applies to all functions below.
     """
     for name, checksum in _listed(directory).items():
-        _check(directory / name, checksum)
+        _check(directory / name, checksum.size, checksum.sha256, again)
 
 
 def read_file(directory: Path, name: str) -> bytes:
@@ -113,16 +116,21 @@ def read_file(directory: Path, name: str) -> bytes:
     return data
 
 
-def checked(directory: Path, name: str) -> Path:
-    """Return the path of a file too large for `read_file`, checked if `directory` is sealed. This
-    process does not read a file again that has not changed since it was last checked."""
+def checked(directory: Path, name: str, sha256: str | None = None, again: bool = False) -> Path:
+    """Return the path of a file that is too large for `read_file`, checked if `directory` is sealed
+    or if `sha256` is known.
+
+    Unless `again`, a file that this process has found intact is not read again until it changes. A
+    file found damaged is not read again until it changes or `RECHECK_SECONDS` have passed.
+    """
     path, checksum = directory / name, _checksum(directory, name)
-    with _opened(path) as (_, identity):
-        known = checksum is None or _remembered.get(path) == (identity, checksum)
-    if checksum and not known:
-        _remembered[path] = _check(path, checksum), checksum
-        while len(_remembered) > MAX_REMEMBERED:
-            _remembered.popitem(last=False)
+    if checksum and sha256:
+        _compare(path, "the SHA-256", checksum.sha256, sha256)
+    if expected := checksum.sha256 if checksum else sha256:
+        _check(path, checksum.size if checksum else None, expected, again)
+    else:
+        with _opened(path):
+            pass
     return path
 
 
@@ -142,8 +150,17 @@ def parse_document(path: Path, data: bytes, kind: "type[T] | TypeAdapter[T]") ->
     raise Damaged(path, f"cannot be understood: {place}{first['msg']}")
 
 
-_remembered: OrderedDict[Path, tuple[Identity, Checksum]] = OrderedDict()
-"""Files that `checked` has found intact, as they were then."""
+class _Seen(NamedTuple):
+    """A file as it was found."""
+
+    identity: Identity
+    expected: str
+    fault: str | None
+    at: float
+
+
+_seen: OrderedDict[Path, _Seen] = OrderedDict()
+"""The files that this process has checked last."""
 
 
 def _listed(directory: Path) -> dict[str, Checksum]:
@@ -162,11 +179,29 @@ def _checksum(directory: Path, name: str) -> Checksum | None:
     return checksum
 
 
-def _check(path: Path, checksum: Checksum) -> Identity:
+def _check(path: Path, size: int | None, sha256: str, again: bool) -> None:
     with _opened(path) as (file, identity):
-        _compare(path, "bytes", identity.size, checksum.size)
-        _compare(path, "the SHA-256", _digest(file), checksum.sha256)
-    return identity
+        if size is not None:
+            _compare(path, "bytes", identity.size, size)
+        seen = _seen.get(path)
+        if seen and (seen.identity, seen.expected) == (identity, sha256):
+            is_recent = time.monotonic() - seen.at < RECHECK_SECONDS
+            if seen.fault is not None and is_recent:
+                raise Damaged(path, seen.fault)
+            if seen.fault is None and not again:
+                return
+        try:
+            _compare(path, "the SHA-256", _digest(file), sha256)
+        except Damaged as error:
+            _remember(path, identity, sha256, error.fault)
+            raise
+    _remember(path, identity, sha256, None)
+
+
+def _remember(path: Path, identity: Identity, expected: str, fault: str | None) -> None:
+    _seen[path] = _Seen(identity, expected, fault, time.monotonic())
+    while len(_seen) > MAX_REMEMBERED:
+        _seen.popitem(last=False)
 
 
 def _compare(path: Path, what: str, found: object, wanted: object) -> None:

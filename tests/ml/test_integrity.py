@@ -1,15 +1,17 @@
 """Checksums of stored files: whatever happens to a file is found before it is used."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
 from ml import integrity
-from ml.errors import Damaged
+from ml.errors import Damaged, belonging_to
 from ml.integrity import CHECKSUMS, check, checked, holds, is_sealed, read_document, read_file, seal
 
 
@@ -154,30 +156,64 @@ def test_a_document_of_another_form(tmp_path: Path, content: bytes, fault: str) 
         read_document(tmp_path, "point.json", Point)
 
 
-def test_a_large_file_is_hashed_again_only_after_it_changed(
-    sealed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hashed = []
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The files hashed so far."""
+    files: list[object] = []
     digest = integrity._digest
 
-    def counted(file: object) -> str:
-        hashed.append(file)
-        return digest(file)  # type: ignore[arg-type]
+    def counted(file: BufferedReader) -> str:
+        files.append(file)
+        return digest(file)
 
     monkeypatch.setattr(integrity, "_digest", counted)
-    checked(sealed, "deep/rows")
+    return files
+
+
+def test_a_large_file_is_hashed_again_only_after_it_changed(
+    sealed: Path, hashed: list[object]
+) -> None:
+    path = checked(sealed, "deep/rows")
     checked(sealed, "deep/rows")
     assert len(hashed) == 1
-
-    path = sealed / "deep" / "rows"
+    checked(sealed, "deep/rows", again=True)
+    assert len(hashed) == 2
     before = path.stat()
     flip(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(Damaged):
         checked(sealed, "deep/rows")
-    flip(path)
-    checked(sealed, "deep/rows")
     assert len(hashed) == 3
+
+
+def test_a_damaged_file_is_hashed_again_after_it_changed_or_after_a_while(
+    sealed: Path, hashed: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sealed / "deep" / "rows"
+    flip(path)
+    for _ in range(2):
+        with pytest.raises(Damaged, match="SHA-256"):
+            checked(sealed, "deep/rows", again=True)
+    assert len(hashed) == 1
+    monkeypatch.setattr(integrity, "RECHECK_SECONDS", 0.0)
+    with pytest.raises(Damaged, match="SHA-256"):
+        checked(sealed, "deep/rows")
+    assert len(hashed) == 2
+    monkeypatch.setattr(integrity, "RECHECK_SECONDS", 1000.0)
+    flip(path)
+    checked(sealed, "deep/rows", again=True)
+    assert len(hashed) == 3
+
+
+def test_the_digest_may_be_known_from_elsewhere(sealed: Path) -> None:
+    right = hashlib.sha256(bytes(range(256))).hexdigest()
+    checked(sealed, "deep/rows", right)
+    with pytest.raises(Damaged, match=f"rows has the SHA-256 {right} instead of 0000"):
+        checked(sealed, "deep/rows", "0" * 64)
+    (sealed / CHECKSUMS).unlink()
+    checked(sealed, "deep/rows", right)
+    with pytest.raises(Damaged, match=f"rows has the SHA-256 {right} instead of 0000"):
+        checked(sealed, "deep/rows", "0" * 64)
 
 
 def test_an_error_of_the_process_is_not_damage(
@@ -189,3 +225,11 @@ def test_an_error_of_the_process_is_not_damage(
     monkeypatch.setattr(os, "open", full)
     with pytest.raises(OSError, match="Too many open files"):
         read_file(sealed, "deep/rows")
+
+
+def test_the_message_for_users_names_the_whole_and_no_directory(sealed: Path) -> None:
+    (sealed / "empty").unlink()
+    with pytest.raises(Damaged) as caught, belonging_to("the house"), belonging_to("the room"):
+        check(sealed)
+    assert caught.value.brief() == "the room is damaged: empty is missing"
+    assert str(sealed / "empty") in str(caught.value)
