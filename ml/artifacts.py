@@ -1,18 +1,23 @@
-"""A trained model on disk: `model.safetensors` and `model.json`, which hold data, never code."""
+"""A trained model on disk: `model.safetensors` and `model.json`, which hold data, never code, and
+the checksums of both."""
 
 import shutil
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
 from ml import __version__, preprocessing
+from ml.devices import is_out_of_memory
+from ml.errors import Damaged
 from ml.files import sync, write
+from ml.integrity import CHECKSUMS, checked, is_sealed, read_document, seal
 from ml.models import ModelSpec, stored_model
 from ml.preprocessing import Encode, Standardize
 from ml.signature import Features, Signature, Value
@@ -44,7 +49,8 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(protected_namespaces=())
 
-    format: int = 1
+    format: Literal[1, 2] = 2
+    """From 2 on, the directory has checksums."""
     signature: Signature
     spec: dict[str, Any]
     """The `TrainingSpec` as of training. It is not validated again, so old manifests stay readable
@@ -103,7 +109,7 @@ def save_model(
         write(partial / MANIFEST, manifest.model_dump_json(indent=2).encode())
         for name, data in (beside or {}).items():
             write(partial / name, data)
-        sync(partial)
+        seal(partial)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -113,22 +119,39 @@ def save_model(
 
 
 def load_manifest(directory: Path) -> Manifest:
-    """Return the manifest of the model in `directory`."""
-    return Manifest.model_validate_json((directory / MANIFEST).read_bytes())
+    """Return the manifest of the model in `directory`.
+
+    Raises:
+        Damaged: it is missing, or is not as it was written.
+    """
+    manifest = read_document(directory, MANIFEST, Manifest)
+    if manifest.format > 1 and not is_sealed(directory):
+        raise Damaged(directory / CHECKSUMS, "is missing")
+    return manifest
 
 
 def load_model(directory: Path, manifest: Manifest) -> nn.Module:
     """Return the model in `directory`, on the CPU, in evaluation mode.
 
     Raises:
-        RuntimeError: the weights do not match the structure in the manifest.
+        Damaged: the weights are missing, are not as they were written, or do not match the
+            structure in the manifest.
     """
-    state = load_file(directory / WEIGHTS)
+    weights = checked(directory, WEIGHTS, manifest.weights_sha256, again=True)
+    try:
+        state = load_file(weights)
+    except SafetensorError as error:
+        raise Damaged(weights, f"cannot be read: {error}") from error
     model = nn.Sequential()
-    model.add_module("preprocessing", preprocessing.blank(manifest.signature.inputs, state))
-    network = stored_model(manifest.spec["model"]).build(manifest.signature)
-    model.add_module("network", network)
-    model.load_state_dict(state)
+    try:
+        model.add_module("preprocessing", preprocessing.blank(manifest.signature.inputs, state))
+        network = stored_model(manifest.spec["model"]).build(manifest.signature)
+        model.add_module("network", network)
+        model.load_state_dict(state)
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise Damaged(directory / MANIFEST, f"does not describe the weights: {error}") from error
     return model.eval()
 
 

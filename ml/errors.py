@@ -6,6 +6,8 @@ from pathlib import Path
 
 Loc = tuple[str | int, ...]
 """Path of a value in the caller's document: `("inputs", 3, "a")`."""
+MAX_FAULT = 500
+"""Maximum number of characters of what a parser says about a damaged file."""
 
 
 class Invalid(ValueError):
@@ -49,10 +51,12 @@ class Damaged(RuntimeError):
     """
 
     def __init__(self, path: Path, fault: str, whole: str | None = None) -> None:
-        super().__init__(f"{whole} is damaged: {path} {fault}" if whole else f"{path} {fault}")
+        # A parser may write several lines, and the whole path.
+        self.fault = " ".join(fault.replace(str(path), path.name).split())[:MAX_FAULT]
+        message = f"{path} {self.fault}"
         self.path = path
-        self.fault = fault
         self.whole = whole
+        super().__init__(f"{whole} is damaged: {message}" if whole else message)
 
     def brief(self) -> str:
         """Return the message without the directory of the file, for users of the service."""

@@ -104,15 +104,15 @@ def check(directory: Path, again: bool = True) -> None:
         _check(directory / name, checksum.size, checksum.sha256, again)
 
 
-def read_file(directory: Path, name: str) -> bytes:
-    """Return the content of a file, checked if `directory` is sealed."""
+def read_file(directory: Path, name: str, sha256: str | None = None) -> bytes:
+    """Return the content of a file, checked if `directory` is sealed or if `sha256` is known."""
     path, checksum = directory / name, _checksum(directory, name)
     with _opened(path) as (file, identity):
         if checksum:
             _compare(path, "bytes", identity.size, checksum.size)
         data = file.read()
-    if checksum:
-        _compare(path, "the SHA-256", hashlib.sha256(data).hexdigest(), checksum.sha256)
+    if expected := checksum.sha256 if checksum else sha256:
+        _compare(path, "the SHA-256", hashlib.sha256(data).hexdigest(), expected)
     return data
 
 

@@ -112,6 +112,7 @@ def load(
 
     Raises:
         DataUnavailable: no source has the data.
+        Damaged: a stored file of the data is missing, or is not as it was written.
         Invalid: the data or the split cannot be used; `loc` is within a `TrainingSpec`.
     """
     table = spec.load(root)

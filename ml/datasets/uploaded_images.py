@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.images.decode import PictureForm
-from ml.ingest.schema import IMAGES, LABELS, ImageSchema
+from ml.ingest.schema import ImageSchema
+from ml.ingest.stored import read_images, read_labels
 from ml.preprocessing import Standardize
 from ml.signature import Classes, Images, Signature
 from ml.strict import Strict
@@ -42,10 +42,15 @@ class ImageView(Strict):
         return RowCounts(self.rows, has_test_split=False)
 
     def load(self, directory: Path) -> Table:
-        """Map the images from `directory` and read their labels."""
+        """Map the images from `directory` and read their labels.
+
+        Raises:
+            Damaged: they are missing, or are not as they were written.
+        """
         # Memory-mapped, copy on write: a reader of a few images need not wait for all.
-        images = torch.from_numpy(np.load(directory / IMAGES, mmap_mode="c"))
-        return Table(Rows(images, torch.from_numpy(np.load(directory / LABELS))))
+        images = read_images(directory, (self.rows, *self.signature().inputs.shape), "c")
+        labels = read_labels(directory, self.rows, len(self.classes))
+        return Table(Rows(torch.from_numpy(images), torch.from_numpy(labels)))
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return the layer that scales each channel to mean 0 and standard deviation 1."""

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
@@ -15,8 +14,9 @@ from torch import Tensor
 
 from ml.datasets.column_types import FeatureKind, Task, width_of
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
-from ml.errors import Invalid
+from ml.errors import Damaged, Invalid
 from ml.ingest.schema import TABLE, TableSchema, Text
+from ml.ingest.stored import read_table
 from ml.inputs.rows import FLOAT32_MAX
 from ml.inputs.table_rows import text_of
 from ml.preprocessing import Encode
@@ -79,10 +79,13 @@ class TableView(Strict):
 
         Raises:
             Invalid: a number is too large for float32.
+            Damaged: the rows are missing, or are not as they were written.
         """
         columns = {*self.features, self.target, *([self.split_by] if self.split_by else [])}
-        table = pq.read_table(directory / TABLE, columns=list(columns))
+        table = read_table(directory, [*columns])
         table = table.filter(pc.is_valid(table[self.target]))
+        if table.num_rows != sum(self.rows.values()):
+            raise Damaged(directory / TABLE, "has another number of rows than when it was written")
         categories: Categories = {}
         inputs = torch.empty((table.num_rows, len(self.features)), dtype=torch.float64)
         for index, (name, kind) in enumerate(self.features.items()):
@@ -168,6 +171,7 @@ def view(
     Raises:
         Invalid: there are no features, or too many inputs; or `split_by` has other values than
             `PARTS`, or none for training. `loc` is within an upload's spec.
+        Damaged: the rows are missing, or are not as they were written.
     """
     columns = {column.name: column for column in schema.columns}
     features = features or {
@@ -188,7 +192,7 @@ def view(
             ("features",),
         )
     needed = [target, split_by] if split_by else [target]
-    table = pq.read_table(directory / TABLE, columns=needed)
+    table = read_table(directory, needed)
     table = table.filter(pc.is_valid(table[target]))
     return TableView(
         target=target,

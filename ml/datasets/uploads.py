@@ -13,7 +13,7 @@ from ml.datasets.column_types import FeatureKind, Task
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.datasets.uploaded_images import ImageView
 from ml.datasets.uploaded_table import PARTS, TableView
-from ml.errors import DataUnavailable, Invalid, located_at
+from ml.errors import DataUnavailable, Invalid, belonging_to, located_at
 from ml.ingest.schema import MAX_COLUMNS, Categorical, Column, ImageSchema, Schema, TableSchema
 from ml.signature import Signature
 from ml.strict import Strict
@@ -107,7 +107,7 @@ class UploadRequest(Strict):
         """Return the complete spec, for the upload that this request names.
 
         Raises:
-            Invalid: there is no such upload, or see `resolve_for`.
+            Invalid, Damaged: there is no such upload, or see `resolve_for`.
         """
         with located_at("id"):
             upload = uploads.find(self.id)
@@ -118,6 +118,7 @@ class UploadRequest(Strict):
 
         Raises:
             Invalid: a column is missing or does not suit its role; `loc` is within this request.
+            Damaged: the rows are missing, or are not as they were written.
         """
         with located_at("target"):
             target = _target(upload, self.target)
@@ -159,12 +160,14 @@ class UploadSpec(UploadRequest):
         """Read the rows.
 
         Raises:
-            DataUnavailable: the upload was deleted.
+            DataUnavailable: the upload was deleted, or its directory is missing.
+            Damaged: a file is missing, or is not as it was written.
         """
-        try:
-            return self.resolved.view.load(root / UPLOADS / self.resolved.content)
-        except FileNotFoundError as error:
-            raise DataUnavailable(f"the data set {self.id} was deleted") from error
+        directory = root / UPLOADS / self.resolved.content
+        if not directory.exists():
+            raise DataUnavailable(f"the data set {self.id} was deleted, or its files are missing")
+        with belonging_to(f"the data set {self.id}"):
+            return self.resolved.view.load(directory)
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return the preprocessing and the signature fitted to the training rows."""
@@ -242,12 +245,10 @@ def _view(
         return ImageView.of(upload.schema)
     assert target is not None, "a table's target was found"
     assert task is not None, "a table's task follows from its target"
-    try:
+    with belonging_to(f"the data set {upload.id}"):
         return uploaded_table.view(
             upload.schema, upload.directory, target, task, features, split_by
         )
-    except FileNotFoundError:
-        raise Invalid(f"the data set {upload.id} was deleted", ("id",)) from None
 
 
 def _column(upload: Upload, name: str) -> Column:

@@ -91,7 +91,11 @@ class Model:
 
     @classmethod
     def load(cls, directory: Path) -> "Model":
-        """Load the artifact in `directory` onto the CPU."""
+        """Load the artifact in `directory` onto the CPU.
+
+        Raises:
+            Damaged: a file is missing, or is not as it was written.
+        """
         manifest = load_manifest(directory)
         return cls(manifest, load_model(directory, manifest))
 

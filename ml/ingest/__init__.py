@@ -13,6 +13,7 @@ from ml.ingest import csv_file, image_zip, npz_file, parquet_file
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from ml.ingest.zip_safety import check_archive, refusing_broken
+from ml.integrity import seal
 
 __all__ = ["Options", "Schema", "ingest"]
 
@@ -33,19 +34,21 @@ OTHERS = {
 
 
 def ingest(source: Path, into: Path, options: Options) -> Schema:
-    """Read the file `source` into the empty directory `into`, and return the schema of the data.
-    The file type is detected from the first bytes. On any error, `into` is emptied.
+    """Read the file `source` into the empty directory `into`, seal it, and return the schema of
+    the data. The file type is detected from the first bytes. On any error, `into` is emptied.
 
     Raises:
         Invalid: the file cannot be read; the message says where and why.
         OSError: `into` cannot be written.
     """
     try:
-        return _reader(source)(source, into, options)
+        schema = _reader(source)(source, into, options)
+        seal(into)
     except BaseException:
         for path in into.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         raise
+    return schema
 
 
 def _reader(source: Path) -> FileReader:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from ml.ingest.schema import IMAGES, LABELS, TABLE, ImageSchema, Schema, TableSchema
+from ml.ingest.schema import ImageSchema, Schema, TableSchema
+from ml.ingest.stored import open_table, read_images, read_labels, shape_of
 
 MAX_VALUES = 100_000
 MAX_PIXELS = 4_000_000
@@ -22,7 +22,7 @@ def preview(schema: Schema, directory: Path, count: int) -> list[list[object]]:
     All rows together have at most `MAX_VALUES` values or `MAX_PIXELS` pixels.
 
     Raises:
-        FileNotFoundError: the data was deleted.
+        Damaged: the rows are missing, or are not as they were written.
     """
     if isinstance(schema, TableSchema):
         return _rows(directory, min(count, max(1, MAX_VALUES // len(schema.columns))))
@@ -31,14 +31,14 @@ def preview(schema: Schema, directory: Path, count: int) -> list[list[object]]:
 
 
 def _rows(directory: Path, count: int) -> list[list[object]]:
-    with pq.ParquetFile(directory / TABLE) as file:
+    with open_table(directory) as file:
         batch = next(file.iter_batches(batch_size=count), None)
     return [list(row.values()) for row in batch.to_pylist()] if batch else []
 
 
 def _images(schema: ImageSchema, directory: Path, count: int) -> list[list[object]]:
-    images = np.load(directory / IMAGES, mmap_mode="r")[:count]
-    labels = np.load(directory / LABELS, mmap_mode="r")[:count]
+    images = read_images(directory, (schema.rows, *shape_of(schema)))[:count]
+    labels = read_labels(directory, schema.rows, len(schema.classes))[:count]
     return [
         [schema.classes[label].name, _png(image)]
         for label, image in zip(labels.tolist(), images, strict=True)

@@ -1,9 +1,10 @@
 """Checkpoints of training runs: written atomically and verified when read.
 
-A file's name consists of the attempt, the step and the SHA-256 of its content, so a corrupt file is
-detected and the previous one is used.
+A file's name consists of the attempt, the step and the SHA-256 of its content, so a damaged file is
+detected and the one before it is used.
 """
 
+import contextlib
 import io
 import logging
 import re
@@ -15,7 +16,9 @@ from typing import Any
 import torch
 
 from ml import faults
+from ml.errors import Damaged
 from ml.files import sync, write
+from ml.integrity import read_file
 
 logger = logging.getLogger(__name__)
 
@@ -54,21 +57,26 @@ def save(directory: Path, attempt: int, step: int, state: dict[str, Any], keep: 
     sync(directory)
     leftovers = directory.glob(".*.partial")
     for old in (*(checkpoint.path for checkpoint in listed(directory)[keep:]), *leftovers):
-        old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a damaged one may be a directory
+            old.unlink()
 
 
 def load_newest(directory: Path) -> dict[str, Any] | None:
     """Return the state of the newest intact checkpoint in `directory`, with its tensors on the CPU;
     None if there is none."""
-    for checkpoint in listed(directory):
-        data = checkpoint.path.read_bytes()
-        if sha256(data).hexdigest() != checkpoint.sha256:
-            logger.warning(
-                "checkpoint %s is corrupt; falling back to the previous one", checkpoint.path
-            )
+    found = listed(directory)
+    for checkpoint in found:
+        try:
+            data = read_file(directory, checkpoint.path.name, checkpoint.sha256)
+        except Damaged as damage:
+            logger.warning("the checkpoint of step %d is damaged: %s", checkpoint.step, damage)
             continue
+        if checkpoint is not found[0]:
+            logger.warning("continuing from the checkpoint before it, step %d", checkpoint.step)
         state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return state
+    if found:
+        logger.warning("no checkpoint is intact: starting from the beginning")
     return None
 
 

@@ -21,6 +21,7 @@ from ml.evaluation.evaluate import (
     evaluation_split,
 )
 from ml.evaluation.schemas import Classification, Evaluation, Regression
+from ml.integrity import holds, read_document
 from ml.losses import LOSSES
 from ml.signature import Classes, Features, Images, Signature, Value
 from ml.strict import Frozen
@@ -115,10 +116,13 @@ class TrainingSummary:
 
         Raises:
             FileNotFoundError: the model was saved by an earlier version, without a summary.
+            Damaged: a file is missing, or is not as it was written.
         """
+        if not holds(directory, EVALUATION):
+            raise FileNotFoundError(directory / EVALUATION)
         return cls(
-            evaluation=_EVALUATION.validate_json((directory / EVALUATION).read_bytes()),
-            sample=Sample.model_validate_json((directory / SAMPLE).read_bytes()),
+            evaluation=read_document(directory, EVALUATION, _EVALUATION),
+            sample=read_document(directory, SAMPLE, Sample),
         )
 
 

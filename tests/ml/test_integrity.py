@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from ml import integrity
 from ml.errors import Damaged, belonging_to
 from ml.integrity import CHECKSUMS, check, checked, holds, is_sealed, read_document, read_file, seal
+from tests.damages import DAMAGES, flip
 
 
 class Point(BaseModel):
@@ -31,37 +32,13 @@ def sealed(tmp_path: Path) -> Path:
     return directory
 
 
-def flip(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-
-
-def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 1)
-
-
-def empty(path: Path) -> None:
-    os.truncate(path, 0)
-
-
-def make_directory(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def make_pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
-DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "gone": (Path.unlink, "is missing"),
-    "a flipped bit": (flip, "has the SHA-256 [0-9a-f]{64} instead of [0-9a-f]{64}"),
-    "cut": (cut, "has bytes 255 instead of 256"),
-    "emptied": (empty, "has bytes 0 instead of 256"),
-    "a directory": (make_directory, "cannot be read: Is a directory"),
-    "a pipe": (make_pipe, "is not a file"),
+FAULTS = {
+    "gone": "is missing",
+    "flipped": "has the SHA-256 [0-9a-f]{64} instead of [0-9a-f]{64}",
+    "cut": "has bytes 255 instead of 256",
+    "emptied": "has bytes 0 instead of 256",
+    "a directory": "cannot be read: Is a directory",
+    "a pipe": "is not a file",
 }
 
 
@@ -79,9 +56,8 @@ def test_intact(sealed: Path) -> None:
     ids=["check", "read_file", "checked"],
 )
 def test_damage_is_found(sealed: Path, damage: str, read: Callable[[Path], object]) -> None:
-    do, fault = DAMAGES[damage]
-    do(sealed / "deep" / "rows")
-    with pytest.raises(Damaged, match=f"deep/rows {fault}") as caught:
+    DAMAGES[damage](sealed / "deep" / "rows")
+    with pytest.raises(Damaged, match=f"deep/rows {FAULTS[damage]}") as caught:
         read(sealed)
     assert caught.value.brief().startswith("rows ")
 

@@ -31,6 +31,7 @@ from ml.ingest.schema import (
     Text,
 )
 from ml.ingest.table_writer import MISSING
+from ml.integrity import CHECKSUMS
 
 ANY_FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -45,7 +46,7 @@ def read(tmp_path: Path, content: bytes | str, **options: Any) -> TableSchema:
         assert list(into.iterdir()) == []
         raise
     assert isinstance(schema, TableSchema)
-    assert [path.name for path in into.iterdir()] == [TABLE]
+    assert {path.name for path in into.iterdir()} == {TABLE, CHECKSUMS}
     return schema
 
 

@@ -13,6 +13,7 @@ from ml.training.engines.choose import choose
 from ml.training.loop import Report
 from ml.training.run import Run, build
 from tests.conftest import LINE, PLANE
+from tests.damages import DAMAGES
 
 CPU = torch.device("cpu")
 # 100 training rows in batches of 32: four steps per epoch.
@@ -178,18 +179,23 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert checkpoints.load_newest(tmp_path) == {"step": "of the next attempt"}
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
-def test_broken_checkpoint_falls_back_to_the_previous_one(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     for step in (1, 2):
         checkpoints.save(tmp_path, 1, step, {"step": step}, keep=2)
-    newest = checkpoints.listed(tmp_path)[0].path
-    data = bytearray(newest.read_bytes())
-    if damage == "flipped":
-        data[len(data) // 2] ^= 1
-    newest.write_bytes({"cut": data[:-7], "flipped": data, "emptied": b""}[damage])
+    newest, before = checkpoints.listed(tmp_path)
+    DAMAGES[damage](newest.path)
     assert checkpoints.load_newest(tmp_path) == {"step": 1}
-    checkpoints.listed(tmp_path)[1].path.unlink()
+    if damage != "gone":
+        assert "the checkpoint of step 2 is damaged" in caplog.text
+        assert "continuing from the checkpoint before it, step 1" in caplog.text
+    DAMAGES[damage](before.path)
     assert checkpoints.load_newest(tmp_path) is None
+    assert ("starting from the beginning" in caplog.text) == (damage != "gone")
+    checkpoints.save(tmp_path, 2, 3, {"step": 3}, keep=1)
+    assert checkpoints.load_newest(tmp_path) == {"step": 3}
 
 
 def test_checkpoints_never_execute_code(tmp_path: Path) -> None:

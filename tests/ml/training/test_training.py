@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from ml import datasets
+from ml import datasets, integrity
 from ml.artifacts import Manifest, load_manifest, load_model, save_model
 from ml.datasets import Dataset, Rows
-from ml.errors import Diverged, Invalid
+from ml.errors import Damaged, Diverged, Invalid
 from ml.evaluation.metrics import evaluate, outputs
 from ml.inference.model import Model
 from ml.losses import LOSSES
@@ -119,18 +119,20 @@ def test_saved_model_predicts_like_the_trained_one(tmp_path: Path) -> None:
     assert [answer["value"] for answer in answers] == expected  # type: ignore[typeddict-item]
 
 
-def test_artifact_is_two_data_files(tmp_path: Path) -> None:
+def test_an_artifact_is_two_files_of_data_and_their_checksums(tmp_path: Path) -> None:
     manifest, _, _ = saved(tmp_path, LINE | {"epochs": 1})
     directory = tmp_path / "model"
-    assert sorted(path.name for path in directory.iterdir()) == ["model.json", "model.safetensors"]
+    names = ["checksums.json", "model.json", "model.safetensors"]
+    assert sorted(path.name for path in directory.iterdir()) == names
     assert load_manifest(directory) == manifest
-    assert json.loads((directory / "model.json").read_text())["format"] == 1
+    assert json.loads((directory / "model.json").read_text())["format"] == 2
+    integrity.check(directory)
 
 
 def test_mismatched_weights_are_refused(tmp_path: Path) -> None:
     manifest, _, _ = saved(tmp_path, LINE | {"epochs": 1})
     spec = manifest.spec | {"model": MLPSpec().model_dump()}
-    with pytest.raises(RuntimeError, match="network"):
+    with pytest.raises(Damaged, match=r"does not describe the weights: .*network"):
         load_model(tmp_path / "model", manifest.model_copy(update={"spec": spec}))
 
 
