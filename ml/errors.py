@@ -45,29 +45,34 @@ class Diverged(ArithmeticError):
 
 
 class Damaged(RuntimeError):
-    """A stored file is missing, or is not as it was written.
+    """A stored file is missing, or is not as it was written; `fault` says what is wrong with it.
 
-    `fault` says what is wrong with it, and `whole` what it belongs to: "the data set 'fruit'".
+    `whole` is what the file belongs to, such as "the data set ds_1", and `remedy` mends it.
     """
 
-    def __init__(self, path: Path, fault: str, whole: str | None = None) -> None:
+    def __init__(
+        self, path: Path, fault: str, whole: str | None = None, remedy: str | None = None
+    ) -> None:
         # A parser may write several lines, and the whole path.
         self.fault = " ".join(fault.replace(str(path), path.name).split())[:MAX_FAULT]
-        message = f"{path} {self.fault}"
         self.path = path
         self.whole = whole
-        super().__init__(f"{whole} is damaged: {message}" if whole else message)
+        self.remedy = remedy
+        super().__init__(self._message(path))
 
     def brief(self) -> str:
         """Return the message without the directory of the file, for users of the service."""
-        message = f"{self.path.name} {self.fault}"
-        return f"{self.whole} is damaged: {message}" if self.whole else message
+        return self._message(self.path.name)
+
+    def _message(self, file: str | Path) -> str:
+        whole = f"{self.whole} is damaged: " if self.whole else ""
+        return f"{whole}{file} {self.fault}{f'; {self.remedy}' if self.remedy else ''}"
 
 
 @contextmanager
-def belonging_to(whole: str) -> Iterator[None]:
-    """Name the whole in every `Damaged` raised in this context."""
+def belonging_to(whole: str, remedy: str) -> Iterator[None]:
+    """Name the whole and the remedy in every `Damaged` raised in this context."""
     try:
         yield
     except Damaged as error:
-        raise Damaged(error.path, error.fault, error.whole or whole) from error
+        raise Damaged(error.path, error.fault, whole, remedy) from error

@@ -71,6 +71,14 @@ class Identity(NamedTuple):
         )
 
 
+def identity(path: Path) -> Identity | None:
+    """Return the identity of a file, or None if it cannot be found."""
+    try:
+        return Identity.of(path.stat())
+    except OSError:
+        return None
+
+
 def seal(directory: Path) -> None:
     """Write the checksums of all files in `directory`, durably, as the last step of saving it."""
     files = {}

@@ -28,6 +28,7 @@ from service.jobs.event_stream import EventStreams
 from service.jobs.store import JobStore
 from service.metrics import Metrics
 from service.models.evaluation import ModelEvaluator
+from service.models.files import ModelFiles
 from service.models.name_index import NameIndex
 from service.models.registry import ModelRegistry
 from service.models.revision import RegistryVersion
@@ -48,6 +49,7 @@ from service.routes import (
 from service.routes.dependencies import Components
 from service.settings import Settings
 from service.storage.cleanup import Cleanup
+from service.storage.damage import DamageNotes
 from service.storage.database import Database
 
 FORM_BYTES = 64 * 1024
@@ -106,6 +108,8 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
     database = Database(settings.sqlalchemy_url)
     registry_version = RegistryVersion(settings.registry_version_file)
     registry = ModelRegistry(database, settings.models_dir, registry_version)
+    model_files = ModelFiles(registry, DamageNotes.of_models(settings))
+    name_index = NameIndex(registry, registry_version)
     store = JobStore(database)
     dataset_store = DatasetStore(database, settings)
     service_metrics, memory_slots = Metrics(), MemorySlots()
@@ -116,10 +120,11 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
         datasets=dataset_store,
         uploader=DatasetUploader(dataset_store, settings),
         registry=registry,
-        model_cache=ModelCache(NameIndex(registry, registry_version), settings, service_metrics),
-        evaluator=ModelEvaluator(registry, settings, memory_slots),
+        model_files=model_files,
+        model_cache=ModelCache(name_index, model_files, settings, service_metrics),
+        evaluator=ModelEvaluator(model_files, settings, memory_slots),
         memory_slots=memory_slots,
-        charts=JobCharts(store, registry),
+        charts=JobCharts(store, model_files),
         event_streams=EventStreams(store),
         cleanup=Cleanup(database, settings),
         expressions=ExpressionEvaluator(),

@@ -11,6 +11,8 @@ class Problem(Exception):
     """An error reported to the client, with its status code."""
 
     status = HTTPStatus.INTERNAL_SERVER_ERROR
+    type: ClassVar[str | None] = None
+    """Type of the problem within `urn:epochd:`; by default the name of its status."""
     headers: ClassVar[dict[str, str]] = {}
 
     def __init__(self, detail: str, errors: Sequence[tuple[Loc, str]] = ()) -> None:
@@ -81,6 +83,13 @@ class Overloaded(Unavailable):
     """A queue is full; retry after the delay in `Retry-After`."""
 
     headers: ClassVar = {"Retry-After": "1"}
+
+
+class FilesDamaged(Unavailable):
+    """The stored files of a model version or of a data set are missing or damaged; `detail` names
+    them and the remedy (`urn:epochd:damaged`)."""
+
+    type = "damaged"
 
 
 class ClientGone(Exception):

@@ -147,6 +147,11 @@ class Settings(BaseSettings):
         return self.data_dir.resolve() / "device.warnings"
 
     @property
+    def damage_dir(self) -> Path:
+        """Directory of notes about damaged files."""
+        return self.data_dir.resolve() / "damage"
+
+    @property
     def models_dir(self) -> Path:
         """Directory of trained models, one subdirectory each."""
         return self.data_dir.resolve() / "models"

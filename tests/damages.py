@@ -1,8 +1,12 @@
 """The ways in which a stored file gets damaged."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+from ml.artifacts import MANIFEST
+from ml.integrity import CHECKSUMS
 
 
 def flip(path: Path) -> None:
@@ -38,3 +42,10 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "a directory": make_directory,
     "a pipe": make_pipe,
 }
+
+
+def unseal(model: Path) -> None:
+    """Make the directory of a model one that an earlier version saved."""
+    (model / CHECKSUMS).unlink()
+    manifest = json.loads((model / MANIFEST).read_text()) | {"format": 1}
+    (model / MANIFEST).write_text(json.dumps(manifest))

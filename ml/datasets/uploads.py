@@ -1,6 +1,7 @@
 """Uploaded data sets, as `ml.ingest` stored them."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
@@ -21,6 +22,7 @@ from ml.strict import Strict
 UPLOADS = "uploads"
 """Directory of uploads, relative to that of the data sets."""
 MAX_SHOWN = 20
+REMEDY = "upload the same file again"
 
 ColumnName = Annotated[str, Field(max_length=1000)]
 
@@ -165,8 +167,10 @@ class UploadSpec(UploadRequest):
         """
         directory = root / UPLOADS / self.resolved.content
         if not directory.exists():
-            raise DataUnavailable(f"the data set {self.id} was deleted, or its files are missing")
-        with belonging_to(f"the data set {self.id}"):
+            raise DataUnavailable(
+                f"the data set {self.id} was deleted, or its files are missing; {REMEDY}"
+            )
+        with damage_to(self.id):
             return self.resolved.view.load(directory)
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
@@ -178,6 +182,11 @@ class UploadSpec(UploadRequest):
     ) -> Tensor:
         """Return loaded inputs with their category codes mapped to those of `signature`."""
         return self.resolved.view.encode_categories(inputs, categories, signature)
+
+
+def damage_to(dataset_id: str) -> AbstractContextManager[None]:
+    """Name the data set in every `Damaged` raised in this context."""
+    return belonging_to(f"the data set {dataset_id}", REMEDY)
 
 
 def _target(upload: Upload, requested: str | None) -> str | None:
@@ -245,7 +254,7 @@ def _view(
         return ImageView.of(upload.schema)
     assert target is not None, "a table's target was found"
     assert task is not None, "a table's task follows from its target"
-    with belonging_to(f"the data set {upload.id}"):
+    with damage_to(upload.id):
         return uploaded_table.view(
             upload.schema, upload.directory, target, task, features, split_by
         )

@@ -14,7 +14,7 @@ from service.charts.renderer import Renderer
 from service.errors import NotFound, Unprocessable
 from service.jobs.schemas import Job
 from service.jobs.store import JobStore
-from service.models.registry import ModelRegistry
+from service.models.files import ModelFiles
 from service.schemas import Body
 
 MAX_POINTS = 2000
@@ -33,9 +33,9 @@ class ChartSummary(Body):
 class JobCharts:
     """Lists and draws the charts of jobs."""
 
-    def __init__(self, jobs: JobStore, registry: ModelRegistry) -> None:
+    def __init__(self, jobs: JobStore, files: ModelFiles) -> None:
         self._jobs = jobs
-        self._registry = registry
+        self._files = files
         self._renderer = Renderer()
 
     def listed(self, job_id: str) -> list[ChartSummary]:
@@ -43,6 +43,7 @@ class JobCharts:
 
         Raises:
             NotFound: there is no such job. This applies to all methods below.
+            Damaged: the files of the job's model are damaged. This too.
         """
         job = self._jobs.fetch(job_id)
         chart_data = self._chart_data(job, _spec(job))
@@ -104,7 +105,8 @@ class JobCharts:
         if job.model is None:
             return None
         try:
-            return TrainingSummary.load(self._registry.directory(job.model.name, job.model.version))
+            with self._files.reading(job.model.name, job.model.version) as files:
+                return TrainingSummary.load(files.directory)
         except (NotFound, FileNotFoundError):
             return None
 

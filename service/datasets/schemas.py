@@ -103,6 +103,11 @@ class Dataset(_Known):
 
     options: Options = Field(description="Options with which the file was read.")
     contents: Schema = Field(description="Columns or classes, with their statistics.")
+    damage: str | None = Field(
+        default=None,
+        description="Stored file of the data set that is missing or damaged; null if all are "
+        "intact. Uploading the same file again mends it.",
+    )
 
 
 class Preview(Body):

@@ -1,6 +1,8 @@
 """The `datasets` table, and the only access to it."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -11,15 +13,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from ulid import ULID
 
-from ml.datasets.uploads import Upload
-from ml.errors import Invalid
+from ml.datasets.uploads import Upload, damage_to
+from ml.errors import Damaged, Invalid
 from ml.files import sync
+from ml.ingest import stored
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from service.datasets.schemas import Dataset, DatasetSummary
 from service.errors import Conflict, NotFound
 from service.schemas import Page
 from service.settings import Settings
+from service.storage.damage import DamageNotes, KnownDamage
 from service.storage.database import Database
 from service.storage.tables import DatasetRow, JobRow, ModelVersionRow
 
@@ -62,16 +66,21 @@ class DatasetStore:
         self._database = database
         self._directory = settings.uploads_dir
         self._incoming = settings.incoming_dir
+        self._notes = DamageNotes.of_datasets(settings)
 
     def find_duplicate(self, name: str, target: str | None, content: str) -> Dataset | None:
-        """Return the data set with this name, target and content, or None."""
+        """Return the data set with this name, target and content, or None if there is none or its
+        files are damaged."""
         with self._database.read() as session:
             row = _find_row(session, name, target, content)
-            there = row is not None and (self._directory / content).exists()
-            return _dataset(row) if row and there else None
+            found = None if row is None else _dataset(row)
+        return found if found and self._is_intact(found.contents, content) else None
 
     def add(self, dataset: NewDataset) -> AddedDataset:
-        """Store a data set, or return the existing one with the same content, name and target."""
+        """Store a data set, or return the existing one with the same content, name and target, with
+        its files replaced if they are damaged."""
+        place = self._directory / dataset.content
+        is_intact = self._is_intact(dataset.schema, dataset.content)
         with self._database.write() as session:
             row = _find_row(session, dataset.name, dataset.target, dataset.content)
             new = row is None
@@ -79,11 +88,12 @@ class DatasetStore:
                 row = _row_of(dataset)
                 session.add(row)
                 session.flush()
-            place = self._directory / dataset.content
-            if not place.exists():
-                dataset.directory.rename(place)
-                sync(self._directory)
-            return AddedDataset(_dataset(row), new)
+            if not is_intact or not place.exists():
+                self._replace(place, dataset.directory)
+                _set_schema(session, dataset)
+            added = AddedDataset(_dataset(row), new)
+        self._notes.forget(dataset.content)
+        return added
 
     def fetch(self, dataset_id: str) -> Dataset:
         """Return a data set.
@@ -92,7 +102,34 @@ class DatasetStore:
             NotFound: there is no data set with this id. This applies to all methods below.
         """
         with self._database.read() as session:
-            return _dataset(_row(session, dataset_id))
+            row = _row(session, dataset_id)
+            dataset, content = _dataset(row), row.content
+        try:
+            with self.recording_damage(), damage_to(dataset_id):
+                stored.check(dataset.contents, self._directory / content)
+        except Damaged as damage:
+            return dataset.model_copy(update={"damage": damage.brief()})
+        self._notes.forget(content)
+        return dataset
+
+    @contextmanager
+    def recording_damage(self) -> Iterator[None]:
+        """Note every damaged data set found within the context."""
+        try:
+            yield
+        except Damaged as damage:
+            if damage.path.is_relative_to(self._directory):
+                self._notes.record(damage)
+            raise
+
+    def known_damage(self) -> list[KnownDamage]:
+        """Return the files of data sets that were found damaged."""
+        return self._notes.current(self._has_content)
+
+    def _has_content(self, content: str) -> bool:
+        query = select(DatasetRow.id).where(DatasetRow.content == content).limit(1)
+        with self._database.read() as session:
+            return session.scalar(query) is not None
 
     def page(self, limit: int, after: str | None) -> Page[DatasetSummary]:
         """Return up to `limit` data sets, newest first, starting after `after`."""
@@ -144,6 +181,20 @@ class DatasetStore:
         # next start.
         self._delete_rows(row.content)
 
+    def _is_intact(self, schema: Schema, content: str) -> bool:
+        try:
+            stored.check(schema, self._directory / content, again=True)
+        except Damaged:
+            return False
+        return True
+
+    def _replace(self, place: Path, directory: Path) -> None:
+        """Move `directory` to `place`, and what is there, which jobs may still read, away."""
+        if place.exists():
+            place.rename(directory.with_name("damaged"))  # deleted with the rest of the upload
+        directory.rename(place)
+        sync(self._directory)
+
     def _delete_rows(self, content: str) -> None:
         """Delete rows that no data set uses."""
         place, trash = self._directory / content, self._incoming / str(ULID())
@@ -157,6 +208,14 @@ class DatasetStore:
 def content_hash(file_sha256: str, options: Options) -> str:
     """Return the hash of a file and its options: see `DatasetRow.content`."""
     return sha256(f"{file_sha256} {options.model_dump_json()}".encode()).hexdigest()
+
+
+def _set_schema(session: Session, dataset: NewDataset) -> None:
+    """Describe the rows as they were read now: an earlier version may have read them otherwise."""
+    schema = dataset.schema.model_dump(mode="json")
+    for row in session.scalars(select(DatasetRow).where(DatasetRow.content == dataset.content)):
+        if row.schema != schema:
+            row.schema = schema
 
 
 def _row_of(dataset: NewDataset) -> DatasetRow:

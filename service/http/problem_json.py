@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from ml.errors import Loc
+from ml.errors import Damaged, Loc
 from ml.strict import sentence
-from service.errors import Problem, Unavailable, UnsupportedMediaType
+from service.errors import FilesDamaged, Problem, Unavailable, UnsupportedMediaType
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +53,12 @@ def respond(
     detail: str,
     errors: Sequence[tuple[Loc, str]] = (),
     headers: dict[str, str] | None = None,
+    kind: str | None = None,
 ) -> JSONResponse:
     """Return a problem document as a response."""
     title = TITLES[status]
     document: dict[str, Any] = {
-        "type": f"urn:epochd:{title.lower().replace(' ', '-')}",
+        "type": f"urn:epochd:{kind or title.lower().replace(' ', '-')}",
         "title": title,
         "status": status,
         "detail": detail,
@@ -86,7 +87,12 @@ async def refusal(request: Request, error: Exception) -> JSONResponse:
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return respond(error.status, error.detail, error.errors, dict(error.headers))
+    return respond(error.status, error.detail, error.errors, dict(error.headers), error.type)
+
+
+async def _damaged(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Damaged)
+    return await _problem(request, FilesDamaged(error.brief()))
 
 
 async def _database_refused(request: Request, error: Exception) -> JSONResponse:
@@ -126,6 +132,7 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
 
 _HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[JSONResponse]]] = {
     Problem: _problem,
+    Damaged: _damaged,
     RequestValidationError: _invalid_request,
     HTTPException: _http_exception,
     OperationalError: _database_refused,

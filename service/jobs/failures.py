@@ -6,7 +6,7 @@ import traceback
 from sqlalchemy.exc import OperationalError
 
 from ml import devices
-from ml.errors import DataUnavailable, Diverged, Invalid
+from ml.errors import Damaged, DataUnavailable, Diverged, Invalid
 from service.jobs.schemas import JobError
 
 
@@ -35,6 +35,8 @@ def explain(error: BaseException) -> JobError:
             return JobError(kind="diverged", message=str(error))
         case DataUnavailable():
             return JobError(kind="data_unavailable", message=str(error))
+        case Damaged():
+            return JobError(kind="data_unavailable", message=error.brief())
         case Invalid():
             return JobError(kind="invalid", message=error.with_place())
         case AttemptTimedOut():

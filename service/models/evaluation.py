@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -22,7 +21,7 @@ from ml.strict import parse
 from ml.training.summary import TrainingSummary
 from service.datasets.memory import MemorySlots, check_size
 from service.errors import DeadlineExceeded, NotFound, Unavailable, Unprocessable
-from service.models.registry import ModelRegistry
+from service.models.files import ModelFiles
 from service.models.schemas import EvaluationRequest
 from service.settings import Settings
 
@@ -43,10 +42,8 @@ class Trained(BaseModel):
 class ModelEvaluator:
     """Evaluates models. Thread-safe."""
 
-    def __init__(
-        self, registry: ModelRegistry, settings: Settings, memory_slots: MemorySlots
-    ) -> None:
-        self._registry = registry
+    def __init__(self, files: ModelFiles, settings: Settings, memory_slots: MemorySlots) -> None:
+        self._files = files
         self._datasets_dir = settings.datasets_dir
         self._memory_slots = memory_slots
 
@@ -56,9 +53,11 @@ class ModelEvaluator:
         Raises:
             NotFound: there is no such version, or it was trained by a version of the service that
                 kept no evaluation.
+            Damaged: its files are damaged.
         """
         try:
-            return TrainingSummary.load(self._registry.directory(name, version)).evaluation
+            with self._files.reading(name, version) as files:
+                return TrainingSummary.load(files.directory).evaluation
         except FileNotFoundError:
             message = f"version {version} of model {name!r} has no stored evaluation; request one"
             raise NotFound(message) from None
@@ -72,14 +71,16 @@ class ModelEvaluator:
             NotFound: there is no such version.
             Unprocessable: the data set does not fit the model, is too large or lacks such rows.
             Unavailable: the data set cannot be downloaded.
+            Damaged: the files of the version or of the data set are damaged.
             Overloaded: see `MemorySlots.acquire`.
             DeadlineExceeded: the evaluation took longer than `SECONDS`.
         """
-        directory = self._registry.directory(name, version)
         with self._memory_slots.acquire():
             # PyTorch keeps this setting per thread; the cores belong to the trainers.
             torch.set_num_threads(1)
-            return self._evaluate(_load(directory, name, version), request, uploads)
+            with self._files.reading(name, version) as files:
+                model = files.model()
+            return self._evaluate(model, request, uploads)
 
     def _evaluate(
         self, model: Model, request: EvaluationRequest, uploads: Uploads
@@ -107,14 +108,6 @@ class ModelEvaluator:
             split,
             _deadline(),
         ).evaluation
-
-
-def _load(directory: Path, name: str, version: int) -> Model:
-    try:
-        return Model.load(directory)
-    except FileNotFoundError:
-        # Deleted after it was looked up.
-        raise NotFound(f"version {version} of model {name!r} was deleted") from None
 
 
 def _trained(model: Model) -> Trained:

@@ -96,14 +96,24 @@ class ModelRegistry:
             )
             return _model_version(row, list(session.scalars(query.order_by(ModelAliasRow.alias))))
 
-    def directory(self, name: str, version: int) -> Path:
-        """Return the artifact directory of a version.
+    def stored(self, name: str, version: int) -> tuple[Path, str]:
+        """Return the artifact directory of a version, and the SHA-256 of its weights.
 
         Raises:
             NotFound: there is no such version.
         """
         with self._database.read() as session:
-            return self._models_dir / _row(session, name, version).directory
+            row = _row(session, name, version)
+            return self._models_dir / row.directory, row.manifest["weights_sha256"]
+
+    def has_directory(self, directory: str) -> bool:
+        """Return whether a version has this artifact directory, relative to the models
+        directory."""
+        query = select(ModelVersionRow.id).where(
+            ModelVersionRow.directory == directory, ModelVersionRow.deleted_at.is_(None)
+        )
+        with self._database.read() as session:
+            return session.scalar(query.limit(1)) is not None
 
     def delete(self, name: str, version: int) -> None:
         """Delete a version and its files. Requests in progress are not affected.

@@ -44,6 +44,11 @@ class ModelVersion(Body):
     output: dict[str, Any] = Field(description="Output that `/predict` returns.")
     metrics: dict[str, float]
     lineage: Lineage
+    damage: str | None = Field(
+        default=None,
+        description="Stored file of the version that is missing or damaged; null if all are "
+        "intact.",
+    )
 
 
 class ModelSummary(Body):

@@ -8,7 +8,6 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from starlette.types import Receive
 
 from ml.errors import Invalid
 from ml.inference.model import Inputs, Model, Predictions
-from service.errors import ClientGone, DeadlineExceeded, NotFound, Problem
+from service.errors import ClientGone, DeadlineExceeded, Problem
 from service.metrics import Metrics
+from service.models.files import ModelFiles
 from service.models.name_index import NameIndex, ResolvedModel
 from service.predictions.batching import Batcher, Pace
 from service.schemas import ModelRef
@@ -45,11 +45,13 @@ class ModelCache:
     """Resolves model references and keeps the most recently used models in memory. Bound to one
     event loop."""
 
-    def __init__(self, name_index: NameIndex, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, name_index: NameIndex, files: ModelFiles, settings: Settings, metrics: Metrics
+    ) -> None:
         self.name_index = name_index
+        self._files = files
         self._seen_version: bytes | None = None
         """Registry version for which the cache was last pruned."""
-        self._models_dir = settings.models_dir
         self._max_bytes = settings.model_cache_mb * MIB
         self._max_waiting_rows = settings.max_waiting_rows
         self._seconds = settings.predict_seconds
@@ -68,6 +70,7 @@ class ModelCache:
 
         Raises:
             Unprocessable, NotFound, Unloaded: see `NameIndex.resolve`.
+            Damaged: the files of the version are damaged.
         """
         # Evict deleted and unloaded models, even if the reference does not resolve.
         await self.refresh()
@@ -80,14 +83,8 @@ class ModelCache:
         if loading is None:
             loading = asyncio.create_task(self._load(resolved.ref, resolved.directory))
             self._loading[resolved.directory] = loading
-        try:
-            # A disconnected client must not cancel the load for the others.
-            return await asyncio.shield(loading)
-        except FileNotFoundError:
-            # Deleted after it was resolved.
-            raise NotFound(
-                f"version {resolved.ref.version} of model {resolved.ref.name!r} was deleted"
-            ) from None
+        # A disconnected client must not cancel the load for the others.
+        return await asyncio.shield(loading)
 
     def get_loaded(self, reference: str) -> LoadedModel | None:
         """Return the model that `reference` names, or None if that needs a lookup or a load."""
@@ -135,7 +132,7 @@ class ModelCache:
     async def _load(self, ref: ModelRef, directory: str) -> LoadedModel:
         try:
             model, pace = await asyncio.get_running_loop().run_in_executor(
-                self._executor, _load_and_warm, self._models_dir / directory
+                self._executor, _load_and_warm, self._files, ref
             )
         finally:
             del self._loading[directory]
@@ -182,8 +179,9 @@ async def _in_time(
         gone.cancel()
 
 
-def _load_and_warm(directory: Path) -> tuple[Model, Pace]:
-    model = Model.load(directory)
+def _load_and_warm(files: ModelFiles, ref: ModelRef) -> tuple[Model, Pace]:
+    with files.reading(ref.name, ref.version) as version:
+        model = version.model()
     shape = model.manifest.signature.inputs.shape
 
     def seconds(rows: int) -> float:

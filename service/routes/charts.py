@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Response
 
 from service.charts.job_charts import ChartSummary, JobCharts
-from service.errors import NotFound, Overloaded
+from service.errors import FilesDamaged, NotFound, Overloaded
 from service.http.problem_json import problems
 from service.routes.dependencies import AppComponents
 from service.schemas import Page
@@ -28,7 +28,7 @@ DRAWN: dict[Form, Callable[[JobCharts, str, str], bytes]] = {
 }
 
 
-@router.get("/{job_id}/charts", responses=problems(NotFound))
+@router.get("/{job_id}/charts", responses=problems(NotFound, FilesDamaged))
 def list_charts(job_id: str, components: AppComponents) -> Page[ChartSummary]:
     """List the charts of a job, including those that are not ready yet."""
     return Page(data=components.charts.listed(job_id), next=None)
@@ -37,7 +37,7 @@ def list_charts(job_id: str, components: AppComponents) -> Page[ChartSummary]:
 @router.get(
     "/{job_id}/charts/{chart}.{form}",
     response_class=Response,
-    responses=problems(NotFound, Overloaded)
+    responses=problems(NotFound, Overloaded, FilesDamaged)
     | {
         200: {
             "content": {

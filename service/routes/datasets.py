@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query, Request, Response
 from torch import Tensor
 
 from ml.datasets.batches import batches
-from ml.datasets.uploads import Upload, UploadRequest
-from ml.errors import DataUnavailable, Invalid
+from ml.datasets.uploads import Upload, UploadRequest, damage_to
+from ml.errors import Damaged, DataUnavailable, Invalid
 from ml.ingest.preview import preview
 from ml.signature import Classes, Features
 from service.datasets.memory import check_size
@@ -25,7 +25,14 @@ from service.datasets.schemas import (
     TensorPeek,
     UploadQuery,
 )
-from service.errors import Conflict, NotFound, Overloaded, Unavailable, Unprocessable
+from service.errors import (
+    Conflict,
+    FilesDamaged,
+    NotFound,
+    Overloaded,
+    Unavailable,
+    Unprocessable,
+)
 from service.http.problem_json import problems
 from service.routes.dependencies import AppComponents
 from service.schemas import Page
@@ -94,18 +101,18 @@ def delete_dataset(dataset_id: str, components: AppComponents, force: bool = Fal
     components.datasets.delete(dataset_id, force)
 
 
-@router.get("/{dataset_id}/preview", responses=problems(NotFound))
+@router.get("/{dataset_id}/preview", responses=problems(NotFound, FilesDamaged))
 def get_preview(
     dataset_id: str, components: AppComponents, rows: Annotated[int, Query(ge=1, le=1000)] = 10
 ) -> Preview:
     """Return the first rows, as parsed."""
     upload = _found(components, dataset_id)
-    with _reading(dataset_id):
+    with _reading(components, dataset_id):
         shown = preview(upload.schema, upload.directory, rows)
     return Preview(columns=list(upload.columns()) or ["class", "image"], rows=shown)
 
 
-@router.get("/{dataset_id}/batches", responses=problems(NotFound, Overloaded))
+@router.get("/{dataset_id}/batches", responses=problems(NotFound, Overloaded, FilesDamaged))
 def get_batches(
     dataset_id: str,
     components: AppComponents,
@@ -121,13 +128,14 @@ def get_batches(
     """Return the batches that a DataLoader would yield: inputs, with categories encoded as
     numbers, and targets."""
     upload = _found(components, dataset_id)
-    try:
-        spec = UploadRequest(kind="upload", id=dataset_id, target=target).resolve_for(upload)
-    except Invalid as error:
-        raise Unprocessable.at(error, "query") from None
+    with _reading(components, dataset_id):
+        try:
+            spec = UploadRequest(kind="upload", id=dataset_id, target=target).resolve_for(upload)
+        except Invalid as error:
+            raise Unprocessable.at(error, "query") from None
     inputs, output = spec.signature().inputs, spec.signature().output
     rows = min(rows, MAX_NUMBERS // limit // prod(inputs.shape))
-    with components.memory_slots.acquire(), _reading(dataset_id):
+    with components.memory_slots.acquire(), _reading(components, dataset_id):
         if isinstance(inputs, Features):  # images are loaded lazily
             check_size(spec)
         whole = spec.load(components.settings.datasets_dir).rows
@@ -156,12 +164,16 @@ def _found(components: AppComponents, dataset_id: str) -> Upload:
 
 
 @contextmanager
-def _reading(dataset_id: str) -> Iterator[None]:
+def _reading(components: AppComponents, dataset_id: str) -> Iterator[None]:
     """Report a data set that cannot be read or was deleted meanwhile."""
     try:
-        yield
-    except (FileNotFoundError, DataUnavailable):
-        raise NotFound(f"the data set {dataset_id!r} was deleted") from None
+        with components.datasets.recording_damage(), damage_to(dataset_id):
+            yield
+    except (Damaged, DataUnavailable) as error:
+        _found(components, dataset_id)
+        if isinstance(error, Damaged):
+            raise
+        raise FilesDamaged(str(error)) from None
     except Invalid as error:
         raise Unprocessable(f"the data set {error.msg}") from None
 

@@ -16,6 +16,7 @@ from service.jobs.event_stream import EventStreams
 from service.jobs.store import JobStore
 from service.metrics import Metrics
 from service.models.evaluation import ModelEvaluator
+from service.models.files import ModelFiles
 from service.models.registry import ModelRegistry
 from service.predictions.model_cache import ModelCache
 from service.settings import Settings
@@ -33,6 +34,7 @@ class Components:
     datasets: DatasetStore
     uploader: DatasetUploader
     registry: ModelRegistry
+    model_files: ModelFiles
     model_cache: ModelCache
     evaluator: ModelEvaluator
     memory_slots: MemorySlots

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 
 from ml.evaluation.schemas import Evaluation
-from service.errors import DeadlineExceeded, NotFound, Overloaded
+from service.errors import DeadlineExceeded, FilesDamaged, NotFound, Overloaded
 from service.http.problem_json import problems
 from service.models.schemas import EvaluationRequest
 from service.routes.dependencies import AppComponents
@@ -29,7 +29,7 @@ EXAMPLES = {
 }
 
 
-@router.get("/{name}/versions/{version}/evaluation", responses=problems(NotFound))
+@router.get("/{name}/versions/{version}/evaluation", responses=problems(NotFound, FilesDamaged))
 def get_evaluation(name: str, version: Version, components: AppComponents) -> Evaluation:
     """Return the evaluation made at the end of the model's training."""
     return components.evaluator.evaluation_at_training(name, version)
@@ -37,7 +37,7 @@ def get_evaluation(name: str, version: Version, components: AppComponents) -> Ev
 
 @router.post(
     "/{name}/versions/{version}/evaluate",
-    responses=problems(NotFound, Overloaded, DeadlineExceeded),
+    responses=problems(NotFound, Overloaded, FilesDamaged, DeadlineExceeded),
 )
 def evaluate(
     name: str,
@@ -47,4 +47,5 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate the model on any data set with the same inputs and output. An uploaded table is
     read by the columns the model was trained on, unless the request names others."""
-    return components.evaluator.evaluate(name, version, request, components.datasets)
+    with components.datasets.recording_damage():
+        return components.evaluator.evaluate(name, version, request, components.datasets)

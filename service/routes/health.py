@@ -26,5 +26,9 @@ def ready(components: AppComponents) -> Readiness:
         check_writable(components.settings.data_dir)
     except DataDirError as error:
         raise Unavailable(str(error)) from error
-    warnings = DeviceWarnings(components.settings.warnings_file).all()
+    warnings = [
+        *DeviceWarnings(components.settings.warnings_file).all(),
+        *(damage.message for damage in components.model_files.known_damage()),
+        *(damage.message for damage in components.datasets.known_damage()),
+    ]
     return Readiness(status="ok", warnings=warnings)

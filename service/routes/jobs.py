@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, FilesDamaged, NotFound
 from service.http.problem_json import problems
 from service.jobs.limits import check_limits
 from service.jobs.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord
@@ -75,7 +75,7 @@ EXAMPLES = {
 }
 
 
-@router.post("", status_code=202, responses=problems(Conflict))
+@router.post("", status_code=202, responses=problems(Conflict, FilesDamaged))
 def submit(
     request: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
     response: Response,
@@ -87,7 +87,8 @@ def submit(
     With an `Idempotency-Key`, a request can be retried safely: a repeated request returns the job
     of the first one, with the header `Idempotent-Replayed: true`.
     """
-    spec = check_limits(request.spec, components.datasets, components.settings)
+    with components.datasets.recording_damage():
+        spec = check_limits(request.spec, components.datasets, components.settings)
     submitted = components.jobs.submit(spec, request.options, idempotency_key)
     components.nudge()
     response.headers["Location"] = f"/jobs/{submitted.job.id}"

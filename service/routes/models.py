@@ -8,7 +8,7 @@ from service.errors import Conflict, NotFound, PreconditionFailed
 from service.http.problem_json import problems
 from service.models.registry import Preconditions
 from service.models.schemas import AliasRequest, ModelAlias, ModelSummary, ModelVersion
-from service.routes.dependencies import AppComponents
+from service.routes.dependencies import AppComponents, Components
 from service.schemas import Page
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -39,13 +39,13 @@ def list_models(components: AppComponents) -> Page[ModelSummary]:
 @router.get("/{name}", responses=problems(NotFound))
 def get_model(name: str, components: AppComponents) -> ModelVersion:
     """Return the version behind the bare name: the alias `default` if set, else the newest."""
-    return components.registry.fetch(name)
+    return _with_damage(components.registry.fetch(name), components)
 
 
 @router.get("/{name}/versions/{version}", responses=problems(NotFound))
 def get_model_version(name: str, version: Version, components: AppComponents) -> ModelVersion:
     """Return a version of a model with its structure, parameters, metrics and lineage."""
-    return components.registry.fetch(name, version)
+    return _with_damage(components.registry.fetch(name, version), components)
 
 
 @router.delete(
@@ -97,6 +97,11 @@ def delete_alias(
 ) -> None:
     """Delete an alias; the version it points to is kept."""
     components.registry.delete_alias(name, alias, Preconditions(if_match))
+
+
+def _with_damage(version: ModelVersion, components: Components) -> ModelVersion:
+    damage = components.model_files.damage(version.name, version.version)
+    return version.model_copy(update={"damage": damage})
 
 
 def _with_etag(alias: ModelAlias, response: Response) -> ModelAlias:

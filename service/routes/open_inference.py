@@ -37,11 +37,6 @@ EXTENSIONS = [
     "statistics",
 ]
 PLATFORM = "epochd_pytorch"
-STATES = {
-    False: {"state": "READY", "reason": ""},
-    True: {"state": "UNAVAILABLE", "reason": "unloaded"},
-}
-"""Repository states, keyed by whether the model is unloaded."""
 HEADER_LENGTH = "Inference-Header-Content-Length"
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """zlib's `wbits` for each content encoding."""
@@ -154,9 +149,12 @@ async def model_metadata(
 async def model_ready(
     name: Name, components: AppComponents, version: Version | None = None
 ) -> Document:
-    """Check that the model accepts requests; it is read into memory on the first one. An unloaded
-    model is not ready."""
-    resolved = await components.model_cache.name_index.resolve(_reference(name, version))
+    """Check that the model accepts requests; it is read into memory on the first one. A model that
+    is unloaded, or whose files are damaged, is not ready."""
+    reference = _reference(name, version)
+    resolved = await components.model_cache.name_index.resolve(reference)
+    if components.model_cache.get_loaded(reference) is None:
+        await to_thread(components.model_files.check, resolved.ref.name, resolved.ref.version)
     return {"name": resolved.ref.name, "ready": True}
 
 
@@ -203,12 +201,17 @@ async def repository_index(request: Request, components: AppComponents) -> list[
     except Invalid as error:
         raise BadRequest(error.msg) from None
     entries = await components.model_cache.name_index.entries()
-    return [
-        {"name": name, "version": str(version)} | STATES[entry.unloaded]
-        for name, entry in entries.items()
-        if not (index_request.ready and entry.unloaded)
-        for version in entry.directories
-    ]
+    damage = await to_thread(components.model_files.known_unservable)
+    index = []
+    for name, entry in entries.items():
+        for version, directory in entry.directories.items():
+            reason = "unloaded" if entry.unloaded else damage.get(directory, "")
+            if not (index_request.ready and reason):
+                state = "UNAVAILABLE" if reason else "READY"
+                index.append(
+                    {"name": name, "version": str(version), "state": state, "reason": reason}
+                )
+    return index
 
 
 @router.post("/repository/models/{name}/load", responses=ERRORS)

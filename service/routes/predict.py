@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from service.errors import (
     DeadlineExceeded,
+    FilesDamaged,
     NotFound,
     Overloaded,
     TooLarge,
@@ -86,6 +87,7 @@ PARAMETERS = [
         UnsupportedMediaType,
         Unprocessable,
         Overloaded,
+        FilesDamaged,
         DeadlineExceeded,
     )
     | {

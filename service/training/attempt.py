@@ -15,6 +15,7 @@ import torch
 from ml import devices, faults
 from ml.artifacts import Manifest, save_model
 from ml.datasets.cache import DatasetCache
+from ml.errors import Damaged
 from ml.specs import TrainingSpec
 from ml.training import checkpoints, summary
 from ml.training.cross_validation import FoldResults
@@ -26,6 +27,7 @@ from service.jobs.attempts import AttemptStore, Claim, LeaseLost, Work
 from service.jobs.failures import AttemptTimedOut, device_lost, explain
 from service.jobs.schemas import JobOptions
 from service.settings import Settings
+from service.storage.damage import DamageNotes
 from service.training.reporter import LogHandler, Reporter
 
 logger = logging.getLogger(__name__)
@@ -130,6 +132,8 @@ class Attempt:
 
     def _fail(self, error: Exception) -> None:
         """Fail the job, or have it retried if this process's device is at fault."""
+        if isinstance(error, Damaged):
+            DamageNotes.of_datasets(self._settings).record(error)
         explanation = explain(error)
         if explanation.kind in DEVICE_FAULTS and not devices.is_sound(self.device):
             lost = device_lost(error, str(self.device))

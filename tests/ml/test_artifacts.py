@@ -19,7 +19,7 @@ from ml.training import summary
 from ml.training.run import Run, build
 from ml.training.summary import EVALUATION, SAMPLE, TrainingSummary
 from tests.conftest import LINE
-from tests.damages import DAMAGES, flip
+from tests.damages import DAMAGES, flip, unseal
 
 CPU = torch.device("cpu")
 FILES = [WEIGHTS, MANIFEST, CHECKSUMS]
@@ -47,9 +47,7 @@ def model(original: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def unsealed(model: Path) -> Path:
     """A model as an earlier version saved it."""
-    (model / CHECKSUMS).unlink()
-    manifest = json.loads((model / MANIFEST).read_text()) | {"format": 1}
-    (model / MANIFEST).write_text(json.dumps(manifest))
+    unseal(model)
     return model
 
 

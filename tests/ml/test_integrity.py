@@ -205,7 +205,14 @@ def test_an_error_of_the_process_is_not_damage(
 
 def test_the_message_for_users_names_the_whole_and_no_directory(sealed: Path) -> None:
     (sealed / "empty").unlink()
-    with pytest.raises(Damaged) as caught, belonging_to("the house"), belonging_to("the room"):
+    with pytest.raises(Damaged) as caught, belonging_to("the house", "build it again"):
         check(sealed)
-    assert caught.value.brief() == "the room is damaged: empty is missing"
-    assert str(sealed / "empty") in str(caught.value)
+    assert caught.value.brief() == "the house is damaged: empty is missing; build it again"
+    assert f"the house is damaged: {sealed}/empty is missing" in str(caught.value)
+
+
+def test_the_message_is_one_line_without_the_directory(sealed: Path) -> None:
+    path = sealed / "empty"
+    damage = Damaged(path, f"cannot be read:\n  {path} is\todd {'very ' * 1000}")
+    assert damage.brief().startswith("empty cannot be read: empty is odd very very")
+    assert len(damage.brief()) < 1000

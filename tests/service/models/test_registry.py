@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -20,6 +21,7 @@ from service.predictions import model_cache
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.tables import ModelVersionRow
+from tests.damages import unseal
 from tests.service.conftest import claimed, outdated, submitted
 
 ROWS = {"inputs": [[1], [2]]}
@@ -289,10 +291,10 @@ def test_model_unloaded_while_loading_responds_and_is_evicted(
 ) -> None:
     load = model_cache._load_and_warm
 
-    def unloaded_meanwhile(directory: Path) -> object:
+    def unloaded_meanwhile(*arguments: Any) -> object:
         # Sent from the loading thread, while the event loop is free to respond.
         client.post(f"{REPOSITORY}/unload").raise_for_status()
-        return load(directory)
+        return load(*arguments)
 
     monkeypatch.setattr(model_cache, "_load_and_warm", unloaded_meanwhile)
     assert served(client, "line") == 3
@@ -304,6 +306,7 @@ def test_model_with_an_outdated_spec_is_served(client: TestClient, settings: Set
     before = client.post("/predict", json={"model": "line@2"} | ROWS).json()
     spec = outdated(client.get("/models/line/versions/1").json()["lineage"]["spec"])
     file = settings.models_dir / "model-1" / "model.json"
+    unseal(file.parent)
     manifest = json.loads(file.read_text()) | {"spec": spec}
     file.write_text(json.dumps(manifest))
     database = Database(settings.sqlalchemy_url)

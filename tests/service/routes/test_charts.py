@@ -23,6 +23,7 @@ from service.storage.database import Database
 from service.storage.tables import JobRow
 from service.training.attempt import Attempt, TrainerContext
 from tests.conftest import LINE, PLANE
+from tests.damages import unseal
 from tests.service.conftest import claimed
 
 MEDIA_TYPES = {"json": "application/json", "svg": "image/svg+xml", "png": "image/png"}
@@ -273,6 +274,7 @@ def test_model_without_a_summary_has_only_history_charts(
     client: TestClient, line: str, settings: Settings
 ) -> None:
     [directory] = settings.models_dir.iterdir()
+    unseal(directory)
     for name in ("evaluation.json", "sample.json"):
         (directory / name).unlink()
     assert client.get("/models/line/versions/1/evaluation").status_code == 404

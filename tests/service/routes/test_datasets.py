@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -169,21 +168,6 @@ def test_data_set_of_an_active_job_cannot_be_deleted(client: TestClient) -> None
     assert (refused.status_code, job["id"] in refused.json()["detail"]) == (409, True)
     client.post(f"/jobs/{job['id']}/cancel")
     assert client.delete(path).status_code == 204
-
-
-def test_missing_rows_are_reported_and_restored_by_another_upload(
-    client: TestClient, settings: Settings
-) -> None:
-    path = f"/datasets/{sent(client, target='price')['id']}"
-    (lost,) = settings.uploads_dir.glob("*/table.parquet")
-    shutil.rmtree(lost.parent)
-    assert client.get(f"{path}/preview").status_code == 404
-    assert "was deleted" in client.get(f"{path}/batches").json()["detail"]
-    refused = client.post("/jobs", json={"dataset": {"kind": "upload", "id": path[10:]}})
-    assert (refused.status_code, "was deleted" in refused.json()["detail"]) == (422, True)
-    again = send(client, target="price")
-    assert (again.status_code, again.headers["location"]) == (200, path)
-    assert client.get(f"{path}/preview").status_code == 200
 
 
 def test_image_previews_are_bounded(client: TestClient) -> None:
