@@ -79,16 +79,16 @@ class DatasetStore:
     def add(self, dataset: NewDataset) -> AddedDataset:
         """Store a data set, or return the existing one with the same content, name and target, with
         its files replaced if they are damaged."""
-        place = self._directory / dataset.content
-        is_intact = self._is_intact(dataset.schema, dataset.content)
+        schema = self._intact_schema(dataset)
         with self._database.write() as session:
             row = _find_row(session, dataset.name, dataset.target, dataset.content)
             new = row is None
             if row is None:
-                row = _row_of(dataset)
+                row = _row_of(dataset, schema or dataset.schema)
                 session.add(row)
                 session.flush()
-            if not is_intact or not place.exists():
+            place = self._directory / dataset.content
+            if schema is None or not place.exists():
                 self._replace(place, dataset.directory)
                 _set_schema(session, dataset)
             added = AddedDataset(_dataset(row), new)
@@ -118,8 +118,7 @@ class DatasetStore:
         try:
             yield
         except Damaged as damage:
-            if damage.path.is_relative_to(self._directory):
-                self._notes.record(damage)
+            self._notes.record(damage)
             raise
 
     def known_damage(self) -> list[KnownDamage]:
@@ -181,6 +180,14 @@ class DatasetStore:
         # next start.
         self._delete_rows(row.content)
 
+    def _intact_schema(self, dataset: NewDataset) -> Schema | None:
+        """Return the schema of the rows that are stored already, unless they are damaged."""
+        query = select(DatasetRow.schema).where(DatasetRow.content == dataset.content).limit(1)
+        with self._database.read() as session:
+            document = session.scalar(query)
+        schema = dataset.schema if document is None else SCHEMA.validate_python(document)
+        return schema if self._is_intact(schema, dataset.content) else None
+
     def _is_intact(self, schema: Schema, content: str) -> bool:
         try:
             stored.check(schema, self._directory / content, again=True)
@@ -218,7 +225,7 @@ def _set_schema(session: Session, dataset: NewDataset) -> None:
             row.schema = schema
 
 
-def _row_of(dataset: NewDataset) -> DatasetRow:
+def _row_of(dataset: NewDataset, schema: Schema) -> DatasetRow:
     return DatasetRow(
         id=f"ds_{ULID()}",
         name=dataset.name,
@@ -227,7 +234,7 @@ def _row_of(dataset: NewDataset) -> DatasetRow:
         content=dataset.content,
         bytes=dataset.bytes,
         options=dataset.options.model_dump(mode="json"),
-        schema=dataset.schema.model_dump(mode="json"),
+        schema=schema.model_dump(mode="json"),
         created_at=datetime.now(UTC),
     )
 

@@ -42,9 +42,12 @@ class Document(BaseModel):
 def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses of a route that can fail with these problems."""
     content = {MEDIA_TYPE: {"schema": Document.model_json_schema()}}
+    meanings: dict[int, list[str]] = {}
+    for kind in kinds:
+        meanings.setdefault(kind.status.value, []).append(" ".join((kind.__doc__ or "").split()))
     return {
-        kind.status.value: {"description": (kind.__doc__ or "").strip(), "content": content}
-        for kind in kinds
+        status: {"description": " ".join(texts), "content": content}
+        for status, texts in meanings.items()
     }
 
 

@@ -52,7 +52,9 @@ class DamageNotes:
         return cls(settings.damage_dir / "datasets", settings.uploads_dir)
 
     def record(self, damage: Damaged) -> None:
-        """Log damage, unless it is known, and note it."""
+        """Log damage to a file below `artifacts`, unless it is known, and note it."""
+        if not damage.path.is_relative_to(self._artifacts):
+            return
         note = Note(message=damage.brief(), state=identity(damage.path))
         file = self._directory / damage.path.relative_to(self._artifacts)
         if self._logged.get(file) == note:

@@ -21,6 +21,6 @@ class DeviceWarnings:
     def all(self) -> list[str]:
         """Return the warnings, the oldest first."""
         try:
-            return self._file.read_text("utf-8").splitlines()
-        except FileNotFoundError:
+            return self._file.read_text("utf-8", errors="replace").splitlines()
+        except OSError:
             return []

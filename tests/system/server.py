@@ -37,6 +37,11 @@ class Log:
         assert match, f"it did not say {pattern!r}:\n{self._text}"
         return match
 
+    def count(self, text: str) -> int:
+        """Return how often the process has said `text`."""
+        with self._grown:
+            return self._text.count(text)
+
     def _read(self) -> None:
         with self._pipe:
             for line in self._pipe:
@@ -56,6 +61,10 @@ class Server:
         self.log = log
         self._seen: dict[str, int] = {}
         self.client = httpx.Client(base_url=url, timeout=60)
+
+    def another(self) -> httpx.Client:
+        """Return a client with a connection of its own, which any web process may accept."""
+        return httpx.Client(base_url=self.client.base_url, timeout=60)
 
     def submit(self, spec: dict[str, Any]) -> str:
         response = self.client.post("/jobs", json=spec)

@@ -130,6 +130,19 @@ def test_damage_is_named_and_mended_by_sending_the_file_again(
     assert client.get(f"/jobs/{job_id}").json()["status"] == "succeeded"
 
 
+def test_a_job_that_finds_damage_reports_it(
+    client: TestClient, trainer: Trainer, place: Path
+) -> None:
+    dataset_id, file = put(client, place, TABLE)
+    job_id = submit(client, dataset_id)
+    flip(file)
+    trainer.run()
+    assert warnings(client) == [client.get(f"/jobs/{job_id}").json()["error"]["message"]]
+    assert warnings(client) == [damage_of(client, dataset_id)]
+    client.delete(f"/datasets/{dataset_id}", params={"force": True}).raise_for_status()
+    assert warnings(client) == []
+
+
 def test_a_directory_that_is_gone_is_damage_too(
     client: TestClient, trainer: Trainer, place: Path
 ) -> None:
