@@ -43,6 +43,8 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "a pipe": make_pipe,
 }
 
+USUAL = ("gone", "flipped", "cut")
+
 
 def unseal(model: Path) -> None:
     """Make the directory of a model one that an earlier version saved."""

@@ -23,7 +23,7 @@ from service.settings import Settings
 from service.storage.database import Database
 from service.storage.tables import DatasetRow
 from service.training.attempt import Attempt, TrainerContext
-from tests.damages import DAMAGES, flip
+from tests.damages import DAMAGES, USUAL, flip
 from tests.service.conftest import claimed
 from tests.service.routes.test_datasets import send, sent
 
@@ -94,7 +94,7 @@ def warnings(client: TestClient) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", USUAL)
 @pytest.mark.parametrize("name", [TABLE, IMAGES, LABELS])
 def test_damage_is_named_and_mended_by_sending_the_file_again(
     client: TestClient, trainer: Trainer, place: Path, name: str, damage: str

@@ -18,7 +18,7 @@ from service.jobs.attempts import AttemptStore
 from service.settings import Settings
 from service.storage.database import Database
 from tests.conftest import LINE
-from tests.damages import DAMAGES, flip, unseal
+from tests.damages import DAMAGES, USUAL, flip, unseal
 from tests.service.routes.test_charts import run
 
 ROW = {"inputs": [[1.5]]}
@@ -88,7 +88,7 @@ def test_intact_versions_are_used(client: TestClient, line: Path) -> None:
     assert warnings(client) == []
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", USUAL)
 @pytest.mark.parametrize("name", [MANIFEST, CHECKSUMS])
 def test_a_damaged_version_is_refused_by_name_everywhere(
     client: TestClient, line: Path, name: str, damage: str
@@ -131,7 +131,7 @@ def test_damaged_weights_are_not_served(
     assert [str(line / WEIGHTS) in record.message for record in lines] == [True]
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", USUAL)
 @pytest.mark.parametrize("name", [EVALUATION, SAMPLE])
 def test_a_damaged_summary_is_not_shown_but_the_version_is_served(
     client: TestClient, line: Path, name: str, damage: str

@@ -16,12 +16,12 @@ from service.storage.database import Database
 from service.storage.tables import JobRow
 from service.training import attempt as attempt_module
 from service.training.attempt import Attempt, TrainerContext
-from tests.damages import DAMAGES
+from tests.damages import DAMAGES, USUAL
 from tests.service.conftest import claimed, submitted
 from tests.service.training.test_trainer import SHORT, failing_at
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", USUAL)
 def test_the_checkpoint_before_is_used(
     jobs: JobStore,
     attempts: AttemptStore,
