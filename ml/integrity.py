@@ -112,6 +112,20 @@ def check(directory: Path, again: bool = True) -> None:
         _check(directory / name, checksum.size, checksum.sha256, again)
 
 
+def faults(directory: Path) -> Iterator[Damaged]:
+    """Yield every fault of a sealed directory, not only the first."""
+    try:
+        checksums = _listed(directory)
+    except Damaged as damaged:
+        yield damaged
+        return
+    for name, checksum in checksums.items():
+        try:
+            _check(directory / name, checksum.size, checksum.sha256, again=True)
+        except Damaged as damaged:
+            yield damaged
+
+
 def read_file(directory: Path, name: str, sha256: str | None = None) -> bytes:
     """Return the content of a file, checked if `directory` is sealed or if `sha256` is known."""
     path, checksum = directory / name, _checksum(directory, name)

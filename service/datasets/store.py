@@ -21,9 +21,10 @@ from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from service.datasets.schemas import Dataset, DatasetSummary
 from service.errors import Conflict, NotFound
+from service.readiness import Finding
 from service.schemas import Page
 from service.settings import Settings
-from service.storage.damage import DamageNotes, KnownDamage
+from service.storage.damage import DamageNotes
 from service.storage.database import Database
 from service.storage.tables import DatasetRow, JobRow, ModelVersionRow
 
@@ -121,9 +122,9 @@ class DatasetStore:
             self._notes.record(damage)
             raise
 
-    def known_damage(self) -> list[KnownDamage]:
-        """Return the files of data sets that were found damaged."""
-        return self._notes.current(self._has_content)
+    def findings(self) -> Iterator[Finding]:
+        """Name the damaged files of data sets; the others are used."""
+        return (Finding(damage.message) for damage in self._notes.current(self._has_content))
 
     def _has_content(self, content: str) -> bool:
         query = select(DatasetRow.id).where(DatasetRow.content == content).limit(1)

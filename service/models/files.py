@@ -11,6 +11,7 @@ from ml.errors import Damaged, belonging_to
 from ml.inference.model import Model
 from service.errors import NotFound
 from service.models.registry import ModelRegistry
+from service.readiness import Finding
 from service.storage.damage import DamageNotes, KnownDamage
 
 NEEDED = {WEIGHTS, MANIFEST, integrity.CHECKSUMS}
@@ -91,6 +92,10 @@ class ModelFiles:
     def known_damage(self) -> list[KnownDamage]:
         """Return the files of versions that were found damaged."""
         return self._notes.current(self._registry.has_directory)
+
+    def findings(self) -> Iterator[Finding]:
+        """Name the damaged files of versions; the others are served."""
+        return (Finding(damage.message) for damage in self.known_damage())
 
     def known_unservable(self) -> dict[str, str]:
         """Return a message for each version that was found unable to be served, by the name of its
