@@ -216,3 +216,12 @@ def test_the_message_is_one_line_without_the_directory(sealed: Path) -> None:
     damage = Damaged(path, f"cannot be read:\n  {path} is\todd {'very ' * 1000}")
     assert damage.brief().startswith("empty cannot be read: empty is odd very very")
     assert len(damage.brief()) < 1000
+
+
+def test_all_faults_are_listed(sealed: Path) -> None:
+    assert [*integrity.faults(sealed)] == []
+    flip(sealed / "point.json")
+    (sealed / "empty").unlink()
+    assert [fault.path.name for fault in integrity.faults(sealed)] == ["empty", "point.json"]
+    (sealed / CHECKSUMS).unlink()
+    assert [fault.path.name for fault in integrity.faults(sealed)] == [CHECKSUMS]
