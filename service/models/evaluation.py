@@ -78,9 +78,7 @@ class ModelEvaluator:
         with self._memory_slots.acquire():
             # PyTorch keeps this setting per thread; the cores belong to the trainers.
             torch.set_num_threads(1)
-            with self._files.reading(name, version) as files:
-                model = files.model()
-            return self._evaluate(model, request, uploads)
+            return self._evaluate(self._files.load(name, version), request, uploads)
 
     def _evaluate(
         self, model: Model, request: EvaluationRequest, uploads: Uploads

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ml import integrity
 from ml.artifacts import MANIFEST, WEIGHTS, Manifest, load_manifest, load_model
@@ -14,25 +14,16 @@ from service.models.registry import ModelRegistry
 from service.readiness import Finding
 from service.storage.damage import DamageNotes, KnownDamage
 
-NEEDED = {WEIGHTS, MANIFEST, integrity.CHECKSUMS}
+NEEDED = WEIGHTS, MANIFEST, integrity.CHECKSUMS
 """Files without which a version cannot be served."""
 REMEDY = "restore its files from a backup"
 
 
-@dataclass(frozen=True)
-class VersionFiles:
+class VersionFiles(NamedTuple):
     """The directory of a version, and the manifest in it."""
 
     directory: Path
     manifest: Manifest
-
-    def model(self) -> Model:
-        """Load the model.
-
-        Raises:
-            Damaged: see `ml.artifacts.load_model`.
-        """
-        return Model(self.manifest, load_model(self.directory, self.manifest))
 
 
 class ModelFiles:
@@ -65,16 +56,28 @@ class ModelFiles:
             self._notes.record(damage)
             raise
 
-    def check(self, name: str, version: int) -> None:
-        """Check that a version can be served. Files that have not changed since this process last
-        checked them are not read again.
+    def load(self, name: str, version: int) -> Model:
+        """Load the model of a version.
 
         Raises:
             NotFound: there is no such version.
             Damaged: its manifest or its weights are damaged.
         """
         with self.reading(name, version) as files:
+            model = Model(files.manifest, load_model(files.directory, files.manifest))
+        self._notes.forget(files.directory.name, *NEEDED)
+        return model
+
+    def check(self, name: str, version: int) -> None:
+        """Check that a version can be loaded. Files that have not changed since this process last
+        checked them are not read again.
+
+        Raises:
+            NotFound, Damaged: see `load`.
+        """
+        with self.reading(name, version) as files:
             integrity.checked(files.directory, WEIGHTS, files.manifest.weights_sha256)
+        self._notes.forget(files.directory.name, *NEEDED)
 
     def damage(self, name: str, version: int) -> str | None:
         """Return what is wrong with any file of a version. Files that have not changed since this

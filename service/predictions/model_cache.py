@@ -180,8 +180,7 @@ async def _in_time(
 
 
 def _load_and_warm(files: ModelFiles, ref: ModelRef) -> tuple[Model, Pace]:
-    with files.reading(ref.name, ref.version) as version:
-        model = version.model()
+    model = files.load(ref.name, ref.version)
     shape = model.manifest.signature.inputs.shape
 
     def seconds(rows: int) -> float:

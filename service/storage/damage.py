@@ -5,7 +5,8 @@ longer reported.
 """
 
 import logging
-import shutil
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +42,9 @@ class DamageNotes:
     def __init__(self, directory: Path, artifacts: Path) -> None:
         self._directory = directory
         self._artifacts = artifacts
-        self._logged: dict[Path, Note] = {}
+        self._unwritten: dict[Path, Note] = {}
+        """Notes that could not be written, so that they are logged once all the same."""
+        self._writing = threading.Lock()
 
     @classmethod
     def of_models(cls, settings: Settings) -> "DamageNotes":
@@ -57,17 +60,18 @@ class DamageNotes:
             return
         note = Note(message=damage.brief(), state=identity(damage.path))
         file = self._directory / damage.path.relative_to(self._artifacts)
-        if self._logged.get(file) == note:
-            return
-        self._logged[file] = note
-        if _read(file) == note:
-            return
-        logger.error("%s", damage)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(note.model_dump_json(), "utf-8")
-        except OSError as error:
-            logger.warning("cannot write %s: %s", file, error)
+        with self._writing:
+            if note in (_read(file), self._unwritten.get(file)):
+                return
+            logger.error("%s", damage)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                partial = self._directory / f"{os.getpid()}.partial"
+                partial.write_text(note.model_dump_json(), "utf-8")
+                partial.rename(file)
+            except OSError as error:
+                logger.warning("cannot write %s: %s", file, error)
+                self._unwritten[file] = note
 
     def current(self, is_known: Callable[[str], bool]) -> list[KnownDamage]:
         """Return what is known. Notes about files that changed, or about artifacts that `is_known`
@@ -83,10 +87,13 @@ class DamageNotes:
                 self.forget(artifact)
         return known
 
-    def forget(self, artifact: str) -> None:
-        """Delete the notes about an artifact that is intact or was deleted."""
-        self._logged = {f: n for f, n in self._logged.items() if f.parent.name != artifact}
-        shutil.rmtree(self._directory / artifact, ignore_errors=True)
+    def forget(self, artifact: str, *names: str) -> None:
+        """Delete the notes about files of an artifact, by default all, that are intact or were
+        deleted."""
+        place = self._directory / artifact
+        for file in [place / name for name in names] or [*place.glob("*")]:
+            self._unwritten.pop(file, None)
+            file.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> Note | None:

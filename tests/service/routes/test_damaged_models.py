@@ -1,5 +1,6 @@
 """A model version whose files are damaged is refused by name, and served again once repaired."""
 
+import json
 import logging
 import shutil
 from collections.abc import Iterator
@@ -172,6 +173,24 @@ def test_a_directory_that_was_moved_away_is_served_again_once_it_is_back(
     assert detail == f"{NAME}{MANIFEST} is missing; restore its files from a backup"
     assert warnings(client) == [detail]
     line.with_name("elsewhere").rename(line)
+    assert warnings(client) == []
+    line.rename(line.with_name("elsewhere"))
+    assert predict(client).json()["detail"] == detail
+    assert warnings(client) == [detail]
+    line.with_name("elsewhere").rename(line)
+    assert predict(client).status_code == 200
+    assert warnings(client) == []
+
+
+def test_a_version_whose_list_was_wrong_is_served_again_once_it_is_right(
+    client: TestClient, line: Path
+) -> None:
+    checksums = (line / CHECKSUMS).read_text()
+    wrong = json.loads(checksums)
+    wrong["files"][WEIGHTS]["size"] += 1
+    (line / CHECKSUMS).write_text(json.dumps(wrong))
+    assert f"{NAME}{WEIGHTS} has bytes" in predict(client).json()["detail"]
+    (line / CHECKSUMS).write_text(checksums)
     assert predict(client).status_code == 200
     assert warnings(client) == []
 
@@ -215,3 +234,14 @@ def test_damage_is_known_to_all_processes_and_after_a_restart(
     assert [damage.message for damage in components.model_files.known_damage()] == found
     assert components.model_files.damage("line", 1) == found[0]
     assert "damaged" not in caplog.text, "it was logged already"
+
+
+def test_damage_is_logged_once_even_if_it_cannot_be_noted(
+    client: TestClient, line: Path, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.damage_dir.write_text("in the way")
+    flip(line / WEIGHTS)
+    for _ in range(3):
+        assert predict(client).status_code == 503
+    assert [str(line) in r.message for r in caplog.records if r.levelname == "ERROR"] == [True]
+    assert warnings(client) == []
