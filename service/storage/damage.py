@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ class DamageNotes:
         for file in sorted(self._directory.glob("*/*")):
             artifact, note = file.parent.name, _read(file)
             if note is None or note.state != identity(self._artifacts / artifact / file.name):
-                file.unlink(missing_ok=True)
+                self.forget(artifact, file.name)
             elif is_known(artifact):
                 known.append(KnownDamage(artifact, file.name, note.message))
             else:
@@ -93,7 +94,8 @@ class DamageNotes:
         place = self._directory / artifact
         for file in [place / name for name in names] or [*place.glob("*")]:
             self._unwritten.pop(file, None)
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink()
 
 
 def _read(file: Path) -> Note | None:

@@ -245,3 +245,5 @@ def test_damage_is_logged_once_even_if_it_cannot_be_noted(
         assert predict(client).status_code == 503
     assert [str(line) in r.message for r in caplog.records if r.levelname == "ERROR"] == [True]
     assert warnings(client) == []
+    flip(line / WEIGHTS)
+    assert predict(client).status_code == 200
