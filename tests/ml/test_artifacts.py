@@ -53,7 +53,7 @@ def unsealed(model: Path) -> Path:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_model_is_not_loaded(model: Path, name: str, damage: str) -> None:
+def test_damaged_model_is_not_loaded(model: Path, name: str, damage: str) -> None:
     DAMAGES[damage](model / name)
     with pytest.raises(Damaged) as caught:
         Model.load(model)
@@ -63,13 +63,13 @@ def test_a_damaged_model_is_not_loaded(model: Path, name: str, damage: str) -> N
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", [EVALUATION, SAMPLE])
-def test_a_damaged_summary_is_not_read(model: Path, name: str, damage: str) -> None:
+def test_damaged_summary_is_not_read(model: Path, name: str, damage: str) -> None:
     DAMAGES[damage](model / name)
     with pytest.raises(Damaged, match=name):
         TrainingSummary.load(model)
 
 
-def test_every_bit_of_the_weights_counts(model: Path) -> None:
+def test_bit_of_the_weights_counts(model: Path) -> None:
     path = model / WEIGHTS
     data = path.read_bytes()
     Model.load(model)
@@ -84,7 +84,7 @@ def test_every_bit_of_the_weights_counts(model: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, MANIFEST, EVALUATION, SAMPLE])
-def test_a_valid_file_of_another_model_is_damage(model: Path, tmp_path: Path, name: str) -> None:
+def test_valid_file_of_another_model_is_damage(model: Path, tmp_path: Path, name: str) -> None:
     other = saved(tmp_path / "other", seed=2, epochs=3)
     shutil.copy(other / name, model / name)
     load = TrainingSummary.load if name in (EVALUATION, SAMPLE) else Model.load
@@ -92,7 +92,7 @@ def test_a_valid_file_of_another_model_is_damage(model: Path, tmp_path: Path, na
         load(model)
 
 
-def test_a_model_of_an_earlier_version_is_loaded(unsealed: Path) -> None:
+def test_model_of_an_earlier_version_is_loaded(unsealed: Path) -> None:
     assert Model.load(unsealed).manifest.format == 1
 
 
@@ -123,7 +123,7 @@ def _set(key: str, value: object) -> Callable[[dict[str, Any]], None]:
         lambda document: document["signature"]["inputs"].update(names=["x", "y"]),
     ],
 )
-def test_a_manifest_that_says_something_else_is_damage(
+def test_manifest_that_says_something_else_is_damage(
     unsealed: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
     manifest = json.loads((unsealed / MANIFEST).read_text())
@@ -133,13 +133,13 @@ def test_a_manifest_that_says_something_else_is_damage(
         Model.load(unsealed)
 
 
-def test_the_list_of_checksums_cannot_just_vanish(model: Path) -> None:
+def test_list_of_checksums_cannot_just_vanish(model: Path) -> None:
     (model / CHECKSUMS).unlink()
     with pytest.raises(Damaged, match=f"{CHECKSUMS} is missing"):
         Model.load(model)
 
 
-def test_a_repaired_model_is_loaded(model: Path) -> None:
+def test_repaired_model_is_loaded(model: Path) -> None:
     flip(model / WEIGHTS)
     with pytest.raises(Damaged):
         Model.load(model)

@@ -85,28 +85,28 @@ def test_damaged_list(sealed: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "", ".", "a//b", "a/../b", "./a"])
-def test_a_list_names_only_files_inside(sealed: Path, name: str) -> None:
+def test_list_names_only_files_inside(sealed: Path, name: str) -> None:
     files = {name: {"size": 0, "sha256": "0" * 64}}
     (sealed / CHECKSUMS).write_text(json.dumps({"files": files}))
     with pytest.raises(Damaged, match="not the path of a file in the directory"):
         check(sealed)
 
 
-def test_a_file_that_is_not_listed_is_not_used(sealed: Path) -> None:
+def test_file_that_is_not_listed_is_not_used(sealed: Path) -> None:
     (sealed / "late").write_bytes(b"added")
     assert not holds(sealed, "late")
     with pytest.raises(Damaged, match="does not list late"):
         read_file(sealed, "late")
 
 
-def test_a_missing_list_is_damage_where_one_is_demanded(sealed: Path) -> None:
+def test_missing_list_is_damage_where_one_is_demanded(sealed: Path) -> None:
     (sealed / CHECKSUMS).unlink()
     assert not is_sealed(sealed)
     with pytest.raises(Damaged, match=f"{CHECKSUMS} is missing"):
         check(sealed)
 
 
-def test_a_directory_of_an_earlier_version_is_read_unchecked(sealed: Path) -> None:
+def test_directory_of_an_earlier_version_is_read_unchecked(sealed: Path) -> None:
     (sealed / CHECKSUMS).unlink()
     assert read_file(sealed, "deep/rows") == bytes(range(256))
     assert checked(sealed, "deep/rows") == sealed / "deep" / "rows"
@@ -126,7 +126,7 @@ def test_a_directory_of_an_earlier_version_is_read_unchecked(sealed: Path) -> No
         (b"\xff", "cannot be understood: Invalid JSON"),
     ],
 )
-def test_a_document_of_another_form(tmp_path: Path, content: bytes, fault: str) -> None:
+def test_document_of_another_form(tmp_path: Path, content: bytes, fault: str) -> None:
     (tmp_path / "point.json").write_bytes(content)
     with pytest.raises(Damaged, match=fault):
         read_document(tmp_path, "point.json", Point)
@@ -146,7 +146,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return files
 
 
-def test_a_large_file_is_hashed_again_only_after_it_changed(
+def test_large_file_is_hashed_again_only_after_it_changed(
     sealed: Path, hashed: list[object]
 ) -> None:
     path = checked(sealed, "deep/rows")
@@ -162,7 +162,7 @@ def test_a_large_file_is_hashed_again_only_after_it_changed(
     assert len(hashed) == 3
 
 
-def test_a_damaged_file_is_hashed_again_after_it_changed_or_after_a_while(
+def test_damaged_file_is_hashed_again_after_it_changed_or_after_a_while(
     sealed: Path, hashed: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = sealed / "deep" / "rows"
@@ -181,7 +181,7 @@ def test_a_damaged_file_is_hashed_again_after_it_changed_or_after_a_while(
     assert len(hashed) == 3
 
 
-def test_the_digest_may_be_known_from_elsewhere(sealed: Path) -> None:
+def test_digest_may_be_known_from_elsewhere(sealed: Path) -> None:
     right = hashlib.sha256(bytes(range(256))).hexdigest()
     checked(sealed, "deep/rows", right)
     with pytest.raises(Damaged, match=f"rows has the SHA-256 {right} instead of 0000"):
@@ -192,9 +192,7 @@ def test_the_digest_may_be_known_from_elsewhere(sealed: Path) -> None:
         checked(sealed, "deep/rows", "0" * 64)
 
 
-def test_an_error_of_the_process_is_not_damage(
-    sealed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_error_of_the_process_is_not_damage(sealed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(24, "Too many open files")
 
@@ -203,7 +201,7 @@ def test_an_error_of_the_process_is_not_damage(
         read_file(sealed, "deep/rows")
 
 
-def test_the_message_for_users_names_the_whole_and_no_directory(sealed: Path) -> None:
+def test_message_for_users_names_the_whole_and_no_directory(sealed: Path) -> None:
     (sealed / "empty").unlink()
     with pytest.raises(Damaged) as caught, belonging_to("the house", "build it again"):
         check(sealed)
@@ -211,7 +209,7 @@ def test_the_message_for_users_names_the_whole_and_no_directory(sealed: Path) ->
     assert f"the house is damaged: {sealed}/empty is missing" in str(caught.value)
 
 
-def test_the_message_is_one_line_without_the_directory(sealed: Path) -> None:
+def test_message_is_one_line_without_the_directory(sealed: Path) -> None:
     path = sealed / "empty"
     damage = Damaged(path, f"cannot be read:\n  {path} is\todd {'very ' * 1000}")
     assert damage.brief().startswith("empty cannot be read: empty is odd very very")

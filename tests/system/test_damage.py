@@ -11,7 +11,7 @@ from tests.system.server import serving
 PREDICTION: dict[str, Any] = {"model": "line@1", "inputs": [[1.5]]}
 
 
-def test_a_damaged_model_is_refused_until_it_is_repaired(tmp_path: Path) -> None:
+def test_damaged_model_is_refused_until_it_is_repaired(tmp_path: Path) -> None:
     with serving(tmp_path, web_workers=2, trainers=1) as server:
         for seed in (1, 2):
             server.run(LINE | {"epochs": 2, "seed": seed})

@@ -69,14 +69,14 @@ def test_damage_is_found(shelf: Shelf, name: str, damage: str, sealed: bool) -> 
         preview(upload.schema, upload.directory, 3)
 
 
-def test_a_table_that_is_damaged_cannot_be_named_by_a_job(shelf: Shelf) -> None:
+def test_table_that_is_damaged_cannot_be_named_by_a_job(shelf: Shelf) -> None:
     upload, _ = put(shelf, TABLE)
     (upload.directory / TABLE).unlink()
     with pytest.raises(Damaged, match=f"the data set {upload.id} is damaged: .* is missing"):
         UploadRequest(kind="upload", id=upload.id, target="b").resolve_for(upload)
 
 
-def test_a_missing_directory_is_told(shelf: Shelf) -> None:
+def test_missing_directory_is_told(shelf: Shelf) -> None:
     upload, spec = put(shelf, TABLE)
     shutil.rmtree(upload.directory)
     with pytest.raises(DataUnavailable, match=f"the data set {upload.id} was deleted, or its"):

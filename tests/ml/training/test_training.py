@@ -119,7 +119,7 @@ def test_saved_model_predicts_like_the_trained_one(tmp_path: Path) -> None:
     assert [answer["value"] for answer in answers] == expected  # type: ignore[typeddict-item]
 
 
-def test_an_artifact_is_two_files_of_data_and_their_checksums(tmp_path: Path) -> None:
+def test_artifact_is_two_data_files_and_their_checksums(tmp_path: Path) -> None:
     manifest, _, _ = saved(tmp_path, LINE | {"epochs": 1})
     directory = tmp_path / "model"
     names = ["checksums.json", "model.json", "model.safetensors"]

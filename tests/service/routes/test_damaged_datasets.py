@@ -130,7 +130,7 @@ def test_damage_is_named_and_mended_by_sending_the_file_again(
     assert client.get(f"/jobs/{job_id}").json()["status"] == "succeeded"
 
 
-def test_a_job_that_finds_damage_reports_it(
+def test_job_that_finds_damage_reports_it(
     client: TestClient, trainer: Trainer, place: Path
 ) -> None:
     dataset_id, file = put(client, place, TABLE)
@@ -143,7 +143,7 @@ def test_a_job_that_finds_damage_reports_it(
     assert warnings(client) == []
 
 
-def test_a_directory_that_is_gone_is_damage_too(
+def test_directory_that_is_gone_is_damage_too(
     client: TestClient, trainer: Trainer, place: Path
 ) -> None:
     dataset_id, file = put(client, place, TABLE)
@@ -167,7 +167,7 @@ def test_a_directory_that_is_gone_is_damage_too(
     assert client.get(f"/jobs/{job_id}").json()["status"] == "succeeded"
 
 
-def test_a_job_for_a_deleted_data_set_is_told_so(
+def test_job_for_a_deleted_data_set_is_told_so(
     client: TestClient, trainer: Trainer, place: Path
 ) -> None:
     dataset_id, _ = put(client, place, TABLE)
@@ -180,7 +180,7 @@ def test_a_job_for_a_deleted_data_set_is_told_so(
     assert client.get(f"/datasets/{dataset_id}/preview").status_code == 404
 
 
-def test_the_file_of_another_name_mends_the_first_too(client: TestClient, place: Path) -> None:
+def test_file_of_another_name_mends_the_first_too(client: TestClient, place: Path) -> None:
     dataset_id, file = put(client, place, TABLE)
     flip(file)
     assert damage_of(client, dataset_id)
@@ -199,7 +199,7 @@ def test_intact_files_are_not_replaced(client: TestClient, place: Path) -> None:
     assert file.stat().st_ino == inode
 
 
-def test_a_damaged_list_of_checksums_is_mended(client: TestClient, place: Path) -> None:
+def test_damaged_list_of_checksums_is_mended(client: TestClient, place: Path) -> None:
     dataset_id, file = put(client, place, TABLE)
     (file.parent / CHECKSUMS).write_bytes(b"{}")
     assert f"{CHECKSUMS} cannot be understood" in (damage_of(client, dataset_id) or "")
@@ -223,7 +223,7 @@ def test_rows_that_an_earlier_version_read_otherwise_are_described_anew(
     database.close()
 
 
-def test_a_data_set_of_an_earlier_version_is_used_and_mended(
+def test_data_set_of_an_earlier_version_is_used_and_mended(
     client: TestClient, trainer: Trainer, place: Path
 ) -> None:
     dataset_id, file = put(client, place, TABLE)
@@ -261,7 +261,7 @@ def test_jobs_do_not_hash_a_data_set_again(
     assert len(hashed) == 2, "images and labels, once"
 
 
-def test_a_model_is_not_evaluated_on_damaged_rows(
+def test_model_is_not_evaluated_on_damaged_rows(
     client: TestClient, trainer: Trainer, place: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     dataset_id, file = put(client, place, TABLE)

@@ -91,7 +91,7 @@ def test_intact_versions_are_used(client: TestClient, line: Path) -> None:
 
 @pytest.mark.parametrize("damage", USUAL)
 @pytest.mark.parametrize("name", [MANIFEST, CHECKSUMS])
-def test_a_damaged_version_is_refused_by_name_everywhere(
+def test_damaged_version_is_refused_by_name_everywhere(
     client: TestClient, line: Path, name: str, damage: str
 ) -> None:
     DAMAGES[damage](line / name)
@@ -134,7 +134,7 @@ def test_damaged_weights_are_not_served(
 
 @pytest.mark.parametrize("damage", USUAL)
 @pytest.mark.parametrize("name", [EVALUATION, SAMPLE])
-def test_a_damaged_summary_is_not_shown_but_the_version_is_served(
+def test_damaged_summary_is_not_shown_but_the_version_is_served(
     client: TestClient, line: Path, name: str, damage: str
 ) -> None:
     DAMAGES[damage](line / name)
@@ -148,9 +148,7 @@ def test_a_damaged_summary_is_not_shown_but_the_version_is_served(
     assert states(client) == [("1", "READY"), ("2", "READY")]
 
 
-def test_a_version_is_served_again_once_its_file_is_repaired(
-    client: TestClient, line: Path
-) -> None:
+def test_version_is_served_again_once_its_file_is_repaired(client: TestClient, line: Path) -> None:
     answer = predict(client).json()
     client.post("/v2/repository/models/line/unload")
     client.post("/v2/repository/models/line/load")
@@ -165,7 +163,7 @@ def test_a_version_is_served_again_once_its_file_is_repaired(
     assert damage_of(client) is None
 
 
-def test_a_directory_that_was_moved_away_is_served_again_once_it_is_back(
+def test_directory_that_was_moved_away_is_served_again_once_it_is_back(
     client: TestClient, line: Path
 ) -> None:
     line.rename(line.with_name("elsewhere"))
@@ -182,7 +180,7 @@ def test_a_directory_that_was_moved_away_is_served_again_once_it_is_back(
     assert warnings(client) == []
 
 
-def test_a_version_whose_list_was_wrong_is_served_again_once_it_is_right(
+def test_version_whose_list_was_wrong_is_served_again_once_it_is_right(
     client: TestClient, line: Path
 ) -> None:
     checksums = (line / CHECKSUMS).read_text()
@@ -195,7 +193,7 @@ def test_a_version_whose_list_was_wrong_is_served_again_once_it_is_right(
     assert warnings(client) == []
 
 
-def test_the_directory_of_another_version_is_not_served(client: TestClient, line: Path) -> None:
+def test_directory_of_another_version_is_not_served(client: TestClient, line: Path) -> None:
     [other] = {*line.parent.iterdir()} - {line}
     shutil.rmtree(line)
     shutil.copytree(other, line)
@@ -204,7 +202,7 @@ def test_the_directory_of_another_version_is_not_served(client: TestClient, line
     assert f"{NAME}{MANIFEST} belongs to another model" in predict(client).json()["detail"]
 
 
-def test_a_version_in_memory_is_still_served(client: TestClient, line: Path) -> None:
+def test_version_in_memory_is_still_served(client: TestClient, line: Path) -> None:
     answer = predict(client).json()
     flip(line / WEIGHTS)
     assert predict(client).json() == answer
@@ -212,7 +210,7 @@ def test_a_version_in_memory_is_still_served(client: TestClient, line: Path) -> 
     assert (damage_of(client) or "").startswith(NAME)
 
 
-def test_a_deleted_version_is_no_longer_reported(client: TestClient, line: Path) -> None:
+def test_deleted_version_is_no_longer_reported(client: TestClient, line: Path) -> None:
     flip(line / WEIGHTS)
     predict(client)
     assert len(warnings(client)) == 1

@@ -22,7 +22,7 @@ from tests.service.training.test_trainer import SHORT, failing_at
 
 
 @pytest.mark.parametrize("damage", USUAL)
-def test_the_checkpoint_before_is_used(
+def test_checkpoint_before_is_used(
     jobs: JobStore,
     attempts: AttemptStore,
     database: Database,
