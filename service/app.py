@@ -50,7 +50,7 @@ from service.routes import (
 )
 from service.routes.dependencies import Components
 from service.settings import Settings
-from service.storage import data_dir
+from service.storage import data_dir, instance
 from service.storage.cleanup import Cleanup
 from service.storage.damage import DamageNotes
 from service.storage.database import Database
@@ -145,6 +145,7 @@ def _readiness(
         [
             database.findings,
             partial(data_dir.findings, settings.data_dir),
+            partial(instance.findings, settings.data_warning_file),
             DeviceWarnings(settings.warnings_file).findings,
             model_files.findings,
             datasets.findings,

@@ -1,14 +1,19 @@
 """The scheduler and the clean-up, which run once for any number of web processes."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from service.jobs.attempts import AttemptStore
 from service.settings import Settings
+from service.storage import records
 from service.storage.cleanup import Cleanup
 from service.storage.database import Database
+from service.storage.instance import Instance
 from service.training.scheduler import Scheduler
+
+logger = logging.getLogger(__name__)
 
 
 class Background:
@@ -24,13 +29,14 @@ class Background:
     async def running(self) -> AsyncIterator[None]:
         """Run within the `with` block, and stop within the graceful-shutdown timeout."""
         try:
-            self._prepare()
+            cleans_up = self._prepare()
             await self._scheduler.start()
-            sweeping = asyncio.create_task(self._cleanup.run())
+            cleaning = asyncio.create_task(self._cleanup.run()) if cleans_up else None
             try:
                 yield
             finally:
-                sweeping.cancel()
+                if cleaning:
+                    cleaning.cancel()
                 await self._scheduler.stop()
         finally:
             self._database.close()
@@ -43,11 +49,20 @@ class Background:
         """Begin the shutdown: stop claiming jobs, and have running ones saved and requeued."""
         self._scheduler.drain()
 
-    def _prepare(self) -> None:
-        """Create directories, migrate the database and remove orphaned files."""
+    def _prepare(self) -> bool:
+        """Create directories, migrate the database and clean up; return whether the database may
+        decide what is deleted."""
         settings = self._settings
         for directory in (settings.models_dir, settings.checkpoints_dir, settings.datasets_dir):
             directory.mkdir(parents=True, exist_ok=True)
         self._database.migrate()
-        self._cleanup.remove_orphans()
-        self._cleanup.remove_unfinished_uploads()
+        problem = Instance(self._database, settings).mismatch() or self._cleanup.move_orphans()
+        settings.data_warning_file.unlink(missing_ok=True)
+        if problem:
+            logger.warning(problem)
+            settings.data_warning_file.write_text(problem, "utf-8")
+        else:
+            self._cleanup.delete_unfinished()
+            records.save_missing(self._database, settings)
+        settings.incoming_dir.mkdir(parents=True, exist_ok=True)
+        return problem is None

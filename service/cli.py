@@ -1,18 +1,24 @@
 """The command line."""
 
-from contextlib import suppress
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ml import __version__
 from service import logs
+from service.maintenance.snapshot import Refused
 from service.settings import Settings
 from service.storage.data_dir import DataDirError, check_writable, exclusive
 
 app = typer.Typer(help="Train and serve PyTorch models over HTTP.", no_args_is_help=True)
+
+DataDir = Annotated[Path | None, typer.Option(help="The data directory; default: EPOCHD_DATA_DIR.")]
 
 
 @app.command()
@@ -42,6 +48,85 @@ def version() -> None:
     typer.echo(__version__)
 
 
+@app.command()
+def backup(
+    directory: Annotated[Path, typer.Argument(help="New directory for the backup.")],
+    data_dir: DataDir = None,
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy files even where a hard link is possible.")
+    ] = False,
+) -> None:
+    """Back up the data directory, while the service runs or not."""
+    from service.maintenance.backup import back_up
+
+    with _failures_told():
+        result = back_up(_settings_of(data_dir), directory, link=not copy)
+    for fault in result.faults:
+        typer.echo(fault, err=True)
+    typer.echo(f"{result.directory}: {result.files} files, {result.bytes} bytes")
+    if result.faults:
+        _fail(f"the backup is complete, but contains the {len(result.faults)} faults above")
+
+
+@app.command()
+def restore(
+    directory: Annotated[Path, typer.Argument(help="Directory of the backup.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Restore a backup into an empty data directory, with the service stopped."""
+    from service.maintenance.restore import restore
+
+    settings = _settings_of(data_dir)
+    with _failures_told(), exclusive(settings.data_dir):
+        origin = restore(settings, directory)
+    typer.echo(f"restored {settings.data_dir.resolve()} as of {origin.created_at:%F %T} UTC")
+
+
+@app.command()
+def verify(
+    directory: Annotated[
+        Path | None, typer.Argument(help="Directory of a backup; default: the data directory.")
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Check the database and every file of a backup or of the data directory."""
+    from service.maintenance.verify import verify, verify_backup
+
+    count = 0
+    with _failures_told():
+        settings = _settings_of(data_dir)
+        for fault in verify_backup(directory) if directory else verify(settings):
+            count += 1
+            typer.echo(fault)
+    if count:
+        _fail(f"{count} faults")
+    typer.echo(f"{(directory or settings.data_dir).resolve()}: no faults")
+
+
+@app.command()
+def adopt(
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Adopt from a backup, another data directory or a day of the trash, which stays "
+            "as it is; default: the data directory itself.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be done.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Register models and data sets that the database does not know, with the service stopped."""
+    from service.maintenance.adopt import adopt
+
+    settings = _settings_of(data_dir)
+    with _failures_told(), exclusive(settings.data_dir):
+        for line in adopt(settings, source, dry_run):
+            typer.echo(line)
+
+
 def _serve(settings: Settings) -> None:
     # PyTorch takes seconds to import, and only this command needs it.
     from service.app import create_app
@@ -66,6 +151,21 @@ def _settings(given: dict[str, Any]) -> Settings:
             f"EPOCHD_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
         )
         _fail("\n".join(problems))
+
+
+def _settings_of(data_dir: Path | None) -> Settings:
+    return _settings({} if data_dir is None else {"data_dir": data_dir})
+
+
+@contextmanager
+def _failures_told() -> Iterator[None]:
+    """End the command with one line if it fails."""
+    try:
+        yield
+    except (DataDirError, Refused) as error:
+        _fail(str(error))
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        _fail(f"failed: {getattr(error, 'orig', None) or error}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -75,9 +75,10 @@ class Health(Body):
     status: Literal["ok"]
 
 
-class Readiness(Health):
+class Readiness(Body):
     """Response of the readiness probe."""
 
+    status: Literal["ok", "degraded"] = Field(description="`degraded` if there are warnings.")
     warnings: list[str] = Field(
         description="Problems that need the operator's attention while the service still works, "
         "for example an unusable GPU."

@@ -81,7 +81,8 @@ class Settings(BaseSettings):
     keep_days: float = Field(
         default=7.0,
         ge=0,
-        description="Days for which checkpoints and step metrics of an ended job are kept.",
+        description="Days for which the trash, and checkpoints and step metrics of an ended job, "
+        "are kept.",
     )
     max_parameters: int = Field(
         default=100_000_000, ge=1, description="Maximum parameters of a model."
@@ -150,6 +151,21 @@ class Settings(BaseSettings):
     def damage_dir(self) -> Path:
         """Directory of notes about damaged files."""
         return self.data_dir.resolve() / "damage"
+
+    @property
+    def instance_file(self) -> Path:
+        """File of the identity that the data directory shares with its database."""
+        return self.data_dir.resolve() / "instance"
+
+    @property
+    def data_warning_file(self) -> Path:
+        """File that says why nothing is cleaned up, read by every web process."""
+        return self.data_dir.resolve() / "data.warning"
+
+    @property
+    def trash_dir(self) -> Path:
+        """Directory of what was moved out of the way, one subdirectory per day."""
+        return self.data_dir.resolve() / "trash"
 
     @property
     def models_dir(self) -> Path:

@@ -24,9 +24,12 @@ from service.errors import Conflict, NotFound
 from service.readiness import Finding
 from service.schemas import Page
 from service.settings import Settings
+from service.storage import records
 from service.storage.damage import DamageNotes
 from service.storage.database import Database
+from service.storage.records import DatasetRecord, record_of
 from service.storage.tables import DatasetRow, JobRow, ModelVersionRow
+from service.storage.trash import Trash
 
 SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 SUMMARIZED = ("id", "name", "target", "sha256", "bytes", "created_at")
@@ -68,6 +71,7 @@ class DatasetStore:
         self._directory = settings.uploads_dir
         self._incoming = settings.incoming_dir
         self._notes = DamageNotes.of_datasets(settings)
+        self._trash = Trash(settings.trash_dir)
 
     def find_duplicate(self, name: str, target: str | None, content: str) -> Dataset | None:
         """Return the data set with this name, target and content, or None if there is none or its
@@ -93,6 +97,10 @@ class DatasetStore:
                 self._replace(place, dataset.directory)
                 _set_schema(session, dataset)
             added = AddedDataset(_dataset(row), new)
+            sharing = session.scalars(select(DatasetRow).where(DatasetRow.content == row.content))
+            rows = sharing.all()
+        for one in rows:
+            records.save(place, record_of(DatasetRecord, one))
         self._notes.forget(dataset.content)
         return added
 
@@ -179,6 +187,7 @@ class DatasetStore:
             session.delete(row)
         # After the commit. If the process is killed here, cleanup removes the orphaned rows at the
         # next start.
+        records.delete(self._directory / row.content, row.id)
         self._delete_rows(row.content)
 
     def _intact_schema(self, dataset: NewDataset) -> Schema | None:
@@ -205,12 +214,17 @@ class DatasetStore:
 
     def _delete_rows(self, content: str) -> None:
         """Delete rows that no data set uses."""
-        place, trash = self._directory / content, self._incoming / str(ULID())
+        place, incoming = self._directory / content, self._incoming / str(ULID())
         with self._database.write() as session:  # blocks a concurrent `add`
             shared = select(DatasetRow.id).where(DatasetRow.content == content).limit(1)
-            if session.scalar(shared) is None and place.exists():
-                place.rename(trash)
-        shutil.rmtree(trash, ignore_errors=True)
+            if session.scalar(shared) is not None or not place.exists():
+                return
+            if records.listed(place):
+                # Data sets that this database does not know share the rows.
+                self._trash.move("datasets", place)
+                return
+            place.rename(incoming)
+        shutil.rmtree(incoming, ignore_errors=True)
 
 
 def content_hash(file_sha256: str, options: Options) -> str:

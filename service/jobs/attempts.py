@@ -27,7 +27,9 @@ from service.models import registry
 from service.models.revision import RegistryVersion
 from service.schemas import ModelRef
 from service.settings import Settings
+from service.storage import records
 from service.storage.database import Database
+from service.storage.records import ModelRecord
 from service.storage.tables import AttemptRow, JobRow
 
 MAX_RETRY_SECONDS = 60.0
@@ -61,6 +63,7 @@ class AttemptStore:
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._retry_seconds = settings.retry_seconds
         self._registry_version = RegistryVersion(settings.registry_version_file)
+        self._models_dir = settings.models_dir
 
     def claim(self, trainer: str) -> Claim | None:
         """Claim the first queued job that is due, for a new attempt by `trainer`."""
@@ -148,7 +151,9 @@ class AttemptStore:
             row.metrics = row.metrics | manifest.metrics
             ref = ModelRef(name=row.name, version=version)
             self._end(session, row, "succeed", "succeeded", model=ref.model_dump())
+            record = ModelRecord(row.name, version, row.id, datetime.now(UTC))
         self._registry_version.bump()
+        records.save(self._models_dir / directory, record)
         return ref
 
     def fail(self, claim: Claim, error: JobError) -> None:

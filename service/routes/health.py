@@ -20,4 +20,5 @@ async def live() -> Health:
 def ready(components: AppComponents) -> Readiness:
     """Check that the service can do its work: that the database responds, that the data directory
     is writable, and what else `detail` and `warnings` name."""
-    return Readiness(status="ok", warnings=components.readiness.warnings())
+    warnings = components.readiness.warnings()
+    return Readiness(status="degraded" if warnings else "ok", warnings=warnings)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from service.readiness import Finding
+from service.storage import sqlite_copy
 
 PRAGMAS = (
     "journal_mode=WAL",  # readers never wait for the writer
@@ -47,7 +48,9 @@ class Database:
     def migrate(self) -> None:
         """Upgrade the schema to this version."""
         with self._writing.begin() as connection:
-            command.upgrade(migrations(connection), "head")
+            config = migrations(connection)
+            sqlite_copy.keep_before_migration(connection, config)
+            command.upgrade(config, "head")
 
     def findings(self) -> Iterator[Finding]:
         """Check that the database responds."""

@@ -50,6 +50,15 @@ class Table(DeclarativeBase):
     }
 
 
+class InstanceRow(Table):
+    """The identity that this database shares with its data directory; at most one row."""
+
+    __tablename__ = "instance"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    created_at: Mapped[datetime]
+
+
 class JobRow(Table):
     """A training job. The row is the authoritative state."""
 

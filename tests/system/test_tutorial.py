@@ -7,6 +7,7 @@ numbers are rounded to the digits shown.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,19 +95,26 @@ def test_numbers_are_compared_to_the_shown_digits(shown: str, printed: str, is_s
 
 
 @pytest.fixture(scope="module")
-def fresh_service(tmp_path_factory: pytest.TempPathFactory, mnist_root: Path) -> Iterator[Server]:
+def data(tmp_path_factory: pytest.TempPathFactory, mnist_root: Path) -> Path:
+    directory = tmp_path_factory.mktemp("docs")
+    (directory / "datasets").symlink_to(mnist_root)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def fresh_service(data: Path) -> Iterator[Server]:
     """A service unused before the first page."""
-    data = tmp_path_factory.mktemp("docs")
-    (data / "datasets").symlink_to(mnist_root)
     with serving(data) as server:
         yield server
 
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_commands_print_the_shown_output(page: Path, fresh_service: Server, tmp_path: Path) -> None:
+def test_commands_print_the_shown_output(
+    page: Path, fresh_service: Server, data: Path, tmp_path: Path
+) -> None:
     shown = blocks(page)
-    done = run(shown, fresh_service, tmp_path)
+    done = run(shown, fresh_service, data, tmp_path)
     for block, output in zip(shown, done.stdout.split(MARK), strict=False):
         if block.printed is not None:
             found = differences(parsed(block.printed), parsed(output))
@@ -114,14 +122,22 @@ def test_commands_print_the_shown_output(page: Path, fresh_service: Server, tmp_
     assert done.returncode == 0, f"{done.stderr}\nafter\n{done.stdout[-2000:]}"
 
 
-def run(shown: list[Block], server: Server, folder: Path) -> "subprocess.CompletedProcess[str]":
+def run(
+    shown: list[Block], server: Server, data: Path, folder: Path
+) -> "subprocess.CompletedProcess[str]":
     """Run the commands in one shell, as they stand but for the address and the interpreter."""
     commands = (block.command for block in shown)
     script = "set -eo pipefail\n" + "".join(f"{c}\necho; echo '{MARK}'\n" for c in commands)
     address = server.client.base_url.netloc.decode()
-    script = script.replace("localhost:8000", address).replace(".venv/bin/python", sys.executable)
+    script = script.replace("localhost:8000", address)
+    script = script.replace(".venv/bin", str(Path(sys.executable).parent))
     return subprocess.run(
-        ["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False
+        ["bash", "-c", script],
+        cwd=folder,
+        env=os.environ | {"EPOCHD_DATA_DIR": str(data)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

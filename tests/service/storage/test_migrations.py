@@ -1,19 +1,27 @@
 """Migrations from the first schema to the current one."""
 
 import json
+import os
+import sqlite3
 from datetime import UTC, datetime
+from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 
 from service.jobs.store import JobStore
+from service.storage import sqlite_copy
+from service.storage.data_dir import DataDirError
 from service.storage.database import Database, migrations
 from service.storage.tables import DatasetRow, JobRow, Table
-from tests.conftest import LINE
+from tests.conftest import LINE, REPOSITORY
 from tests.service.conftest import submitted
 
+VERSIONS = REPOSITORY / "migrations" / "versions"
+HEAD = max(path.name[:4] for path in VERSIONS.glob("0*.py"))
 SPEC = str(LINE).replace("'", '"')
 
 
@@ -101,4 +109,52 @@ def test_wishes_become_requested_actions_and_planes_become_channels(tmp_path: ob
         assert session.scalar(text("SELECT count(*) FROM events")) == 1
         context = MigrationContext.configure(session.connection())
         assert compare_metadata(context, Table.metadata) == []
+    database.close()
+
+
+def test_database_is_copied_before_migration(tmp_path: Path) -> None:
+    for number in range(5):
+        copy = tmp_path / f"old.db.before-000{number}"
+        copy.touch()
+        os.utime(copy, (number, number))
+    database = Database(f"sqlite:///{tmp_path}/old.db")
+    with database.write() as session:
+        command.upgrade(migrations(session.connection()), "0006")
+    moment = "2026-11-23 12:00:00.000000"
+    with database.write() as session:
+        session.execute(
+            text("INSERT INTO unloaded_models (name, unloaded_at) VALUES ('a', :moment)"),
+            {"moment": moment},
+        )
+    database.migrate()
+    database.migrate()
+    database.close()
+    copies = sorted(path.name for path in tmp_path.glob("old.db.before-*"))
+    assert copies == ["old.db.before-0003", "old.db.before-0004", f"old.db.before-{HEAD}"]
+    with sqlite3.connect(tmp_path / copies[-1]) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("0006",)
+        assert connection.execute("SELECT name FROM unloaded_models").fetchall() == [("a",)]
+    connection.close()
+
+
+def test_new_database_is_not_copied(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/new.db")
+    database.migrate()
+    database.close()
+    assert list(tmp_path.glob("*before*")) == []
+
+
+def test_failed_copy_prevents_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(f"sqlite:///{tmp_path}/old.db")
+    with database.write() as session:
+        command.upgrade(migrations(session.connection()), "0006")
+
+    def full(source: Path, target: Path) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(sqlite_copy, "copy", full)
+    with pytest.raises(DataDirError, match=rf"before-{HEAD} before migrating it: no space left"):
+        database.migrate()
+    with database.read() as session:
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0006"
     database.close()

@@ -54,6 +54,6 @@ def test_readiness_shows_device_warnings(client: TestClient, settings: Settings)
     assert client.get("/health/ready").json() == {"status": "ok", "warnings": []}
     DeviceWarnings(settings.warnings_file).add("cuda:0 cannot be used")
     assert client.get("/health/ready").json() == {
-        "status": "ok",
+        "status": "degraded",
         "warnings": ["cuda:0 cannot be used"],
     }

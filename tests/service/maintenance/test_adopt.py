@@ -1,0 +1,152 @@
+"""Models and data sets that a lost database knew."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.maintenance.adopt import adopt
+from service.maintenance.backup import back_up
+from service.maintenance.snapshot import Refused
+from service.maintenance.verify import verify
+from service.settings import Settings
+from tests.service.maintenance.conftest import Installation, add_model, predict
+from tests.service.maintenance.test_backup import flip
+
+
+def lose_database(installed: Installation) -> None:
+    for path in installed.settings.data_dir.glob("epochd.db*"):
+        path.unlink()
+
+
+def ready(settings: Settings) -> dict[str, object]:
+    with TestClient(create_app(settings)) as client:
+        answer: dict[str, object] = client.get("/health/ready").json()
+        assert client.get("/v2/health/ready").json() == {"ready": True}
+    return answer
+
+
+def test_lost_database_deletes_nothing_and_adopt_restores_all(
+    installed: Installation,
+) -> None:
+    settings, expected = installed.settings, installed.predict()
+    before = {path for path in settings.data_dir.rglob("*") if "epochd.db" not in path.name}
+    lose_database(installed)
+    for _ in range(2):
+        answer = ready(settings)
+        assert answer["status"] == "degraded"
+        assert "1 model, 1 data set and 1 job with checkpoints, of which it knows none" in str(
+            answer["warnings"]
+        )
+    assert before <= {*settings.data_dir.rglob("*")}
+    lines = [*adopt(settings, None, dry_run=False)]
+    assert lines[:2] == [
+        f"adopted the model line@1 from {installed.model}",
+        f"adopted the data set pairs ({installed.dataset}) from {installed.rows}",
+    ]
+    assert lines[2].startswith(f"did not adopt {settings.checkpoints_dir / installed.paused}: ")
+    assert len(lines) == 3
+    assert ready(settings) == {"status": "ok", "warnings": []}
+    assert predict(settings) == expected
+    assert [*verify(settings)] == []
+    with TestClient(create_app(settings)) as client:
+        dataset = client.get(f"/datasets/{installed.dataset}").json()
+        assert (dataset["name"], dataset["target"]) == ("pairs", "y")
+        assert client.get("/models/line").json()["lineage"]["job_id"] == installed.job_id
+        assert client.get(f"/jobs/{installed.job_id}").status_code == 404
+    assert [*adopt(settings, None, dry_run=False)] == []
+
+
+def test_dry_run_changes_nothing(installed: Installation) -> None:
+    lose_database(installed)
+    before = {*installed.settings.data_dir.rglob("*")}
+    lines = [*adopt(installed.settings, None, dry_run=True)]
+    assert [line.split(" the ")[0] for line in lines[:2]] == ["would adopt"] * 2
+    assert lines[2].endswith("would move it to the trash")
+    assert {*installed.settings.data_dir.rglob("*")} == before
+
+
+def test_older_database_adopts_newer_artifacts(installed: Installation, tmp_path: Path) -> None:
+    settings = installed.settings
+    ready(settings)
+    shutil.copytree(settings.data_dir, tmp_path / "older")
+    second, _ = add_model(settings)
+    lose_database(installed)
+    shutil.copy2(tmp_path / "older" / "epochd.db", installed.database)
+    third, _ = add_model(settings)  # this one takes version 2
+    [line] = [line for line in adopt(settings, None, dry_run=False) if second in line]
+    assert line.startswith("adopted the model line@3 ")
+    assert line.endswith(", as version 2 is taken")
+    with TestClient(create_app(settings)) as client:
+        for version, job_id in enumerate((installed.job_id, third, second), 1):
+            model = client.get(f"/models/line/versions/{version}").json()
+            assert model["lineage"]["job_id"] == job_id
+    # The version is kept if the database is lost again.
+    lose_database(installed)
+    assert any("line@3" in line for line in adopt(settings, None, dry_run=False))
+
+
+def test_damaged_artifacts_go_to_the_trash(installed: Installation) -> None:
+    lose_database(installed)
+    model, rows = installed.model, installed.rows
+    flip(model / "model.safetensors")
+    flip(next(rows.glob("*.row.json")))
+    lines = [*adopt(installed.settings, None, dry_run=False)]
+    assert [line.split(":")[0] for line in lines[:2]] == [
+        f"did not adopt {model}",
+        f"did not adopt {rows}",
+    ]
+    trash = installed.settings.trash_dir
+    assert len([*trash.glob(f"*/models/{model.name}"), *trash.glob("*/datasets/*")]) == 2
+    assert ready(installed.settings)["status"] == "ok"
+
+
+def test_model_without_a_record_is_adopted_by_its_manifest(installed: Installation) -> None:
+    lose_database(installed)
+    next(installed.model.glob("*.row.json")).unlink()
+    assert f"adopted the model line@1 from {installed.model}" in [
+        *adopt(installed.settings, None, dry_run=False)
+    ]
+    assert ready(installed.settings)["status"] == "ok"
+    assert len(list(installed.model.glob("*.row.json"))) == 1
+
+
+def test_deleted_version_is_not_adopted(installed: Installation, tmp_path: Path) -> None:
+    shutil.copytree(installed.model, tmp_path / "model")
+    with TestClient(create_app(installed.settings)) as client:
+        assert client.delete("/models/line/versions/1").status_code == 204
+    shutil.copytree(tmp_path / "model", installed.model)
+    [line] = adopt(installed.settings, None, dry_run=False)
+    assert "this version was deleted" in line
+
+
+def test_artifacts_of_a_backup_and_the_trash_are_adopted(
+    installed: Installation, tmp_path: Path
+) -> None:
+    backup = tmp_path / "backup"
+    back_up(installed.settings, backup)
+    other = Settings(data_dir=tmp_path / "other", trainers=0)
+    assert ready(other)["status"] == "ok"
+    with pytest.raises(Refused, match="is not a directory"):
+        [*adopt(other, tmp_path / "missing", dry_run=False)]
+    assert len([*adopt(other, backup, dry_run=False)]) == 2
+    assert predict(other) == installed.predict()
+    assert [*adopt(other, backup, dry_run=False)] == []
+    # The trash has the same kinds, one folder for each.
+    with TestClient(create_app(other)) as client:
+        assert client.delete(f"/datasets/{installed.dataset}").status_code == 204
+    day = other.trash_dir / "2026-11-26" / "datasets"
+    day.mkdir(parents=True)
+    shutil.copytree(installed.rows, day / installed.rows.name)
+    [line] = adopt(other, day.parent, dry_run=False)
+    assert installed.dataset in line
+    assert [*verify(other)] == []
+
+
+def test_description_of_other_rows_is_not_adopted(installed: Installation) -> None:
+    lose_database(installed)
+    installed.rows.rename(installed.rows.with_name("0" * 64))
+    [line] = [x for x in adopt(installed.settings, None, dry_run=False) if "0000" in x]
+    assert "its description is that of other rows" in line
