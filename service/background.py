@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from service.jobs.attempts import AttemptStore
 from service.settings import Settings
 from service.storage.cleanup import Cleanup
@@ -22,10 +24,17 @@ class Background:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run within the `with` block, and stop within the graceful-shutdown timeout."""
+        """Run within the `with` block, and stop within the graceful-shutdown timeout.
+
+        Raises:
+            DatabaseUnusable: the service cannot start on its database.
+        """
         try:
-            self._prepare()
-            await self._scheduler.start()
+            try:
+                self._prepare()
+                await self._scheduler.start()
+            except SQLAlchemyError as error:
+                raise self._database.unusable(error) from error
             sweeping = asyncio.create_task(self._cleanup.run())
             try:
                 yield

@@ -70,7 +70,7 @@ def problem(client: TestClient, body: object) -> dict[str, Any]:
         ("busy", 503, "Service Unavailable", "too many drawings"),
         ("field", 422, "Unprocessable Content", "body.dataset.size: is too small"),
         ("http", 418, "I'm a Teapot", "short and stout"),
-        ("sql", 503, "Service Unavailable", "the database is unavailable: disk full"),
+        ("sql", 503, "Service Unavailable", "the database does not respond: disk full"),
         (
             "bug",
             500,
