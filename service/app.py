@@ -20,7 +20,7 @@ from service.charts.job_charts import JobCharts
 from service.datasets.memory import MemorySlots
 from service.datasets.store import DatasetStore
 from service.datasets.uploads import DatasetUploader
-from service.errors import BadRequest, TooLarge, Unprocessable
+from service.errors import BadRequest, TooLarge, Unavailable, Unprocessable
 from service.expressions.evaluator import ExpressionEvaluator
 from service.http.access_log import AccessLog
 from service.http.body_limit import BodyLimit
@@ -54,6 +54,9 @@ from service.storage import data_dir, instance
 from service.storage.cleanup import Cleanup
 from service.storage.damage import DamageNotes
 from service.storage.database import Database
+from service.storage.disk_space import DiskSpace
+from service.storage.write_probe import WriteProbe
+from service.storage.write_turns import WriteTurns
 from service.training.device_warnings import DeviceWarnings
 
 FORM_BYTES = 64 * 1024
@@ -114,15 +117,16 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
     registry = ModelRegistry(database, settings.models_dir, registry_version)
     model_files = ModelFiles(registry, DamageNotes.of_models(settings))
     name_index = NameIndex(registry, registry_version)
-    store = JobStore(database)
+    store = JobStore(database, settings.max_queued)
+    disk_space = DiskSpace(settings)
     dataset_store = DatasetStore(database, settings)
-    service_metrics, memory_slots = Metrics(), MemorySlots()
+    service_metrics, memory_slots, write_turns = Metrics(), MemorySlots(), WriteTurns()
     return Components(
         settings=settings,
         database=database,
         jobs=store,
         datasets=dataset_store,
-        uploader=DatasetUploader(dataset_store, settings),
+        uploader=DatasetUploader(dataset_store, settings, write_turns, disk_space),
         registry=registry,
         model_files=model_files,
         model_cache=ModelCache(name_index, model_files, settings, service_metrics),
@@ -133,18 +137,25 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
         cleanup=Cleanup(database, settings),
         expressions=ExpressionEvaluator(),
         metrics=service_metrics,
-        readiness=_readiness(settings, database, model_files, dataset_store),
+        readiness=_readiness(settings, database, disk_space, model_files, dataset_store),
+        write_turns=write_turns,
+        disk_space=disk_space,
         nudge=nudge,
     )
 
 
 def _readiness(
-    settings: Settings, database: Database, model_files: ModelFiles, datasets: DatasetStore
+    settings: Settings,
+    database: Database,
+    disk_space: DiskSpace,
+    model_files: ModelFiles,
+    datasets: DatasetStore,
 ) -> ReadinessChecks:
     return ReadinessChecks(
         [
-            database.findings,
+            WriteProbe(database).findings,
             partial(data_dir.findings, settings.data_dir),
+            disk_space.findings,
             partial(instance.findings, settings.data_warning_file),
             DeviceWarnings(settings.warnings_file).findings,
             model_files.findings,
@@ -177,7 +188,7 @@ def _create_api(components: Components, background: Running) -> FastAPI:
         version=__version__,
         description="Train and serve PyTorch models over HTTP.",
         lifespan=lifespan,
-        responses=problems(BadRequest, TooLarge, Unprocessable),
+        responses=problems(BadRequest, TooLarge, Unprocessable, Unavailable),
     )
     for router in ROUTERS:
         api.include_router(router)

@@ -5,6 +5,8 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from service.jobs.attempts import AttemptStore
 from service.settings import Settings
 from service.storage import records
@@ -27,10 +29,17 @@ class Background:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run within the `with` block, and stop within the graceful-shutdown timeout."""
+        """Run within the `with` block, and stop within the graceful-shutdown timeout.
+
+        Raises:
+            DatabaseUnusable: the service cannot start on its database.
+        """
         try:
-            cleans_up = self._prepare()
-            await self._scheduler.start()
+            try:
+                cleans_up = self._prepare()
+                await self._scheduler.start()
+            except SQLAlchemyError as error:
+                raise self._database.unusable(error) from error
             cleaning = asyncio.create_task(self._cleanup.run()) if cleans_up else None
             try:
                 yield

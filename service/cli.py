@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ml import __version__
 from service import logs
+from service.errors import DatabaseUnusable
 from service.maintenance.snapshot import Refused
 from service.settings import Settings
 from service.storage.data_dir import DataDirError, check_writable, exclusive
@@ -38,7 +39,7 @@ def serve(
             check_writable(settings.data_dir)
             with suppress(KeyboardInterrupt):
                 _serve(settings)
-    except DataDirError as error:
+    except (DataDirError, DatabaseUnusable) as error:
         _fail(str(error))
 
 

@@ -73,6 +73,19 @@ class Unprocessable(Problem):
         return cls(f"{'.'.join(map(str, loc))}: {error.msg}", [(loc, error.msg)])
 
 
+class QueueFull(Problem):
+    """As many jobs are queued as the operator allows; retry when some have started."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    headers: ClassVar = {"Retry-After": "10"}
+
+
+class InsufficientStorage(Problem):
+    """The disk, or the operator's limit on its use, leaves no room."""
+
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+
+
 class Unavailable(Problem):
     """The service cannot handle the request at present."""
 
@@ -100,3 +113,7 @@ class DeadlineExceeded(Problem):
     """The request missed its deadline."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT
+
+
+class DatabaseUnusable(Exception):
+    """The service cannot start on its database; the message says why, and what to do."""

@@ -84,6 +84,23 @@ class Settings(BaseSettings):
         description="Days for which the trash, and checkpoints and step metrics of an ended job, "
         "are kept.",
     )
+    max_queued: int = Field(
+        default=10_000,
+        ge=1,
+        description="Maximum queued jobs; further ones are answered `429`.",
+    )
+    max_disk_mb: int | None = Field(
+        default=None,
+        ge=1,
+        description="Maximum size of the data directory; above it, uploads and new jobs are "
+        "answered `507`. Default: no limit.",
+    )
+    min_free_mb: int = Field(
+        default=100,
+        ge=0,
+        description="Free space to leave on the file system of the data directory; below it, "
+        "uploads and new jobs are answered `507`.",
+    )
     max_parameters: int = Field(
         default=100_000_000, ge=1, description="Maximum parameters of a model."
     )

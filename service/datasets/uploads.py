@@ -24,11 +24,17 @@ from service.datasets.store import SCHEMA, AddedDataset, DatasetStore, NewDatase
 from service.errors import BadRequest, Unavailable, Unprocessable
 from service.http.body_limit import too_large
 from service.settings import MIB, Settings
+from service.storage.disk_space import DiskSpace
+from service.storage.write_turns import WriteTurns
 
 FORM = "multipart/form-data"
 MAX_READERS = 2
 """Maximum number of uploads parsed concurrently; others wait."""
+CHECK_BYTES = 64 * MIB
+"""Received bytes between two looks at the disk's free space."""
 DEFAULT_NAME = "dataset"
+WRITE_PATIENCE_SECONDS = 30.0
+"""Wait for a busy database, longer than that of others: a refusal would cost a whole upload."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,17 @@ class Received:
 class DatasetUploader:
     """Receives uploads, parses them in separate processes and stores them."""
 
-    def __init__(self, store: DatasetStore, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: DatasetStore,
+        settings: Settings,
+        write_turns: WriteTurns,
+        disk_space: DiskSpace,
+    ) -> None:
         self._store = store
         self._settings = settings
+        self._write_turns = write_turns
+        self._disk_space = disk_space
         self._readers = asyncio.Semaphore(MAX_READERS)
 
     async def upload(
@@ -59,10 +73,12 @@ class DatasetUploader:
             BadRequest: the upload was interrupted or has no file.
             TooLarge: the file exceeds the limit.
             Unprocessable: the file cannot be parsed; the message says where and why.
+            InsufficientStorage: the disk leaves no room for the file.
             Unavailable: the file cannot be stored.
         """
         place = self._settings.incoming_dir / str(ULID())
         try:
+            await self._require_space(_announced_bytes(request))
             await asyncio.to_thread(place.mkdir, parents=True)
             received = await self._receive(request, place / "file")
             name = name or _name_of(received.filename)
@@ -76,7 +92,8 @@ class DatasetUploader:
             dataset = NewDataset(
                 name, target, received.sha256, received.bytes, options, schema, place / "rows"
             )
-            return await asyncio.to_thread(self._store.add, dataset)
+            async with self._write_turns.turn(WRITE_PATIENCE_SECONDS):
+                return await asyncio.to_thread(self._store.add, dataset)
         except ClientDisconnect:
             raise BadRequest("the upload was interrupted") from None
         except OSError as error:
@@ -98,7 +115,7 @@ class DatasetUploader:
     async def _write(
         self, filename: str | None, chunks: AsyncIterator[bytes], path: Path
     ) -> Received:
-        digest, size = sha256(), 0
+        digest, size, checked = sha256(), 0, 0
         with path.open("wb") as file:
             async for chunk in chunks:
                 size += len(chunk)
@@ -106,7 +123,15 @@ class DatasetUploader:
                     raise too_large(self._settings.max_upload_bytes)
                 digest.update(chunk)
                 await asyncio.to_thread(file.write, chunk)
+                if size - checked >= CHECK_BYTES:
+                    await self._require_space(0)
+                    checked = size
         return Received(path, filename, digest.hexdigest(), size)
+
+    async def _require_space(self, size: int) -> None:
+        refusal = await asyncio.to_thread(self._disk_space.refusal, size)
+        if refusal is not None:
+            raise refusal
 
     async def _read(self, file: Path, rows: Path, options: Options) -> Schema:
         """Parse a file into the directory `rows`, in a process with time and memory limits."""
@@ -146,6 +171,11 @@ class DatasetUploader:
             raise _unreadable(Invalid(answer["invalid"]["msg"]))
         await asyncio.to_thread(_put_on_disk, rows)
         return SCHEMA.validate_python(answer["schema"])
+
+
+def _announced_bytes(request: Request) -> int:
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdecimal() else 0
 
 
 async def _spooled(file: UploadFile) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from itertools import count
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.http.startup_errors import in_one_line
 from service.logs import REQUEST_ID
 from service.metrics import Durations, Metrics
 
@@ -34,7 +35,7 @@ class AccessLog:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, in_one_line(send))
             return
         began = time.perf_counter()
         request_id = self.client_request_id(scope) or self.new_request_id()

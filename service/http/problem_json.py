@@ -10,12 +10,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from ml.errors import Damaged, Loc
 from ml.strict import sentence
 from service.errors import FilesDamaged, Problem, Unavailable, UnsupportedMediaType
+from service.storage.failures import diagnose
 
 logger = logging.getLogger(__name__)
 
@@ -98,11 +99,13 @@ async def _damaged(request: Request, error: Exception) -> JSONResponse:
     return await _problem(request, FilesDamaged(error.brief()))
 
 
-async def _database_refused(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, OperationalError)
-    logger.error("%s %s: %s", request.method, request.url.path, error)
-    detail = f"the database is unavailable: {error.orig}"
-    return respond(Unavailable.status, detail, headers={"Retry-After": "10"})
+async def _database_failed(request: Request, error: Exception) -> JSONResponse:
+    failure = diagnose(error)
+    if failure is None:
+        return await _unexpected(request, error)
+    logger.warning("%s %s: the database %s", request.method, request.url.path, failure.reason)
+    headers = {"Retry-After": str(failure.retry_after)}
+    return respond(Unavailable.status, f"the database {failure.reason}", headers=headers)
 
 
 async def _http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -138,7 +141,7 @@ _HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[JSONRe
     Damaged: _damaged,
     RequestValidationError: _invalid_request,
     HTTPException: _http_exception,
-    OperationalError: _database_refused,
+    SQLAlchemyError: _database_failed,
     Exception: _unexpected,
 }
 

@@ -5,21 +5,24 @@ reassigned. Every write of an attempt is conditional on its claim, so an attempt
 losing its lease can change nothing.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from ml import faults
 from ml.artifacts import Manifest
 from ml.specs import TrainingSpec
 from ml.strict import parse
-from service.jobs import events
+from service.jobs import events, thinning
 from service.jobs.events import NewEvent
 from service.jobs.failures import LEASE_EXPIRED, TRAINER_STUCK, AttemptTimedOut, explain
+from service.jobs.lease_grace import LeaseGrace
 from service.jobs.schemas import JobError, JobOptions
 from service.jobs.states import RequestedAction, Verb
 from service.jobs.transitions import end_attempt, move
@@ -30,7 +33,7 @@ from service.settings import Settings
 from service.storage import records
 from service.storage.database import Database
 from service.storage.records import ModelRecord
-from service.storage.tables import AttemptRow, JobRow
+from service.storage.tables import AttemptRow, JobRow, ModelVersionRow
 
 MAX_RETRY_SECONDS = 60.0
 
@@ -61,6 +64,7 @@ class AttemptStore:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._lease = timedelta(seconds=settings.lease_seconds)
+        self._grace = LeaseGrace(settings.lease_seconds, settings.lease_seconds)
         self._retry_seconds = settings.retry_seconds
         self._registry_version = RegistryVersion(settings.registry_version_file)
         self._models_dir = settings.models_dir
@@ -114,7 +118,7 @@ class AttemptStore:
             Invalid: the stored spec is not valid in this version.
         """
         with self._database.read() as session:
-            row = _claimed_row(session, claim)
+            row = _held_row(session, claim)
             return Work(parse(TrainingSpec, row.spec), parse(JobOptions, row.options))
 
     def mark_started(self, claim: Claim, device: str, engine: str, step: int, steps: int) -> None:
@@ -134,17 +138,33 @@ class AttemptStore:
             row.engine = engine or row.engine
             events.append(session, row.id, new_events)
             faults.reach("metrics half written")
+            before = _newest_reports(row)
             for new_event in new_events:
                 if new_event.kind in ("step", "epoch") and new_event.step is not None:
                     row.step = new_event.step
                     row.metrics = row.metrics | new_event.data
                 if new_event.kind == "epoch" and new_event.epoch is not None:
                     row.epoch = new_event.epoch
+            for level, newest in _newest_reports(row).items():
+                thinning.thin(session, row, level, before[level], newest)
             return _requested_action(row)
 
+    def requested_action(self, claim: Claim) -> RequestedAction | None:
+        """Return the requested action. This only reads, so it works while others write."""
+        with self._database.read() as session:
+            return _requested_action(_held_row(session, claim))
+
     def succeed(self, claim: Claim, manifest: Manifest, directory: str) -> ModelRef:
-        """Mark the job succeeded and register its model, in one transaction."""
+        """Mark the job succeeded and register its model, in one transaction. Called again after a
+        commit whose answer was lost, return the model that it registered."""
         with self._database.write() as session:
+            earlier = session.scalar(
+                select(ModelVersionRow).where(
+                    ModelVersionRow.job_id == claim.job_id, ModelVersionRow.directory == directory
+                )
+            )
+            if earlier is not None:
+                return ModelRef(name=earlier.name, version=earlier.version)
             row = _claimed_row(session, claim)
             version = registry.add_version(session, row.name, row.id, directory, manifest)
             row.model_version = version
@@ -193,7 +213,7 @@ class AttemptStore:
         now = datetime.now(UTC)
         late = now - timeout
         with self._database.read() as session:
-            row = _claimed_row(session, claim)
+            row = _held_row(session, claim)
         limit = JobOptions.stored(row.options).timeout_seconds
         assert row.started_at is not None
         assert row.lease_expires_at is not None
@@ -208,16 +228,25 @@ class AttemptStore:
     def expire_leases(self, error: JobError, all_running: bool = False) -> int:
         """Treat every attempt whose lease has expired as crashed; return their number.
 
-        `all_running` expires all leases: at startup, no trainer of the previous service is left.
+        Leases that nobody could renew, because the database was locked or the machine stood still,
+        are given the time to be renewed first. `all_running` expires all leases at once: at
+        startup, no trainer of the previous service is left.
         """
         query = select(JobRow).where(JobRow.status == "running")
         if not all_running:
             query = query.where(JobRow.lease_expires_at < datetime.now(UTC))
-        with self._database.write() as session:
-            rows = session.scalars(query).all()
-            for row in rows:
-                self._crash(session, row, error)
-            return len(rows)
+        requested_at = time.time()
+        try:
+            with self._database.write() as session:
+                if not all_running and self._grace.covers_now(requested_at):
+                    return 0
+                rows = session.scalars(query).all()
+                for row in rows:
+                    self._crash(session, row, error)
+                return len(rows)
+        except SQLAlchemyError:
+            self._grace.begin()
+            raise
 
     def _crash(self, session: Session, row: JobRow, error: JobError) -> None:
         options = JobOptions.stored(row.options)
@@ -247,19 +276,25 @@ class AttemptStore:
             raise LeaseLost(f"attempt {row.attempt} of {row.id} is over")
 
 
+def _newest_reports(row: JobRow) -> dict[events.Kind, int]:
+    """Return the number of the job's newest report at each level; see `thinning`."""
+    return {"step": row.step // row.spec["report_every"], "epoch": row.epoch}
+
+
 def _requested_action(row: JobRow) -> RequestedAction | None:
     return cast("RequestedAction | None", row.requested_action)
 
 
 def _claimed_row(session: Session, claim: Claim) -> JobRow:
     """Return the claim's row, locked in a writing session."""
-    row = session.scalar(
-        select(JobRow)
-        .where(
-            JobRow.id == claim.job_id, JobRow.status == "running", JobRow.attempt == claim.attempt
-        )
-        .with_for_update()
+    return _held_row(session, claim, lock=True)
+
+
+def _held_row(session: Session, claim: Claim, lock: bool = False) -> JobRow:
+    query = select(JobRow).where(
+        JobRow.id == claim.job_id, JobRow.status == "running", JobRow.attempt == claim.attempt
     )
+    row = session.scalar(query.with_for_update() if lock else query)
     if row is None:
         raise LeaseLost(f"attempt {claim.attempt} of {claim.job_id} is over")
     return row

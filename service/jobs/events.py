@@ -1,12 +1,12 @@
-"""Events of jobs, in order: the only module that accesses the event table."""
+"""Events of jobs, in order. Only this module and `thinning` access the event table."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import func, or_, select
+import orjson
+from sqlalchemy import JSON, BigInteger, TableValuedAlias, Text, cast, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -69,17 +69,27 @@ def read(
     return [Event.model_validate(row, from_attributes=True) for row in rows]
 
 
-def evenly_spaced(session: Session, job_id: str, kind: Kind, most: int) -> list[Event]:
-    """Return up to `most` of the job's events of a kind, evenly spaced, including the first and the
-    last."""
-    mine = EventRow.job_id == job_id, EventRow.kind == kind
-    total = session.scalar(select(func.count()).where(*mine)) or 0
-    # One place is reserved for the last event.
-    stride = math.ceil(total / (most - 1))
-    number = func.row_number().over(order_by=EventRow.id).label("number")
-    numbered = select(EventRow.id, number).where(*mine).subquery()
-    chosen = select(numbered.c.id).where(
-        or_((numbered.c.number - 1) % max(stride, 1) == 0, numbered.c.number == total)
+def read_new(session: Session, positions: Mapping[str, int], limit: int) -> dict[str, list[Event]]:
+    """Return up to `limit` events, by job: of each job in `positions`, those with ids above its
+    position, the oldest first."""
+    watched = _json_table(session, positions)
+    query = (
+        select(EventRow)
+        .join(watched, EventRow.job_id == watched.c.key)
+        .where(EventRow.id > cast(watched.c.value, BigInteger))
+        .order_by(EventRow.id)
+        .limit(limit)
     )
-    rows = session.scalars(select(EventRow).where(EventRow.id.in_(chosen)).order_by(EventRow.id))
-    return [Event.model_validate(row, from_attributes=True) for row in rows]
+    found: dict[str, list[Event]] = {}
+    for row in session.scalars(query):
+        event = Event.model_validate(row, from_attributes=True)
+        found.setdefault(row.job_id, []).append(event)
+    return found
+
+
+def _json_table(session: Session, values: Mapping[str, int]) -> TableValuedAlias:
+    """Return a mapping as a table of keys and values: one parameter, however many there are."""
+    document = literal(orjson.dumps(values).decode(), Text)
+    if session.get_bind().dialect.name == "sqlite":
+        return func.json_each(document).table_valued("key", "value")
+    return func.json_each_text(cast(document, JSON)).table_valued("key", "value")

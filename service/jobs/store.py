@@ -1,6 +1,6 @@
 """Submit, query and control jobs: the API's view of the `jobs` table."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from ulid import ULID
 
 from ml.specs import TrainingSpec
-from service.errors import Conflict, NotFound
-from service.jobs.events import METRICS, Kind, NewEvent, append, evenly_spaced, read
+from service.errors import Conflict, NotFound, Problem, QueueFull
+from service.jobs.events import METRICS, Kind, NewEvent, append, read, read_new
 from service.jobs.schemas import (
     Attempt,
     Event,
@@ -25,11 +25,14 @@ from service.jobs.schemas import (
     Progress,
 )
 from service.jobs.states import EDGES, ENDED, RequestedAction, Status, Verb
+from service.jobs.thinning import evenly_spaced
 from service.jobs.transitions import move
 from service.schemas import ModelRef, Page
 from service.storage.database import Database
 from service.storage.tables import AttemptRow, JobRow
 
+QUEUE_LOCK = 0x65706F63686471
+"""Key of PostgreSQL's lock under which queued jobs are counted: `epochdq`."""
 NO_OPTIONS = JobOptions().model_dump(mode="json")
 """Defaults for jobs stored before an option was added."""
 
@@ -53,8 +56,9 @@ class EventPage:
 class JobStore:
     """Jobs, their attempts and their events."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, max_queued: int | None = None) -> None:
         self._database = database
+        self._max_queued = max_queued
 
     def counts(self) -> dict[str, float]:
         """Return the number of jobs in each status."""
@@ -71,12 +75,18 @@ class JobStore:
             return sum(_steps_per_second(row) or 0.0 for row in rows)
 
     def submit(
-        self, spec: TrainingSpec, options: JobOptions, idempotency_key: str | None = None
+        self,
+        spec: TrainingSpec,
+        options: JobOptions,
+        idempotency_key: str | None = None,
+        refusal: Problem | None = None,
     ) -> Submitted:
         """Queue a job and commit it. With a key that was used before, return the job created then.
 
         Raises:
             Conflict: the key was used before for a different request.
+            QueueFull: the queue is full.
+            Problem: `refusal`, if given; no new job is accepted.
         """
         row = JobRow(
             id=f"job_{ULID()}",
@@ -103,6 +113,9 @@ class JobStore:
                             "request"
                         )
                     return Submitted(_job(earlier), replayed=True)
+            if refusal is not None:
+                raise refusal
+            self._check_queue(session)
             session.add(row)
             session.flush()
             append(session, row.id, [NewEvent("status", {"status": "queued"})])
@@ -149,6 +162,18 @@ class JobStore:
             events = read(session, job_id, after, limit)
         return EventPage(events, over=status in ENDED and len(events) < limit)
 
+    def new_events(self, positions: Mapping[str, int], limit: int) -> dict[str, list[Event]]:
+        """Return up to `limit` events, by job: of each job in `positions`, those with ids above its
+        position, the oldest first."""
+        with self._database.read() as session:
+            return read_new(session, positions, limit)
+
+    def deleted(self, job_ids: Collection[str]) -> set[str]:
+        """Return those of `job_ids` that no longer exist."""
+        with self._database.read() as session:
+            query = select(JobRow.id).where(JobRow.id.in_(job_ids))
+            return set(job_ids) - set(session.scalars(query))
+
     def metrics(self, job_id: str, level: str | None, limit: int, after: int) -> Page[MetricRecord]:
         """Return up to `limit` metric reports, the oldest first, with ids above `after`."""
         kinds = tuple(kind for kind in METRICS if level in (kind, None))
@@ -183,7 +208,11 @@ class JobStore:
         return self._change_status(job_id, "pause", action="pause")
 
     def resume(self, job_id: str) -> Job:
-        """Requeue a paused job."""
+        """Requeue a paused job.
+
+        Raises:
+            QueueFull: the queue is full; so does `retry`.
+        """
         return self._change_status(job_id, "resume")
 
     def retry(self, job_id: str) -> Job:
@@ -230,8 +259,24 @@ class JobStore:
                     f"job {job_id} is {row.status}{ending}; {verb} requires a "
                     f"{' or '.join(EDGES[verb])} job"
                 )
+            if verb in ("resume", "retry"):
+                self._check_queue(session, own=1)
             session.expire_all()
             return _job(_row(session, job_id))
+
+    def _check_queue(self, session: Session, own: int = 0) -> None:
+        """Refuse another queued job if the queue is full without the `own` ones that were added in
+        this transaction. Transactions that write are serial, or wait here for each other."""
+        if self._max_queued is None:
+            return
+        if session.get_bind().dialect.name != "sqlite":
+            session.execute(select(func.pg_advisory_xact_lock(QUEUE_LOCK)))
+        query = select(func.count()).where(JobRow.status == "queued")
+        if (session.scalar(query) or 0) - own >= self._max_queued:
+            raise QueueFull(
+                f"{self._max_queued:,} jobs are queued, the limit of EPOCHD_MAX_QUEUED; try again "
+                "when some have started"
+            )
 
 
 def _request_action(session: Session, job_id: str, action: RequestedAction) -> bool:

@@ -28,13 +28,13 @@ from service.datasets.schemas import (
 from service.errors import (
     Conflict,
     FilesDamaged,
+    InsufficientStorage,
     NotFound,
     Overloaded,
-    Unavailable,
     Unprocessable,
 )
 from service.http.problem_json import problems
-from service.routes.dependencies import AppComponents
+from service.routes.dependencies import WRITES, AppComponents
 from service.schemas import Page
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -60,7 +60,7 @@ BODY = {
 @router.post(
     "",
     status_code=201,
-    responses=problems(Unavailable)
+    responses=problems(InsufficientStorage)
     | {200: {"model": Dataset, "description": "The data set already exists."}},
     openapi_extra={"requestBody": BODY},
 )
@@ -95,7 +95,12 @@ def get_dataset(dataset_id: str, components: AppComponents) -> Dataset:
     return components.datasets.fetch(dataset_id)
 
 
-@router.delete("/{dataset_id}", status_code=204, responses=problems(NotFound, Conflict))
+@router.delete(
+    "/{dataset_id}",
+    status_code=204,
+    responses=problems(NotFound, Conflict),
+    dependencies=WRITES,
+)
 def delete_dataset(dataset_id: str, components: AppComponents, force: bool = False) -> None:
     """Delete a data set. Without `force`, a data set that a job or a model uses is not deleted."""
     components.datasets.delete(dataset_id, force)

@@ -1,7 +1,7 @@
 """Components that the routes depend on; the application's lifespan puts them into each request's
 state."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -23,6 +23,8 @@ from service.readiness import ReadinessChecks
 from service.settings import Settings
 from service.storage.cleanup import Cleanup
 from service.storage.database import Database
+from service.storage.disk_space import DiskSpace
+from service.storage.write_turns import WriteTurns
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Components:
     expressions: ExpressionEvaluator
     metrics: Metrics
     readiness: ReadinessChecks
+    write_turns: WriteTurns
+    disk_space: DiskSpace
     nudge: Callable[[], None]
     """Wakes the scheduler, since a job may be waiting."""
 
@@ -55,3 +59,12 @@ def _components(request: Request) -> Components:
 
 
 AppComponents = Annotated[Components, Depends(_components)]
+
+
+async def _write_turn(components: AppComponents) -> AsyncIterator[None]:
+    async with components.write_turns.turn():
+        yield
+
+
+WRITES = [Depends(_write_turn, scope="function")]
+"""Dependencies of a route that writes to the database: it waits for its turn."""

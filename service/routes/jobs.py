@@ -7,12 +7,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from service.errors import Conflict, FilesDamaged, NotFound
+from service.errors import Conflict, FilesDamaged, InsufficientStorage, NotFound, QueueFull
 from service.http.problem_json import problems
 from service.jobs.limits import check_limits
 from service.jobs.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord
 from service.jobs.states import Status
-from service.routes.dependencies import AppComponents
+from service.routes.dependencies import WRITES, AppComponents
 from service.schemas import Page
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -75,7 +75,12 @@ EXAMPLES = {
 }
 
 
-@router.post("", status_code=202, responses=problems(Conflict, FilesDamaged))
+@router.post(
+    "",
+    status_code=202,
+    responses=problems(Conflict, FilesDamaged, QueueFull, InsufficientStorage),
+    dependencies=WRITES,
+)
 def submit(
     request: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
     response: Response,
@@ -89,7 +94,9 @@ def submit(
     """
     with components.datasets.recording_damage():
         spec = check_limits(request.spec, components.datasets, components.settings)
-    submitted = components.jobs.submit(spec, request.options, idempotency_key)
+    submitted = components.jobs.submit(
+        spec, request.options, idempotency_key, components.disk_space.refusal()
+    )
     components.nudge()
     response.headers["Location"] = f"/jobs/{submitted.job.id}"
     if submitted.replayed:
@@ -171,19 +178,34 @@ async def get_events(
     )
 
 
-@router.post("/{job_id}/cancel", status_code=202, responses=problems(NotFound, Conflict))
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    responses=problems(NotFound, Conflict),
+    dependencies=WRITES,
+)
 def cancel(job_id: str, components: AppComponents) -> Job:
     """Cancel a waiting job, or stop a running one after its current step."""
     return components.jobs.cancel(job_id)
 
 
-@router.post("/{job_id}/pause", status_code=202, responses=problems(NotFound, Conflict))
+@router.post(
+    "/{job_id}/pause",
+    status_code=202,
+    responses=problems(NotFound, Conflict),
+    dependencies=WRITES,
+)
 def pause(job_id: str, components: AppComponents) -> Job:
     """Pause a job: take it out of the queue, or if it is running save a checkpoint and stop."""
     return components.jobs.pause(job_id)
 
 
-@router.post("/{job_id}/resume", status_code=202, responses=problems(NotFound, Conflict))
+@router.post(
+    "/{job_id}/resume",
+    status_code=202,
+    responses=problems(NotFound, Conflict, QueueFull),
+    dependencies=WRITES,
+)
 def resume(job_id: str, components: AppComponents) -> Job:
     """Put a paused job back into the queue; it continues where it stopped."""
     job = components.jobs.resume(job_id)
@@ -191,7 +213,12 @@ def resume(job_id: str, components: AppComponents) -> Job:
     return job
 
 
-@router.post("/{job_id}/retry", status_code=202, responses=problems(NotFound, Conflict))
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    responses=problems(NotFound, Conflict, QueueFull),
+    dependencies=WRITES,
+)
 def retry(job_id: str, components: AppComponents) -> Job:
     """Put a failed or cancelled job back into the queue; it continues from its last checkpoint."""
     job = components.jobs.retry(job_id)
@@ -199,7 +226,12 @@ def retry(job_id: str, components: AppComponents) -> Job:
     return job
 
 
-@router.delete("/{job_id}", status_code=204, responses=problems(NotFound, Conflict))
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    responses=problems(NotFound, Conflict),
+    dependencies=WRITES,
+)
 def delete(job_id: str, components: AppComponents) -> None:
     """Delete a job that is not running, with its history and files. Its model is kept."""
     components.jobs.delete(job_id)

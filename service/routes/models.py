@@ -8,7 +8,7 @@ from service.errors import Conflict, NotFound, PreconditionFailed
 from service.http.problem_json import problems
 from service.models.registry import Preconditions
 from service.models.schemas import AliasRequest, ModelAlias, ModelSummary, ModelVersion
-from service.routes.dependencies import AppComponents, Components
+from service.routes.dependencies import WRITES, AppComponents, Components
 from service.schemas import Page
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -49,7 +49,10 @@ def get_model_version(name: str, version: Version, components: AppComponents) ->
 
 
 @router.delete(
-    "/{name}/versions/{version}", status_code=204, responses=problems(NotFound, Conflict)
+    "/{name}/versions/{version}",
+    status_code=204,
+    responses=problems(NotFound, Conflict),
+    dependencies=WRITES,
 )
 def delete_model_version(name: str, version: Version, components: AppComponents) -> None:
     """Delete a version and its files. A version with an alias is not deleted. Version numbers are
@@ -69,7 +72,11 @@ def get_alias(name: str, alias: Alias, components: AppComponents, response: Resp
     return _with_etag(components.registry.alias(name, alias), response)
 
 
-@router.put("/{name}/aliases/{alias}", responses=problems(NotFound, PreconditionFailed))
+@router.put(
+    "/{name}/aliases/{alias}",
+    responses=problems(NotFound, PreconditionFailed),
+    dependencies=WRITES,
+)
 def set_alias(
     name: str,
     alias: Alias,
@@ -90,7 +97,10 @@ def set_alias(
 
 
 @router.delete(
-    "/{name}/aliases/{alias}", status_code=204, responses=problems(NotFound, PreconditionFailed)
+    "/{name}/aliases/{alias}",
+    status_code=204,
+    responses=problems(NotFound, PreconditionFailed),
+    dependencies=WRITES,
 )
 def delete_alias(
     name: str, alias: Alias, components: AppComponents, if_match: IfMatch = None

@@ -24,7 +24,7 @@ from service.open_inference.wire import (
 )
 from service.predictions.model_cache import LoadedModel
 from service.predictions.payloads import check_count
-from service.routes.dependencies import AppComponents, Components
+from service.routes.dependencies import WRITES, AppComponents, Components
 from service.schemas import ModelRef, self_contained
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
@@ -214,7 +214,7 @@ async def repository_index(request: Request, components: AppComponents) -> list[
     return index
 
 
-@router.post("/repository/models/{name}/load", responses=ERRORS)
+@router.post("/repository/models/{name}/load", responses=ERRORS, dependencies=WRITES)
 async def load(name: Name, components: AppComponents) -> Document:
     """Load all versions of an unloaded model again, and read the named one into memory, as its
     first request would."""
@@ -226,7 +226,7 @@ async def load(name: Name, components: AppComponents) -> Document:
     return {}
 
 
-@router.post("/repository/models/{name}/unload", responses=ERRORS)
+@router.post("/repository/models/{name}/unload", responses=ERRORS, dependencies=WRITES)
 async def unload(name: str, components: AppComponents) -> Document:
     """Unload all versions of a model, here and at `/predict`, until it is loaded again; this
     includes versions trained in the meantime. Requests in progress are completed."""

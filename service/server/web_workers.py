@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from service import logs, processes
 from service.app import create_web_app
 from service.background import Background
+from service.errors import DatabaseUnusable
 from service.server.uvicorn_server import Server
 from service.settings import Settings
 
@@ -107,7 +108,11 @@ def main(argument: str) -> None:
     config = WorkerConfig.model_validate_json(argument)
     settings, supervisor = config.settings, os.getppid()
     logs.configure(settings.log_format)
-    server = Server(create_web_app(settings, lambda: os.kill(supervisor, NUDGE)))
+    try:
+        app = create_web_app(settings, lambda: os.kill(supervisor, NUDGE))
+    except DatabaseUnusable as error:
+        sys.exit(str(error))
+    server = Server(app)
     server.run(sockets=[socket.socket(fileno=config.socket)])
 
 

@@ -4,7 +4,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from service.jobs.schemas import JobOptions
 from service.settings import Settings
 from service.storage.damage import DamageNotes
 from service.training.reporter import LogHandler, Reporter
+from service.training.retry import Result, until_done
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class TrainerContext:
     """Share of the GPU's memory that the trainer may use."""
     datasets: DatasetCache
     draining: threading.Event
+    report_waiting: Callable[[], None] = lambda: None
+    """Tells the scheduler that an attempt waits for the database."""
 
     def device_for(self, name: str) -> torch.device:
         """Return the device for a spec's `device`.
@@ -102,7 +105,7 @@ class Attempt:
         self._attempts = attempts
         self._settings = context.settings
         self._context = context
-        self._reporter = Reporter(attempts, claim)
+        self._reporter = Reporter(attempts, claim, context.report_waiting)
         self._checkpoints = context.settings.checkpoints_dir / claim.job_id
         self._state: dict[str, Any] | None = None
         """Checkpoint from which the next run resumes."""
@@ -110,13 +113,14 @@ class Attempt:
         """Device of the attempt."""
 
     def run(self) -> None:
-        """Run the attempt and write its outcome into the job's row.
+        """Run the attempt and write its outcome into the job's row, as soon as the database can be
+        written.
 
         Raises:
             LeaseLost: the job was reassigned meanwhile.
         """
         try:
-            work = self._attempts.load_work(self._claim)
+            work = self._until_done(lambda: self._attempts.load_work(self._claim))
             with self._reporter, _logging_to(self._reporter):
                 saved = self._train(work)
         except LeaseLost:
@@ -126,7 +130,7 @@ class Attempt:
             self._fail(error)
         else:
             if saved is None:
-                self._attempts.release(self._claim)
+                self._until_done(lambda: self._attempts.release(self._claim))
             else:
                 self._register(saved)
 
@@ -137,9 +141,12 @@ class Attempt:
         explanation = explain(error)
         if explanation.kind in DEVICE_FAULTS and not devices.is_sound(self.device):
             lost = device_lost(error, str(self.device))
-            self._attempts.record_crash(self._claim, lost)
+            self._until_done(lambda: self._attempts.record_crash(self._claim, lost))
         else:
-            self._attempts.fail(self._claim, explanation)
+            self._until_done(lambda: self._attempts.fail(self._claim, explanation))
+
+    def _until_done(self, transaction: Callable[[], Result]) -> Result:
+        return until_done(transaction, self._context.report_waiting)
 
     def _train(self, work: Work) -> SavedModel | None:
         """Train to the end and save the model; return None if the attempt stopped between two steps
@@ -148,6 +155,7 @@ class Attempt:
         self.device = context.device_for(spec.device)
         devices.use(self.device, context.share)
         timer = CheckpointTimer(work.options)
+        self._reporter.report_every = spec.report_every
         self._state = checkpoints.load_newest(self._checkpoints)
         fold_results = FoldResults.from_state(self._state)
         for fold in range(len(fold_results.folds), spec.split.folds or 0):
@@ -196,7 +204,11 @@ class Attempt:
             return True
         leaves = action == "pause" or self._context.draining.is_set()
         limit = None if leaves else timer.limit_reached()
-        if leaves or limit is not None or timer.is_checkpoint_due(run.progress.epoch):
+        # Reports from before a checkpoint are not repeated after it, so they are written first.
+        if leaves or limit is not None:
+            self._reporter.flush()
+            self._save_state(run, fold_results)
+        elif timer.is_checkpoint_due(run.progress.epoch) and self._reporter.try_flush():
             self._save_state(run, fold_results)
         if limit is not None:
             raise AttemptTimedOut(limit)
@@ -242,20 +254,24 @@ class Attempt:
             steps,
         )
         self._reporter.engine = engine.name
-        self._attempts.mark_started(self._claim, str(self.device), engine.name, step, steps)
+        self._until_done(
+            lambda: self._attempts.mark_started(
+                self._claim, str(self.device), engine.name, step, steps
+            )
+        )
         return run, engine
 
     def _register(self, saved: SavedModel) -> None:
         try:
-            self._attempts.succeed(self._claim, saved.manifest, saved.directory.name)
+            self._until_done(
+                lambda: self._attempts.succeed(self._claim, saved.manifest, saved.directory.name)
+            )
         except LeaseLost:
             shutil.rmtree(saved.directory, ignore_errors=True)
             raise
         shutil.rmtree(self._checkpoints, ignore_errors=True)
 
     def _save_state(self, run: Run, fold_results: FoldResults) -> None:
-        # Reports from before the checkpoint are not repeated after it.
-        self._reporter.flush()
         checkpoints.save(
             self._checkpoints,
             self._claim.attempt,

@@ -4,25 +4,33 @@ import asyncio
 import logging
 import os
 import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml import devices
 from service.jobs.attempts import AttemptStore, Claim, LeaseLost
 from service.jobs.failures import LEASE_EXPIRED, SERVICE_ENDED, trainer_died
+from service.jobs.lease_grace import LeaseGrace
 from service.jobs.schemas import JobError
 from service.settings import Settings
 from service.training.device_warnings import DeviceWarnings
 from service.training.pool import trainer_count
+from service.training.retry import RETRY_SECONDS, Result, passes
 from service.training.trainer_process import TrainerDied, TrainerProcess
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 WATCH_SECONDS = 0.5
+STOOD_STILL_SECONDS = 5.0
+"""Time between two looks at an attempt above which this process, or the machine, stood still."""
 RESTART_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Delay before a trainer restarts, by the number in a row that ended without any work."""
 MAX_DEATHS_ON_GPU = 3
@@ -67,13 +75,15 @@ class Scheduler:
         self._trainers: set[TrainerProcess] = set()
         self._busy: set[asyncio.Task[bool]] = set()
         self._tasks: list[asyncio.Task[None]] = []
+        # Its own threads: while they wait for the database, nothing else of the process waits.
+        self._threads = ThreadPoolExecutor(len(self._slots) + 1, "scheduler")
         self._loop: asyncio.AbstractEventLoop
 
     async def start(self) -> None:
         """Requeue the jobs that an earlier service left running, and start the trainers."""
         self._loop = asyncio.get_running_loop()
-        taken = await asyncio.to_thread(
-            self._attempts.expire_leases, SERVICE_ENDED, all_running=True
+        taken = await self._in_thread(
+            partial(self._attempts.expire_leases, SERVICE_ENDED, all_running=True)
         )
         if taken:
             logger.info("recovered %d jobs left running by an earlier service", taken)
@@ -107,13 +117,14 @@ class Scheduler:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         # Trainers that were stopping when their task was cancelled.
         await asyncio.gather(*(trainer.stop() for trainer in self._trainers))
+        self._threads.shutdown(wait=False)
 
     async def _watch_leases(self) -> None:
         """Expire the leases of attempts without a heartbeat."""
         while True:
             await asyncio.sleep(self._settings.lease_seconds / 3)
             try:
-                if await asyncio.to_thread(self._attempts.expire_leases, LEASE_EXPIRED):
+                if await self._in_thread(partial(self._attempts.expire_leases, LEASE_EXPIRED)):
                     self.nudge()
             except SQLAlchemyError as error:
                 logger.error("could not expire leases: %s", error)
@@ -183,7 +194,7 @@ class Scheduler:
         """
         name = f"{socket.gethostname()}:{os.getpid()}:{trainer.pid}"
         try:
-            claim = await asyncio.to_thread(self._attempts.claim, name[-64:])
+            claim = await self._in_thread(partial(self._attempts.claim, name[-64:]))
         except SQLAlchemyError as error:
             logger.error("could not claim a job: %s", error)
             return False
@@ -197,12 +208,12 @@ class Scheduler:
         except TrainerDied as death:
             with suppress(LeaseLost):
                 why = verdict or trainer_died(death.exit_code)
-                await asyncio.to_thread(self._attempts.record_crash, claim, why)
+                await self._until_done(partial(self._attempts.record_crash, claim, why))
             raise
         except asyncio.CancelledError:
             await trainer.stop()
             with suppress(LeaseLost):
-                await asyncio.to_thread(self._attempts.release, claim)
+                await self._in_thread(partial(self._attempts.release, claim))
             raise
         finally:
             running.cancel()
@@ -213,9 +224,12 @@ class Scheduler:
     ) -> JobError | None:
         """Wait for the end of an attempt; if overdue, kill the trainer and return the error."""
         timeout = timedelta(seconds=self._settings.trainer_timeout_seconds)
+        grace = LeaseGrace(self._settings.lease_seconds, STOOD_STILL_SECONDS)
         while not (await asyncio.wait({running}, timeout=WATCH_SECONDS))[0]:
+            if grace.covers_now(time.time()) or trainer.waits_for_database:
+                continue
             try:
-                verdict = await asyncio.to_thread(self._attempts.overdue, claim, timeout)
+                verdict = await self._in_thread(partial(self._attempts.overdue, claim, timeout))
             except LeaseLost:
                 # The attempt has ended and its reply is on the way, or its lease was lost.
                 if (await asyncio.wait({running}, timeout=self._settings.trainer_timeout_seconds))[
@@ -223,8 +237,28 @@ class Scheduler:
                 ]:
                     return None
                 verdict = LEASE_EXPIRED
-            if verdict is not None:
+            except SQLAlchemyError as error:
+                logger.error("could not look after %s: %s", claim.job_id, error)
+                continue
+            # Asked again: the trainer may have begun to wait meanwhile.
+            if verdict is not None and not trainer.waits_for_database:
                 logger.error("killing trainer process %d, which does not respond", trainer.pid)
                 trainer.kill()
                 return verdict
         return None
+
+    async def _until_done(self, transaction: Callable[[], object]) -> None:
+        """Run a transaction until the database takes it."""
+        while True:
+            try:
+                await self._in_thread(transaction)
+            except SQLAlchemyError as error:
+                if not passes(error):
+                    raise
+                logger.warning("the database cannot be written; trying again: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    async def _in_thread(self, transaction: Callable[[], Result]) -> Result:
+        return await self._loop.run_in_executor(self._threads, transaction)

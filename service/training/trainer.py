@@ -1,7 +1,8 @@
 """A trainer process: warm, one attempt at a time.
 
 It reads one JSON line per attempt from standard input and replies on standard output with `done`,
-or with `last` if it cannot run another attempt. It exits as soon as standard input closes, so that
+or with `last` if it cannot run another attempt; while an attempt waits for the database, it sends
+`waiting`. It exits as soon as standard input closes, so that
 no trainer outlives the service. Everything else goes into the job's row.
 """
 
@@ -10,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
@@ -25,6 +27,7 @@ from ml.training.engines.choose import choose
 from ml.training.loop import fit
 from ml.training.run import Run, build
 from service import logs
+from service.errors import DatabaseUnusable
 from service.jobs.attempts import AttemptStore, Claim, LeaseLost
 from service.settings import MIB, Settings
 from service.storage.database import Database
@@ -36,6 +39,10 @@ DRAIN = "drain"
 """Line that asks a trainer to save a checkpoint and requeue its job."""
 LAST = "last"
 """Reply, instead of `done`, after the last attempt of a trainer."""
+WAITING = "waiting"
+"""Sent repeatedly during an attempt while it waits for the database."""
+PATIENCE_SECONDS = 2.0
+"""Wait of a trainer for its turn to write, after which it sends `waiting` and tries again."""
 
 
 class TrainerConfig(BaseModel):
@@ -61,11 +68,15 @@ def main(argument: str) -> None:
         config.share,
         DatasetCache(settings.datasets_dir, settings.dataset_cache_mb * MIB),
         draining=threading.Event(),
+        report_waiting=partial(_reply, replies, WAITING),
     )
     threading.Thread(target=_listen, args=(claims, context.draining), daemon=True).start()
     torch.set_num_threads(config.threads)
     _warm_up(context)
-    attempts = AttemptStore(Database(settings.sqlalchemy_url), settings)
+    try:
+        attempts = AttemptStore(Database(settings.sqlalchemy_url, PATIENCE_SECONDS), settings)
+    except DatabaseUnusable as error:
+        sys.exit(str(error))
     _reply(replies, "ready")
     goes_on = True
     while goes_on:
@@ -92,7 +103,7 @@ def _run(claim: Claim, attempts: AttemptStore, context: TrainerContext) -> torch
     except LeaseLost as lost:
         logger.warning("%s", lost)
     except Exception:
-        # The row cannot be written, for example on a full disk: the lease will expire.
+        # The row cannot be written, for example in a damaged database: the lease will expire.
         logger.exception(
             "could not record the end of attempt %d of %s", claim.attempt, claim.job_id
         )

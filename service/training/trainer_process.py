@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import time
 from dataclasses import asdict
 
 from service import processes
 from service.jobs.attempts import Claim
 from service.settings import Settings
 from service.training.pool import threads_per_trainer
-from service.training.trainer import DRAIN, LAST, TrainerConfig
+from service.training.trainer import DRAIN, LAST, WAITING, TrainerConfig
+
+WAITING_SECONDS = 10.0
+"""Time for which an attempt counts as waiting after a `waiting`, which trainers repeat sooner."""
 
 
 class TrainerDied(Exception):
@@ -25,6 +29,7 @@ class TrainerProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._is_leaving = False
+        self._waited_at = -WAITING_SECONDS
 
     @classmethod
     async def start(cls, settings: Settings, auto_device: str, share: float) -> "TrainerProcess":
@@ -60,6 +65,11 @@ class TrainerProcess:
         """Whether the trainer can run an attempt: it has neither ended nor replied `last`."""
         return self._process.returncode is None and not self._is_leaving
 
+    @property
+    def waits_for_database(self) -> bool:
+        """Whether its attempt cannot write at present. A trainer that stopped does not say so."""
+        return time.monotonic() - self._waited_at < WAITING_SECONDS
+
     async def run(self, claim: Claim) -> None:
         """Run one attempt to its end; the trainer writes the outcome into the job's row.
 
@@ -88,7 +98,9 @@ class TrainerProcess:
 
     async def _reply(self) -> str:
         assert self._process.stdout
-        line = await self._process.stdout.readline()
-        if not line:
-            raise TrainerDied(await self._process.wait())
-        return line.decode().strip()
+        while line := await self._process.stdout.readline():
+            reply = line.decode().strip()
+            if reply != WAITING:
+                return reply
+            self._waited_at = time.monotonic()
+        raise TrainerDied(await self._process.wait())

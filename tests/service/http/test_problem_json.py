@@ -70,7 +70,7 @@ def problem(client: TestClient, body: object) -> dict[str, Any]:
         ("busy", 503, "Service Unavailable", "too many drawings"),
         ("field", 422, "Unprocessable Content", "body.dataset.size: is too small"),
         ("http", 418, "I'm a Teapot", "short and stout"),
-        ("sql", 503, "Service Unavailable", "the database is unavailable: disk full"),
+        ("sql", 503, "Service Unavailable", "the database does not respond: disk full"),
         (
             "bug",
             500,
@@ -100,9 +100,11 @@ TITLES = {
     413: "Content Too Large",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
     504: "Gateway Timeout",
+    507: "Insufficient Storage",
 }
 
 

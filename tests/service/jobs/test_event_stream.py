@@ -1,48 +1,79 @@
 """Live event streams of jobs, on a real SQLite file."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from threading import get_ident
 
 import pytest
+from sqlalchemy import event
 
 from service.jobs import event_stream
 from service.jobs.attempts import AttemptStore
 from service.jobs.event_stream import EventStreams
 from service.jobs.events import NewEvent
 from service.jobs.failures import SERVICE_ENDED
+from service.jobs.schemas import Event
 from service.jobs.store import EventPage, JobStore
 from service.storage.database import Database
 from tests.service.conftest import claimed, submitted
 
 
 class Counting(JobStore):
-    """Counts reads of events, and cancels the job at the fifth."""
+    """Counts polls and other reads of events, and cancels all jobs once the poll reads them all."""
 
-    reads = 0
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.polls = 0
+        self.ids: list[str] = []
+        self.pasts = 0
+        self.most_statements = 0
+        """Greatest number of statements that a poll executed."""
+        self._statements: Counter[int] = Counter()
+        event.listen(database._readers, "before_cursor_execute", self._count)
+
+    def _count(self, *_: object) -> None:
+        self._statements[get_ident()] += 1
 
     def events(self, job_id: str, after: int, limit: int) -> EventPage:
-        self.reads += 1
-        if self.reads == 5:
-            self.cancel(job_id)
+        self.pasts += 1
         return super().events(job_id, after, limit)
+
+    def new_events(self, positions: Mapping[str, int], limit: int) -> dict[str, list[Event]]:
+        self.polls += 1
+        if len(positions) == len(self.ids):
+            while self.ids:
+                self.cancel(self.ids.pop())
+        before = self._statements[get_ident()]
+        new = super().new_events(positions, limit)
+        self.most_statements = max(self.most_statements, self._statements[get_ident()] - before)
+        return new
 
 
 async def watched(event_streams: EventStreams, job_id: str, last: int = 0) -> bytes:
     return b"".join([text async for text in event_streams.watch(job_id, last)])
 
 
-@pytest.mark.parametrize("watchers", [1, 100])
-def test_watchers_share_one_reader(database: Database, watchers: int) -> None:
+@pytest.mark.parametrize(("watched_jobs", "watchers"), [(1, 100), (100, 1)])
+def test_watched_jobs_share_one_poll_and_watchers_one_reader(
+    database: Database, watched_jobs: int, watchers: int
+) -> None:
     store = Counting(database)
-    job_id = submitted(store)
+    ids = [submitted(store) for _ in range(watched_jobs)]
+    store.ids = list(ids)
 
     async def all_watch() -> list[bytes]:
         event_streams = EventStreams(store)
-        return await asyncio.gather(*(watched(event_streams, job_id) for _ in range(watchers)))
+        return await asyncio.gather(
+            *(watched(event_streams, job_id) for job_id in ids for _ in range(watchers))
+        )
 
     streams = asyncio.run(all_watch())
-    assert store.reads == 5
-    assert len(set(streams)) == 1
-    assert streams[0].count(b"event: status") == 2
+    assert all(stream.count(b"event: status") == 2 for stream in streams)
+    assert len(set(streams)) == watched_jobs
+    assert store.pasts == watched_jobs
+    assert store.polls < 10
+    assert store.most_statements == 2  # BEGIN and SELECT
 
 
 def test_late_watcher_reads_dropped_events_from_the_database(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from ml import devices
 from ml.datasets.cache import DatasetCache
@@ -144,7 +144,7 @@ def test_job_error_on_an_unsound_device_fails_the_job(
 
 
 @pytest.mark.parametrize(
-    "error", [LeaseLost("it is over"), OperationalError("", {}, Exception("disk full"))]
+    "error", [LeaseLost("it is over"), DatabaseError("", {}, Exception("malformed"))]
 )
 @pytest.mark.parametrize("sound", [True, False])
 def test_trainer_exits_after_an_attempt_that_broke_its_device(
