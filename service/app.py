@@ -8,6 +8,7 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from fastapi import FastAPI
@@ -33,6 +34,7 @@ from service.models.registry import ModelRegistry
 from service.models.revision import RegistryVersion
 from service.predictions.endpoint import PredictEndpoint
 from service.predictions.model_cache import ModelCache
+from service.readiness import ReadinessChecks
 from service.routes import (
     charts,
     datasets,
@@ -47,8 +49,10 @@ from service.routes import (
 )
 from service.routes.dependencies import Components
 from service.settings import Settings
+from service.storage import data_dir
 from service.storage.cleanup import Cleanup
 from service.storage.database import Database
+from service.training.device_warnings import DeviceWarnings
 
 FORM_BYTES = 64 * 1024
 ROUTERS = [
@@ -124,7 +128,18 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
         cleanup=Cleanup(database, settings),
         expressions=ExpressionEvaluator(),
         metrics=service_metrics,
+        readiness=_readiness(settings, database),
         nudge=nudge,
+    )
+
+
+def _readiness(settings: Settings, database: Database) -> ReadinessChecks:
+    return ReadinessChecks(
+        [
+            database.findings,
+            partial(data_dir.findings, settings.data_dir),
+            DeviceWarnings(settings.warnings_file).findings,
+        ]
     )
 
 

@@ -18,6 +18,7 @@ from service.metrics import Metrics
 from service.models.evaluation import ModelEvaluator
 from service.models.registry import ModelRegistry
 from service.predictions.model_cache import ModelCache
+from service.readiness import ReadinessChecks
 from service.settings import Settings
 from service.storage.cleanup import Cleanup
 from service.storage.database import Database
@@ -41,6 +42,7 @@ class Components:
     cleanup: Cleanup
     expressions: ExpressionEvaluator
     metrics: Metrics
+    readiness: ReadinessChecks
     nudge: Callable[[], None]
     """Wakes the scheduler, since a job may be waiting."""
 

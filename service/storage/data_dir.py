@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from service.readiness import Finding
+
 PROBE_BYTES = 256 * 1024
 """Size of the probe: about what a checkpoint or the write-ahead log needs next."""
 
@@ -26,6 +28,14 @@ def check_writable(data_dir: Path) -> None:
     except OSError as error:
         where = data_dir.resolve()
         raise DataDirError(f"cannot write to the data directory {where}: {error}") from error
+
+
+def findings(data_dir: Path) -> Iterator[Finding]:
+    """Check that the data directory can be written."""
+    try:
+        check_writable(data_dir)
+    except DataDirError as error:
+        yield Finding(str(error), blocking=True)
 
 
 @contextmanager

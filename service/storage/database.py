@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from service.errors import Unavailable
+from service.readiness import Finding
 
 PRAGMAS = (
     "journal_mode=WAL",  # readers never wait for the writer
@@ -49,17 +49,13 @@ class Database:
         with self._writing.begin() as connection:
             command.upgrade(migrations(connection), "head")
 
-    def ping(self) -> None:
-        """Check that the database responds.
-
-        Raises:
-            Unavailable: the database does not respond.
-        """
+    def findings(self) -> Iterator[Finding]:
+        """Check that the database responds."""
         try:
             with self.read() as session:
                 session.execute(text("SELECT 1"))
         except SQLAlchemyError as error:
-            raise Unavailable(f"the database does not respond: {error}") from error
+            yield Finding(f"the database does not respond: {error}", blocking=True)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from service.readiness import Finding
+
 
 class DeviceWarnings:
     """A file in the data directory with one warning per line."""
@@ -24,3 +26,7 @@ class DeviceWarnings:
             return self._file.read_text("utf-8").splitlines()
         except FileNotFoundError:
             return []
+
+    def findings(self) -> list[Finding]:
+        """Return the warnings for the readiness probe."""
+        return [Finding(warning) for warning in self.all()]
