@@ -53,6 +53,7 @@ from service.storage import data_dir
 from service.storage.cleanup import Cleanup
 from service.storage.database import Database
 from service.training.device_warnings import DeviceWarnings
+from service.training.pool_health import PoolHealth
 
 FORM_BYTES = 64 * 1024
 ROUTERS = [
@@ -139,6 +140,7 @@ def _readiness(settings: Settings, database: Database) -> ReadinessChecks:
             database.findings,
             partial(data_dir.findings, settings.data_dir),
             DeviceWarnings(settings.warnings_file).findings,
+            PoolHealth(settings.pool_health_file).findings,
         ]
     )
 

@@ -29,6 +29,8 @@ FORM = "multipart/form-data"
 MAX_READERS = 2
 """Maximum number of uploads parsed concurrently; others wait."""
 DEFAULT_NAME = "dataset"
+OOM_SCORE = 800
+"""Preference of the kernel for killing the reader when memory runs out."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class DatasetUploader:
             "options": options.model_dump(mode="json"),
             "max_memory_bytes": self._settings.ingest_mb * MIB,
         }
-        process = await processes.start("ml.ingest")
+        process = await processes.start("ml.ingest", oom_score=OOM_SCORE)
         try:
             output, _ = await asyncio.wait_for(
                 process.communicate(json.dumps(task).encode()), self._settings.ingest_seconds

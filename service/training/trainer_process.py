@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+from asyncio.subprocess import PIPE
+from contextlib import suppress
 from dataclasses import asdict
 
 from service import processes
@@ -10,12 +13,19 @@ from service.settings import Settings
 from service.training.pool import threads_per_trainer
 from service.training.trainer import DRAIN, LAST, TrainerConfig
 
+OOM_SCORE = 500
+"""Preference of the kernel for killing a trainer rather than a web process."""
+CHUNK = 64 * 1024
+MAX_LINE = 300
+
 
 class TrainerDied(Exception):
     """The trainer process ended during its attempt or while starting."""
 
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(f"exit code {exit_code}")
+    def __init__(self, exit_code: int, last_line: str = "") -> None:
+        """`last_line` is the last one of its standard error."""
+        said = f": {last_line}" if last_line else ""
+        super().__init__(f"{processes.describe_exit(exit_code)}{said}")
         self.exit_code = exit_code
 
 
@@ -25,6 +35,8 @@ class TrainerProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._is_leaving = False
+        self._last_line = ""
+        self._forwarding = asyncio.create_task(self._forward_stderr())
 
     @classmethod
     async def start(cls, settings: Settings, auto_device: str, share: float) -> "TrainerProcess":
@@ -40,8 +52,10 @@ class TrainerProcess:
         )
         process = await processes.start(
             "service.training.trainer",
-            config.model_dump_json(),
+            config=config.model_dump_json(),
+            stderr=PIPE,
             environment={"OMP_NUM_THREADS": str(threads)},
+            oom_score=OOM_SCORE,
         )
         trainer = cls(process)
         try:
@@ -85,10 +99,30 @@ class TrainerProcess:
         """Kill the process and wait for its end."""
         self.kill()
         await self._process.wait()
+        await self._rest_of_stderr()
 
     async def _reply(self) -> str:
         assert self._process.stdout
         line = await self._process.stdout.readline()
         if not line:
-            raise TrainerDied(await self._process.wait())
+            exit_code = await self._process.wait()
+            await self._rest_of_stderr()
+            raise TrainerDied(exit_code, self._last_line)
         return line.decode().strip()
+
+    async def _forward_stderr(self) -> None:
+        """Copy the trainer's standard error to this process's, and remember its last line."""
+        assert self._process.stderr
+        rest = b""
+        while chunk := await self._process.stderr.read(CHUNK):
+            with suppress(OSError):
+                os.write(2, chunk)
+            rest = (rest + chunk)[-MAX_LINE:]
+            lines = [line for line in rest.splitlines() if line.strip()]
+            if lines:
+                self._last_line = lines[-1].decode(errors="replace").strip()
+
+    async def _rest_of_stderr(self) -> None:
+        # Children of the trainer may keep its standard error open.
+        await asyncio.wait({self._forwarding}, timeout=1)
+        self._forwarding.cancel()
