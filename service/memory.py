@@ -5,10 +5,12 @@ request would raise the memory of a process for good.
 """
 
 import ctypes
+import os
 import resource
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +18,9 @@ MIB = 1024 * 1024
 SLACK = 32 * MIB
 """Growth of the resident memory after which freed memory is looked for."""
 MAX_PAUSE_SECONDS = 60.0
+CGROUPS = Path("/sys/fs/cgroup")
+LIMITS = {"": "memory.max", "memory": "memory.limit_in_bytes"}
+"""File of a control group's memory limit, by controller."""
 
 
 def trim() -> None:
@@ -30,6 +35,35 @@ def resident_bytes() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
         return 0
+
+
+def machine_bytes() -> int | None:
+    """Return the memory that this process may use: that of the machine, or the limit of one of its
+    control groups; None where the system does not say."""
+    try:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+    return min([machine, *_group_limits()])
+
+
+def _group_limits() -> Iterator[int]:
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        # Version 2 has one hierarchy, version 1 has one for each controller.
+        if controllers not in ("", "memory"):
+            continue
+        root, name = CGROUPS / controllers, LIMITS[controllers]
+        place = root / group.lstrip("/")
+        for directory in (place, *place.parents):
+            with suppress(OSError, ValueError):
+                yield int((directory / name).read_text())
+            if directory == root:
+                break
 
 
 class Trimmer:
@@ -61,8 +95,8 @@ class Trimmer:
         try:
             trim()
             self._seen = resident_bytes()
-            grown = before - self._seen > SLACK
-            self._pause = 1.0 if grown else min(2 * self._pause, MAX_PAUSE_SECONDS)
+            freed = before - self._seen > SLACK
+            self._pause = 1.0 if freed else min(2 * self._pause, MAX_PAUSE_SECONDS)
             self._next = time.monotonic() + self._pause
         finally:
             self._trimming.release()

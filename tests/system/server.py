@@ -156,11 +156,16 @@ def _command(pid: int) -> bytes:
 
 
 def launch(
-    data_dir: Path, command: Sequence[str | Path] = EPOCHD_SERVE, **environment: object
+    data_dir: Path,
+    command: Sequence[str | Path] = EPOCHD_SERVE,
+    cwd: Path | None = None,
+    **environment: object,
 ) -> Server:
-    """Start `epochd serve` on a free port, with EPOCHD_* settings from `environment`."""
+    """Start `epochd serve` on a free port, with EPOCHD_* settings from `environment`, in the
+    directory `cwd`."""
     process = subprocess.Popen(
         command,
+        cwd=cwd,
         env=os.environ
         | {"EPOCHD_DATA_DIR": str(data_dir), "EPOCHD_PORT": "0"}
         | {f"EPOCHD_{name.upper()}": str(value) for name, value in environment.items()},
@@ -180,10 +185,13 @@ def launch(
 
 @contextmanager
 def serving(
-    data_dir: Path, command: Sequence[str | Path] = EPOCHD_SERVE, **environment: object
+    data_dir: Path,
+    command: Sequence[str | Path] = EPOCHD_SERVE,
+    cwd: Path | None = None,
+    **environment: object,
 ) -> Iterator[Server]:
     """Run `epochd serve` as `launch` does, and stop it at the end."""
-    server = launch(data_dir, command, **environment)
+    server = launch(data_dir, command, cwd, **environment)
     process = server.process
     try:
         with server.client:
