@@ -18,6 +18,7 @@ MIB = 1024 * 1024
 SLACK = 32 * MIB
 """Growth of the resident memory after which freed memory is looked for."""
 MAX_PAUSE_SECONDS = 60.0
+VMSTAT = Path("/proc/vmstat")
 CGROUPS = Path("/sys/fs/cgroup")
 LIMITS = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 """File of a control group's memory limit, by controller."""
@@ -35,6 +36,17 @@ def resident_bytes() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
         return 0
+
+
+def oom_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory; 0 where it does not say,
+    as before version 4.13."""
+    with suppress(OSError):
+        for line in VMSTAT.read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
 
 
 def machine_bytes() -> int | None:

@@ -46,8 +46,7 @@ def _check_memory(spec: TrainingSpec, need: Footprint) -> None:
     raise Invalid(
         f"training would take at least {_gib(need.total)} of memory, {_gib(need.weights)} for "
         f"weights and the optimizer and {_gib(need.activations)} for a batch; "
-        f"{'the machine' if spec.device == 'cpu' else 'the device'} has {_gib(there)}; use a "
-        "smaller batch_size or model",
+        f"the device, {spec.device}, has {_gib(there)}; use a smaller batch_size or model",
         culprit(spec, need),
     )
 

@@ -207,7 +207,7 @@ class Scheduler:
             await running
         except TrainerDied as death:
             with suppress(LeaseLost):
-                why = verdict or trainer_died(death.exit_code)
+                why = verdict or trainer_died(death.exit_code, death.out_of_memory)
                 await asyncio.to_thread(self._attempts.record_crash, claim, why)
             raise
         except asyncio.CancelledError:

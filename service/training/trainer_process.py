@@ -3,11 +3,12 @@
 import asyncio
 import json
 import os
+import signal
 from asyncio.subprocess import PIPE
 from contextlib import suppress
 from dataclasses import asdict
 
-from service import processes
+from service import memory, processes
 from service.jobs.attempts import Claim
 from service.settings import Settings
 from service.training.pool import threads_per_trainer
@@ -22,11 +23,13 @@ MAX_LINE = 300
 class TrainerDied(Exception):
     """The trainer process ended during its attempt or while starting."""
 
-    def __init__(self, exit_code: int, last_line: str = "") -> None:
-        """`last_line` is the last one of its standard error."""
+    def __init__(self, exit_code: int, last_line: str = "", out_of_memory: bool = False) -> None:
+        """`last_line` is the last one of its standard error. `out_of_memory` says that the kernel
+        killed a process when memory ran out, and so this one."""
         said = f": {last_line}" if last_line else ""
         super().__init__(f"{processes.describe_exit(exit_code)}{said}")
         self.exit_code = exit_code
+        self.out_of_memory = out_of_memory
 
 
 class TrainerProcess:
@@ -36,6 +39,7 @@ class TrainerProcess:
         self._process = process
         self._is_leaving = False
         self._last_line = ""
+        self._oom_kills = memory.oom_kills()
         self._forwarding = asyncio.create_task(self._forward_stderr())
 
     @classmethod
@@ -81,6 +85,7 @@ class TrainerProcess:
             TrainerDied: the process ended during the attempt.
         """
         assert self._process.stdin
+        self._oom_kills = memory.oom_kills()
         self._process.stdin.write(json.dumps(asdict(claim)).encode() + b"\n")
         self._is_leaving = await self._reply() == LAST
 
@@ -107,7 +112,8 @@ class TrainerProcess:
         if not line:
             exit_code = await self._process.wait()
             await self._rest_of_stderr()
-            raise TrainerDied(exit_code, self._last_line)
+            killed = exit_code == -signal.SIGKILL and memory.oom_kills() > self._oom_kills
+            raise TrainerDied(exit_code, self._last_line, killed)
         return line.decode().strip()
 
     async def _forward_stderr(self) -> None:

@@ -37,6 +37,12 @@ class Log:
         assert match, f"it did not say {pattern!r}:\n{self._text}"
         return match
 
+    @property
+    def text(self) -> str:
+        """All that was written until now."""
+        with self._grown:
+            return self._text
+
     def _read(self) -> None:
         with self._pipe:
             for line in self._pipe:
@@ -176,7 +182,7 @@ def launch(
     assert process.stdout
     log = Log(process.stdout)
     try:
-        return Server(process, log.wait_for(r"running on (http://\S+)")[1], log)
+        return Server(process, log.wait_for(r"running on (http://[^\s\"]+)")[1], log)
     except BaseException:
         process.kill()
         process.wait()
