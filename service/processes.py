@@ -52,7 +52,7 @@ async def start(
         stdin=pipe,
         stdout=pipe,
         stderr=stderr,
-        env=os.environ | SAFE_PATH | (environment or {}) | given,
+        env={**os.environ, **SAFE_PATH, **(environment or {}), **given},
         pass_fds=pass_fds,
         start_new_session=True,
     )

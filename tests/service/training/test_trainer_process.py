@@ -25,10 +25,10 @@ import sys, types
 if "service.training.trainer" in sys.orig_argv:
     import runpy
     def run(*_, **__):
-        sys.stdout.write("ready\\n")
-        sys.stdout.flush()
         sys.stderr.write("no newline at the end")
         sys.stderr.flush()
+        sys.stdout.write("ready\\n")
+        sys.stdout.flush()
         sys.stdin.read()
     runpy.run_module = run
 """
