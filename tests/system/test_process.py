@@ -195,7 +195,7 @@ def test_a_socket_serves_this_user_and_readiness_tells_why_no_trainer_starts(
         with httpx.Client(
             transport=httpx.HTTPTransport(uds=str(path)), base_url="http://epochd", timeout=60
         ) as client:
-            log.wait_for("trainer 0 ended while starting(.|\n)*" * 3)
+            log.wait_for("(?s)(?:0 ended while starting.*?){2}0 ended while starting")
             [warning] = client.get("/health/ready").json()["warnings"]
             assert re.match("jobs stay queued: no trainer has started for [0-9]+ seconds", warning)
             assert "exit code 1: ModuleNotFoundError: import of service.training.att" in warning
