@@ -6,7 +6,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc g++ libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 
-RUN useradd --create-home --uid 1000 epochd && install -d -o epochd /data
+RUN useradd --create-home --uid 1000 epochd && install -d -m 700 -o epochd /data
 WORKDIR /app
 
 # Dependencies change seldom: their layer is kept while the code changes. For an image without CUDA (1.5 GB, not 6):

@@ -114,7 +114,17 @@ class _Memory(ctypes.Structure):
 
 
 def used_bytes() -> dict[int, int]:
-    """Return the bytes in use on each GPU, by any process.
+    """Return the bytes in use on each GPU, by any process; see `_memory`."""
+    return {index: memory.used for index, memory in _memory().items()}
+
+
+def total_bytes() -> dict[int, int]:
+    """Return the memory of each GPU; see `_memory`."""
+    return {index: memory.total for index, memory in _memory().items()}
+
+
+def _memory() -> dict[int, _Memory]:
+    """Return what NVML says of the memory of each GPU.
 
     NVML is queried because CUDA would first create a context of hundreds of MB on the GPU. GPUs
     that NVML does not report are left out: MIG instances, or all GPUs where NVML is missing.
@@ -123,13 +133,13 @@ def used_bytes() -> dict[int, int]:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
         if nvml.nvmlInit_v2() != 0:
             return {}
-        found = {index: _used_bytes(nvml, index) for index in range(torch.cuda.device_count())}
+        found = {index: _memory_of(nvml, index) for index in range(torch.cuda.device_count())}
     except (OSError, AttributeError):
         return {}
-    return {index: used for index, used in found.items() if used is not None}
+    return {index: memory for index, memory in found.items() if memory is not None}
 
 
-def _used_bytes(nvml: ctypes.CDLL, index: int) -> int | None:
+def _memory_of(nvml: ctypes.CDLL, index: int) -> _Memory | None:
     try:
         # NVML also numbers the GPUs that CUDA_VISIBLE_DEVICES hides.
         ordinal = torch.cuda._get_nvml_device_index(index)
@@ -141,7 +151,7 @@ def _used_bytes(nvml: ctypes.CDLL, index: int) -> int | None:
         or nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)) != 0
     ):
         return None
-    return int(memory.used)
+    return memory
 
 
 @cache

@@ -17,6 +17,8 @@ from ml.strict import Strict
 
 MAX_WIDTH = 1_000_000
 MAX_LAYERS = 64
+MIN_SIZES = {"densenet121": 29, "convnext_tiny": 32}
+"""Minimum height and width of images, for the networks of torchvision that have one."""
 
 Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu", "tanh", "sigmoid"]
 
@@ -220,12 +222,18 @@ class TorchvisionSpec(Strict):
         """Return the network, from `(batch, *signature.inputs.shape)` to `(batch, size)`.
 
         Raises:
-            Invalid: the inputs are not images.
+            Invalid: the inputs are not images, or too small for the network.
         """
         # Imported here because the import is slow and other models do not need it.
         from torchvision.models import get_model
 
-        image_shape(signature)
+        _, height, width = image_shape(signature)
+        if min(height, width) < (least := MIN_SIZES.get(self.name, 1)):
+            raise Invalid(
+                f"{self.name} requires images of at least {least}x{least}, and these are "
+                f"{height}x{width}; choose another network",
+                ("name",),
+            )
         network = get_model(self.name, weights=None, num_classes=signature.output.size)
         return nn.Sequential(ToChannels(3), network)
 
@@ -279,12 +287,24 @@ def image_shape(signature: Signature) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def blueprint(spec: ModelSpec, signature: Signature) -> nn.Module:
+    """Return the network without memory for its parameters.
+
+    Raises:
+        Invalid: the model does not fit the signature; `loc` is within the spec.
+    """
+    try:
+        with torch.device("meta"):
+            return spec.build(signature)
+    except NotImplementedError:
+        # Some networks compute their widths with tensors; none of these is large.
+        return spec.build(signature).to("meta")
+
+
 def count_parameters(spec: ModelSpec, signature: Signature) -> int:
     """Return the number of parameters of the network, without allocating them.
 
     Raises:
         Invalid: the model does not fit the signature; `loc` is within the spec.
     """
-    with torch.device("meta"):
-        network = spec.build(signature)
-    return sum(parameter.numel() for parameter in network.parameters())
+    return sum(parameter.numel() for parameter in blueprint(spec, signature).parameters())

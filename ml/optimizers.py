@@ -25,6 +25,8 @@ class AdamSpec(Strict):
     weight_decay: Decay = 0.0
 
     algorithm: ClassVar[type[torch.optim.Adam]] = torch.optim.Adam
+    state_per_weight: ClassVar[int] = 2
+    """Numbers that the optimizer keeps of each weight."""
 
     def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer of `parameters`."""
@@ -61,6 +63,11 @@ class SGDSpec(Strict):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
         return self
+
+    @property
+    def state_per_weight(self) -> int:
+        """Numbers that the optimizer keeps of each weight."""
+        return 1 if self.momentum else 0
 
     def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer of `parameters`."""

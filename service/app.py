@@ -58,6 +58,7 @@ from service.storage.disk_space import DiskSpace
 from service.storage.write_probe import WriteProbe
 from service.storage.write_turns import WriteTurns
 from service.training.device_warnings import DeviceWarnings
+from service.training.pool_health import PoolHealth
 
 FORM_BYTES = 64 * 1024
 ROUTERS = [
@@ -158,6 +159,7 @@ def _readiness(
             disk_space.findings,
             partial(instance.findings, settings.data_warning_file),
             DeviceWarnings(settings.warnings_file).findings,
+            PoolHealth(settings.pool_health_file).findings,
             model_files.findings,
             datasets.findings,
         ]

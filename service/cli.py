@@ -1,8 +1,10 @@
 """The command line."""
 
+import logging
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,10 +16,20 @@ from ml import __version__
 from service import logs
 from service.errors import DatabaseUnusable
 from service.maintenance.snapshot import Refused
-from service.settings import Settings
-from service.storage.data_dir import DataDirError, check_writable, exclusive
+from service.settings import Settings, given_variables, unknown_variables
+from service.storage.data_dir import DataDirError, check_private, check_writable, exclusive
 
 app = typer.Typer(help="Train and serve PyTorch models over HTTP.", no_args_is_help=True)
+logger = logging.getLogger(__name__)
+
+COMPILE_CACHES = {"TORCHINDUCTOR_CACHE_DIR": "torchinductor", "TRITON_CACHE_DIR": "triton"}
+
+
+@app.callback()
+def main() -> None:
+    # Every file of ours, and of our libraries and children, is for this user only.
+    os.umask(0o077)
+
 
 DataDir = Annotated[Path | None, typer.Option(help="The data directory; default: EPOCHD_DATA_DIR.")]
 
@@ -29,10 +41,20 @@ def serve(
     data_dir: Annotated[
         Path | None, typer.Option(help="Directory of the database, models and data sets.")
     ] = None,
+    uds: Annotated[
+        Path | None,
+        typer.Option(help="Unix domain socket to listen on instead of a port."),
+    ] = None,
     trainers: Annotated[int | None, typer.Option(help="Number of trainer processes.")] = None,
 ) -> None:
     """Run the service. Other settings come from EPOCHD_* variables or a .env file."""
-    options = {"host": host, "port": port, "data_dir": data_dir, "trainers": trainers}
+    options = {
+        "host": host,
+        "port": port,
+        "uds": uds,
+        "data_dir": data_dir,
+        "trainers": trainers,
+    }
     settings = _settings({name: value for name, value in options.items() if value is not None})
     try:
         with exclusive(settings.data_dir):
@@ -129,17 +151,30 @@ def adopt(
 
 
 def _serve(settings: Settings) -> None:
+    logs.configure(settings.log_format)
+    for warning in (*unknown_variables(given_variables()), *check_private(settings.data_dir)):
+        logger.warning("%s", warning)
+    # Elsewhere, a library would put generated code into a directory that others may have made.
+    for variable, name in COMPILE_CACHES.items():
+        os.environ.setdefault(variable, str(settings.compile_cache_dir / name))
+
     # PyTorch takes seconds to import, and only this command needs it.
     from service.app import create_app
-    from service.server import web_workers
+    from service.server import unix_socket, web_workers
     from service.server.uvicorn_server import Server
 
-    logs.configure(settings.log_format)
-    if settings.web_workers > 1:
-        web_workers.serve(settings)
-        return
-    server = Server(create_app(settings))
-    server.run()
+    try:
+        if settings.web_workers > 1:
+            web_workers.serve(settings)
+            return
+        server = Server(create_app(settings))
+        uds = settings.uds
+        with nullcontext(None) if uds is None else unix_socket.listening(uds) as listening:
+            if listening is not None:
+                logger.info("running on unix:%s", uds)
+            server.run([listening] if listening else None)
+    except unix_socket.SocketPathError as error:
+        _fail(str(error))
     if not server.started:
         raise typer.Exit(1)
 

@@ -1,7 +1,9 @@
-"""Logging: one line per record, as text or JSON, with the request id."""
+"""Logging: one line per record, as text or JSON, with the id of the request or the job."""
 
 import logging
 import logging.config
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
@@ -13,9 +15,25 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the current request, added to its log lines."""
 
 
+_job_id = ""
+
+
+@contextmanager
+def about_job(job_id: str) -> Iterator[None]:
+    """Add a job's id to every log line of this process, of all threads, within the context: a
+    trainer runs one attempt at a time."""
+    global _job_id
+    _job_id = job_id
+    try:
+        yield
+    finally:
+        _job_id = ""
+
+
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        record.request = f" [{request}]" if (request := REQUEST_ID.get()) else ""
+        subject = REQUEST_ID.get() or _job_id
+        record.subject = f" [{subject}]" if subject else ""
         return super().format(record)
 
 
@@ -30,6 +48,8 @@ class _Json(logging.Formatter):
         }
         if request := REQUEST_ID.get():
             line["request_id"] = request
+        if _job_id:
+            line["job_id"] = _job_id
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return orjson.dumps(line).decode()
@@ -37,7 +57,7 @@ class _Json(logging.Formatter):
 
 def configuration(form: LogFormat) -> dict[str, object]:
     """Return the configuration of `logging`, also used for uvicorn."""
-    text = "%(asctime)s %(levelname)s %(name)s:%(request)s %(message)s"
+    text = "%(asctime)s %(levelname)s %(name)s:%(subject)s %(message)s"
     return {
         "version": 1,
         "disable_existing_loggers": False,

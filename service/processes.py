@@ -1,7 +1,7 @@
 """Child processes: each runs a Python module and ends with the service, even if that is killed.
 
 Each has a session of its own, so that Ctrl-C in the terminal reaches only the service, which then
-stops its children.
+stops its children. None imports from the working directory: a `queue.py` there would be executed.
 """
 
 import asyncio
@@ -13,43 +13,80 @@ import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+"""`python -P` for the children of children."""
+CONFIG = "EPOCHD_PROCESS_CONFIG"
+"""Variable of a child's configuration."""
+MAX_OOM_SCORE = 1000
 
 
 async def start(
     module: str,
-    *arguments: str,
+    *,
+    config: str | None = None,
     piped: bool = True,
+    stderr: int | None = None,
     environment: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
+    oom_score: int = 0,
 ) -> asyncio.subprocess.Process:
     """Run a module as a child. On Linux, the kernel kills it when this process ends; elsewhere, the
     child must exit when its standard input closes.
 
-    With `piped`, this process writes to the child's standard input and reads its standard output.
-    `environment` is added to this process's environment.
+    The module gets `config` from `take_config`: unlike a command line, which every user of the
+    machine can read, it may hold a password. With `piped`, this process writes to the child's
+    standard input and reads its standard output. `environment` is added to this process's
+    environment. When memory runs out, the kernel kills first the process with the highest
+    `oom_score` (0 to 1000 above this process's own).
 
     The kernel kills the child when the thread that started it ends: call this on an event loop that
     lasts as long as the process.
     """
     pipe = PIPE if piped else None
+    given = {} if config is None else {CONFIG: config}
     return await asyncio.create_subprocess_exec(
-        *_command("service.processes", str(os.getpid()), module, *arguments),
+        *_command(os.getpid(), oom_score, module),
         stdin=pipe,
         stdout=pipe,
-        env=os.environ | (environment or {}),
+        stderr=stderr,
+        env={**os.environ, **SAFE_PATH, **(environment or {}), **given},
         pass_fds=pass_fds,
         start_new_session=True,
     )
 
 
-def start_in_thread(module: str) -> "subprocess.Popen[bytes]":
+def start_in_thread(module: str, *, oom_score: int = 0) -> "subprocess.Popen[bytes]":
     """Run a module as a piped child, which must exit when its standard input closes. Unlike with
     `start`, the calling thread may end before the child does."""
-    return subprocess.Popen(_command(module), stdin=PIPE, stdout=PIPE, start_new_session=True)
+    return subprocess.Popen(
+        _command(None, oom_score, module),
+        stdin=PIPE,
+        stdout=PIPE,
+        env=os.environ | SAFE_PATH,
+        start_new_session=True,
+    )
 
 
-def _command(module: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", module, *arguments]
+def take_config() -> str:
+    """Return the configuration of this child, and remove it from the environment of its own
+    children."""
+    return os.environ.pop(CONFIG)
+
+
+def describe_exit(code: int) -> str:
+    """Describe a process's exit code, which is negative after a signal."""
+    if code < 0:
+        with suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def _command(parent: int | None, oom_score: int, module: str) -> list[str]:
+    wrapper = [sys.executable, "-P", "-m", "service.processes"]
+    return [*wrapper, str(parent or 0), str(oom_score), module]
 
 
 def _die_with(parent: int) -> None:
@@ -61,10 +98,21 @@ def _die_with(parent: int) -> None:
             os._exit(1)
 
 
-def main(parent: str, module: str, *arguments: str) -> None:
-    """Run the module as `python -m` does, in a child started by `start`."""
-    _die_with(int(parent))
-    sys.argv = [module, *arguments]
+def _raise_oom_score(by: int) -> None:
+    """Make this process a likelier victim when memory runs out; every process may do so."""
+    file = Path("/proc/self/oom_score_adj")
+    # Other systems have no such file, and containers may forbid the change.
+    with suppress(OSError):
+        file.write_text(str(min(MAX_OOM_SCORE, int(file.read_text()) + by)))
+
+
+def main(parent: str, oom_score: str, module: str) -> None:
+    """Run the module as `python -m` does, in a child."""
+    if parent != "0":
+        _die_with(int(parent))
+    if int(oom_score):
+        _raise_oom_score(int(oom_score))
+    sys.argv = [module]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

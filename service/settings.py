@@ -1,31 +1,44 @@
 """Settings of the operator: environment variables `EPOCHD_*` or a `.env` file."""
 
+import os
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
+from dotenv import dotenv_values
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LogFormat = Literal["text", "json"]
 MIB = 1024 * 1024
+PREFIX = "EPOCHD_"
+OTHER_VARIABLES = {"EPOCHD_FAULT"}
+"""Variables that are read elsewhere: for tests, by `ml.faults`."""
 
 
 class Settings(BaseSettings):
     """Settings of the service. The variable of a field is `EPOCHD_` and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="EPOCHD_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore")
 
     data_dir: Path = Field(
         default=Path("data"), description="Directory of the database, models and data sets."
     )
     database_url: str | None = Field(
         default=None,
+        # It may hold a password.
+        repr=False,
         description="SQLAlchemy URL of the database; default: SQLite in the data directory.",
     )
     log_format: LogFormat = Field(default="text", description="Format of log lines.")
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(
         default=8000, ge=0, le=65535, description="Port to listen on; 0 chooses a free one."
+    )
+    uds: Path | None = Field(
+        default=None,
+        description="Unix domain socket to listen on instead of a port, for this user only.",
     )
     trainers: int | None = Field(
         default=None,
@@ -53,6 +66,12 @@ class Settings(BaseSettings):
     )
     web_workers: int = Field(
         default=1, ge=1, le=64, description="Web processes, which share the port."
+    )
+    web_timeout_seconds: float = Field(
+        default=30.0,
+        ge=5,
+        description="Seconds after which an unresponsive web process is replaced, where there are "
+        "several.",
     )
     fast_path: bool = Field(
         default=True,
@@ -185,6 +204,16 @@ class Settings(BaseSettings):
         return self.data_dir.resolve() / "trash"
 
     @property
+    def pool_health_file(self) -> Path:
+        """File in which the scheduler records that no trainer is running."""
+        return self.data_dir.resolve() / "trainers.health"
+
+    @property
+    def compile_cache_dir(self) -> Path:
+        """Directory of the kernels that `torch.compile` generates."""
+        return self.data_dir.resolve() / "compile_cache"
+
+    @property
     def models_dir(self) -> Path:
         """Directory of trained models, one subdirectory each."""
         return self.data_dir.resolve() / "models"
@@ -208,3 +237,19 @@ class Settings(BaseSettings):
     def incoming_dir(self) -> Path:
         """Directory of incoming uploads until they are read."""
         return self.uploads_dir / ".incoming"
+
+
+def unknown_variables(names: Iterable[str]) -> Iterator[str]:
+    """Yield a warning for each of `names` that looks like a setting and is none."""
+    known = [f"{PREFIX}{name.upper()}" for name in Settings.model_fields]
+    for name in sorted({name for name in names if name.upper().startswith(PREFIX)}):
+        if name.upper() in {*known, *OTHER_VARIABLES}:
+            continue
+        nearest = get_close_matches(name.upper(), known, n=1, cutoff=0.75)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        yield f"{name} is not a setting and is ignored{hint}"
+
+
+def given_variables() -> list[str]:
+    """Return the names of all variables of this process and of its `.env` file."""
+    return [*os.environ, *dotenv_values(".env")]

@@ -15,6 +15,8 @@ MAX_WAITING = 16
 DRAW_SECONDS = 30.0
 """Time limit for an image."""
 NICE = 10
+OOM_SCORE = 800
+"""Preference of the kernel for killing the process when memory runs out."""
 
 
 class Renderer:
@@ -77,6 +79,6 @@ class Renderer:
             self.close()
             self._process = None
         if self._process is None:
-            self._process = start_in_thread("ml.charts.render")
+            self._process = start_in_thread("ml.charts.render", oom_score=OOM_SCORE)
             os.setpriority(os.PRIO_PROCESS, self._process.pid, NICE)
         return self._process

@@ -35,6 +35,8 @@ CHECK_BYTES = 64 * MIB
 DEFAULT_NAME = "dataset"
 WRITE_PATIENCE_SECONDS = 30.0
 """Wait for a busy database, longer than that of others: a refusal would cost a whole upload."""
+OOM_SCORE = 800
+"""Preference of the kernel for killing the reader when memory runs out."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class DatasetUploader:
             "options": options.model_dump(mode="json"),
             "max_memory_bytes": self._settings.ingest_mb * MIB,
         }
-        process = await processes.start("ml.ingest")
+        process = await processes.start("ml.ingest", oom_score=OOM_SCORE)
         try:
             output, _ = await asyncio.wait_for(
                 process.communicate(json.dumps(task).encode()), self._settings.ingest_seconds

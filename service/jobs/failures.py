@@ -69,8 +69,15 @@ def device_lost(error: Exception, device: str) -> JobError:
     )
 
 
-def trainer_died(exit_code: int) -> JobError:
-    """Return the job's error for a trainer process that ended during its attempt."""
+def trainer_died(exit_code: int, out_of_memory: bool = False) -> JobError:
+    """Return the job's error for a trainer process that ended during its attempt, perhaps because
+    the kernel killed it when memory ran out."""
+    if out_of_memory:
+        return JobError(
+            kind="trainer_died",
+            message="the kernel killed the trainer process because memory ran out; use a smaller "
+            "batch_size, model or data set",
+        )
     if exit_code == -9:
         return JobError(
             kind="trainer_died",

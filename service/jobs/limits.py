@@ -2,11 +2,14 @@
 
 from ml import devices
 from ml.datasets.uploads import Uploads
-from ml.errors import Invalid, located_at
-from ml.models import count_parameters
+from ml.errors import Invalid
 from ml.specs import TrainingRequest, TrainingSpec, resolve
+from ml.training.footprint import Footprint, culprit, footprint
+from service import memory
 from service.errors import Unprocessable
 from service.settings import Settings
+
+GIB = 1024**3
 
 
 def check_limits(request: TrainingRequest, uploads: Uploads, settings: Settings) -> TrainingSpec:
@@ -14,22 +17,51 @@ def check_limits(request: TrainingRequest, uploads: Uploads, settings: Settings)
 
     Raises:
         Unprocessable: the request cannot be resolved, the model is too large or does not fit the
-            data, or the device does not exist.
+            data, the run cannot fit into memory, or the device does not exist.
     """
     try:
         spec = resolve(request, uploads)
-        with located_at("model"):
-            _check_size(spec, settings.max_parameters)
+        need = footprint(spec)
+        _check_parameters(need, settings.max_parameters)
         devices.resolve(spec.device)
+        _check_memory(spec, need)
     except Invalid as error:
         raise Unprocessable.at(error, "body") from None
     return spec
 
 
-def _check_size(spec: TrainingSpec, limit: int) -> None:
-    parameters = count_parameters(spec.model, spec.dataset.signature())
-    if parameters > limit:
+def _check_parameters(need: Footprint, limit: int) -> None:
+    if need.parameters > limit:
         raise Invalid(
-            f"the model would have {parameters:,} parameters; this service allows {limit:,} "
-            "(EPOCHD_MAX_PARAMETERS)"
+            f"the model would have {need.parameters:,} parameters; this service allows {limit:,} "
+            "(EPOCHD_MAX_PARAMETERS)",
+            ("model",),
         )
+
+
+def _check_memory(spec: TrainingSpec, need: Footprint) -> None:
+    there = _memory_of(spec.device)
+    if there is None or need.total <= there:
+        return
+    raise Invalid(
+        f"training would take at least {_gib(need.total)} of memory, {_gib(need.weights)} for "
+        f"weights and the optimizer and {_gib(need.activations)} for a batch; "
+        f"the device, {spec.device}, has {_gib(there)}; use a smaller batch_size or model",
+        culprit(spec, need),
+    )
+
+
+def _memory_of(device: str) -> int | None:
+    """Return the memory of the largest device that may run a job for `device`; None if unknown."""
+    count = devices.gpu_count()
+    if device == "cpu" or (device == "auto" and not count):
+        return memory.machine_bytes()
+    totals = devices.total_bytes()
+    # A trainer takes `auto` and `cuda` for a GPU of its own, which may be any.
+    wanted = [int(device.removeprefix("cuda:"))] if ":" in device else range(count)
+    known = [totals[index] for index in wanted if index in totals]
+    return max(known) if len(known) == len(wanted) else None
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:,.1f} GiB"

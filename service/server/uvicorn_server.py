@@ -1,28 +1,33 @@
 """The web server, with an ordered shutdown."""
 
 import gc
-import os
 import socket
 import tempfile
-from pathlib import Path
+from collections.abc import Callable
 
 import uvicorn
 
 from service.app import Application
+from service.memory import Trimmer
 from service.server.fast_path.choice import http_protocol
 
 GARBAGE_THRESHOLD = 20_000
 """Allocations between two runs of the cyclic garbage collector."""
+TICKS = 10
+"""Ticks of uvicorn in `TICK_SECONDS`."""
+TICK_SECONDS = 1.0
 
 
 class Server(uvicorn.Server):
     """A uvicorn server that on shutdown at once closes live streams and drains the trainers, while
-    pending requests finish."""
+    pending requests finish. `heartbeat` is called every second, by the event loop."""
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: Application, heartbeat: Callable[[], None] = lambda: None) -> None:
         settings = app.components.settings
         self._drain = app.drain
         self._incoming = settings.incoming_dir
+        self._heartbeat = heartbeat
+        self._trimmer: Trimmer
         super().__init__(
             uvicorn.Config(
                 app,
@@ -44,13 +49,19 @@ class Server(uvicorn.Server):
         gc.freeze()
         gc.set_threshold(GARBAGE_THRESHOLD)
         # Large uploads are spooled to the data directory: the system's temporary directory is often
-        # in memory. PyTorch's cache stays out of it.
-        cache = Path(tempfile.gettempdir()) / f"torchinductor_{os.getuid()}"
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+        # in memory.
         tempfile.tempdir = str(self._incoming)
+        self._trimmer = Trimmer()
         super().run(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop within the graceful-shutdown timeout."""
         self._drain()
         await super().shutdown(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is due every second; return whether to stop."""
+        if counter % TICKS == 0:
+            self._heartbeat()
+            self._trimmer.tick()
+        return await super().on_tick(counter)

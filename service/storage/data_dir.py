@@ -1,6 +1,7 @@
 """The data directory, locked by one service at a time."""
 
 import fcntl
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,17 @@ def findings(data_dir: Path) -> Iterator[Finding]:
         check_writable(data_dir)
     except DataDirError as error:
         yield Finding(str(error), blocking=True)
+
+
+def check_private(data_dir: Path) -> Iterator[str]:
+    """Yield a warning if other users may read the data directory, which an operator may want."""
+    mode = stat.S_IMODE(data_dir.stat().st_mode)
+    if mode & 0o077:
+        where = data_dir.resolve()
+        yield (
+            f"other users of this machine may open the data directory {where} (mode {mode:04o}); "
+            f"unless that is intended: chmod 700 {where}"
+        )
 
 
 @contextmanager

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 DEVICE_FAULTS = frozenset({"internal", "out_of_memory"})
 """Kinds of errors that a faulty device can cause."""
+SERVICE_FAULTS = frozenset({"internal", "storage", "trainer_died"})
+"""Kinds of errors that are the operator's concern; the others are those of the job."""
 
 
 @dataclass(frozen=True)
@@ -111,14 +113,29 @@ class Attempt:
         """Checkpoint from which the next run resumes."""
         self.device = context.auto_device
         """Device of the attempt."""
+        self._step = 0
+        """Step that the attempt has reached, over all folds."""
 
     def run(self) -> None:
-        """Run the attempt and write its outcome into the job's row, as soon as the database can be
-        written.
+        """Run the attempt, write its outcome into the job's row, as soon as the database can be
+        written, and log it.
 
         Raises:
             LeaseLost: the job was reassigned meanwhile.
         """
+        began = time.monotonic()
+        level, outcome = self._run()
+        logger.log(
+            level,
+            "attempt %d ended at step %d after %.1f s: %s",
+            self._claim.attempt,
+            self._step,
+            time.monotonic() - began,
+            outcome,
+        )
+
+    def _run(self) -> tuple[int, str]:
+        """Run the attempt and record its outcome; return it, and the level at which to log it."""
         try:
             work = self._until_done(lambda: self._attempts.load_work(self._claim))
             with self._reporter, _logging_to(self._reporter):
@@ -126,24 +143,27 @@ class Attempt:
         except LeaseLost:
             raise
         except Exception as error:
-            logger.exception("attempt %d of %s failed", self._claim.attempt, self._claim.job_id)
-            self._fail(error)
-        else:
-            if saved is None:
-                self._until_done(lambda: self._attempts.release(self._claim))
-            else:
-                self._register(saved)
+            return self._fail(error)
+        if saved is None:
+            self._until_done(lambda: self._attempts.release(self._claim))
+            return logging.INFO, "the job was given back, as requested"
+        return logging.INFO, f"the job succeeded as {self._register(saved)}"
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> tuple[int, str]:
         """Fail the job, or have it retried if this process's device is at fault."""
         if isinstance(error, Damaged):
             DamageNotes.of_datasets(self._settings).record(error)
         explanation = explain(error)
         if explanation.kind in DEVICE_FAULTS and not devices.is_sound(self.device):
-            lost = device_lost(error, str(self.device))
-            self._until_done(lambda: self._attempts.record_crash(self._claim, lost))
+            explanation = device_lost(error, str(self.device))
+            record = self._attempts.record_crash
         else:
-            self._until_done(lambda: self._attempts.fail(self._claim, explanation))
+            record = self._attempts.fail
+        if explanation.traceback is not None:
+            logger.error("attempt %d failed", self._claim.attempt, exc_info=error)
+        self._until_done(lambda: record(self._claim, explanation))
+        level = logging.ERROR if explanation.kind in SERVICE_FAULTS else logging.WARNING
+        return level, f"{explanation.kind}: {' '.join(explanation.message.split())}"
 
     def _until_done(self, transaction: Callable[[], Result]) -> Result:
         return until_done(transaction, self._context.report_waiting)
@@ -197,6 +217,7 @@ class Attempt:
         Raises:
             AttemptTimedOut: the attempt reached its time limit.
         """
+        self._step = fold_results.steps + run.progress.step
         # The engine changes when a CUDA graph cannot be captured.
         self._reporter.engine = engine.name
         action = self._reporter.requested_action()
@@ -215,6 +236,7 @@ class Attempt:
         return leaves
 
     def _save_model(self, run: Run, fold_results: FoldResults) -> SavedModel:
+        self._step = fold_results.steps + run.progress.step
         training_summary = summary.summarize(run)
         metrics = fold_results.summary()
         if training_summary.evaluation.split == "test":
@@ -261,15 +283,17 @@ class Attempt:
         )
         return run, engine
 
-    def _register(self, saved: SavedModel) -> None:
+    def _register(self, saved: SavedModel) -> str:
+        """Register the model and return its name and version."""
         try:
-            self._until_done(
+            model = self._until_done(
                 lambda: self._attempts.succeed(self._claim, saved.manifest, saved.directory.name)
             )
         except LeaseLost:
             shutil.rmtree(saved.directory, ignore_errors=True)
             raise
         shutil.rmtree(self._checkpoints, ignore_errors=True)
+        return f"{model.name}@{model.version}"
 
     def _save_state(self, run: Run, fold_results: FoldResults) -> None:
         checkpoints.save(

@@ -22,6 +22,7 @@ from service.jobs.schemas import JobError
 from service.settings import Settings
 from service.training.device_warnings import DeviceWarnings
 from service.training.pool import trainer_count
+from service.training.pool_health import PoolHealth
 from service.training.retry import RETRY_SECONDS, Result, passes
 from service.training.trainer_process import TrainerDied, TrainerProcess
 
@@ -71,6 +72,7 @@ class Scheduler:
         self._draining = False
         self._drained_by = 0.0
         self._warnings = DeviceWarnings(settings.warnings_file)
+        self._health = PoolHealth(settings.pool_health_file)
         self._slots = trainer_slots(trainer_count(settings))
         self._trainers: set[TrainerProcess] = set()
         self._busy: set[asyncio.Task[bool]] = set()
@@ -88,6 +90,10 @@ class Scheduler:
         if taken:
             logger.info("recovered %d jobs left running by an earlier service", taken)
         self._warnings.clear()
+        if self._slots:
+            self._health.empty()
+        else:
+            self._health.clear()
         self._tasks = [asyncio.create_task(self._run_slot(slot)) for slot in self._slots]
         self._tasks.append(asyncio.create_task(self._watch_leases()))
 
@@ -148,9 +154,12 @@ class Scheduler:
         except TrainerDied as death:
             logger.error("trainer %d ended while starting: %s", slot.number, death)
             self._record_death(slot)
+            if not self._trainers:
+                self._health.failed(str(death))
             return False
         slot.deaths_on_gpu = 0
         self._trainers.add(trainer)
+        self._health.clear()
         worked = False
         try:
             while trainer.is_alive and not self._draining:
@@ -168,6 +177,8 @@ class Scheduler:
         finally:
             await trainer.stop()
             self._trainers.discard(trainer)
+            if not self._trainers:
+                self._health.empty()
         return worked
 
     def _record_death(self, slot: TrainerSlot) -> None:
@@ -207,7 +218,7 @@ class Scheduler:
             await running
         except TrainerDied as death:
             with suppress(LeaseLost):
-                why = verdict or trainer_died(death.exit_code)
+                why = verdict or trainer_died(death.exit_code, death.out_of_memory)
                 await self._until_done(partial(self._attempts.record_crash, claim, why))
             raise
         except asyncio.CancelledError:

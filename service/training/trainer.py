@@ -26,9 +26,10 @@ from ml.training import summary
 from ml.training.engines.choose import choose
 from ml.training.loop import fit
 from ml.training.run import Run, build
-from service import logs
+from service import logs, memory
 from service.errors import DatabaseUnusable
 from service.jobs.attempts import AttemptStore, Claim, LeaseLost
+from service.processes import take_config
 from service.settings import MIB, Settings
 from service.storage.database import Database
 from service.training.attempt import Attempt, TrainerContext
@@ -46,7 +47,7 @@ PATIENCE_SECONDS = 2.0
 
 
 class TrainerConfig(BaseModel):
-    """Arguments of a trainer process."""
+    """Configuration of a trainer process."""
 
     settings: Settings
     auto_device: str
@@ -54,11 +55,12 @@ class TrainerConfig(BaseModel):
     threads: int
 
 
-def main(argument: str) -> None:
+def main() -> None:
     """Run attempts until standard input closes."""
-    config = TrainerConfig.model_validate_json(argument)
+    config = TrainerConfig.model_validate_json(take_config())
     settings = config.settings
     logs.configure(settings.log_format)
+    logging.captureWarnings(True)
     os.nice(settings.trainer_nice)
     replies = _claim_stdout()
     claims: SimpleQueue[Claim] = SimpleQueue()
@@ -87,11 +89,13 @@ def main(argument: str) -> None:
 def _attempt(claim: Claim, attempts: AttemptStore, context: TrainerContext) -> bool:
     """Run an attempt and release its memory; return whether this process can run another. Most GPU
     errors persist until the process ends."""
-    device = _run(claim, attempts, context)
+    with logs.about_job(claim.job_id):
+        device = _run(claim, attempts, context)
     if not devices.is_sound(device):
         logger.error("this trainer can no longer use %s and exits", device)
         return False
     devices.release_memory(device)
+    memory.trim()
     return True
 
 
@@ -153,4 +157,4 @@ def _reply(replies: BinaryIO, word: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

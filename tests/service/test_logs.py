@@ -1,8 +1,9 @@
-"""Log lines carry the id of their request, as text and as JSON."""
+"""Log lines carry the id of their request or job, as text and as JSON."""
 
 import json
 import logging
 import logging.config
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -45,3 +46,15 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert (line["message"], line["request_id"]) == ("3 lines", "mine-7")
     assert "ValueError: too few" in line["traceback"]
     assert "request_id" not in json.loads(logged("json", "", capsys))
+
+
+def test_every_thread_of_a_trainer_logs_the_job(capsys: pytest.CaptureFixture[str]) -> None:
+    with logs.about_job("job_7"):
+        thread = threading.Thread(target=logger.warning, args=("half",))
+        logs.configure("json")
+        thread.start()
+        thread.join()
+        line = json.loads(capsys.readouterr().err)
+        assert (line["message"], line["job_id"]) == ("half", "job_7")
+        assert logged("text", "", capsys).endswith(" service.drawings: [job_7] 3 lines")
+    assert logged("text", "", capsys).endswith(" service.drawings: 3 lines")

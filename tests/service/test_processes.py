@@ -12,13 +12,19 @@ import pytest
 from service import processes
 from tests.conftest import REPOSITORY
 
+OOM_SCORE = Path("/proc/self/oom_score_adj")
 ECHO = """
 import os, sys
+from service.processes import take_config
 
 class Said(str): ...
 
 assert sys.modules[Said.__module__].Said is Said
-print(sys.argv[1:], os.environ.get("COLOUR"), os.getsid(0) == os.getpid(), os.getppid())
+config = take_config() if os.environ.get("COLOUR") else None
+assert "EPOCHD_PROCESS_CONFIG" not in os.environ
+print(config, os.environ.get("COLOUR"), os.getsid(0) == os.getpid(), os.getppid())
+assert os.environ.get("COLOUR") is None or os.environ["PYTHONSAFEPATH"] == "1"
+print(open("/proc/self/oom_score_adj").read(), end="")
 print(sys.stdin.readline(), end="")
 sys.exit(3)
 """
@@ -49,13 +55,35 @@ def _modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_child_runs_its_module_as_main_in_its_own_session() -> None:
     async def run() -> tuple[bytes, int | None]:
-        child = await processes.start("echo", "one", "2", environment={"COLOUR": "red"})
-        output, _ = await child.communicate(b"hello\n")
-        return output, child.returncode
+        child = await processes.start(
+            "echo", config="s3cret", environment={"COLOUR": "red"}, oom_score=300
+        )
+        assert b"s3cret" not in Path(f"/proc/{child.pid}/cmdline").read_bytes()
+        said, _ = await child.communicate(b"hello\n")
+        return said, child.returncode
 
-    output, code = asyncio.run(run())
-    assert output.decode() == f"['one', '2'] red True {os.getpid()}\nhello\n"
+    said, code = asyncio.run(run())
+    score = min(1000, int(OOM_SCORE.read_text()) + 300)
+    assert said.decode() == f"s3cret red True {os.getpid()}\n{score}\nhello\n"
     assert code == 3
+
+
+@pytest.mark.parametrize("name", ["queue", "random", "json", "signal", "echo"])
+def test_child_imports_nothing_from_the_working_directory(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trapped = tmp_path / "trapped"
+    trapped.mkdir()
+    (trapped / f"{name}.py").write_text("raise SystemExit('executed')")
+    monkeypatch.chdir(trapped)
+
+    async def run() -> bytes:
+        child = await processes.start("echo")
+        return (await child.communicate(b"hello\n"))[0]
+
+    assert asyncio.run(run()).endswith(b"hello\n")
+    child = processes.start_in_thread("echo")
+    assert child.communicate(b"hello\n", timeout=30)[0].endswith(b"hello\n")
 
 
 def test_child_dies_with_its_parent() -> None:
@@ -70,7 +98,7 @@ def test_child_dies_with_its_parent() -> None:
 
 
 def test_child_of_a_dead_parent_does_not_start() -> None:
-    command = [sys.executable, "-m", "service.processes", str(os.getppid()), "echo"]
+    command = [sys.executable, "-m", "service.processes", str(os.getppid()), "0", "echo"]
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, b"")
 
@@ -81,5 +109,12 @@ def test_child_outlives_its_starting_thread_and_ends_with_its_input() -> None:
     thread.start()
     thread.join()
     [child] = started
-    output, _ = child.communicate(b"", timeout=30)
-    assert output.decode() == f"[] None True {os.getpid()}\n"
+    said, _ = child.communicate(b"", timeout=30)
+    score = OOM_SCORE.read_text()
+    assert said.decode() == f"None None True {os.getpid()}\n{score}"
+
+
+def test_exit_codes_are_described() -> None:
+    assert processes.describe_exit(1) == "exit code 1"
+    assert processes.describe_exit(-9) == "killed by SIGKILL"
+    assert processes.describe_exit(-999) == "exit code -999"

@@ -42,6 +42,12 @@ class Log:
         with self._grown:
             return self._text.count(text)
 
+    @property
+    def text(self) -> str:
+        """All that was written until now."""
+        with self._grown:
+            return self._text
+
     def _read(self) -> None:
         with self._pipe:
             for line in self._pipe:
@@ -165,11 +171,16 @@ def _command(pid: int) -> bytes:
 
 
 def launch(
-    data_dir: Path, command: Sequence[str | Path] = EPOCHD_SERVE, **environment: object
+    data_dir: Path,
+    command: Sequence[str | Path] = EPOCHD_SERVE,
+    cwd: Path | None = None,
+    **environment: object,
 ) -> Server:
-    """Start `epochd serve` on a free port, with EPOCHD_* settings from `environment`."""
+    """Start `epochd serve` on a free port, with EPOCHD_* settings from `environment`, in the
+    directory `cwd`."""
     process = subprocess.Popen(
         command,
+        cwd=cwd,
         env=os.environ
         | {"EPOCHD_DATA_DIR": str(data_dir), "EPOCHD_PORT": "0"}
         | {f"EPOCHD_{name.upper()}": str(value) for name, value in environment.items()},
@@ -180,7 +191,7 @@ def launch(
     assert process.stdout
     log = Log(process.stdout)
     try:
-        return Server(process, log.wait_for(r"running on (http://\S+)")[1], log)
+        return Server(process, log.wait_for(r"running on (http://[^\s\"]+)")[1], log)
     except BaseException:
         process.kill()
         process.wait()
@@ -189,10 +200,13 @@ def launch(
 
 @contextmanager
 def serving(
-    data_dir: Path, command: Sequence[str | Path] = EPOCHD_SERVE, **environment: object
+    data_dir: Path,
+    command: Sequence[str | Path] = EPOCHD_SERVE,
+    cwd: Path | None = None,
+    **environment: object,
 ) -> Iterator[Server]:
     """Run `epochd serve` as `launch` does, and stop it at the end."""
-    server = launch(data_dir, command, **environment)
+    server = launch(data_dir, command, cwd, **environment)
     process = server.process
     try:
         with server.client:

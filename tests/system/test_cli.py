@@ -28,6 +28,18 @@ def test_version() -> None:
     assert epochd("version").stdout.strip() == __version__
 
 
+@pytest.mark.parametrize("web_workers", ["1", "2"])
+def test_a_file_is_not_replaced_by_a_socket(tmp_path: Path, web_workers: str) -> None:
+    file = tmp_path / "notes"
+    file.write_text("mine")
+    options = ("--uds", str(file), "--data-dir", str(tmp_path / "data"))
+    result = epochd("serve", *options, EPOCHD_TRAINERS="0", EPOCHD_WEB_WORKERS=web_workers)
+    assert result.returncode == 1
+    assert f"cannot listen on {file}: [Errno 17] it exists and is not a socket" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert file.read_text() == "mine"
+
+
 def test_help_lists_the_commands() -> None:
     assert "serve" in epochd("--help").stdout
 
@@ -45,6 +57,7 @@ def test_second_service_on_a_data_directory_is_refused(server: Server, data_dir:
         ({"EPOCHD_PORT": "http"}, "EPOCHD_PORT: "),
         ({"EPOCHD_TRAINERS": "-1"}, "EPOCHD_TRAINERS: "),
         ({"EPOCHD_DATA_DIR": "/proc/epochd"}, "cannot write to the data directory /proc/epochd"),
+        ({"EPOCHD_WEB_TIMEOUT_SECONDS": "1"}, "EPOCHD_WEB_TIMEOUT_SECONDS: "),
     ],
 )
 def test_invalid_settings_are_reported_in_one_line(environment: dict[str, str], says: str) -> None:

@@ -1,0 +1,57 @@
+"""A Unix domain socket to listen on, for this user only."""
+
+import errno
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+BACKLOG = 2048
+MODE = 0o600
+
+
+class SocketPathError(Exception):
+    """The socket cannot be created; the message says why."""
+
+
+@contextmanager
+def listening(path: Path) -> Iterator[socket.socket]:
+    """Listen at `path`, and delete it in the end. A socket left behind by a killed service is
+    replaced.
+
+    Raises:
+        SocketPathError: the path is in use, is another kind of file, or cannot be created.
+    """
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with bound:
+        try:
+            _remove_stale(path)
+            bound.bind(str(path))
+            path.chmod(MODE)
+            bound.listen(BACKLOG)
+        except OSError as error:
+            raise SocketPathError(f"cannot listen on {path}: {error}") from error
+        ours = path.stat().st_ino
+        try:
+            yield bound
+        finally:
+            with suppress(OSError):
+                if path.stat().st_ino == ours:
+                    path.unlink()
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(errno.EEXIST, "it exists and is not a socket; choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, "another process listens there")

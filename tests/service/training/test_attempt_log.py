@@ -1,0 +1,96 @@
+"""The end of an attempt is one log line; only a fault of the service has a traceback."""
+
+import errno
+import logging
+import threading
+
+import pytest
+import torch
+
+from ml.datasets.cache import DatasetCache
+from ml.errors import DataUnavailable, Diverged, Invalid
+from service.jobs.attempts import AttemptStore
+from service.jobs.store import JobStore
+from service.settings import Settings
+from service.training import attempt as attempt_module
+from service.training.attempt import Attempt, TrainerContext
+from tests.conftest import PLANE
+from tests.service.conftest import claimed, submitted
+
+
+def end_of(
+    attempts: AttemptStore, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> list[logging.LogRecord]:
+    """Run an attempt and return its log records from its end on."""
+    for directory in (settings.models_dir, settings.checkpoints_dir, settings.datasets_dir):
+        directory.mkdir(parents=True, exist_ok=True)
+    cpu = torch.device("cpu")
+    cache = DatasetCache(settings.datasets_dir, 1 << 20)
+    context = TrainerContext(settings, cpu, 1.0, cache, draining=threading.Event())
+    with caplog.at_level(logging.INFO):
+        Attempt(claimed(attempts), attempts, context).run()
+    return [r for r in caplog.records if "trains on" not in r.getMessage()]
+
+
+def test_a_success_tells_steps_seconds_and_the_model(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    submitted(jobs, **PLANE | {"epochs": 2, "batch_size": 400, "split": {"folds": 2}})
+    [record] = end_of(attempts, settings, caplog)
+    message = record.getMessage()
+    # Two folds of 1 step per epoch, then 2 of all rows.
+    assert message.startswith("attempt 1 ended at step 8 after ")
+    assert message.endswith(" s: the job succeeded as plane@1")
+    assert record.levelno == logging.INFO
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "tells"),
+    [
+        (Diverged("the loss\nis NaN"), logging.WARNING, "diverged: the loss is NaN"),
+        (Invalid("is bad", ("dataset",)), logging.WARNING, "invalid: dataset: is bad"),
+        (DataUnavailable("nowhere"), logging.WARNING, "data_unavailable: nowhere"),
+        (MemoryError(), logging.WARNING, "out_of_memory: out of memory; use a smaller"),
+        (OSError(errno.ENOSPC, "full"), logging.ERROR, "storage: the data directory cannot"),
+    ],
+)
+def test_an_error_that_is_understood_is_one_line(
+    error: Exception,
+    level: int,
+    tells: str,
+    jobs: JobStore,
+    attempts: AttemptStore,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(attempt_module, "fit", fail)
+    submitted(jobs, **PLANE)
+    [record] = end_of(attempts, settings, caplog)
+    assert record.levelno == level
+    assert f" s: {tells}" in record.getMessage()
+    assert record.exc_info is None
+
+
+def test_a_fault_of_the_service_keeps_its_traceback(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(attempt_module, "fit", fail)
+    submitted(jobs, **PLANE)
+    failure, end = end_of(attempts, settings, caplog)
+    assert failure.exc_info
+    assert (failure.levelno, end.levelno) == (logging.ERROR, logging.ERROR)
+    assert end.getMessage().endswith(" s: internal: RuntimeError: a bug")

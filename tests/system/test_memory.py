@@ -1,0 +1,47 @@
+"""A large request's memory is given back."""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+from tests.system.server import Server
+
+MIB = 1024
+ROWS = 10_000
+LARGE = 100 * MIB
+SLACK = 64 * MIB
+"""What may stay: lazily loaded code, caches and fragments."""
+
+
+def memory(server: Server, name: str) -> int:
+    """Return a figure of the web process's memory, in KiB."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    match = re.search(rf"{name}:\s+(\d+)", status)
+    assert match
+    return int(match[1])
+
+
+def test_the_memory_of_large_requests_is_given_back(server: Server, small: str) -> None:
+    def predict(rows: int) -> int:
+        row = b"[" + b",".join([b"1.5"] * 784) + b"]"
+        body = b'{"model":"%s","inputs":[%s]}' % (small.encode(), b",".join([row] * rows))
+        headers = {"content-type": "application/json"}
+        url = f"{server.client.base_url}predict"
+        return httpx.post(url, content=body, headers=headers, timeout=120).status_code
+
+    assert predict(10) == 200
+    time.sleep(1.5)
+    before = memory(server, "RssAnon")
+    for _ in range(2):
+        with ThreadPoolExecutor(2) as clients:
+            assert 200 in set(clients.map(predict, [ROWS] * 2))
+    assert memory(server, "VmHWM") - memory(server, "VmRSS") + memory(server, "RssAnon") > (
+        before + LARGE
+    )
+    deadline = time.monotonic() + 60
+    while (now := memory(server, "RssAnon")) > before + SLACK:
+        assert time.monotonic() < deadline, f"{before} KiB before, {now} KiB after"
+        time.sleep(0.5)
