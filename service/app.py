@@ -1,5 +1,6 @@
 """The application: components, middleware layers and lifespan."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -46,9 +47,10 @@ from service.routes import (
     predict,
 )
 from service.routes.dependencies import Components
-from service.settings import Settings
+from service.settings import MIB, Settings
 from service.storage.cleanup import Cleanup
 from service.storage.database import Database
+from service.work import Work
 
 FORM_BYTES = 64 * 1024
 ROUTERS = [
@@ -109,6 +111,7 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
     store = JobStore(database)
     dataset_store = DatasetStore(database, settings)
     service_metrics, memory_slots = Metrics(), MemorySlots()
+    work = Work(settings.max_decoding_mb * MIB, 2 * settings.max_image_pixels)
     return Components(
         settings=settings,
         database=database,
@@ -124,6 +127,7 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
         cleanup=Cleanup(database, settings),
         expressions=ExpressionEvaluator(),
         metrics=service_metrics,
+        work=work,
         nudge=nudge,
     )
 
@@ -137,12 +141,15 @@ def _layers(components: Components, background: Running) -> AccessLog:
         # A form is slightly larger than its file, which has a limit of its own.
         path_limits={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
-    return AccessLog(PredictEndpoint(limited, components.model_cache, settings), components.metrics)
+    endpoint = PredictEndpoint(limited, components.model_cache, settings, components.work)
+    return AccessLog(endpoint, components.metrics)
 
 
 def _create_api(components: Components, background: Running) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Components]]:
+        # `asyncio.to_thread` is for the service's own work: scheduler and database.
+        asyncio.get_running_loop().set_default_executor(components.work.control)
         async with background():
             with _running(components):
                 yield {"components": components}
@@ -171,4 +178,5 @@ def _running(components: Components) -> Iterator[None]:
         components.model_cache.close()
         components.expressions.close()
         components.charts.close()
+        components.work.close()
         components.database.close()

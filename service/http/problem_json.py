@@ -12,13 +12,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ml.errors import Loc
 from ml.strict import sentence
-from service.errors import Problem, Unavailable, UnsupportedMediaType
+from service.errors import ClientGone, Problem, Unavailable, UnsupportedMediaType
 
 logger = logging.getLogger(__name__)
 
+CLIENT_CLOSED_REQUEST = 499
 MEDIA_TYPE = "application/problem+json"
 TITLES = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
@@ -77,7 +79,7 @@ async def refusal(request: Request, error: Exception) -> JSONResponse:
     """Return the problem document for an error; under `/v2`, the protocol's error object."""
     kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
     response = await _HANDLERS[kind](request, error)
-    if not request.url.path.startswith("/v2"):
+    if not request.url.path.startswith("/v2") or response.status_code == CLIENT_CLOSED_REQUEST:
         return response
     body = {"error": json.loads(bytes(response.body))["detail"]}
     headers = {k: v for k, v in response.headers.items() if not k.startswith("content-")}
@@ -124,11 +126,18 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     return respond(422, f"{'.'.join(map(str, loc))}: {msg}{more}", errors)
 
 
+async def _client_gone(request: Request, error: Exception) -> JSONResponse:
+    # Nobody reads it.
+    return JSONResponse(None, CLIENT_CLOSED_REQUEST)
+
+
 _HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[JSONResponse]]] = {
     Problem: _problem,
     RequestValidationError: _invalid_request,
     HTTPException: _http_exception,
     OperationalError: _database_refused,
+    ClientGone: _client_gone,
+    ClientDisconnect: _client_gone,
     Exception: _unexpected,
 }
 

@@ -21,6 +21,7 @@ from service.predictions.model_cache import ModelCache
 from service.settings import Settings
 from service.storage.cleanup import Cleanup
 from service.storage.database import Database
+from service.work import Work
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Components:
     cleanup: Cleanup
     expressions: ExpressionEvaluator
     metrics: Metrics
+    work: Work
     nudge: Callable[[], None]
     """Wakes the scheduler, since a job may be waiting."""
 
