@@ -87,9 +87,9 @@ def lines(*bodies: bytes) -> list[Sent]:
     return [Sent("/predict?model=plane", b"\n".join(bodies), NDJSON)]
 
 
-def unknown_keys(path: str, start: str = "{") -> list[Sent]:
-    keys = ",".join(f'"k{n}":0' for n in range(1_000_000))
-    return [Sent(path, f"{start}{keys}}}".encode())]
+def unknown_keys(path: str, start: str = "{", end: str = "}", count: int = 1_000_000) -> list[Sent]:
+    keys = ",".join(f'"k{n}":0' for n in range(count))
+    return [Sent(path, f"{start}{keys}{end}".encode())]
 
 
 def deep(depth: int) -> bytes:
@@ -129,6 +129,9 @@ CASES: dict[str, Case] = {
     "predict: 10 M empty rows": lambda: predict(b"[" + b"[]," * 10_000_000 + b"[]]"),
     "predict: 1,000 lists deep": lambda: predict(deep(1_000)),
     "predict: 900 lists deep": lambda: predict(deep(900)),
+    "predict: 130,000 numbers for images": lambda: [
+        Sent("/predict", b'{"model":"plane","images":[' + b"1," * 130_000 + b"1]}")
+    ],
     "predict: a million unknown keys": lambda: unknown_keys(
         "/predict", '{"model":"plane","inputs":[[1,2,3]],'
     ),
@@ -153,11 +156,16 @@ CASES: dict[str, Case] = {
     "ndjson: lines of 2 MiB of [],": lambda: lines(*[b"[" + b"[]," * (2 * MIB // 3) + b"[]]"] * 12),
     "ndjson: lines 1,000 lists deep": lambda: lines(*[deep(1_000)] * 500),
     "jobs: a million unknown keys": lambda: unknown_keys("/jobs"),
+    "jobs: 40,000 unknown keys": lambda: unknown_keys("/jobs", count=40_000),
+    "jobs: 40,000 bad features": lambda: unknown_keys(
+        "/jobs", '{"dataset":{"kind":"synthetic","target":"1","features":{', "}}}", 40_000
+    ),
+    "jobs: 1,000 lists deep": lambda: [Sent("/jobs", b'{"model":%b}' % deep(1_000))],
     "jobs: a million hidden layers": lambda: [
         Sent("/jobs", b'{"model":{"kind":"mlp","hidden":[%b1]}}' % (b"-1," * 1_000_000))
     ],
     "expressions: a million variables": lambda: unknown_keys(
-        "/expressions", '{"expression":"1","variables":{'
+        "/expressions", '{"expression":"1","variables":{', "}}"
     ),
     "evaluate: a million unknown keys": lambda: unknown_keys("/models/plane/versions/1/evaluate"),
     "image: a PNG of 7000 x 7000": lambda: [

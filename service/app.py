@@ -24,6 +24,7 @@ from service.errors import BadRequest, TooLarge, Unprocessable
 from service.expressions.evaluator import ExpressionEvaluator
 from service.http.access_log import AccessLog
 from service.http.body_limit import BodyLimit
+from service.http.document_limit import DocumentLimit
 from service.http.problem_json import install, problems
 from service.jobs.event_stream import EventStreams
 from service.jobs.store import JobStore
@@ -117,7 +118,7 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
         database=database,
         jobs=store,
         datasets=dataset_store,
-        uploader=DatasetUploader(dataset_store, settings),
+        uploader=DatasetUploader(dataset_store, settings, work),
         registry=registry,
         model_cache=ModelCache(NameIndex(registry, registry_version), settings, service_metrics),
         evaluator=ModelEvaluator(registry, settings, memory_slots),
@@ -136,13 +137,19 @@ def _layers(components: Components, background: Running) -> AccessLog:
     """Return the middleware layers, from the outermost down to the routes."""
     settings = components.settings
     limited = BodyLimit(
-        _create_api(components, background),
+        DocumentLimit(_create_api(components, background), _is_data),
         limit=settings.max_body_bytes,
         # A form is slightly larger than its file, which has a limit of its own.
         path_limits={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
     endpoint = PredictEndpoint(limited, components.model_cache, settings, components.work)
     return AccessLog(endpoint, components.metrics)
+
+
+def _is_data(scope: Scope) -> bool:
+    """Return whether a request's body holds data, with a limit of its own."""
+    path: str = scope["path"]
+    return path == "/datasets" or (path.startswith("/v2/") and path.endswith("/infer"))
 
 
 def _create_api(components: Components, background: Running) -> FastAPI:

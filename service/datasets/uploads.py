@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from service.datasets.store import SCHEMA, AddedDataset, DatasetStore, NewDatase
 from service.errors import BadRequest, Unavailable, Unprocessable
 from service.http.body_limit import too_large
 from service.settings import MIB, Settings
+from service.work import Work
+from service.work.executors import run_in
 
 FORM = "multipart/form-data"
 MAX_READERS = 2
@@ -44,8 +47,9 @@ class Received:
 class DatasetUploader:
     """Receives uploads, parses them in separate processes and stores them."""
 
-    def __init__(self, store: DatasetStore, settings: Settings) -> None:
+    def __init__(self, store: DatasetStore, settings: Settings, work: Work) -> None:
         self._store = store
+        self._bulk = work.bulk
         self._settings = settings
         self._readers = asyncio.Semaphore(MAX_READERS)
 
@@ -63,7 +67,7 @@ class DatasetUploader:
         """
         place = self._settings.incoming_dir / str(ULID())
         try:
-            await asyncio.to_thread(place.mkdir, parents=True)
+            await run_in(self._bulk, partial(place.mkdir, parents=True))
             received = await self._receive(request, place / "file")
             name = name or _name_of(received.filename)
             content = content_hash(received.sha256, options)
@@ -82,7 +86,7 @@ class DatasetUploader:
         except OSError as error:
             raise Unavailable(f"the upload cannot be stored: {error.strerror}") from error
         finally:
-            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+            await run_in(self._bulk, partial(shutil.rmtree, place, ignore_errors=True))
 
     async def _receive(self, request: Request, path: Path) -> Received:
         if not request.headers.get("content-type", "").startswith(FORM):
@@ -105,7 +109,7 @@ class DatasetUploader:
                 if size > self._settings.max_upload_bytes:
                     raise too_large(self._settings.max_upload_bytes)
                 digest.update(chunk)
-                await asyncio.to_thread(file.write, chunk)
+                await run_in(self._bulk, file.write, chunk)
         return Received(path, filename, digest.hexdigest(), size)
 
     async def _read(self, file: Path, rows: Path, options: Options) -> Schema:
@@ -144,7 +148,7 @@ class DatasetUploader:
             raise Unavailable(f"the upload cannot be stored: {answer['storage']}")
         if "invalid" in answer:
             raise _unreadable(Invalid(answer["invalid"]["msg"]))
-        await asyncio.to_thread(_put_on_disk, rows)
+        await run_in(self._bulk, _put_on_disk, rows)
         return SCHEMA.validate_python(answer["schema"])
 
 

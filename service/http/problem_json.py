@@ -41,6 +41,15 @@ class Document(BaseModel):
     errors: list[dict[str, Any]] | None = None
 
 
+class _Response(JSONResponse):
+    """A response that may quote a string of the request that UTF-8 cannot encode: half of a
+    surrogate pair, which JSON writes as an escape."""
+
+    def render(self, content: Any) -> bytes:
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace")
+
+
 def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses of a route that can fail with these problems."""
     content = {MEDIA_TYPE: {"schema": Document.model_json_schema()}}
@@ -66,7 +75,7 @@ def respond(
     }
     if errors:
         document["errors"] = [{"loc": list(loc), "msg": msg} for loc, msg in errors]
-    return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
+    return _Response(document, status, headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -83,7 +92,7 @@ async def refusal(request: Request, error: Exception) -> JSONResponse:
         return response
     body = {"error": json.loads(bytes(response.body))["detail"]}
     headers = {k: v for k, v in response.headers.items() if not k.startswith("content-")}
-    return JSONResponse(body, response.status_code, headers)
+    return _Response(body, response.status_code, headers)
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:

@@ -23,6 +23,7 @@ from service.predictions.payloads import NDJSON
 from service.predictions.query import parse_query
 from service.settings import Settings
 from service.work import Work
+from service.work.executors import run_in
 
 IN_MEMORY = 1024 * 1024
 """Bytes of a body above which it is spooled to a temporary file."""
@@ -42,7 +43,7 @@ async def predict_lines(
     Raises:
         TooLarge: the body exceeds the limit.
     """
-    query, loop = parse_query(request.scope), asyncio.get_running_loop()
+    query = parse_query(request.scope)
     longest = settings.max_body_bytes
     loaded = await model_cache.find(query.model)
     file: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115, closed by `response_lines`
@@ -55,7 +56,7 @@ async def predict_lines(
             if size <= IN_MEMORY:
                 file.write(chunk)
             else:
-                await loop.run_in_executor(work.bulk, file.write, chunk)
+                await run_in(work.bulk, file.write, chunk)
         file.seek(0)
     except BaseException:
         file.close()
@@ -68,7 +69,7 @@ async def predict_lines(
     async def response_lines() -> AsyncIterator[bytes]:
         with file:
             before = 0
-            while chunk := await loop.run_in_executor(work.bulk, next_chunk, before):
+            while chunk := await run_in(work.bulk, next_chunk, before):
                 yield await chunk.predict(model_cache, request)
                 before += len(chunk)
 

@@ -10,6 +10,7 @@ from service.http.problem_json import problems
 from service.models.schemas import EvaluationRequest
 from service.routes.dependencies import AppComponents
 from service.routes.models import Version
+from service.work.executors import run_in
 
 router = APIRouter(prefix="/models", tags=["models"])
 
@@ -39,7 +40,7 @@ def get_evaluation(name: str, version: Version, components: AppComponents) -> Ev
     "/{name}/versions/{version}/evaluate",
     responses=problems(NotFound, Overloaded, DeadlineExceeded),
 )
-def evaluate(
+async def evaluate(
     name: str,
     version: Version,
     request: Annotated[EvaluationRequest, Body(openapi_examples=EXAMPLES)],
@@ -47,4 +48,11 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate the model on any data set with the same inputs and output. An uploaded table is
     read by the columns the model was trained on, unless the request names others."""
-    return components.evaluator.evaluate(name, version, request, components.datasets)
+    return await run_in(
+        components.work.bulk,
+        components.evaluator.evaluate,
+        name,
+        version,
+        request,
+        components.datasets,
+    )

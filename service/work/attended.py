@@ -1,6 +1,7 @@
 """Work for a client that may leave and does not wait forever."""
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -63,7 +64,7 @@ class AttendedRequest:
         """Return the result of `function` in a thread of `pool`. If the client leaves or the
         deadline passes, work that waits is dropped, and work that runs is waited for: it calls
         `check`, and its memory is in use until it ends."""
-        job = pool.submit(function, *arguments)
+        job = pool.submit(contextvars.copy_context().run, function, *arguments)
         running = asyncio.wrap_future(job)
         try:
             return await self.wait(asyncio.shield(running))

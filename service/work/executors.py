@@ -1,7 +1,13 @@
 """Threads by the kind of work, so that one kind never waits for another."""
 
+import asyncio
+import contextvars
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 CONTROL_THREADS = 8
 BULK_THREADS = 4
@@ -26,3 +32,10 @@ class Executors:
         """Drop waiting work and let running work finish."""
         for pool in (self.control, self.decode, self.bulk):
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def run_in(pool: Executor, function: Callable[..., Result], *arguments: object) -> Result:
+    """Return the result of `function` in a thread of `pool`, like `asyncio.to_thread`."""
+    in_context = contextvars.copy_context().run
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(pool, in_context, function, *arguments)
