@@ -19,6 +19,7 @@ GUESSING = {
 """Functions that guess a type, and at which argument it may be given by position."""
 OWN_VALUES = {
     "ml/charts": "arrays of figures of our own",
+    "ml/ingest/preview.py": "rows of a stored array",
     "ml/images": "decoded images, which have a type",
     "ml/training": "tensors and numbers of our own",
     "ml/evaluation/metrics.py": "a constant",

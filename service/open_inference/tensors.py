@@ -39,6 +39,7 @@ DATATYPES: dict[str, np.dtype[Any]] = {
 """NumPy dtype of each datatype. BF16 is held as its bits, the upper half of an FP32, and BYTES as
 Python strings."""
 
+END = ord("]")
 NUMBERS = {bool, int, float}
 
 
@@ -48,11 +49,11 @@ class Data:
     def __init__(self, values: list[object]) -> None:
         self._values = values
 
-    def batches(self, most_rows: int) -> Iterator[list[object]]:
+    def batches(self, most: int) -> Iterator[list[object]]:
         """Yield the values, flattened.
 
         Raises:
-            Invalid: nested lists differ in length, or there are more than `most_rows` lists.
+            Invalid: nested lists differ in length, or there are more than `most` lists or strings.
         """
         yield _flat(self._values)
 
@@ -66,16 +67,19 @@ class LongData(Data):
         self._span = span
         self._check = check
 
-    def batches(self, most_rows: int) -> Iterator[list[object]]:
+    def batches(self, most: int) -> Iterator[list[object]]:
         scanner, spans = Scanner(self._text, self._check), list[Span]()
         scanner.at = self._span[0] + 1
+        if scanner.peek() == END:
+            yield []
+            return
         if scanner.peek() not in b'["':
             yield from self._numbers()
             return
         scanner.at = self._span[0]
         for _ in scanner.items():
-            if len(spans) == most_rows:
-                raise Invalid(f"has more than {most_rows:,} lists or strings")
+            if len(spans) == most:
+                raise Invalid(f"has more than {most:,} lists or strings")
             spans.append(scanner.value())
         size = 0
         for group in groups(spans):
@@ -104,7 +108,7 @@ class LongData(Data):
             values = parsed(b"[%b]" % part)
             if not values and len(self._text[self._span[0] : self._span[1]].strip(b"[] \t\r\n")):
                 raise Invalid("contains a comma without a number")
-            yield values
+            yield _flat(values)
             start = stop + 1
 
 
@@ -135,7 +139,7 @@ def texts(data: Data, shape: Shape) -> Tensor:
         Invalid: there are more or fewer than the shape says, or some are not strings.
     """
     values: list[object] = []
-    for batch in data.batches(_rows(shape)):
+    for batch in data.batches(math.prod(shape)):
         values += batch
     return text_tensor(values, shape)
 
