@@ -21,15 +21,20 @@ CHUNK_BYTES = 64 * 1024
 """Bytes that are searched or parsed at a time, with the interpreter's lock held."""
 MAX_DEPTH = 64
 LONGEST_NUMBER = 4096
-SPARE_TOKENS = 1000
-TOKENS_PER_BYTE = 0.55
-"""Density of brackets and strings that no rows exceed: `[1],` has two brackets in four bytes."""
+SPARE_VALUES = 1000
+SPARE_BRACKETS = 1000
+BRACKETS_PER_BYTE = 0.55
+"""Density of brackets that no rows exceed: `[1],` has two in four bytes."""
 
 SPACE = re.compile(rb"[ \t\n\r]*+")
 SCALAR = re.compile(rb'[^\s,:"\[\]{}]++')
-TOKEN = re.compile(rb'["\[\]{}]')
-QUOTE, BACKSLASH, COMMA, COLON, LIST = b'"\\,:['
+FLAT = re.compile(rb'(?s)(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+')
+"""Everything up to the next bracket, strings included."""
+STRING = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*+')
+"""The rest of a string, up to its closing quote."""
+QUOTE, COMMA, COLON, LIST = b'",:['
 OPENING = b"[{"
+BRACKETS = b"[]{}"
 
 
 class NotJson(Invalid):
@@ -129,52 +134,46 @@ class Scanner:
                 raise self.invalid("a comma is missing")
 
     def _skip_nested(self) -> None:
-        text, start, depth, tokens = self.text, self.at, 0, 0
+        text, start, depth, brackets = self.text, self.at, 0, 0
         while True:
-            token = TOKEN.search(text, self.at, self.at + CHUNK_BYTES)
-            if token is None:
-                self.at += CHUNK_BYTES
-                if self.at >= len(text):
-                    self.at = len(text)
-                    raise self.invalid("it ends within a list or an object")
+            flat = FLAT.match(text, self.at, self.at + CHUNK_BYTES)
+            self.at = flat.end()  # type: ignore[union-attr]
+            if self.at == len(text):
+                raise self.invalid("it ends within a list or an object")
+            mark = text[self.at]
+            if mark == QUOTE:
+                # It does not end within the chunk.
+                self._skip_string()
                 self._check()
                 continue
-            self.at = token.end()
-            tokens += 1
-            if not tokens % 4096:
+            if mark not in BRACKETS:
                 self._check()
-                if tokens > SPARE_TOKENS + TOKENS_PER_BYTE * (self.at - start):
+                continue
+            self.at += 1
+            brackets += 1
+            if not brackets % 4096:
+                self._check()
+                if brackets > SPARE_BRACKETS + BRACKETS_PER_BYTE * (self.at - start):
                     raise Invalid(f"has too many lists or objects, at byte {self.at:,}")
-            mark = text[token.start()]
-            if mark == QUOTE:
-                self.at -= 1
-                self._skip_string()
-            elif mark in OPENING:
-                depth += 1
-                if depth > MAX_DEPTH:
-                    raise Invalid(f"is nested more than {MAX_DEPTH} deep")
-            else:
-                depth -= 1
-                if not depth:
-                    return
+            depth += 1 if mark in OPENING else -1
+            if depth > MAX_DEPTH:
+                raise Invalid(f"is nested more than {MAX_DEPTH} deep")
+            if not depth:
+                return
 
     def _skip_string(self) -> None:
         text, start = self.text, self.at
-        rounds = 0
+        self.at += 1
         while True:
-            self.at = text.find(b'"', self.at + 1)
-            if self.at < 0:
-                self.at = start
-                raise self.invalid("a string does not end")
             before = self.at
-            while text[before - 1] == BACKSLASH:
-                before -= 1
-            if (self.at - before) % 2 == 0:
+            self.at = STRING.match(text, before, before + CHUNK_BYTES).end()  # type: ignore[union-attr]
+            if text[self.at : self.at + 1] == b'"':
                 self.at += 1
                 return
-            rounds += 1
-            if not rounds % 4096:
-                self._check()
+            if self.at == before:
+                self.at = start
+                raise self.invalid("a string does not end")
+            self._check()
 
 
 def count_values(text: bytes) -> int:
@@ -189,7 +188,7 @@ def check_row(text: bytes, size: int) -> None:
         Invalid: it has more.
     """
     count = count_values(text)
-    if count > 2 * size + SPARE_TOKENS:
+    if count > 2 * size + SPARE_VALUES:
         raise Invalid(f"has about {count:,} values; a row of this model has {size:,}")
 
 

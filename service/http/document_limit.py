@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ml.errors import Invalid
 from ml.inputs.json_slices import MAX_DEPTH, NotJson, Scanner, count_values
 from service.errors import ClientGone, Problem, TooLarge, Unprocessable
-from service.http.body_limit import read_body
+from service.http.body_limit import too_large
 from service.http.problem_json import refusal
 
 MAX_BYTES = 1024 * 1024
@@ -31,13 +31,12 @@ class DocumentLimit:
             await self._app(scope, receive, send)
             return
         try:
-            body = await read_body(scope, receive, MAX_BYTES)
+            body = await _read(receive)
             check_document(body)
         except ClientGone:
             return
         except (Problem, HTTPException) as error:
             response = await refusal(Request(scope), error)
-            response.headers["Connection"] = "close"
             await response(scope, receive, send)
             return
         await self._app(scope, _replaying(body, receive), send)
@@ -59,6 +58,26 @@ def check_document(body: bytes) -> None:
             raise Unprocessable.at(error, "body") from None
     if count_values(body) > MAX_VALUES:
         raise TooLarge(f"the body has more than {MAX_VALUES:,} values")
+
+
+async def _read(receive: Receive) -> bytes:
+    """Return a body. One that is too large is received to its end, without being kept: a client
+    that still sends would not see the refusal."""
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        size, more = size + len(chunk), message.get("more_body", False)
+        if size <= MAX_BYTES:
+            chunks.append(chunk)
+        else:
+            chunks.clear()
+    if size > MAX_BYTES:
+        raise too_large(MAX_BYTES)
+    return b"".join(chunks)
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:

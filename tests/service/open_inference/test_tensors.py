@@ -1,6 +1,7 @@
 """Tensors of JSON requests, short and long."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def tensor(data: object, **changes: object) -> dict[str, object]:
     return {"name": "inputs", "shape": [1, 3], "datatype": "FP32", "data": data} | changes
 
 
-def body(*tensors: dict[str, object], spaces: int = 0, **more: object) -> bytes:
+def body(*tensors: Mapping[str, object], spaces: int = 0, **more: object) -> bytes:
     return json.dumps({"inputs": tensors} | more).encode() + b" " * spaces
 
 
