@@ -39,6 +39,8 @@ Result = TypeVar("Result")
 PATH = "/predict"
 MANY_ROWS = 512
 """Number of predictions from which the response is encoded in a thread."""
+PART_NUMBERS = 50_000
+"""Numbers of a long response that are encoded at a time."""
 MEMORY_PER_BYTE = 4
 """Estimate of the memory that a body takes while it is decoded, as a multiple of its size."""
 EXPLAINED = (Problem, ClientGone, HTTPException, RequestValidationError)
@@ -108,7 +110,9 @@ class PredictEndpoint:
             raise Unprocessable.at(Invalid(error.msg), *loc) from None
         if len(predictions) < MANY_ROWS:
             return encode_response(loaded, predictions)
-        return await request.run(self._work.decode, encode_response, loaded, predictions)
+        return await request.run(
+            self._work.decode, _encode_long_response, loaded, predictions, request.check
+        )
 
     async def _read_long(
         self, content_type: str, scope: Scope, body: bytes, request: AttendedRequest
@@ -144,3 +148,18 @@ def encode_response(loaded: LoadedModel, predictions: Predictions) -> bytes:
             "predictions": loaded.model.to_json(predictions),
         }
     )
+
+
+def _encode_long_response(
+    loaded: LoadedModel, predictions: Predictions, check: Callable[[], None]
+) -> bytes:
+    """Return the same as `encode_response`, made in parts: the encoder holds the interpreter's
+    lock."""
+    rows = max(1, PART_NUMBERS // predictions.values.shape[1])
+    parts = []
+    for start in range(0, len(predictions), rows):
+        check()
+        part = loaded.model.to_json(predictions[start : start + rows])
+        parts.append(orjson.dumps(part)[1:-1])
+    head = orjson.dumps({"model": loaded.ref.name, "version": loaded.ref.version})[:-1]
+    return b'%b,"predictions":[%b]}' % (head, b",".join(parts))
