@@ -24,9 +24,9 @@ def decoding(subject: str, *through: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (Invalid, *through):
-        raise
     except Exception as error:
+        if isinstance(error, (Invalid, *through)):
+            raise
         raise unreadable(subject, error) from None
 
 
