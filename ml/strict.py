@@ -3,11 +3,21 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, model_validator
 
 from ml.errors import Invalid
 
 Document = TypeVar("Document", bound=BaseModel)
+
+
+class _FailFast(FailFast):
+    """A `FailFast` that may stand in a union."""
+
+    __hash__ = object.__hash__
+
+
+FIRST_ERROR = _FailFast()
+"""Marks a list whose validation ends with the first invalid item: there may be a million."""
 
 
 class Strict(BaseModel):
@@ -16,6 +26,18 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         extra="forbid", strict=True, allow_inf_nan=False, frozen=True, protected_namespaces=()
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stop_at_the_first_unknown_field(cls, document: object) -> object:
+        # A document may have a million, and each is an error with its place and its message.
+        if not isinstance(document, dict):
+            return document
+        known = cls.model_fields
+        unknown = [name for name in document if name not in known]
+        if len(unknown) < 2:
+            return document
+        return {n: value for n, value in document.items() if n in known or n == unknown[0]}
 
 
 class Frozen(BaseModel):

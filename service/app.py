@@ -1,5 +1,6 @@
 """The application: components, middleware layers and lifespan."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
@@ -24,6 +25,7 @@ from service.errors import BadRequest, TooLarge, Unavailable, Unprocessable
 from service.expressions.evaluator import ExpressionEvaluator
 from service.http.access_log import AccessLog
 from service.http.body_limit import BodyLimit
+from service.http.document_limit import DocumentLimit
 from service.http.problem_json import install, problems
 from service.jobs.event_stream import EventStreams
 from service.jobs.store import JobStore
@@ -49,7 +51,7 @@ from service.routes import (
     predict,
 )
 from service.routes.dependencies import Components
-from service.settings import Settings
+from service.settings import MIB, Settings
 from service.storage import data_dir, instance
 from service.storage.cleanup import Cleanup
 from service.storage.damage import DamageNotes
@@ -59,6 +61,7 @@ from service.storage.write_probe import WriteProbe
 from service.storage.write_turns import WriteTurns
 from service.training.device_warnings import DeviceWarnings
 from service.training.pool_health import PoolHealth
+from service.work import Work
 
 FORM_BYTES = 64 * 1024
 ROUTERS = [
@@ -122,12 +125,13 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
     disk_space = DiskSpace(settings)
     dataset_store = DatasetStore(database, settings)
     service_metrics, memory_slots, write_turns = Metrics(), MemorySlots(), WriteTurns()
+    work = Work(settings.max_decoding_mb * MIB, 2 * settings.max_image_pixels)
     return Components(
         settings=settings,
         database=database,
         jobs=store,
         datasets=dataset_store,
-        uploader=DatasetUploader(dataset_store, settings, write_turns, disk_space),
+        uploader=DatasetUploader(dataset_store, settings, work, write_turns, disk_space),
         registry=registry,
         model_files=model_files,
         model_cache=ModelCache(name_index, model_files, settings, service_metrics),
@@ -141,6 +145,7 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
         readiness=_readiness(settings, database, disk_space, model_files, dataset_store),
         write_turns=write_turns,
         disk_space=disk_space,
+        work=work,
         nudge=nudge,
     )
 
@@ -170,17 +175,26 @@ def _layers(components: Components, background: Running) -> AccessLog:
     """Return the middleware layers, from the outermost down to the routes."""
     settings = components.settings
     limited = BodyLimit(
-        _create_api(components, background),
+        DocumentLimit(_create_api(components, background), _is_data),
         limit=settings.max_body_bytes,
         # A form is slightly larger than its file, which has a limit of its own.
         path_limits={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
-    return AccessLog(PredictEndpoint(limited, components.model_cache, settings), components.metrics)
+    endpoint = PredictEndpoint(limited, components.model_cache, settings, components.work)
+    return AccessLog(endpoint, components.metrics)
+
+
+def _is_data(scope: Scope) -> bool:
+    """Return whether a request's body holds data, with a limit of its own."""
+    path: str = scope["path"]
+    return path == "/datasets" or (path.startswith("/v2/") and path.endswith("/infer"))
 
 
 def _create_api(components: Components, background: Running) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Components]]:
+        # `asyncio.to_thread` is for the service's own work: scheduler and database.
+        asyncio.get_running_loop().set_default_executor(components.work.control)
         async with background():
             with _running(components):
                 yield {"components": components}
@@ -209,4 +223,5 @@ def _running(components: Components) -> Iterator[None]:
         components.model_cache.close()
         components.expressions.close()
         components.charts.close()
+        components.work.close()
         components.database.close()

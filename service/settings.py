@@ -126,6 +126,11 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=32 * MIB, ge=1024, description="Maximum size of a request's body."
     )
+    max_decoding_mb: int = Field(
+        default=512,
+        ge=1,
+        description="Memory for large bodies while they are decoded; further requests wait for it.",
+    )
     max_stream_bytes: int = Field(
         default=1024 * MIB,
         ge=1024,

@@ -77,6 +77,16 @@ class SyntheticSpec(Strict):
         description="Whether to scale each feature to mean 0 and standard deviation 1.",
     )
 
+    @field_validator("features", mode="before")
+    @classmethod
+    def _features_are_counted(cls, features: object) -> object:
+        # Before each is validated, and each invalid one makes an error.
+        if isinstance(features, dict) and len(features) > MAX_FEATURES:
+            raise ValueError(
+                f"at most {MAX_FEATURES:,} features are allowed, not {len(features):,}"
+            )
+        return features
+
     @field_validator("features")
     @classmethod
     def _features_have_usable_names(cls, features: dict[str, Distribution]) -> object:

@@ -34,14 +34,16 @@ def as_tensor(value: Value) -> Tensor:
         case Tensor():
             return value
         case int() | float():
-            return torch.tensor(value)
+            return torch.tensor(value, dtype=_dtype({type(value)}))
         case list():
+            kinds: set[type] = set()
             for _, leaf in _leaves(value, _shape(value)):
                 if isinstance(leaf, Tensor):
                     raise Invalid("a list holds numbers here; use stack([...]) for tensors")
                 if not isinstance(leaf, int | float):
                     raise Invalid("a list holds numbers here")
-            return torch.tensor(value)
+                kinds.add(type(leaf))
+            return torch.tensor(value, dtype=_dtype(kinds))
         case torch.dtype():
             raise Invalid(f"{dtype_name(value)} is a dtype, not a tensor")
     raise Invalid("None is not a tensor")
@@ -64,7 +66,9 @@ def from_json(value: Json, differentiable: bool) -> Tensor:
             f"has the shape {shown(shape)}, {volume(shape):,} numbers; at most {MAX_WRITTEN:,} are "
             "allowed"
         )
+    kinds: set[type] = set()
     for loc, leaf in _leaves(value, shape):
+        kinds.add(type(leaf))
         if not isinstance(leaf, int | float):
             name = JSON_NAMES.get(type(leaf), type(leaf).__name__)
             raise Invalid(f"must be a number, a boolean or lists of them, not {name}", loc)
@@ -72,7 +76,7 @@ def from_json(value: Json, differentiable: bool) -> Tensor:
             checked(leaf)
         except Invalid as error:
             raise Invalid(f"cannot be used: {error.msg}", loc) from None
-    tensor = torch.tensor(value)
+    tensor = torch.tensor(value, dtype=_dtype(kinds))
     if not differentiable or tensor.dtype == torch.bool:
         return tensor
     return tensor.to(torch.get_default_dtype()).requires_grad_()
@@ -101,6 +105,13 @@ def to_json(tensor: Tensor) -> Json:
 def dtype_name(dtype: torch.dtype) -> str:
     """Return the name of a dtype without the module: `float32`."""
     return str(dtype).removeprefix("torch.")
+
+
+def _dtype(kinds: set[type]) -> torch.dtype:
+    """Return the dtype that `torch.tensor` gives to numbers of these Python types."""
+    if kinds == {bool}:
+        return torch.bool
+    return torch.int64 if kinds and float not in kinds else torch.get_default_dtype()
 
 
 def _not_finite(number: float) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from ml.inputs.table_rows import TableReader
 from ml.signature import Classes, Features, Value
 
 Inputs = Array
+PART_NUMBERS = 50_000
+"""Numbers that become lists at a time."""
 Numbers = NDArray[np.float32] | NDArray[np.float64]
 
 
@@ -55,7 +58,12 @@ class Predictions:
     @classmethod
     def from_values(cls, values: Numbers) -> "Predictions":
         """Wrap `values` (rows, size)."""
-        return cls(values, values.tolist(), values.argmax(1).tolist())
+        if values.size <= PART_NUMBERS:
+            return cls(values, values.tolist(), values.argmax(1).tolist())
+        # A part at a time, since the interpreter's lock is held meanwhile.
+        rows = max(1, PART_NUMBERS // values.shape[1])
+        parts = (values[start : start + rows].tolist() for start in range(0, len(values), rows))
+        return cls(values, list(chain.from_iterable(parts)), values.argmax(1).tolist())
 
     def __len__(self) -> int:
         return len(self.lists)

@@ -17,6 +17,8 @@ PixelRange = Literal["0-255", "0-1"]
 
 PIXEL_MAXIMA: dict[PixelRange, float] = {"0-255": 255.0, "0-1": 1.0}
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+MAX_SHOWN = 8
+"""Number of dimensions shown of a row that is nested too deeply."""
 JSON_NAMES = {str: "the string", dict: "an object", list: "a list", type(None): "null"}
 
 
@@ -126,8 +128,10 @@ def in_order(features: Features, row: Mapping[str, object], index: int) -> list[
     """
     if missing := [name for name in features.names if name not in row]:
         raise Invalid(f"is missing {count_of(missing)}", (index,))
-    if unknown := [name for name in row if name not in features.names]:
-        raise Invalid(f"unknown; this model takes {count_of(features.names)}", (index, unknown[0]))
+    if len(row) > len(features.names):
+        known = set(features.names)
+        unknown = next(name for name in row if name not in known)
+        raise Invalid(f"unknown; this model takes {count_of(features.names)}", (index, unknown))
     return [row[name] for name in features.names]
 
 
@@ -168,15 +172,27 @@ def _stack(
 def _check_row(row: object, shapes: Sequence[tuple[int, ...]], wanted: str, index: int) -> None:
     if not isinstance(row, list):
         raise Invalid(f"must be {wanted}, not {describe(row)}", (index,))
-    for path, value in _leaves(row):
-        _check_number(value, (index, *path))
-    try:
-        shape = np.shape(row)
-    except ValueError:
-        raise Invalid(f"has lists of different lengths; must be {wanted}", (index,)) from None
+    # Counted before any value is looked at: a row may have millions.
+    shape = _shape(row)
+    if len(shape) > 1 and not all(isinstance(v, list) and len(v) == shape[1] for v in row):
+        raise Invalid(f"has lists of different lengths; must be {wanted}", (index,))
     if shape not in shapes:
-        given = "x".join(str(size) for size in shape)
+        given = "x".join(map(str, shape[:MAX_SHOWN])) + ("x..." if len(shape) > MAX_SHOWN else "")
         raise Invalid(f"has {given} values; must be {wanted}", (index,))
+    for path, value in _leaves(row, shape):
+        if path is None:
+            raise Invalid(f"has lists of different lengths; must be {wanted}", (index,))
+        _check_number(value, (index, *path))
+
+
+def _shape(row: list[object]) -> tuple[int, ...]:
+    """Return the shape of nested lists, going by the first list of each level."""
+    shape: list[int] = []
+    value: object = row
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return tuple(shape)
 
 
 def _check_number(value: object, loc: Loc) -> None:
@@ -187,13 +203,18 @@ def _check_number(value: object, loc: Loc) -> None:
         raise Invalid(f"must be a finite number of at most {FLOAT32_MAX:.3g}", loc)
 
 
-def _leaves(row: list[object]) -> Iterator[tuple[tuple[int, ...], object]]:
-    for i, value in enumerate(row):
-        if isinstance(value, list):
-            for path, leaf in _leaves(value):
-                yield (i, *path), leaf
-        else:
-            yield (i,), value
+def _leaves(
+    row: object, shape: tuple[int, ...], path: tuple[int, ...] = ()
+) -> Iterator[tuple[tuple[int, ...] | None, object]]:
+    """Yield each leaf of nested lists with its location; None for a location where they do not
+    have this shape."""
+    if not shape:
+        yield path, row
+    elif not isinstance(row, list) or len(row) != shape[0]:
+        yield None, row
+    else:
+        for i, value in enumerate(row):
+            yield from _leaves(value, shape[1:], (*path, i))
 
 
 def _check_range(brightest: float, darkest: float, pixels: PixelRange | None, index: int) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from service.http.body_limit import too_large
 from service.settings import MIB, Settings
 from service.storage.disk_space import DiskSpace
 from service.storage.write_turns import WriteTurns
+from service.work import Work
+from service.work.executors import run_in
 
 FORM = "multipart/form-data"
 MAX_READERS = 2
@@ -56,10 +59,12 @@ class DatasetUploader:
         self,
         store: DatasetStore,
         settings: Settings,
+        work: Work,
         write_turns: WriteTurns,
         disk_space: DiskSpace,
     ) -> None:
         self._store = store
+        self._bulk = work.bulk
         self._settings = settings
         self._write_turns = write_turns
         self._disk_space = disk_space
@@ -81,7 +86,7 @@ class DatasetUploader:
         place = self._settings.incoming_dir / str(ULID())
         try:
             await self._require_space(_announced_bytes(request))
-            await asyncio.to_thread(place.mkdir, parents=True)
+            await run_in(self._bulk, partial(place.mkdir, parents=True))
             received = await self._receive(request, place / "file")
             name = name or _name_of(received.filename)
             content = content_hash(received.sha256, options)
@@ -101,7 +106,7 @@ class DatasetUploader:
         except OSError as error:
             raise Unavailable(f"the upload cannot be stored: {error.strerror}") from error
         finally:
-            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+            await run_in(self._bulk, partial(shutil.rmtree, place, ignore_errors=True))
 
     async def _receive(self, request: Request, path: Path) -> Received:
         if not request.headers.get("content-type", "").startswith(FORM):
@@ -124,14 +129,14 @@ class DatasetUploader:
                 if size > self._settings.max_upload_bytes:
                     raise too_large(self._settings.max_upload_bytes)
                 digest.update(chunk)
-                await asyncio.to_thread(file.write, chunk)
+                await run_in(self._bulk, file.write, chunk)
                 if size - checked >= CHECK_BYTES:
                     await self._require_space(0)
                     checked = size
         return Received(path, filename, digest.hexdigest(), size)
 
     async def _require_space(self, size: int) -> None:
-        refusal = await asyncio.to_thread(self._disk_space.refusal, size)
+        refusal = await run_in(self._bulk, self._disk_space.refusal, size)
         if refusal is not None:
             raise refusal
 
@@ -171,7 +176,7 @@ class DatasetUploader:
             raise Unavailable(f"the upload cannot be stored: {answer['storage']}")
         if "invalid" in answer:
             raise _unreadable(Invalid(answer["invalid"]["msg"]))
-        await asyncio.to_thread(_put_on_disk, rows)
+        await run_in(self._bulk, _put_on_disk, rows)
         return SCHEMA.validate_python(answer["schema"])
 
 

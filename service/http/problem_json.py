@@ -12,14 +12,22 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ml.errors import Damaged, Loc
 from ml.strict import sentence
-from service.errors import FilesDamaged, Problem, Unavailable, UnsupportedMediaType
+from service.errors import (
+    ClientGone,
+    FilesDamaged,
+    Problem,
+    Unavailable,
+    UnsupportedMediaType,
+)
 from service.storage.failures import diagnose
 
 logger = logging.getLogger(__name__)
 
+CLIENT_CLOSED_REQUEST = 499
 MEDIA_TYPE = "application/problem+json"
 TITLES = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
@@ -38,6 +46,15 @@ class Document(BaseModel):
     status: int
     detail: str
     errors: list[dict[str, Any]] | None = None
+
+
+class _Response(JSONResponse):
+    """A response that may quote a string of the request that UTF-8 cannot encode: half of a
+    surrogate pair, which JSON writes as an escape."""
+
+    def render(self, content: Any) -> bytes:
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace")
 
 
 def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
@@ -69,7 +86,7 @@ def respond(
     }
     if errors:
         document["errors"] = [{"loc": list(loc), "msg": msg} for loc, msg in errors]
-    return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
+    return _Response(document, status, headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
@@ -82,11 +99,11 @@ async def refusal(request: Request, error: Exception) -> JSONResponse:
     """Return the problem document for an error; under `/v2`, the protocol's error object."""
     kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
     response = await _HANDLERS[kind](request, error)
-    if not request.url.path.startswith("/v2"):
+    if not request.url.path.startswith("/v2") or response.status_code == CLIENT_CLOSED_REQUEST:
         return response
     body = {"error": json.loads(bytes(response.body))["detail"]}
     headers = {k: v for k, v in response.headers.items() if not k.startswith("content-")}
-    return JSONResponse(body, response.status_code, headers)
+    return _Response(body, response.status_code, headers)
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
@@ -136,12 +153,19 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     return respond(422, f"{'.'.join(map(str, loc))}: {msg}{more}", errors)
 
 
+async def _client_gone(request: Request, error: Exception) -> JSONResponse:
+    # Nobody reads it.
+    return JSONResponse(None, CLIENT_CLOSED_REQUEST)
+
+
 _HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[JSONResponse]]] = {
     Problem: _problem,
     Damaged: _damaged,
     RequestValidationError: _invalid_request,
     HTTPException: _http_exception,
     SQLAlchemyError: _database_failed,
+    ClientGone: _client_gone,
+    ClientDisconnect: _client_gone,
     Exception: _unexpected,
 }
 

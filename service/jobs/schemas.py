@@ -1,10 +1,10 @@
 """Schemas of jobs, their requests, attempts and events."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
 from ml.specs import TrainingRequest
 from ml.strict import Strict
@@ -15,13 +15,24 @@ from service.schemas import Body, ModelRef, StoredAs
 Part = TypeVar("Part", bound=BaseModel)
 
 
+def _representable(instant: datetime) -> datetime:
+    try:
+        instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie in the years 1 to 9999 in UTC too") from None
+    return instant
+
+
+Instant = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_representable)]
+
+
 class JobOptions(Strict):
     """Options of how a job runs; they do not change the model it trains."""
 
     priority: int = Field(
         default=0, ge=-1000, le=1000, description="Priority; the highest runs first."
     )
-    not_before: Annotated[AwareDatetime, Field(strict=False)] | None = Field(
+    not_before: Instant | None = Field(
         default=None, description="Earliest start, RFC 3339 with a time zone."
     )
     timeout_seconds: float | None = Field(

@@ -1,7 +1,7 @@
 """Evaluation of registered models on data sets, in the web process and within limits."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -24,6 +24,7 @@ from service.errors import DeadlineExceeded, NotFound, Unavailable, Unprocessabl
 from service.models.files import ModelFiles
 from service.models.schemas import EvaluationRequest
 from service.settings import Settings
+from service.work.attended import Check, unchecked
 
 SECONDS = 120.0
 """Time limit of an evaluation, after its data is loaded."""
@@ -63,9 +64,14 @@ class ModelEvaluator:
             raise NotFound(message) from None
 
     def evaluate(
-        self, name: str, version: int, request: EvaluationRequest, uploads: Uploads
+        self,
+        name: str,
+        version: int,
+        request: EvaluationRequest,
+        uploads: Uploads,
+        check: Check = unchecked,
     ) -> Classification | Regression:
-        """Evaluate the model on the rows that `request` selects.
+        """Evaluate the model on the rows that `request` selects; call `check` between batches.
 
         Raises:
             NotFound: there is no such version.
@@ -78,10 +84,10 @@ class ModelEvaluator:
         with self._memory_slots.acquire():
             # PyTorch keeps this setting per thread; the cores belong to the trainers.
             torch.set_num_threads(1)
-            return self._evaluate(self._files.load(name, version), request, uploads)
+            return self._evaluate(self._files.load(name, version), request, uploads, check)
 
     def _evaluate(
-        self, model: Model, request: EvaluationRequest, uploads: Uploads
+        self, model: Model, request: EvaluationRequest, uploads: Uploads, check: Check
     ) -> Classification | Regression:
         trained = _trained(model)
         with _located_errors("dataset"):
@@ -104,7 +110,7 @@ class ModelEvaluator:
             model.manifest.signature,
             LOSSES[trained.loss],
             split,
-            _deadline(),
+            _deadline(check),
         ).evaluation
 
 
@@ -157,11 +163,12 @@ def _select_split(data: Dataset, split: Split | None) -> tuple[Split, Rows]:
     return split, rows
 
 
-def _deadline() -> Callable[[], None]:
-    """Return a function that raises `DeadlineExceeded` after `SECONDS`."""
+def _deadline(wanted: Check) -> Check:
+    """Return a function that calls `wanted`, and raises `DeadlineExceeded` after `SECONDS`."""
     end = time.monotonic() + SECONDS
 
     def check() -> None:
+        wanted()
         if time.monotonic() > end:
             raise DeadlineExceeded(
                 f"the evaluation took longer than {SECONDS:g} seconds; use fewer rows"

@@ -6,7 +6,8 @@ from ml.errors import Invalid
 from ml.inference.model import Inputs, Model, Predictions
 from ml.inputs.rows import PIXEL_MAXIMA
 from ml.signature import Classes, Encoding, Features
-from service.open_inference.wire import InferRequest, Output, Tensor
+from service.open_inference.tensors import Tensor
+from service.open_inference.wire import InferRequest, Output
 
 INPUT = "inputs"
 

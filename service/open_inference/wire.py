@@ -2,48 +2,41 @@
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, FailFast, Field, ValidationError
 
 from ml.errors import Invalid
+from ml.inputs.json_slices import LIST, NotJson, Scanner, parsed
+from service.errors import TooLarge
+from service.open_inference.tensors import (
+    DATATYPES,
+    Data,
+    LongData,
+    Tensor,
+    numbers,
+    text_tensor,
+    texts,
+)
+from service.predictions.payloads import LIGHT_BYTES
+from service.work.attended import Check, unchecked
 
-Tensor = NDArray[Any]
 RequestModel = TypeVar("RequestModel", bound=BaseModel)
-
-DATATYPES: dict[str, np.dtype[Any]] = {
-    "BOOL": np.dtype("?"),
-    "UINT8": np.dtype("u1"),
-    "UINT16": np.dtype("<u2"),
-    "UINT32": np.dtype("<u4"),
-    "UINT64": np.dtype("<u8"),
-    "INT8": np.dtype("i1"),
-    "INT16": np.dtype("<i2"),
-    "INT32": np.dtype("<i4"),
-    "INT64": np.dtype("<i8"),
-    "FP16": np.dtype("<f2"),
-    "FP32": np.dtype("<f4"),
-    "FP64": np.dtype("<f8"),
-    "BF16": np.dtype("<u2"),
-    "BYTES": np.dtype("O"),
-}
-"""NumPy dtype of each datatype. BF16 is held as its bits, the upper half of an FP32, and BYTES as
-Python strings."""
 
 NAMES = {dtype: name for name, dtype in DATATYPES.items() if name not in ("BF16", "BYTES")}
 Size = Annotated[int, Field(ge=0, le=2**40)]
+MAX_TENSORS = 10_000
 
 
 class InputTensor(BaseModel):
     """An input tensor; `data` is missing if it is sent in binary."""
 
     name: str
-    shape: list[Size] = Field(max_length=16)
+    shape: Annotated[list[Size], Field(max_length=16), FailFast()]
     datatype: str
     data: list[Any] | None = None
     parameters: dict[str, Any] = {}
@@ -68,8 +61,8 @@ class InferRequest(BaseModel):
 
     id: str | None = None
     parameters: dict[str, Any] = {}
-    inputs: list[InputTensor] = Field(min_length=1, max_length=10_000)
-    outputs: list[RequestedOutput] | None = None
+    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=MAX_TENSORS), FailFast()]
+    outputs: list[RequestedOutput] | None = Field(default=None, max_length=MAX_TENSORS)
 
     def wants_binary(self, output: RequestedOutput | None) -> bool:
         """Return whether to encode an output in binary; None is one the request does not name."""
@@ -102,6 +95,29 @@ class EncodedResponse:
     json_length: int | None = None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a model takes in one request."""
+
+    rows: int
+    row_size: int
+    """Number of values in a row."""
+
+    def check(self, tensor: InputTensor) -> None:
+        """Check the number of values that a tensor announces.
+
+        Raises:
+            TooLarge: it exceeds the limits.
+        """
+        per_row = 1 if tensor.datatype == "BYTES" else self.row_size
+        count = math.prod(tensor.shape)
+        if count > self.rows * per_row:
+            raise TooLarge(
+                f"the input {tensor.name!r} has {count:,} values; the limit of {self.rows:,} rows "
+                f"per request allows {self.rows * per_row:,}"
+            )
+
+
 def read_json(model: type[RequestModel], content: bytes) -> RequestModel:
     """Parse and validate JSON.
 
@@ -109,36 +125,53 @@ def read_json(model: type[RequestModel], content: bytes) -> RequestModel:
         Invalid: the content is not JSON or does not fit `model`.
     """
     try:
-        return model.model_validate(orjson.loads(content))
-    except orjson.JSONDecodeError as error:
-        raise Invalid(f"the request is not valid JSON: {error}") from None
+        return _validated(model, parsed(content))
+    except NotJson as error:
+        raise Invalid(f"the request {error.msg}") from None
+
+
+def _validated(model: type[RequestModel], document: object) -> RequestModel:
+    try:
+        return model.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise Invalid(f"{place}: {first['msg']}" if place else first["msg"]) from None
 
 
-def read_request(body: bytes, json_length: int | None) -> tuple[InferRequest, dict[str, Tensor]]:
-    """Return the JSON part of a request and its input tensors by name.
+def read_request(
+    body: bytes, json_length: int | None, limits: Limits, check: Check = unchecked
+) -> tuple[InferRequest, dict[str, Tensor]]:
+    """Return the JSON part of a request and its input tensors by name; call `check` between parts
+    of long data.
 
     Raises:
         Invalid: the request violates the protocol; the message names the input.
+        TooLarge: an input exceeds `limits`.
     """
     if json_length is not None and not 0 <= json_length <= len(body):
         raise Invalid(
             f"Inference-Header-Content-Length is {json_length}, but the body has {len(body)} bytes"
         )
     head = body if json_length is None else body[:json_length]
-    request = read_json(InferRequest, head)
+    if len(head) < LIGHT_BYTES:
+        request = read_json(InferRequest, head)
+        data = [Data(t.data) if t.data is not None else None for t in request.inputs]
+    else:
+        request, data = _read_long(head, limits, check)
     rest = memoryview(body)[len(head) :]
     tensors: dict[str, Tensor] = {}
-    for tensor in request.inputs:
+    for tensor, values in zip(request.inputs, data, strict=True):
         if tensor.name in tensors:
             raise Invalid(f"the input {tensor.name!r} is given twice")
+        limits.check(tensor)
         size = tensor.parameters.get("binary_data_size")
         try:
+            _check_datatype(tensor)
             if size is None:
-                tensors[tensor.name] = _from_json(tensor)
+                tensors[tensor.name] = _from_json(tensor, values)
+            elif values is not None:
+                raise Invalid("has both data and binary_data_size; give one of them")
             else:
                 tensors[tensor.name] = _from_bytes(tensor, rest, size)
                 rest = rest[size:]
@@ -147,6 +180,51 @@ def read_request(body: bytes, json_length: int | None) -> tuple[InferRequest, di
     if len(rest):
         raise Invalid(f"the body has {len(rest):,} bytes that no binary_data_size accounts for")
     return request, tensors
+
+
+def _read_long(text: bytes, limits: Limits, check: Check) -> tuple[InferRequest, list[Data | None]]:
+    """Return a request without the data of its inputs, and the data, not yet parsed."""
+    scanner, data = Scanner(text, check), list[Data | None]()
+    beside = 0
+    """Bytes of all but the data."""
+
+    def value() -> object:
+        nonlocal beside
+        start, stop = scanner.value()
+        beside += stop - start
+        if beside > LIGHT_BYTES:
+            raise Invalid(f"the request has more than {LIGHT_BYTES:,} bytes beside its data")
+        return parsed(text[start:stop])
+
+    def members(special: str, read: Callable[[], object]) -> dict[str, object]:
+        nonlocal beside
+        document: dict[str, object] = {}
+        for name in scanner.members():
+            beside += len(name)
+            is_special = name == special and scanner.peek() == LIST
+            document[name] = read() if is_special else value()
+        return document
+
+    def tensors() -> object:
+        data.clear()
+        documents: list[object] = []
+        for _ in scanner.items():
+            if len(documents) == MAX_TENSORS:
+                raise Invalid(f"inputs: there are more than {MAX_TENSORS:,}")
+            data.append(None)
+            documents.append(members("data", long_data))
+        return documents
+
+    def long_data() -> object:
+        data[-1] = LongData(text, scanner.value(), limits.row_size, check)
+        return None
+
+    try:
+        document = members("inputs", tensors)
+        scanner.end()
+    except NotJson as error:
+        raise Invalid(f"the request {error.msg}") from None
+    return _validated(InferRequest, document), data
 
 
 def encode(head: dict[str, Any], outputs: Sequence[Output]) -> EncodedResponse:
@@ -182,47 +260,29 @@ def _texts(values: Sequence[str]) -> bytes:
     return b"".join(struct.pack("<I", len(text)) + text for text in encoded)
 
 
-def _dtype(tensor: InputTensor) -> np.dtype[Any]:
+def _check_datatype(tensor: InputTensor) -> None:
     if tensor.datatype not in DATATYPES:
         raise Invalid(
             f"has the unknown datatype {tensor.datatype}; choose one of {', '.join(DATATYPES)}"
         )
-    return DATATYPES[tensor.datatype]
 
 
-def _from_json(tensor: InputTensor) -> Tensor:
-    dtype, count = _dtype(tensor), math.prod(tensor.shape)
-    if tensor.data is None:
+def _from_json(tensor: InputTensor, data: Data | None) -> Tensor:
+    if data is None:
         raise Invalid("has neither data nor binary_data_size; give one of them")
     if tensor.datatype == "BYTES":
-        return _texts_of(tensor, _leaves(tensor.data))
-    try:
-        array = np.asarray(tensor.data)
-    except ValueError:
-        raise Invalid("has lists of different lengths; they must have the same length") from None
-    if array.size and array.dtype.kind not in "buif":
-        raise Invalid("contains values that are not numbers")
-    if array.size != count:
-        raise Invalid(f"has {array.size:,} numbers, but its shape {tensor.shape} needs {count:,}")
-    if tensor.datatype == "BF16":
-        return array.astype(np.float32).reshape(tensor.shape)
-    with np.errstate(over="ignore", invalid="ignore"):
-        cast = array.astype(dtype)
-    if dtype.kind in "bui" and not np.array_equal(cast, array):
-        raise Invalid(f"contains numbers that {tensor.datatype} cannot represent")
-    return cast.reshape(tensor.shape)
+        return texts(data, tensor.shape)
+    return numbers(data, tensor.datatype, tensor.shape)
 
 
 def _from_bytes(tensor: InputTensor, rest: memoryview, size: object) -> Tensor:
-    dtype, count = _dtype(tensor), math.prod(tensor.shape)
-    if tensor.data is not None:
-        raise Invalid("has both data and binary_data_size; give one of them")
+    dtype, count = DATATYPES[tensor.datatype], math.prod(tensor.shape)
     if tensor.datatype == "BYTES":
         if type(size) is not int or not 0 <= size <= len(rest):
             raise Invalid(
                 f"has the binary_data_size {size}, but {len(rest):,} bytes are left in the body"
             )
-        return _texts_of(tensor, _unpacked(rest[:size]))
+        return text_tensor(_unpacked(rest[:size], count), tensor.shape)
     if type(size) is not int or size != count * dtype.itemsize:
         raise Invalid(
             f"has the binary_data_size {size}, but {tensor.datatype} of shape {tensor.shape} needs "
@@ -236,34 +296,20 @@ def _from_bytes(tensor: InputTensor, rest: memoryview, size: object) -> Tensor:
     return array.reshape(tensor.shape)
 
 
-def _texts_of(tensor: InputTensor, texts: list[object]) -> Tensor:
-    if len(texts) != math.prod(tensor.shape):
-        raise Invalid(
-            f"has {len(texts):,} strings, but its shape {tensor.shape} needs "
-            f"{math.prod(tensor.shape):,}"
-        )
-    if not all(isinstance(text, str) for text in texts):
-        raise Invalid("contains values that are not strings")
-    return np.array(texts, dtype=object).reshape(tensor.shape)
-
-
-def _leaves(data: list[Any]) -> list[object]:
-    flat: list[object] = []
-    for value in data:
-        flat += _leaves(value) if isinstance(value, list) else [value]
-    return flat
-
-
-def _unpacked(data: memoryview) -> list[object]:
+def _unpacked(data: memoryview, most: int) -> list[object]:
     """Return the strings in `data`, each of which follows its length in four bytes."""
-    texts: list[object] = []
-    while data:
-        length = int.from_bytes(data[:4], "little")
-        if len(data) < 4 + length:
-            raise Invalid(f"is truncated in string number {len(texts) + 1}")
+    strings: list[object] = []
+    start = 0
+    while start < len(data):
+        if len(strings) == most:
+            raise Invalid(f"has more than {most:,} strings")
+        begin = start + 4
+        stop = begin + int.from_bytes(data[start:begin], "little")
+        if stop > len(data):
+            raise Invalid(f"is truncated in string number {len(strings) + 1}")
         try:
-            texts.append(str(data[4 : 4 + length], "utf-8"))
+            strings.append(str(data[begin:stop], "utf-8"))
         except UnicodeDecodeError as error:
             raise Invalid(f"has a string that is not UTF-8 ({error.reason})") from None
-        data = data[4 + length :]
-    return texts
+        start = stop
+    return strings

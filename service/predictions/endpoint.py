@@ -1,23 +1,50 @@
 """`POST /predict` as a plain ASGI application, for speed."""
 
-from asyncio import to_thread
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import orjson
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ml.decoding import decoding
 from ml.errors import Invalid
-from ml.inference.model import Predictions
-from service.errors import ClientGone, Unprocessable
+from ml.inference.model import Inputs, Model, Predictions
+from ml.inputs.json_slices import NotJson
+from service.errors import BadRequest, ClientGone, Problem, Unprocessable
+from service.http.body_limit import read_body
 from service.http.problem_json import refusal
+from service.predictions.long_json import read_long_json
 from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.ndjson import predict_lines
-from service.predictions.payloads import NDJSON, media_type, read_payload
+from service.predictions.payloads import (
+    FORM,
+    JSON,
+    LIGHT_BYTES,
+    NDJSON,
+    Payload,
+    media_type,
+    read_form,
+    reader_of,
+)
 from service.settings import Settings
+from service.work import Work
+from service.work.attended import AttendedRequest
+
+Result = TypeVar("Result")
 
 PATH = "/predict"
 MANY_ROWS = 512
 """Number of predictions from which the response is encoded in a thread."""
+PART_NUMBERS = 50_000
+"""Numbers of a long response that are encoded at a time."""
+MEMORY_PER_BYTE = 4
+"""Estimate of the memory that a body takes while it is decoded, as a multiple of its size."""
+EXPLAINED = (Problem, ClientGone, HTTPException, RequestValidationError)
+"""Errors that need no further explanation."""
 
 
 class PredictEndpoint:
@@ -26,8 +53,11 @@ class PredictEndpoint:
     It wraps the framework, whose overhead exceeds the inference time of a small model.
     """
 
-    def __init__(self, app: ASGIApp, model_cache: ModelCache, settings: Settings) -> None:
+    def __init__(
+        self, app: ASGIApp, model_cache: ModelCache, settings: Settings, work: Work
+    ) -> None:
         self._app = app
+        self._work = work
         self._model_cache = model_cache
         self._settings = settings
 
@@ -39,7 +69,9 @@ class PredictEndpoint:
             content_type = media_type(scope)
             if content_type == NDJSON:
                 request = Request(scope, receive)
-                response = await predict_lines(request, self._model_cache, self._settings)
+                response = await predict_lines(
+                    request, self._model_cache, self._settings, self._work
+                )
                 await response(scope, receive, send)
                 return
             body = await self._predict(content_type, scope, receive)
@@ -55,19 +87,56 @@ class PredictEndpoint:
         await send({"type": "http.response.body", "body": body})
 
     async def _predict(self, content_type: str, scope: Scope, receive: Receive) -> bytes:
-        payload = await read_payload(content_type, scope, receive, self._settings.max_body_bytes)
-        loaded = await self._model_cache.find(payload.model)
+        read = None if content_type == FORM else reader_of(content_type)
+        body = await read_body(scope, receive, self._settings.max_body_bytes)
+        request = AttendedRequest(receive, self._settings.predict_seconds)
+        payload: Payload | None = None
         try:
-            if payload.is_light:
-                inputs = payload.inputs(loaded.model, self._settings)
+            if read is not None and len(body) < LIGHT_BYTES:
+                with decoding("the body", *EXPLAINED):
+                    payload = read(scope, body)
+                loaded = await self._model_cache.find(payload.model)
+                inputs = await self._inputs(payload, loaded.model, request)
             else:
-                inputs = await to_thread(payload.inputs, loaded.model, self._settings)
+                async with self._work.memory.hold(MEMORY_PER_BYTE * len(body), request):
+                    payload = await self._read_long(content_type, scope, body, request)
+                    loaded = await self._model_cache.find(payload.model)
+                    inputs = await self._inputs(payload, loaded.model, request)
             predictions = await self._model_cache.predict(loaded, inputs, receive)
+        except NotJson as error:
+            raise BadRequest(f"the body {error.msg}") from None
         except Invalid as error:
-            raise Unprocessable.at(Invalid(error.msg), *payload.place(error.loc)) from None
+            loc = payload.place(error.loc) if payload else ("body", *error.loc)
+            raise Unprocessable.at(Invalid(error.msg), *loc) from None
         if len(predictions) < MANY_ROWS:
             return encode_response(loaded, predictions)
-        return await to_thread(encode_response, loaded, predictions)
+        return await request.run(
+            self._work.decode, _encode_long_response, loaded, predictions, request.check
+        )
+
+    async def _read_long(
+        self, content_type: str, scope: Scope, body: bytes, request: AttendedRequest
+    ) -> Payload:
+        if content_type == FORM:
+            with decoding("the form", *EXPLAINED):
+                return await read_form(scope, body)
+        if content_type == JSON:
+            read = partial(read_long_json, body, self._settings, request.check)
+        else:
+            read = partial(reader_of(content_type), scope, body)
+        return await request.run(self._work.decode, _decoded, "the body", read)
+
+    async def _inputs(self, payload: Payload, model: Model, request: AttendedRequest) -> Inputs:
+        if payload.is_light:
+            with decoding("the body", *EXPLAINED):
+                return payload.inputs(model, self._settings)
+        convert = partial(payload.inputs, model, self._settings, request.check)
+        return await request.run(self._work.decode, _decoded, "the body", convert)
+
+
+def _decoded(subject: str, read: Callable[[], Result]) -> Result:
+    with decoding(subject, *EXPLAINED):
+        return read()
 
 
 def encode_response(loaded: LoadedModel, predictions: Predictions) -> bytes:
@@ -79,3 +148,18 @@ def encode_response(loaded: LoadedModel, predictions: Predictions) -> bytes:
             "predictions": loaded.model.to_json(predictions),
         }
     )
+
+
+def _encode_long_response(
+    loaded: LoadedModel, predictions: Predictions, check: Callable[[], None]
+) -> bytes:
+    """Return the same as `encode_response`, made in parts: the encoder holds the interpreter's
+    lock."""
+    rows = max(1, PART_NUMBERS // predictions.values.shape[1])
+    parts = []
+    for start in range(0, len(predictions), rows):
+        check()
+        part = loaded.model.to_json(predictions[start : start + rows])
+        parts.append(orjson.dumps(part)[1:-1])
+    head = orjson.dumps({"model": loaded.ref.name, "version": loaded.ref.version})[:-1]
+    return b'%b,"predictions":[%b]}' % (head, b",".join(parts))

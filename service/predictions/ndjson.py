@@ -2,21 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
+import numpy as np
 import orjson
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
+from numpy.typing import NDArray
 
+from ml.decoding import decoding
 from ml.errors import Invalid, Loc
+from ml.inference.model import Inputs, Model
+from ml.inputs.json_slices import CHUNK_BYTES, check_row, parsed
+from ml.inputs.rows import PixelRange
 from service.errors import DeadlineExceeded, Overloaded
 from service.http.body_limit import too_large
 from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.payloads import NDJSON
 from service.predictions.query import parse_query
 from service.settings import Settings
+from service.work import Work
+from service.work.executors import run_in
 
 IN_MEMORY = 1024 * 1024
 """Bytes of a body above which it is spooled to a temporary file."""
@@ -25,7 +32,9 @@ RETRY_SECONDS = 0.05
 """Delay before a retry when the queue of the model is full."""
 
 
-async def predict_lines(request: Request, model_cache: ModelCache, settings: Settings) -> Response:
+async def predict_lines(
+    request: Request, model_cache: ModelCache, settings: Settings, work: Work
+) -> Response:
     """Return a response with one line per line of the request: a prediction or an `error`.
 
     The response begins after the last line of the request, since most clients write the whole
@@ -35,7 +44,8 @@ async def predict_lines(request: Request, model_cache: ModelCache, settings: Set
         TooLarge: the body exceeds the limit.
     """
     query = parse_query(request.scope)
-    loaded, pixels = await model_cache.find(query.model), query.pixels
+    longest = settings.max_body_bytes
+    loaded = await model_cache.find(query.model)
     file: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115, closed by `response_lines`
     try:
         size = 0
@@ -46,76 +56,123 @@ async def predict_lines(request: Request, model_cache: ModelCache, settings: Set
             if size <= IN_MEMORY:
                 file.write(chunk)
             else:
-                await asyncio.to_thread(file.write, chunk)
+                await run_in(work.bulk, file.write, chunk)
         file.seek(0)
     except BaseException:
         file.close()
         raise
 
+    def next_chunk(before: int) -> "_Chunk | None":
+        lines = _lines(file, longest)
+        return _Chunk(loaded, before, lines, longest, query.pixels) if lines else None
+
     async def response_lines() -> AsyncIterator[bytes]:
         with file:
             before = 0
-            while lines := await asyncio.to_thread(_lines, file, settings.max_body_bytes):
-                yield await _Chunk(loaded, before, lines).predict(model_cache, request, pixels)
-                before += len(lines)
+            while chunk := await run_in(work.bulk, next_chunk, before):
+                yield await chunk.predict(model_cache, request)
+                before += len(chunk)
 
     return StreamingResponse(response_lines(), media_type=NDJSON)
 
 
 def _lines(file: IO[bytes], longest: int) -> list[bytes]:
-    """Return the next lines; one over `longest` bytes is split, which makes it invalid JSON."""
-    lines = []
-    for _ in range(CHUNK_LINES):
-        line = file.readline(longest)
+    """Return the next lines, of `CHUNK_BYTES` together or one longer line. A line over `longest`
+    bytes is cut off there."""
+    lines: list[bytes] = []
+    size = 0
+    while len(lines) < CHUNK_LINES and size < CHUNK_BYTES:
+        line = file.readline(longest + 1)
         if not line:
             break
+        rest = line
+        while len(rest) > longest and not rest.endswith(b"\n"):
+            rest = file.readline(longest + 1)
         lines.append(line)
+        size += len(line)
     return lines
 
 
 class _Chunk:
     """Consecutive lines, whose valid rows form one prediction request."""
 
-    def __init__(self, loaded: LoadedModel, before: int, lines: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        before: int,
+        lines: Sequence[bytes],
+        longest: int,
+        pixels: PixelRange | None,
+    ) -> None:
         self._loaded = loaded
         self._before = before
         self._results: list[Any] = [None] * len(lines)
-        self._rows: dict[int, object] = {}
+        rows: dict[int, object] = {}
         for number, line in enumerate(lines):
             try:
-                self._rows[number] = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                self._set_error(number, (), f"is not valid JSON: {error}")
+                rows[number] = _row(line, loaded.model, longest)
+            except Invalid as error:
+                self._set_error(number, error.loc, error.msg)
+        self._numbers = list(rows)
+        """Positions of the valid rows."""
+        self._inputs = self._converted(list(rows.values()), pixels) if rows else None
 
-    async def predict(self, model_cache: ModelCache, request: Request, pixels: Any) -> bytes:
+    def __len__(self) -> int:
+        return len(self._results)
+
+    async def predict(self, model_cache: ModelCache, request: Request) -> bytes:
         """Return the response lines."""
-        while self._rows:
-            rows = list(self._rows.values())
+        numbers, inputs = self._numbers, self._inputs
+        while numbers and inputs is not None:
             try:
-                inputs = await asyncio.to_thread(self._loaded.model.rows, rows, pixels)
                 predictions = await model_cache.predict(self._loaded, inputs, request.receive)
             except Overloaded:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             except DeadlineExceeded as error:
                 # The response has begun, so its status can no longer report this.
-                for number in self._rows:
+                for number in numbers:
                     self._set_error(number, (), error.detail)
                 break
             except Invalid as error:
-                # Retry without the invalid row.
+                # Retry without the row whose prediction is not finite.
                 index, *rest = error.loc
                 assert isinstance(index, int)
-                number = next(islice(self._rows, index, None))
-                del self._rows[number]
-                self._set_error(number, tuple(rest), error.msg)
+                self._set_error(numbers.pop(index), tuple(rest), error.msg)
+                inputs = np.delete(inputs, index, axis=0)
                 continue
             results = self._loaded.model.to_json(predictions)
-            for number, prediction in zip(self._rows, results, strict=True):
+            for number, prediction in zip(numbers, results, strict=True):
                 self._results[number] = prediction
             break
         return b"".join(orjson.dumps(result) + b"\n" for result in self._results)
 
+    def _converted(self, rows: list[object], pixels: PixelRange | None) -> Inputs | None:
+        """Convert all rows at once; if that fails, one by one, without the invalid ones."""
+        try:
+            with decoding("the rows"):
+                return self._loaded.model.rows(rows, pixels)
+        except Invalid:
+            pass
+        arrays: list[NDArray[Any]] = []
+        for number, row in zip(list(self._numbers), rows, strict=True):
+            try:
+                with decoding("the row"):
+                    arrays.append(self._loaded.model.rows([row], pixels))
+            except Invalid as error:
+                self._numbers.remove(number)
+                self._set_error(number, error.loc[1:], error.msg)
+        return np.concatenate(arrays) if arrays else None
+
     def _set_error(self, number: int, loc: Loc, message: str) -> None:
         error = {"line": self._before + number + 1, "loc": list(loc), "msg": message}
         self._results[number] = {"error": error}
+
+
+def _row(line: bytes, model: Model, longest: int) -> object:
+    if len(line) > longest:
+        raise Invalid(f"has more than {longest:,} bytes")
+    if len(line) > CHUNK_BYTES:
+        check_row(line, model.row_size)
+    with decoding("the line"):
+        return parsed(line)

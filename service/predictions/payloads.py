@@ -1,10 +1,10 @@
 """Parsing of prediction requests by content type."""
 
+import asyncio
 import base64
 import io
 from abc import ABC, abstractmethod
-from asyncio import to_thread
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -25,10 +25,10 @@ from ml.errors import Invalid, Loc
 from ml.inference.model import Inputs, Model
 from ml.inputs.rows import PixelRange
 from service.errors import TooLarge, Unprocessable, UnsupportedMediaType
-from service.http.body_limit import read_body
 from service.predictions.query import RAW_TYPES, RawType, parse_query
 from service.predictions.schemas import PredictRequest
 from service.settings import Settings
+from service.work.attended import Check, unchecked
 
 JSON = "application/json"
 FORM = "multipart/form-data"
@@ -37,6 +37,7 @@ NDJSON = "application/x-ndjson"
 LIGHT_ROWS = 64
 LIGHT_BYTES = 256 * 1024
 """Larger payloads are parsed in a thread, so that they do not block the event loop."""
+FORM_PIECE_BYTES = 16 * 1024
 
 
 class Payload(ABC):
@@ -47,8 +48,8 @@ class Payload(ABC):
     """Whether `inputs` is fast enough for the event loop."""
 
     @abstractmethod
-    def inputs(self, model: Model, settings: Settings) -> Inputs:
-        """Return the inputs in the form that `model` takes.
+    def inputs(self, model: Model, settings: Settings, check: Check = unchecked) -> Inputs:
+        """Return the inputs in the form that `model` takes; call `check` between items.
 
         Raises:
             Invalid: the inputs do not fit the model; `place` maps `loc` to the request.
@@ -72,7 +73,7 @@ class JsonRows(Payload):
     def is_light(self) -> bool:  # type: ignore[override]
         return len(self.rows) <= LIGHT_ROWS
 
-    def inputs(self, model: Model, settings: Settings) -> Inputs:
+    def inputs(self, model: Model, settings: Settings, check: Check = unchecked) -> Inputs:
         check_count(len(self.rows), settings)
         return model.rows(self.rows, self.pixels)
 
@@ -91,7 +92,7 @@ class ImageFiles(Payload):
     """Location of the list of files."""
     is_light = False
 
-    def inputs(self, model: Model, settings: Settings) -> Inputs:
+    def inputs(self, model: Model, settings: Settings, check: Check = unchecked) -> Inputs:
         check_count(len(self.files), settings)
         return model.images(self.files, settings.max_image_pixels)
 
@@ -110,7 +111,11 @@ class NpyArray(Payload):
     array: NDArray[Any]
     pixels: PixelRange | None
 
-    def inputs(self, model: Model, settings: Settings) -> Inputs:
+    @property
+    def is_light(self) -> bool:  # type: ignore[override]
+        return self.array.nbytes < LIGHT_BYTES
+
+    def inputs(self, model: Model, settings: Settings, check: Check = unchecked) -> Inputs:
         check_count(len(self.array) if self.array.ndim else 1, settings)
         return model.array(self.array, self.pixels)
 
@@ -125,7 +130,11 @@ class RawNumbers(Payload):
     """None means uint8 for images and float32 for features."""
     pixels: PixelRange | None
 
-    def inputs(self, model: Model, settings: Settings) -> Inputs:
+    @property
+    def is_light(self) -> bool:  # type: ignore[override]
+        return len(self.data) < LIGHT_BYTES
+
+    def inputs(self, model: Model, settings: Settings, check: Check = unchecked) -> Inputs:
         default: RawType = (
             "uint8" if model.manifest.signature.inputs.kind == "images" else "float32"
         )
@@ -164,33 +173,47 @@ def _essence(content_type: bytes) -> str:
     return content_type.decode("latin-1").partition(";")[0].strip().lower()
 
 
-async def read_payload(content_type: str, scope: Scope, receive: Receive, limit: int) -> Payload:
-    """Read and parse the body of a request, of at most `limit` bytes.
+def reader_of(content_type: str) -> "PayloadReader":
+    """Return the reader of bodies of a content type other than `FORM` and `NDJSON`.
 
     Raises:
         UnsupportedMediaType: the content type is unknown.
-        RequestValidationError, Unprocessable: the body does not match its content type.
-        TooLarge, ClientGone: see `read_body`.
     """
-    if content_type == FORM:
-        body = await read_body(scope, receive, limit)
-        try:
-            return await _read_form(Request(scope, _replaying(body)))
-        except MultiPartException as error:
-            raise HTTPException(400, f"the body is not a valid form: {error.message}") from None
     reader = READERS.get(content_type)
     if reader is None:
         given = f"not {content_type}" if content_type else "but none was given"
         known = ", ".join((*READERS, FORM, NDJSON))
         raise UnsupportedMediaType(f"the content type must be {known}; {given}")
-    body = await read_body(scope, receive, limit)
-    is_long = content_type == JSON and len(body) >= LIGHT_BYTES
-    return await to_thread(reader, scope, body) if is_long else reader(scope, body)
+    return reader
+
+
+async def read_form(scope: Scope, body: bytes) -> Payload:
+    """Parse a form of image files.
+
+    Raises:
+        HTTPException, Unprocessable: the body is not a form, or has no file.
+    """
+    try:
+        return await _read_form(Request(scope, _replaying(body)))
+    except MultiPartException as error:
+        raise HTTPException(400, f"the body is not a valid form: {error.message}") from None
 
 
 def _replaying(body: bytes) -> Receive:
+    """Return a receive function for `body`, in pieces: the event loop parses one after another,
+    and other requests between them."""
+
+    def pieces() -> Iterator[Message]:
+        for start in range(0, max(1, len(body)), FORM_PIECE_BYTES):
+            stop = start + FORM_PIECE_BYTES
+            more = stop < len(body)
+            yield {"type": "http.request", "body": body[start:stop], "more_body": more}
+
+    messages = pieces()
+
     async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+        await asyncio.sleep(0)
+        return next(messages)
 
     return receive
 
@@ -211,7 +234,7 @@ def _read_json(_: Scope, body: bytes) -> Payload:
         return JsonRows(request.model, request.inputs, request.pixels)
     whole = ("body", "images")
     places: list[Loc] = [(*whole, i) for i in range(len(request.images or []))]
-    files = [_decode_base64(*pair) for pair in zip(request.images or [], places, strict=True)]
+    files = [decode_base64(*pair) for pair in zip(request.images or [], places, strict=True)]
     return ImageFiles(request.model, files, places, whole)
 
 
@@ -224,7 +247,12 @@ def _parse_json(body: bytes) -> object:
         )
 
 
-def _decode_base64(text: str, place: Loc) -> bytes:
+def decode_base64(text: str, place: Loc) -> bytes:
+    """Return the bytes of a base64 string at `place` in the request.
+
+    Raises:
+        Unprocessable: it is not base64.
+    """
     # An HTML canvas yields "data:image/png;base64,..."
     _, _, encoded = text.rpartition(",")
     try:

@@ -1,12 +1,12 @@
 """Request and response bodies of `/predict`."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from ml.inference.model import Prediction
 from ml.inputs.rows import PixelRange
-from ml.strict import Strict
+from ml.strict import FIRST_ERROR, Strict
 from service.schemas import Body
 
 
@@ -23,7 +23,7 @@ class PredictRequest(Strict):
         "by feature name; for images, 28 lists of 28 pixels or a list of 784 pixels, with a light "
         "foreground on a dark background.",
     )
-    images: list[str] | None = Field(
+    images: Annotated[list[str], FIRST_ERROR] | None = Field(
         default=None, description="PNG or JPEG files of any size, base64-encoded."
     )
     pixels: PixelRange | None = Field(

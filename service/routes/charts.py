@@ -11,6 +11,7 @@ from service.errors import FilesDamaged, NotFound, Overloaded
 from service.http.problem_json import problems
 from service.routes.dependencies import AppComponents
 from service.schemas import Page
+from service.work.executors import run_in
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -48,11 +49,12 @@ def list_charts(job_id: str, components: AppComponents) -> Page[ChartSummary]:
         }
     },
 )
-def get_chart(job_id: str, chart: str, form: Form, components: AppComponents) -> Response:
+async def get_chart(job_id: str, chart: str, form: Form, components: AppComponents) -> Response:
     """Return a chart as a Vega-Lite specification with inline data (`json`), or rendered from it
     (`svg`, `png`).
 
     While the job runs, history charts show the progress so far; the other charts are available
     after the job has succeeded.
     """
-    return Response(DRAWN[form](components.charts, job_id, chart), media_type=MEDIA_TYPES[form])
+    drawn = await run_in(components.work.bulk, DRAWN[form], components.charts, job_id, chart)
+    return Response(drawn, media_type=MEDIA_TYPES[form])

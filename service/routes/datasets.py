@@ -34,8 +34,9 @@ from service.errors import (
     Unprocessable,
 )
 from service.http.problem_json import problems
-from service.routes.dependencies import WRITES, AppComponents
+from service.routes.dependencies import WRITES, AppComponents, Components
 from service.schemas import Page
+from service.work.executors import run_in
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
@@ -107,10 +108,14 @@ def delete_dataset(dataset_id: str, components: AppComponents, force: bool = Fal
 
 
 @router.get("/{dataset_id}/preview", responses=problems(NotFound, FilesDamaged))
-def get_preview(
+async def get_preview(
     dataset_id: str, components: AppComponents, rows: Annotated[int, Query(ge=1, le=1000)] = 10
 ) -> Preview:
     """Return the first rows, as parsed."""
+    return await run_in(components.work.bulk, _preview, components, dataset_id, rows)
+
+
+def _preview(components: Components, dataset_id: str, rows: int) -> Preview:
     upload = _found(components, dataset_id)
     with _reading(components, dataset_id):
         shown = preview(upload.schema, upload.directory, rows)
@@ -118,7 +123,7 @@ def get_preview(
 
 
 @router.get("/{dataset_id}/batches", responses=problems(NotFound, Overloaded, FilesDamaged))
-def get_batches(
+async def get_batches(
     dataset_id: str,
     components: AppComponents,
     target: Annotated[str | None, Query(max_length=1000)] = None,
@@ -132,6 +137,20 @@ def get_batches(
 ) -> Batches:
     """Return the batches that a DataLoader would yield: inputs, with categories encoded as
     numbers, and targets."""
+    options = target, batch_size, shuffle, seed, limit, rows
+    return await run_in(components.work.bulk, _batches, components, dataset_id, *options)
+
+
+def _batches(
+    components: Components,
+    dataset_id: str,
+    target: str | None,
+    batch_size: int,
+    shuffle: bool,
+    seed: int,
+    limit: int,
+    rows: int,
+) -> Batches:
     upload = _found(components, dataset_id)
     with _reading(components, dataset_id):
         try:

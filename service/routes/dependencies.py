@@ -25,6 +25,7 @@ from service.storage.cleanup import Cleanup
 from service.storage.database import Database
 from service.storage.disk_space import DiskSpace
 from service.storage.write_turns import WriteTurns
+from service.work import Work
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Components:
     readiness: ReadinessChecks
     write_turns: WriteTurns
     disk_space: DiskSpace
+    work: Work
     nudge: Callable[[], None]
     """Wakes the scheduler, since a job may be waiting."""
 

@@ -2,17 +2,21 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 
 from ml.evaluation.schemas import Evaluation
 from service.errors import DeadlineExceeded, FilesDamaged, NotFound, Overloaded
 from service.http.problem_json import problems
+from service.models.evaluation import SECONDS
 from service.models.schemas import EvaluationRequest
 from service.routes.dependencies import AppComponents
 from service.routes.models import Version
+from service.work.attended import AttendedRequest
 
 router = APIRouter(prefix="/models", tags=["models"])
 
+LOADING_SECONDS = 300.0
+"""Time for the data of an evaluation, which may be downloaded."""
 EXAMPLES = {
     "Its own test rows": {"value": {}},
     "Other rows of a line": {
@@ -39,13 +43,24 @@ def get_evaluation(name: str, version: Version, components: AppComponents) -> Ev
     "/{name}/versions/{version}/evaluate",
     responses=problems(NotFound, Overloaded, FilesDamaged, DeadlineExceeded),
 )
-def evaluate(
+async def evaluate(
     name: str,
     version: Version,
     request: Annotated[EvaluationRequest, Body(openapi_examples=EXAMPLES)],
     components: AppComponents,
+    http_request: Request,
 ) -> Evaluation:
     """Evaluate the model on any data set with the same inputs and output. An uploaded table is
     read by the columns the model was trained on, unless the request names others."""
+    attended = AttendedRequest(http_request.receive, LOADING_SECONDS + SECONDS)
+    evaluate_model = components.evaluator.evaluate
     with components.datasets.recording_damage():
-        return components.evaluator.evaluate(name, version, request, components.datasets)
+        return await attended.run(
+            components.work.bulk,
+            evaluate_model,
+            name,
+            version,
+            request,
+            components.datasets,
+            attended.check,
+        )

@@ -10,22 +10,27 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from ml import __version__
+from ml.decoding import decoding
 from ml.errors import Invalid
-from service.errors import BadRequest, Unloaded
+from ml.inference.model import Inputs
+from service.errors import BadRequest, ClientGone, Problem, Unloaded
 from service.open_inference.model_io import INPUT, Described, describe, inputs_of, outputs_of
 from service.open_inference.statistics import model_statistics
 from service.open_inference.wire import (
     EncodedResponse,
     IndexRequest,
     InferRequest,
+    Limits,
     encode,
     read_json,
     read_request,
 )
+from service.predictions.endpoint import MANY_ROWS, MEMORY_PER_BYTE
 from service.predictions.model_cache import LoadedModel
-from service.predictions.payloads import check_count
+from service.predictions.payloads import LIGHT_BYTES, check_count
 from service.routes.dependencies import WRITES, AppComponents, Components
 from service.schemas import ModelRef, self_contained
+from service.work.attended import AttendedRequest
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
 
@@ -251,26 +256,46 @@ async def infer(
 ) -> Document:
     """Run inference on tensors in JSON or binary format, optionally compressed (gzip, deflate)."""
     body = await request.body()
+    work, attended = (
+        components.work,
+        AttendedRequest(request.receive, components.settings.predict_seconds),
+    )
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
-        body = await to_thread(_inflated, body, encoding, components.settings.max_body_bytes)
+        limit = components.settings.max_body_bytes
+        body = await attended.run(work.decode, _inflated, body, encoding, limit)
     loaded = await _find(components, name, version)
+    model, limits = loaded.model, Limits(components.settings.max_rows, loaded.model.row_size)
+
+    def read() -> tuple[InferRequest, Inputs]:
+        with decoding("the request", Problem, ClientGone):
+            infer_request, tensors = read_request(body, json_length, limits, attended.check)
+            return infer_request, inputs_of(model, tensors, infer_request)
+
     try:
-        infer_request, tensors = read_request(body, json_length)
-        inputs = inputs_of(loaded.model, tensors, infer_request)
+        if len(body) < LIGHT_BYTES:
+            infer_request, inputs = read()
+        else:
+            async with work.memory.hold(MEMORY_PER_BYTE * len(body), attended):
+                infer_request, inputs = await attended.run(work.decode, read)
         check_count(len(inputs), components.settings)
         predictions = await components.model_cache.predict(
             loaded, inputs, request.receive, infer_request.timeout_seconds
         )
-        encoded = encode(
-            {"model_name": loaded.ref.name, "model_version": str(loaded.ref.version)}
-            | ({"id": infer_request.id} if infer_request.id is not None else {}),
-            outputs_of(loaded.model, predictions, infer_request),
-        )
+        head = {"model_name": loaded.ref.name, "model_version": str(loaded.ref.version)}
+        if infer_request.id is not None:
+            head["id"] = infer_request.id
+
+        def respond() -> Response:
+            encoded = encode(head, outputs_of(model, predictions, infer_request))
+            return _response(encoded, request.headers.get("accept-encoding", ""))
+
+        if len(predictions) < MANY_ROWS:
+            return respond()  # type: ignore[return-value]
+        return await attended.run(work.decode, respond)  # type: ignore[arg-type]
     except Invalid as error:
         place = f"row {error.loc[0]} " if error.loc else ""
         raise BadRequest(place + error.msg) from None
-    return _response(encoded, request.headers.get("accept-encoding", ""))  # type: ignore[return-value]
 
 
 def _response(encoded: EncodedResponse, accepted: str) -> Response:

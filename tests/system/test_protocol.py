@@ -242,7 +242,7 @@ FRACTIONAL = json.dumps(body(parameters={"binary_data_size": 12.0}, data=None))
         (json.dumps(body([1, 2])), {}, "has 2 numbers"),
         (json.dumps(body([1, [2], 3])), {}, "different lengths"),
         (json.dumps(body(["1", "2", "3"])), {}, "values that are not numbers"),
-        (json.dumps(body(shape=[2**39, 2**39])), {}, "numbers, but its shape"),
+        (json.dumps(body(shape=[2**39, 2**39])), {}, "rows per request allows"),
         (json.dumps(body(shape=[-1, 3])), {}, "greater than or equal"),
         (json.dumps(body(datatype="FP31")), {}, "choose one of BOOL"),
         (json.dumps(body(datatype="BYTES")), {}, "values that are not strings"),

@@ -70,7 +70,7 @@ CASES: list[tuple[dict[str, Any], list[str | int], str]] = [
     (MNIST | {"schedule": {"kind": "linear"}}, ["schedule"], "'one_cycle'"),
     (line_data(target="__import__('os')"), ["dataset", "target"], "__import__"),
     (line_data(target="3*z + 2"), ["dataset", "target"], "'z'"),
-    (line_data(target="(" * 10**6 + "x" + ")" * 10**6), ["dataset", "target"], "at most 1000"),
+    (line_data(target="(" * 10**5 + "x" + ")" * 10**5), ["dataset", "target"], "at most 1000"),
     (line_data(target="(" * 400 + "x" + ")" * 400), ["dataset", "target"], "nest"),
     (line_data(target="9**9**9"), ["dataset", "target"], "9"),
     (line_data(target="x.__class__"), ["dataset", "target"], "x.__class__"),

@@ -1,0 +1,47 @@
+"""Crafted requests to a real service: the answer, what all others wait meanwhile, and memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import costs
+from tests.system.server import Server, serving
+
+SECONDS = 1.0
+"""Longest wait of another request, on a machine that is busy with other tests. Each of these
+requests froze the service for longer."""
+STATUSES: dict[str, int] = {
+    "predict: 16 M integers in a row": 422,
+    "predict: 10 M empty rows": 413,
+    "predict: 1,000 lists deep": 422,
+    "predict: a million unknown keys": 422,
+    "predict: a row of a million unknown keys": 422,
+    "v2: one long text among numbers": 400,
+    "v2: 8 M empty texts": 413,
+    "v2: 10 M numbers": 413,
+    "ndjson: lines of 2 MiB of [],": 200,
+    "ndjson: lines 1,000 lists deep": 200,
+    "jobs: a million unknown keys": 413,
+    "jobs: 40,000 unknown keys": 422,
+    "jobs: 40,000 bad features": 413,
+    "jobs: 1,000 lists deep": 422,
+    "expressions: a million variables": 413,
+    "evaluate: a million unknown keys": 413,
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(Path(tmp_path_factory.mktemp("costs")), trainers=1) as server:
+        costs.train(server)
+        yield server
+
+
+@pytest.mark.parametrize("name", STATUSES)
+def test_a_crafted_request(service: Server, name: str) -> None:
+    requests = costs.CASES[name]()
+    cost = costs.measure(service, requests)
+    assert cost.statuses == [STATUSES[name]] * len(requests)
+    assert cost.frozen < SECONDS
+    assert cost.peak <= 4 * cost.sent + 64 * costs.MIB
