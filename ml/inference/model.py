@@ -225,6 +225,6 @@ def _image(
     file: bytes, form: ImageForm | PictureForm, max_pixels: int, index: int
 ) -> NDArray[np.uint8]:
     try:
-        return form.read(file, max_pixels=max_pixels)
+        return form.decode(form.header(file, max_pixels=max_pixels))
     except Invalid as error:
         raise error.at(index) from None
