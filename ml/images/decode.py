@@ -26,7 +26,7 @@ _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 
 # Blocks above 32 MiB, glibc's maximum threshold, are mapped one by one and given back when freed.
 # Smaller ones would keep the memory of a large image in the process.
-Image.core.set_block_size(64 * 1024 * 1024)
+Image.core.set_block_size(64 * 1024 * 1024)  # type: ignore[attr-defined]
 
 _TURN: Final[Mapping[int, Callable[[Grey], Grey]]] = {
     1: lambda grey: grey,

@@ -5,9 +5,9 @@ profiles and EXIF tables without a bound, however small the picture.
 """
 
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from struct import error as StructError
 from struct import unpack_from
 from typing import Final
 
@@ -225,6 +225,6 @@ def _orientation(tiff: memoryview) -> int:
             if tag == 0x0112 and kind in _EXIF_INTEGERS:
                 (value,) = unpack_from(order + _EXIF_INTEGERS[kind], tiff, entry + 8)
                 return value if 1 <= value <= 8 else 1
-    except StructError:  # truncated
+    except struct.error:  # truncated
         pass
     return 1
