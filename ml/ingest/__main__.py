@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from ml.decoding import unreadable
 from ml.errors import Invalid
 from ml.ingest import ingest
 from ml.ingest.options import Options
@@ -44,7 +45,10 @@ def main() -> None:
     except MemoryError:  # also Arrow's
         answer = {"memory": limit}
     except OSError as error:
-        answer = {"storage": error.strerror or str(error)}
+        if error.errno is None:  # not of the disk, but of a library
+            answer = {"invalid": unreadable("the file", error).msg}
+        else:
+            answer = {"storage": error.strerror}
     print(json.dumps(answer))
 
 

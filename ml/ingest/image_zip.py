@@ -123,9 +123,8 @@ def _labelled(archive: ZipFile) -> list[tuple[ZipInfo, str]]:
     wanted = 3 if min(depths) == 3 and len({parts[0] for _, parts in found}) == 1 else 2
     for info, parts in found:
         if len(parts) != wanted:
-            raise Invalid(
-                f"{shown(info.filename, MAX_PATH)} is not in the folder of a class, as cats/1.png is"
-            )
+            name = shown(info.filename, MAX_PATH)
+            raise Invalid(f"{name} is not in the folder of a class, as cats/1.png is")
     return [(info, parts[-2]) for info, parts in found]
 
 
@@ -133,7 +132,9 @@ def _check_member(info: ZipInfo) -> None:
     name = info.filename
     parts = PurePosixPath(name).parts
     if ".." in parts or name.startswith("/") or "\\" in name or ":" in name:
-        raise Invalid(f"has a member {shown(name, MAX_PATH)} with a path outside the archive; rename it")
+        raise Invalid(
+            f"has a member {shown(name, MAX_PATH)} with a path outside the archive; rename it"
+        )
     if stat.S_ISLNK(info.external_attr >> 16):
         raise Invalid(f"has a link, {shown(name, MAX_PATH)}; replace it by the file itself")
     if info.flag_bits & 1:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ml.errors import Invalid
 from ml.ingest.image_writer import Channels, ImageWriter
-from ml.ingest.npy_header import read_npy_header
 from ml.ingest.names import check_names, shown
+from ml.ingest.npy_header import read_npy_header
 from ml.ingest.options import ColumnKind, Options
 from ml.ingest.reading import reading
 from ml.ingest.schema import MAX_COLUMNS, MAX_VALUES, TABLE, Schema, TableSchema

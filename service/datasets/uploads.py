@@ -1,8 +1,7 @@
 """Uploads: receive a file, parse it in a separate process and store its rows."""
 
 import asyncio
-import contextlib
-import json
+import math
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -20,17 +19,16 @@ from ml.errors import Invalid
 from ml.files import sync
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema, TableSchema
-from service import processes
-from service.datasets.store import SCHEMA, AddedDataset, DatasetStore, NewDataset, content_hash
-from service.errors import BadRequest, Unavailable, Unprocessable
+from service.datasets.file_reader import FileReader
+from service.datasets.store import AddedDataset, DatasetStore, NewDataset, content_hash
+from service.errors import BadRequest, ClientGone, Unavailable, Unprocessable
 from service.http.body_limit import too_large
 from service.settings import MIB, Settings
 from service.work import Work
+from service.work.attended import AttendedRequest
 from service.work.executors import run_in
 
 FORM = "multipart/form-data"
-MAX_READERS = 2
-"""Maximum number of uploads parsed concurrently; others wait."""
 DEFAULT_NAME = "dataset"
 
 
@@ -51,7 +49,7 @@ class DatasetUploader:
         self._store = store
         self._bulk = work.bulk
         self._settings = settings
-        self._readers = asyncio.Semaphore(MAX_READERS)
+        self._reader = FileReader(settings)
 
     async def upload(
         self, request: Request, name: str | None, target: str | None, options: Options
@@ -74,14 +72,13 @@ class DatasetUploader:
             known = await asyncio.to_thread(self._store.find_duplicate, name, target, content)
             if known is not None:
                 return AddedDataset(known, created=False)
-            async with self._readers:
-                schema = await self._read(received.path, place / "rows", options)
+            schema = await self._read(request, received.path, place / "rows", options)
             _check_target(target, schema)
             dataset = NewDataset(
                 name, target, received.sha256, received.bytes, options, schema, place / "rows"
             )
             return await asyncio.to_thread(self._store.add, dataset)
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientGone):
             raise BadRequest("the upload was interrupted") from None
         except OSError as error:
             raise Unavailable(f"the upload cannot be stored: {error.strerror}") from error
@@ -112,53 +109,22 @@ class DatasetUploader:
                 await run_in(self._bulk, file.write, chunk)
         return Received(path, filename, digest.hexdigest(), size)
 
-    async def _read(self, file: Path, rows: Path, options: Options) -> Schema:
-        """Parse a file into the directory `rows`, in a process with time and memory limits."""
-        rows.mkdir()
-        task = {
-            "source": str(file),
-            "into": str(rows),
-            "options": options.model_dump(mode="json"),
-            "max_memory_bytes": self._settings.ingest_mb * MIB,
-        }
-        process = await processes.start("ml.ingest")
+    async def _read(self, request: Request, file: Path, rows: Path, options: Options) -> Schema:
+        """Parse a file into the directory `rows`, unless the client leaves."""
+        reading = asyncio.ensure_future(self._reader.read(file, rows, options))
         try:
-            output, _ = await asyncio.wait_for(
-                process.communicate(json.dumps(task).encode()), self._settings.ingest_seconds
-            )
-        except TimeoutError:
-            seconds = self._settings.ingest_seconds
-            raise _unreadable(
-                Invalid(
-                    f"takes over {seconds:g} seconds to parse, the limit of EPOCHD_INGEST_SECONDS"
-                )
-            ) from None
+            # The reader has a time limit of its own.
+            schema = await AttendedRequest(request.receive, math.inf).wait(reading)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-        if not output:
-            raise _unreadable(
-                Invalid(
-                    f"could not be parsed: the parser process exited with code {process.returncode}"
-                )
-            )
-        answer = json.loads(output)
-        if "storage" in answer:
-            raise Unavailable(f"the upload cannot be stored: {answer['storage']}")
-        if "invalid" in answer:
-            raise _unreadable(Invalid(answer["invalid"]["msg"]))
+            # Its process must have ended before its files are deleted.
+            await asyncio.wait({reading})
         await run_in(self._bulk, _put_on_disk, rows)
-        return SCHEMA.validate_python(answer["schema"])
+        return schema
 
 
 async def _spooled(file: UploadFile) -> AsyncIterator[bytes]:
     while chunk := await file.read(MIB):
         yield chunk
-
-
-def _unreadable(error: Invalid) -> Unprocessable:
-    return Unprocessable.at(error, "body")
 
 
 def _check_target(target: str | None, schema: Schema) -> None:
