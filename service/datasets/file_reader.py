@@ -25,7 +25,7 @@ MAX_READERS = 2
 """Maximum number of uploads parsed concurrently; others wait."""
 LARGE_BYTES = 16 * MIB
 """Size from which files leave one reader to smaller ones."""
-OUT_OF_MEMORY = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"out of memory")
+OUT_OF_MEMORY = (b"bad_alloc", b"memoryerror", b"cannot allocate memory", b"out of memory")
 """Last words of libraries that end the process when an allocation fails."""
 LAST_WORDS = 4096
 
@@ -112,7 +112,7 @@ class FileReader:
     def _death(self, code: int, errors: Path) -> Unprocessable | ReaderFailed:
         """Explain the death of a process that gave no answer."""
         words = errors.read_bytes()[-LAST_WORDS:] if errors.exists() else b""
-        if any(mark in words for mark in OUT_OF_MEMORY):
+        if any(mark in words.lower() for mark in OUT_OF_MEMORY):
             return self._out_of_memory()
         end = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
         logger.error("the reader of uploads died: %s\n%s", end, words.decode(errors="replace"))

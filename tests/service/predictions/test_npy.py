@@ -64,7 +64,7 @@ def test_arrays_are_read(version: tuple[int, int], order: str) -> None:
 )
 @pytest.mark.parametrize("data", [b"", bytes(12)])
 def test_damaged_headers_are_refused(header: str, data: bytes) -> None:
-    with pytest.raises(Unprocessable, match="body: is not a valid .npy file"):
+    with pytest.raises(Unprocessable, match="body: is not a valid"):
         parse_npy(npy(header, data))
 
 
@@ -80,9 +80,9 @@ def test_any_cut_or_flipped_file_is_read_or_refused() -> None:
             changed[position] = random.integers(256)
         files.append(bytes(changed))
     refused = 0
-    for changed in files:
+    for file_bytes in files:
         try:
-            assert parse_npy(bytes(changed)).nbytes <= len(whole)
+            assert parse_npy(file_bytes).nbytes <= len(whole)
         except Unprocessable:
             refused += 1
     assert refused > len(whole)
