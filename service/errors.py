@@ -83,6 +83,12 @@ class Overloaded(Unavailable):
     headers: ClassVar = {"Retry-After": "1"}
 
 
+class ReaderFailed(Unavailable):
+    """The process that reads uploads died or could not start; send the file again later."""
+
+    headers: ClassVar = {"Retry-After": "10"}
+
+
 class ClientGone(Exception):
     """The client disconnected; no response is sent."""
 

@@ -11,14 +11,14 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ml.errors import Invalid
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from service import processes
 from service.datasets.store import SCHEMA
-from service.errors import Unavailable, Unprocessable
+from service.errors import ReaderFailed, Unavailable, Unprocessable
 from service.settings import MIB, Settings
 
 MAX_READERS = 2
@@ -30,12 +30,6 @@ OUT_OF_MEMORY = (b"bad_alloc", b"memoryerror", b"cannot allocate memory", b"out 
 LAST_WORDS = 4096
 
 logger = logging.getLogger(__name__)
-
-
-class ReaderFailed(Unavailable):
-    """The process that reads uploads died or could not start; retry later."""
-
-    headers: ClassVar = {"Retry-After": "10"}
 
 
 class FileReader:

@@ -14,10 +14,10 @@ from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from service import processes
 from service.app import create_app
-from service.datasets.file_reader import LARGE_BYTES, FileReader, ReaderFailed
+from service.datasets.file_reader import LARGE_BYTES, FileReader
 from service.datasets.store import DatasetStore
 from service.datasets.uploads import DatasetUploader
-from service.errors import BadRequest, Unprocessable
+from service.errors import BadRequest, ReaderFailed, Unprocessable
 from service.settings import Settings
 from service.storage.database import Database
 
