@@ -156,7 +156,9 @@ def _reduction(shape: tuple[int, ...]) -> int:
 
 
 def _reduced(grey: Grey) -> Grey:
-    return np.asarray(Image.fromarray(grey).reduce(_reduction(grey.shape)))
+    # Pillow would copy a part of an image value by value, and keep other threads waiting.
+    contiguous = np.ascontiguousarray(grey)
+    return np.asarray(Image.fromarray(contiguous).reduce(_reduction(grey.shape)))
 
 
 def _foreground(light: Grey) -> Relief:
