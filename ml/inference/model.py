@@ -131,8 +131,8 @@ class Model:
         return TableReader(inputs) if inputs.kind == "features" and inputs.encoding else None
 
     def images(self, files: Sequence[bytes], max_pixels: int) -> Inputs:
-        """Convert PNG or JPEG `files`, at least one, to the form of the training images, as the input array of
-        `predict`.
+        """Convert PNG or JPEG `files`, at least one, to the form of the training images, as the
+        input array of `predict`.
 
         Raises:
             Invalid: the model does not take images, or a file is not an image; `loc` is within

@@ -20,6 +20,7 @@ from service.datasets.uploads import DatasetUploader
 from service.errors import BadRequest, ReaderFailed, Unprocessable
 from service.settings import Settings
 from service.storage.database import Database
+from service.work import Work
 
 TABLE = b"a,b\n1,2\n3,4\n"
 Start = Callable[[str], Awaitable[Process]]
@@ -168,7 +169,8 @@ def test_a_client_that_leaves_frees_the_reader(
             return {"type": "http.disconnect"}
 
         scope = {"type": "http", "method": "POST", "path": "/datasets", "headers": []}
-        uploader = DatasetUploader(DatasetStore(database, settings), settings)
+        work = Work(memory=1, pixels=1)
+        uploader = DatasetUploader(DatasetStore(database, settings), settings, work)
         with pytest.raises(BadRequest, match="interrupted"):
             await uploader.upload(Request(scope, receive), None, None, Options())
 
