@@ -22,9 +22,10 @@ def decoding(subject: str, *through: type[Exception]) -> Iterator[None]:
     Raises:
         Invalid: the input cannot be read; the message begins with `subject`.
     """
+    explained: tuple[type[Exception], ...] = (Invalid, *through)
     try:
         yield
-    except (Invalid, *through):
+    except explained:
         raise
     except Exception as error:
         raise unreadable(subject, error) from None

@@ -1,6 +1,6 @@
 """Headers of arrays in NumPy's `.npy` format, from files that are not trusted."""
 
-import ast
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +16,17 @@ LENGTHS = {1: "<H", 2: "<I", 3: "<I"}
 """`struct` format of the header's length, by version of the format: see `numpy.lib.format`."""
 MAX_HEADER = 10_000
 MAX_DIMENSIONS = 32
+FIELD = re.compile(
+    r"""\s*(['"])(?P<name>descr|fortran_order|shape)\1\s*:\s*"""
+    r"""(?:(['"])(?P<descr>[<>|=]?[A-Za-z?]{1,12}\d{0,9}(?:\[\w{1,8}\])?)\3"""
+    r"""|(?P<fortran_order>True|False)"""
+    r"""|\((?P<shape>(?:\s*\d{1,18}L?\s*,)*(?:\s*\d{1,18}L?)?\s*)\))"""
+    r"""\s*(?:,\s*|(?=\}))"""
+)
+"""A field of a header. Python's own parser is not used: a deep enough nesting breaks it for the
+rest of the process."""
+
+RECORDS = re.compile(r"""['"]descr['"]\s*:\s*\[""")
 
 
 @dataclass(frozen=True)
@@ -49,26 +60,48 @@ def read_npy_header(read: Callable[[int], bytes]) -> NpyHeader:
         (length,) = struct.unpack(width, read(struct.calcsize(width)))
         if length > MAX_HEADER:
             raise Invalid(f"has a header of over {MAX_HEADER:,} bytes")
-        fields = ast.literal_eval(read(length).decode("latin-1").strip())
-        shape, dtype = fields["shape"], fields["descr"]
-        is_valid = (
-            type(shape) is tuple
-            and len(shape) <= MAX_DIMENSIONS
-            and all(type(side) is int and side >= 0 for side in shape)
-            and type(fields["fortran_order"]) is bool
-        )
-        # A list describes the fields of records.
-        found = np.dtype(dtype) if type(dtype) is str else np.dtype("V1")
+        text = read(length).decode("latin-1").strip()
+        fields = _fields(text)
+        shape = _shape(fields["shape"])
+        found = np.dtype(fields["descr"])
     except Invalid:
         raise
-    except Exception as error:  # of the parser and of NumPy, which document no set of them
+    except Exception as error:  # of NumPy, which documents no set of them
         raise Invalid(f"has a broken header ({type(error).__name__})") from None
-    if not is_valid:
-        raise Invalid("has a broken header: its shape must be a tuple of whole numbers")
     if found.hasobject:
         raise Invalid(
             "holds Python objects, which would have to be unpickled; save it as numbers or strings"
         )
     if found.kind not in "biufUSMmc" or found.fields or found.subdtype or not found.itemsize:
         raise Invalid(f"holds {found}; allowed are numbers, strings or booleans")
-    return NpyHeader(shape, found, fields["fortran_order"], 8 + struct.calcsize(width) + length)
+    is_fortran = fields["fortran_order"] == "True"
+    return NpyHeader(shape, found, is_fortran, 8 + struct.calcsize(width) + length)
+
+
+def _fields(text: str) -> dict[str, str]:
+    """Return the three fields of a header as texts."""
+    fields: dict[str, str] = {}
+    position = 1
+    while text.startswith("{") and (field := FIELD.match(text, position)):
+        name = field["name"]
+        if field[name] is None or name in fields:
+            break
+        fields[name] = field[name]
+        position = field.end()
+    if RECORDS.search(text):
+        raise Invalid("holds records; allowed are numbers, strings or booleans")
+    if len(fields) < 3 or text[position:] != "}":
+        raise Invalid(
+            "has a broken header; expected are a simple type, the order and a shape of whole "
+            "numbers"
+        )
+    return fields
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sides = [side.strip().rstrip("L") for side in text.split(",")]
+    if len(sides) == 1 and sides[0]:
+        raise Invalid("has a broken header: its shape is not a tuple")
+    if len(sides) > MAX_DIMENSIONS + 1:
+        raise Invalid(f"has over {MAX_DIMENSIONS} dimensions")
+    return tuple(int(side) for side in sides if side)

@@ -1,3 +1,4 @@
+import ast
 import io
 import struct
 
@@ -66,6 +67,24 @@ def test_arrays_are_read(version: tuple[int, int], order: str) -> None:
 def test_damaged_headers_are_refused(header: str, data: bytes) -> None:
     with pytest.raises(Unprocessable, match="body: is not a valid"):
         parse_npy(npy(header, data))
+
+
+def test_headers_of_other_writers_are_read() -> None:
+    data = np.arange(3, dtype="<f4").tobytes()
+    for header in (
+        '{"shape": (3L,), "fortran_order": True, "descr": "<f4"}   \n',
+        "{'shape':(3,),'descr':'float32','fortran_order':False,}",
+    ):
+        assert parse_npy(npy(header, data)).tolist() == [0, 1, 2]
+
+
+def test_damaged_headers_leave_the_parser_as_it_was() -> None:
+    for depth in (90, 500, 3000, 9000):
+        for deep in ("-" * depth + "1", "(" * depth, "[" * depth + "]" * depth, "{1:" * depth):
+            with pytest.raises(Unprocessable):
+                parse_npy(npy(deep))
+    assert parse_npy(npy(array_header(), bytes(12))).shape == (3,)
+    assert ast.literal_eval("[1, -2]") == [1, -2]
 
 
 def test_any_cut_or_flipped_file_is_read_or_refused() -> None:
