@@ -172,6 +172,7 @@ CASES: dict[str, Case] = {
         Sent("/predict?model=dots", png(7000), {"content-type": "image/png"})
     ],
     "image: 8 forms of 6 such": lambda: [form(6)] * 8,
+    "image: 8 forms of 4 such": lambda: [form(4)] * 8,
     "image: a zip of such": lambda: [Sent("/datasets", archive(), {})],
 }
 

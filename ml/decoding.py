@@ -22,11 +22,12 @@ def decoding(subject: str, *through: type[Exception]) -> Iterator[None]:
     Raises:
         Invalid: the input cannot be read; the message begins with `subject`.
     """
+    explained: tuple[type[Exception], ...] = (Invalid, *through)
     try:
         yield
+    except explained:
+        raise
     except Exception as error:
-        if isinstance(error, (Invalid, *through)):
-            raise
         raise unreadable(subject, error) from None
 
 

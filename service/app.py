@@ -125,7 +125,7 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
     disk_space = DiskSpace(settings)
     dataset_store = DatasetStore(database, settings)
     service_metrics, memory_slots, write_turns = Metrics(), MemorySlots(), WriteTurns()
-    work = Work(settings.max_decoding_mb * MIB, 2 * settings.max_image_pixels)
+    work = Work(settings.max_decoding_mb * MIB, settings.max_image_pixels)
     return Components(
         settings=settings,
         database=database,

@@ -105,6 +105,12 @@ class FilesDamaged(Unavailable):
     type = "damaged"
 
 
+class ReaderFailed(Unavailable):
+    """The process that reads uploads died or could not start; send the file again later."""
+
+    headers: ClassVar = {"Retry-After": "10"}
+
+
 class ClientGone(Exception):
     """The client disconnected; no response is sent."""
 

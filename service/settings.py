@@ -147,7 +147,13 @@ class Settings(BaseSettings):
     )
     max_rows: int = Field(default=10_000, ge=1, description="Maximum rows of a prediction request.")
     max_image_pixels: int = Field(
-        default=50_000_000, ge=1, description="Maximum pixels of an image in a prediction request."
+        default=50_000_000,
+        ge=1,
+        description="Maximum pixels of an image in a prediction request, and of all images that "
+        "are decoded at a time, with about 8 bytes of memory each.",
+    )
+    max_request_pixels: int = Field(
+        default=200_000_000, ge=1, description="Maximum pixels of all images of a request."
     )
     dataset_cache_mb: int = Field(
         default=512, ge=0, description="Memory for each trainer's cache of data sets."

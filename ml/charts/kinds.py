@@ -9,7 +9,7 @@ from typing import Any
 
 from ml.charts import classes, history, values
 from ml.charts.chart_data import ChartData, Point
-from ml.charts.theme import CONFIG, Picture
+from ml.charts.theme import CONFIG, Picture, drawable
 from ml.evaluation.schemas import MAX_CONFUSED
 from ml.signature import Classes, Features, Images, Signature
 from ml.training.fit_curves import has_curve
@@ -39,7 +39,7 @@ class Chart:
 
     def specification(self, chart_data: ChartData) -> dict[str, Any]:
         """Return the Vega-Lite specification, with inline data."""
-        specification: dict[str, Any] = self.draw(chart_data).to_dict(validate=False)
+        specification: dict[str, Any] = drawable(self.draw(chart_data).to_dict(validate=False))
         return specification | {"config": CONFIG | specification.get("config", {})}
 
 

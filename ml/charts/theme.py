@@ -1,6 +1,8 @@
 """Shared look of the charts: sizes, fonts and colours."""
 
+import re
 from collections.abc import Iterable
+from typing import Any
 
 import altair as alt
 
@@ -59,6 +61,28 @@ CONFIG = {
 }
 
 Picture = alt.Chart | alt.LayerChart | alt.FacetChart | alt.ConcatChart
+
+
+NOT_DRAWABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML forbids, in SVG too; the renderer aborts on them."""
+LINE_BREAK = re.compile("[\n\r\u0085\u2028\u2029]+")
+"""Line breaks, on which the expressions fail that the renderer makes of titles."""
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+MAX_TEXT = 1000
+"""Maximum number of characters of a text in a chart; no chart has room for more."""
+
+
+def drawable(value: Any) -> Any:
+    """Return a part of a specification with only texts that can be drawn."""
+    if isinstance(value, str):
+        if len(value) > MAX_TEXT and not value.startswith("data:"):
+            value = f"{value[:MAX_TEXT]}…"
+        return NOT_DRAWABLE.sub(REPLACEMENT, LINE_BREAK.sub(" ", value))
+    if isinstance(value, list):
+        return [drawable(item) for item in value]
+    if isinstance(value, dict):
+        return {drawable(key): drawable(item) for key, item in value.items()}
+    return value
 
 
 def title(text: str, subtitle: str = "") -> alt.TitleParams:

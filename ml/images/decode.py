@@ -1,21 +1,18 @@
 """Decode PNG and JPEG files into arrays of pixels."""
 
 import io
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
-from PIL.ImageFile import ImageFile
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from pydantic import AliasChoices, Field
 
-from ml.errors import Invalid
+from ml.decoding import decoding
+from ml.images.header import ImageHeader, corrupt, read_header
 from ml.strict import Frozen
 
 Grey = NDArray[np.uint8]
@@ -23,47 +20,61 @@ Picture = NDArray[np.uint8]
 """Uint8 pixels: grey `(height, width)` or RGB `(height, width, 3)`."""
 Mask = NDArray[np.bool_]
 
-_READERS: Final[dict[bytes, type[ImageFile]]] = {
-    b"\x89PNG\r\n\x1a\n": PngImageFile,
-    b"\xff\xd8\xff": JpegImageFile,
-}
+_TILE_PIXELS: Final = 256 * 1024
+"""Pixels converted at a time. A copy of a large image in floats would take gigabytes."""
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 
+# Blocks above 32 MiB, glibc's maximum threshold, are mapped one by one and given back when freed.
+# Smaller ones would keep the memory of a large image in the process.
+Image.core.set_block_size(64 * 1024 * 1024)  # type: ignore[attr-defined]
 
-def decode(data: bytes, *, max_pixels: int) -> Grey:
-    """Return the luminance of a PNG or JPEG file as a uint8 array (height, width).
+_TURN: Final[Mapping[int, Callable[[Grey], Grey]]] = {
+    1: lambda grey: grey,
+    2: lambda grey: grey[:, ::-1],
+    3: lambda grey: grey[::-1, ::-1],
+    4: lambda grey: grey[::-1],
+    5: lambda grey: grey.T,
+    6: lambda grey: grey[::-1].T,
+    7: lambda grey: grey[::-1, ::-1].T,
+    8: lambda grey: grey[:, ::-1].T,
+}
+"""Functions that turn an image upright, by EXIF orientation."""
+_TRANSPOSE: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@decoding("the image")
+def decode(header: ImageHeader) -> Grey:
+    """Return the luminance of an image file as a uint8 array (height, width).
 
     Any colour mode is read; 16-bit samples are scaled to 8 bits; EXIF orientation is applied;
     transparent parts become black or white, whichever contrasts with the opaque parts.
 
     Raises:
-        Invalid: `data` is empty, neither PNG nor JPEG, truncated or corrupt, or the image has more
-            than `max_pixels` pixels; the size is checked before any pixel is decoded.
+        Invalid: the file is truncated or corrupt.
     """
-    with _no_warnings():
-        image = _opened(data)
-        _check_size(image, max_pixels)
-        return _luminance(_upright(image))
+    # The decoded image is freed before a turned copy is made.
+    return np.ascontiguousarray(_TURN[header.orientation](_luminance(_loaded(header))))
 
 
-def decode_picture(data: bytes, *, max_pixels: int) -> Picture:
-    """Return the pixels of a PNG or JPEG file, in RGB unless its colour mode is grey.
+@decoding("the image")
+def decode_picture(header: ImageHeader) -> Image.Image:
+    """Return the upright image, in RGB unless its colour mode is grey.
 
     Like `decode`, except that transparent parts of a coloured image become white.
 
     Raises:
-        Invalid: as `decode`.
+        Invalid: the file is truncated or corrupt.
     """
-    with _no_warnings():
-        image = _opened(data)
-        _check_size(image, max_pixels)
-        upright = _upright(image)
-        if upright.mode in _GREY_MODES:
-            return _luminance(upright)
-        if not upright.has_transparency_data:
-            return np.array(upright.convert("RGB"))
-        rgba = upright.convert("RGBA")
-        return np.array(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba))[..., :3]
+    image = _opaque(_loaded(header))
+    return image.transpose(_TRANSPOSE[header.orientation]) if header.orientation > 1 else image
 
 
 class PictureForm(Frozen):
@@ -76,81 +87,117 @@ class PictureForm(Frozen):
 
     def apply(self, picture: Picture) -> NDArray[np.uint8]:
         """Return a picture of any size as uint8 `(height, width)` or `(3, height, width)`."""
-        image = Image.fromarray(picture).convert("L" if self.channels == 1 else "RGB")
+        return self._resized(Image.fromarray(picture))
+
+    def header(self, file: bytes, *, max_pixels: int) -> ImageHeader:
+        """Read the header of a PNG or JPEG file for `decode`.
+
+        Raises:
+            Invalid: as `read_header`.
+        """
+        return read_header(file, max_pixels=max_pixels).reduced(self.height, self.width)
+
+    def decode(self, header: ImageHeader) -> NDArray[np.uint8]:
+        """Decode an image file into this form.
+
+        Raises:
+            Invalid: as `decode_picture`.
+        """
+        return self._resized(decode_picture(header))
+
+    def _resized(self, image: Image.Image) -> NDArray[np.uint8]:
+        mode = "L" if self.channels == 1 else "RGB"
+        image = image if image.mode == mode else image.convert(mode)
         if image.size != (self.width, self.height):
             image = image.resize((self.width, self.height), Image.Resampling.BILINEAR)
         pixels = np.array(image)
         return pixels if self.channels == 1 else np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
 
-    def read(self, file: bytes, *, max_pixels: int) -> NDArray[np.uint8]:
-        """Decode a PNG or JPEG file into this form.
 
-        Raises:
-            Invalid: as `decode`.
-        """
-        return self.apply(decode_picture(file, max_pixels=max_pixels))
-
-
-_warnings_lock = threading.Lock()
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    # `catch_warnings` replaces state that all threads share, so only one may run at a time.
-    with _warnings_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _opened(data: bytes) -> ImageFile:
+def _loaded(header: ImageHeader) -> Image.Image:
     # The readers are called directly because `Image.open` has a global size limit of its own, and
     # an error that does not give the size.
-    for signature, reader in _READERS.items():
-        if data.startswith(signature):
-            try:
-                return reader(io.BytesIO(data))
-            except Exception as error:  # Pillow documents no set of exceptions for corrupt files
-                raise _corrupt(error) from error
-    raise Invalid("not a PNG or JPEG image" if data else "the image file is empty")
-
-
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise Invalid(
-            f"the image is too large: {image.width}x{image.height} is"
-            f" {image.width * image.height} pixels, at most {max_pixels} are allowed"
-        )
-
-
-def _upright(image: Image.Image) -> Image.Image:
     try:
+        image = header.reader(io.BytesIO(header.file))
+        if header.reduction > 1:
+            assert isinstance(image, JpegImageFile)
+            size = (image.width // header.reduction, image.height // header.reduction)
+            image.draft(None, size)
         image.load()
-        return ImageOps.exif_transpose(image)
-    except Exception as error:  # as in `_opened`
-        raise _corrupt(error) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow documents no set of exceptions for corrupt files
+        raise corrupt(error) from error
+    return image
 
 
-def _corrupt(error: Exception) -> Invalid:
-    return Invalid(f"the image is truncated or corrupt: {error}")
+Tile = tuple[slice, slice]
+
+
+def _tiles(image: Image.Image) -> Iterator[tuple[Tile, Image.Image]]:
+    """Yield parts of an image, each with its rows and columns."""
+    across = min(image.width, _TILE_PIXELS)
+    down = max(1, _TILE_PIXELS // across)
+    for top in range(0, image.height, down):
+        for left in range(0, image.width, across):
+            right, bottom = min(left + across, image.width), min(top + down, image.height)
+            yield (slice(top, bottom), slice(left, right)), image.crop((left, top, right, bottom))
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if image.mode in _GREY_MODES:
+        return Image.fromarray(_luminance(image))
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    opaque = Image.new("RGB", image.size)
+    for (rows, columns), tile in _tiles(image):
+        rgba = tile.convert("RGBA")
+        on_white = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        opaque.paste(on_white.convert("RGB"), (columns.start, rows.start))
+    return opaque
 
 
 def _luminance(image: Image.Image) -> Grey:
+    if image.mode == "L" and not image.has_transparency_data:
+        return np.asarray(image)
+    grey = np.empty((image.height, image.width), np.uint8)
     if image.mode.startswith("I"):
-        grey = _eight_bits(image)
-        transparent = image.info.get("transparency")
-        return grey if transparent is None else _on_contrast(grey, np.asarray(image) != transparent)
+        key = image.info.get("transparency")
+        for tile, part in _tiles(image):
+            grey[tile] = np.rint(np.asarray(part) / 257)
+        return grey if key is None else _on_contrast(grey, image, partial(_unless, key))
     if not image.has_transparency_data:
-        return np.array(image.convert("L"))
-    rgba = image.convert("RGBA")
-    return _on_contrast(np.asarray(rgba.convert("L")), np.asarray(rgba.getchannel("A")) / 255)
+        for tile, part in _tiles(image):
+            grey[tile] = np.asarray(part.convert("L"))
+        return grey
+    for tile, part in _tiles(image):
+        grey[tile] = np.asarray(part.convert("RGBA").convert("L"))
+    return _on_contrast(grey, image, _alpha)
 
 
-def _eight_bits(image: Image.Image) -> Grey:
-    return np.rint(np.asarray(image) / 257).astype(np.uint8)
+def _unless(key: object, part: Image.Image) -> Grey:
+    return np.where(np.asarray(part) == key, np.uint8(0), np.uint8(255))
 
 
-def _on_contrast(grey: Grey, opacity: NDArray[np.float64] | Mask) -> Grey:
-    """Composite `grey` on black if its opaque parts are light, else on white."""
-    drawn_is_light = (grey * opacity).sum() > 127.5 * opacity.sum()
-    ground = 0 if drawn_is_light else 255
-    return np.rint(grey * opacity + ground * (1.0 - opacity)).astype(np.uint8)
+def _alpha(part: Image.Image) -> Grey:
+    rgba = part if part.mode == "RGBA" else part.convert("RGBA")
+    return np.asarray(rgba.getchannel("A"))
+
+
+def _on_contrast(grey: Grey, image: Image.Image, alpha_of: Callable[[Image.Image], Grey]) -> Grey:
+    """Composite `grey` on black if its opaque parts are light, else on white, in place."""
+    drawn = opaque = 0
+    for tile, part in _tiles(image):
+        alpha = alpha_of(part)
+        if alpha.any():
+            drawn += int((grey[tile].astype(np.uint16) * alpha).sum(dtype=np.uint64))
+            opaque += int(alpha.sum(dtype=np.uint64))
+    ground = 0 if 2 * drawn > 255 * opaque else 255
+    for tile, part in _tiles(image):
+        alpha = alpha_of(part)
+        if not alpha.any():
+            grey[tile] = ground
+        elif not (alpha == 255).all():
+            opacity = alpha / 255
+            grey[tile] = np.rint(grey[tile] * opacity + ground * (1.0 - opacity))
+    return grey

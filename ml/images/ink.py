@@ -9,6 +9,7 @@ from PIL import Image, ImageFilter
 
 from ml.errors import Invalid
 from ml.images.decode import Grey, Mask, decode
+from ml.images.header import ImageHeader, read_header
 
 Relief = NDArray[np.float32]
 """Contrast of each pixel with the ground: 0 is ground, 1 is full foreground."""
@@ -67,13 +68,21 @@ class ImageForm:
             return light
         return self._placed(self._scaled(_foreground(light)))
 
-    def read(self, file: bytes, *, max_pixels: int) -> Grey:
-        """Decode a PNG or JPEG file into this form.
+    def header(self, file: bytes, *, max_pixels: int) -> ImageHeader:
+        """Read the header of a PNG or JPEG file for `decode`.
 
         Raises:
-            Invalid: as `decode` and `apply`.
+            Invalid: as `read_header`.
         """
-        return self.apply(decode(file, max_pixels=max_pixels))
+        return read_header(file, max_pixels=max_pixels).reduced(_WORKING_SIDE, _WORKING_SIDE)
+
+    def decode(self, header: ImageHeader) -> Grey:
+        """Decode an image file into this form.
+
+        Raises:
+            Invalid: as `ml.images.decode.decode` and `apply`.
+        """
+        return self.apply(decode(header))
 
     def _scaled(self, foreground: Relief) -> Relief:
         scale = self.box / max(foreground.shape)
@@ -147,7 +156,9 @@ def _reduction(shape: tuple[int, ...]) -> int:
 
 
 def _reduced(grey: Grey) -> Grey:
-    return np.asarray(Image.fromarray(grey).reduce(_reduction(grey.shape)))
+    # Pillow would copy a part of an image value by value, and keep other threads waiting.
+    contiguous = np.ascontiguousarray(grey)
+    return np.asarray(Image.fromarray(contiguous).reduce(_reduction(grey.shape)))
 
 
 def _foreground(light: Grey) -> Relief:

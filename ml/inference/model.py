@@ -15,7 +15,8 @@ from torch import nn
 from typing_extensions import TypedDict
 
 from ml.artifacts import Manifest, load_manifest, load_model
-from ml.errors import Invalid
+from ml.decoding import decoding
+from ml.errors import Invalid, located_at
 from ml.evaluation.metrics import in_batches
 from ml.images.decode import PictureForm
 from ml.images.ink import ImageForm
@@ -134,19 +135,26 @@ class Model:
         return TableReader(inputs) if inputs.kind == "features" and inputs.encoding else None
 
     def images(self, files: Sequence[bytes], max_pixels: int) -> Inputs:
-        """Convert PNG or JPEG `files` to the form of the training images, as the input array of
-        `predict`.
+        """Convert PNG or JPEG `files`, at least one, to the form of the training images, as the
+        input array of `predict`.
 
         Raises:
             Invalid: the model does not take images, or a file is not an image; `loc` is within
                 `files`.
         """
+        form = self.image_form()
+        return np.stack([_image(file, form, max_pixels, i) for i, file in enumerate(files)])
+
+    def image_form(self) -> ImageForm | PictureForm:
+        """Return the form of the training images.
+
+        Raises:
+            Invalid: the model does not take images.
+        """
         inputs = self.manifest.signature.inputs
         if inputs.kind == "features":
             raise Invalid(f"this model takes the features {', '.join(inputs.names)}, not images")
-        if not files:
-            raise Invalid("is empty; give at least one image")
-        return np.stack([_image(file, inputs.form, max_pixels, i) for i, file in enumerate(files)])
+        return inputs.form
 
     def array(self, array: NDArray[Any], pixels: PixelRange | None = None) -> Inputs:
         """Convert an array of rows, images flattened or not, to the input array of `predict`.
@@ -228,7 +236,5 @@ class Model:
 def _image(
     file: bytes, form: ImageForm | PictureForm, max_pixels: int, index: int
 ) -> NDArray[np.uint8]:
-    try:
-        return form.read(file, max_pixels=max_pixels)
-    except Invalid as error:
-        raise error.at(index) from None
+    with located_at(index), decoding("the image"):
+        return form.decode(form.header(file, max_pixels=max_pixels))

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from zipfile import is_zipfile
 
+from ml.decoding import decoding
 from ml.errors import Invalid
 from ml.ingest import csv_file, image_zip, npz_file, parquet_file
 from ml.ingest.options import Options
-from ml.ingest.schema import Schema
+from ml.ingest.schema import MAX_SCHEMA_BYTES, Categorical, Schema
 from ml.ingest.zip_safety import check_archive, refusing_broken
 from ml.integrity import seal
 
@@ -40,9 +41,12 @@ def ingest(source: Path, into: Path, options: Options) -> Schema:
     Raises:
         Invalid: the file cannot be read; the message says where and why.
         OSError: `into` cannot be written.
+        MemoryError: the memory of the process is used up.
     """
     try:
-        schema = _reader(source)(source, into, options)
+        with decoding("the file", OSError, MemoryError):
+            schema = _reader(source)(source, into, options)
+        _check_size(schema)
         seal(into)
     except BaseException:
         for path in into.iterdir():
@@ -68,3 +72,23 @@ def _reader(source: Path) -> FileReader:
             check_archive(source)
             return npz_file.read if npz_file.is_npz(source) else image_zip.read
     return csv_file.read
+
+
+def _check_size(schema: Schema) -> None:
+    size = len(schema.model_dump_json().encode())
+    if size <= MAX_SCHEMA_BYTES:
+        return
+    columns = schema.columns if schema.kind == "table" else []
+    widest = sorted(
+        (column for column in columns if isinstance(column, Categorical)),
+        key=lambda column: -len(column.model_dump_json()),
+    )
+    advice = (
+        f"; make the columns with most categories text: {', '.join(c.name for c in widest[:3])}"
+        if widest
+        else "; shorten its names"
+    )
+    raise Invalid(
+        f"has names and categories of {size:,} bytes in all; at most {MAX_SCHEMA_BYTES:,} are "
+        f"allowed{advice}"
+    )

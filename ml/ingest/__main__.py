@@ -1,13 +1,17 @@
-"""Process that reads one file within a memory limit: JSON on stdin, JSON on stdout."""
+"""Process that reads one file within a memory limit: JSON on stdin, JSON on stdout.
+
+What it prints on stderr goes to a file, which the service reads if the process dies.
+"""
 
 import json
+import os
 import resource
 import sys
 from pathlib import Path
 
-import pyarrow as pa
 from pydantic import BaseModel
 
+from ml.decoding import unreadable
 from ml.errors import Invalid
 from ml.ingest import ingest
 from ml.ingest.options import Options
@@ -20,6 +24,8 @@ class IngestTask(BaseModel):
 
     source: Path
     into: Path
+    errors: Path
+    """File for stderr."""
     options: Options
     max_memory_bytes: int
 
@@ -27,18 +33,22 @@ class IngestTask(BaseModel):
 def main() -> None:
     """Run the task on stdin; print the schema, or the fault of the file."""
     task = IngestTask.model_validate_json(sys.stdin.buffer.read())
+    with task.errors.open("wb") as errors:
+        os.dup2(errors.fileno(), sys.stderr.fileno())
     limit = task.max_memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     answer: dict[str, object]
     try:
         answer = {"schema": ingest(task.source, task.into, task.options).model_dump(mode="json")}
     except Invalid as error:
-        answer = {"invalid": {"msg": error.msg, "loc": error.loc}}
-    except (MemoryError, pa.ArrowMemoryError):
-        message = f"needs over {limit // MIB:,} MiB of memory to read (EPOCHD_INGEST_MB)"
-        answer = {"invalid": {"msg": message, "loc": []}}
+        answer = {"invalid": error.msg}
+    except MemoryError:  # also Arrow's
+        answer = {"memory": limit}
     except OSError as error:
-        answer = {"storage": error.strerror or str(error)}
+        if error.errno is None:  # not of the disk, but of a library
+            answer = {"invalid": unreadable("the file", error).msg}
+        else:
+            answer = {"storage": error.strerror}
     print(json.dumps(answer))
 
 

@@ -12,15 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ml.errors import Invalid
+from ml.ingest.names import check_names, shown
 from ml.ingest.options import ColumnKind, Options
 from ml.ingest.schema import TABLE, TableSchema
 from ml.ingest.table_writer import (
     NUMBER,
     TableWriter,
-    check_names,
     check_size,
     check_types,
-    shown,
     trimmed,
 )
 

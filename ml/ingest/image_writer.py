@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from ml.errors import Invalid
 from ml.images.decode import Picture, PictureForm
+from ml.images.header import ImageHeader
+from ml.ingest.names import check_name
 from ml.ingest.schema import (
     IMAGES,
     LABELS,
@@ -40,7 +42,9 @@ class ImageWriter:
             raise Invalid(f"has images of one class, {classes[0]!r}; at least 2 are needed")
         if len(classes) > MAX_CATEGORIES:
             raise Invalid(f"has {len(classes):,} classes; at most {MAX_CATEGORIES:,} are allowed")
-        self._form = PictureForm(height=size[0], width=size[1], channels=channels)
+        for name in classes:
+            check_name(name, "the name of a class")
+        self.form = PictureForm(height=size[0], width=size[1], channels=channels)
         self._codes = {name: code for code, name in enumerate(classes)}
         self._labels: list[int] = []
         self._path = into / LABELS
@@ -50,9 +54,17 @@ class ImageWriter:
         with (into / IMAGES).open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
 
-    def add(self, picture: Picture, label: str) -> None:
-        """Write one image and its class."""
-        self._images[len(self._labels)] = self._form.apply(picture)
+    def add(self, picture: Picture | ImageHeader, label: str) -> None:
+        """Write one image, decoded or not, and its class.
+
+        Raises:
+            Invalid: the image cannot be decoded.
+        """
+        if isinstance(picture, ImageHeader):
+            pixels = self.form.decode(picture)
+        else:
+            pixels = self.form.apply(picture)
+        self._images[len(self._labels)] = pixels
         self._labels.append(self._codes[label])
 
     def __enter__(self) -> "ImageWriter":
@@ -67,9 +79,9 @@ class ImageWriter:
         counts = np.bincount(self._labels, minlength=len(self._codes)).tolist()
         return ImageSchema(
             rows=len(self._labels),
-            height=self._form.height,
-            width=self._form.width,
-            channels=self._form.channels,
+            height=self.form.height,
+            width=self.form.width,
+            channels=self.form.channels,
             classes=[
                 ImageClass(name=name, count=count)
                 for name, count in zip(self._codes, counts, strict=True)

@@ -1,7 +1,5 @@
 """NPZ files: arrays with equally many rows."""
 
-import ast
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -15,19 +13,18 @@ from numpy.typing import NDArray
 
 from ml.errors import Invalid
 from ml.ingest.image_writer import Channels, ImageWriter
+from ml.ingest.names import check_names, shown
+from ml.ingest.npy_header import read_npy_header
 from ml.ingest.options import ColumnKind, Options
+from ml.ingest.reading import reading
 from ml.ingest.schema import MAX_COLUMNS, MAX_VALUES, TABLE, Schema, TableSchema
-from ml.ingest.table_writer import TableWriter, check_names, check_size, check_types, trimmed, typed
+from ml.ingest.table_writer import TableWriter, check_size, check_types, trimmed, typed
 from ml.ingest.zip_safety import refusing_broken
 
 BATCH_ROWS = 65_536
 FIRST_ROW = 1
 MAX_TEXT = 1000
 """Maximum number of characters of a text."""
-HEADER = {1: "<H", 2: "<I", 3: "<I"}
-"""`struct` format of the header's length, by version of the format: see `numpy.lib.format`."""
-MAX_HEADER = 10_000
-MAGIC = b"\x93NUMPY"
 KINDS: dict[str, ColumnKind] = {
     "b": "boolean",
     "i": "numeric",
@@ -77,44 +74,31 @@ def read(source: Path, into: Path, options: Options) -> Schema:
 def _member(archive: ZipFile, file: str) -> Member:
     """Parse and check an array's header, and check the size of its data."""
     name = file.removesuffix(".npy")
-    with archive.open(file) as stream:
-        start = stream.read(8)
-        if start[:6] != MAGIC or len(start) < 8 or start[6] not in HEADER:
-            raise Invalid(f"the array {name!r} is not in numpy's format")
-        width = HEADER[start[6]]
-        length = struct.unpack(width, stream.read(struct.calcsize(width)))[0]
-        header = stream.read(min(length, MAX_HEADER))
     try:
-        fields = ast.literal_eval(header.decode("latin-1"))
-        shape, dtype = tuple(map(int, fields["shape"])), np.dtype(fields["descr"])
-        fortran = bool(fields["fortran_order"])
-    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError):
-        raise Invalid(f"the array {name!r} has a broken header") from None
-    if dtype.hasobject:
-        raise Invalid(
-            f"the array {name!r} holds Python objects, which would have to be unpickled; save it "
-            "as numbers or strings"
-        )
-    if dtype.kind not in KINDS or dtype.fields:
+        with archive.open(file) as stream:
+            header = read_npy_header(stream.read)
+    except Invalid as error:
+        raise Invalid(f"the array {shown(name)} {error.msg}") from None
+    shape, dtype = header.shape, header.dtype
+    if dtype.kind not in KINDS:
         raise Invalid(f"the array {name!r} holds {dtype}; allowed are numbers, strings or booleans")
     if dtype.kind in "US" and dtype.itemsize > MAX_TEXT * (4 if dtype.kind == "U" else 1):
         raise Invalid(
             f"the array {name!r} holds strings of over {MAX_TEXT:,} characters, the maximum"
         )
-    if not shape or min(shape) < 0:
+    if not shape:
         raise Invalid(
             f"the array {name!r} is a single value; it must have at least one dimension, of rows"
         )
     if prod(shape) > MAX_VALUES * (3 if len(shape) == 4 else 1):
         raise Invalid(f"the array {name!r} has over {MAX_VALUES:,} values, the maximum")
-    head = 8 + struct.calcsize(width) + length
-    size = archive.getinfo(file).file_size
-    if size != head + prod(shape) * dtype.itemsize:
+    size = archive.getinfo(file).file_size - header.nbytes
+    if size != header.data_bytes:
         raise Invalid(
-            f"the array {name!r} has {size - head:,} bytes, but the shape {shape} of {dtype} takes "
-            f"{prod(shape) * dtype.itemsize:,}"
+            f"the array {name!r} has {size:,} bytes, but the shape {shape} of {dtype} takes "
+            f"{header.data_bytes:,}"
         )
-    if fortran and len(shape) > 2:
+    if header.is_fortran and len(shape) > 2:
         raise Invalid(f"the array {name!r} is in Fortran order; save it in C order")
     return Member(name, file, shape, dtype)
 
@@ -133,7 +117,7 @@ def _rows(members: list[Member]) -> int:
 
 
 def _array(archive: ZipFile, member: Member) -> NDArray[Any]:
-    with archive.open(member.file) as stream:
+    with reading(f"the array {member.name!r}"), archive.open(member.file) as stream:
         try:
             array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         except ValueError as error:

@@ -9,9 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.errors import Invalid
+from ml.ingest.names import check_names
 from ml.ingest.options import ColumnKind, Options
 from ml.ingest.schema import TABLE, TableSchema
-from ml.ingest.table_writer import TableWriter, check_names, check_size, check_types, trimmed
+from ml.ingest.table_writer import TableWriter, check_size, check_types, trimmed
 
 BATCH_ROWS = 65_536
 FIRST_ROW = 1

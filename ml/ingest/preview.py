@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -14,6 +16,8 @@ from ml.ingest.stored import open_table, read_images, read_labels, shape_of
 
 MAX_VALUES = 100_000
 MAX_PIXELS = 4_000_000
+MAX_TEXT = 200
+"""Maximum characters of a text; of longer ones the beginning is shown."""
 
 
 def preview(schema: Schema, directory: Path, count: int) -> list[list[object]]:
@@ -33,7 +37,17 @@ def preview(schema: Schema, directory: Path, count: int) -> list[list[object]]:
 def _rows(directory: Path, count: int) -> list[list[object]]:
     with open_table(directory) as file:
         batch = next(file.iter_batches(batch_size=count), None)
-    return [list(row.values()) for row in batch.to_pylist()] if batch else []
+    if batch is None:
+        return []
+    columns = [_shortened(column).to_pylist() for column in batch.columns]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _shortened(column: Any) -> Any:
+    if not pa.types.is_string(column.type):
+        return column
+    beginning = pc.binary_join_element_wise(pc.utf8_slice_codeunits(column, 0, MAX_TEXT), "…", "")
+    return pc.if_else(pc.greater(pc.utf8_length(column), MAX_TEXT), beginning, column)
 
 
 def _images(schema: ImageSchema, directory: Path, count: int) -> list[list[object]]:

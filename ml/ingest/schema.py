@@ -14,6 +14,10 @@ MAX_CATEGORIES = 1000
 """Maximum number of distinct values of a categorical column; a column with more is text."""
 MAX_CATEGORY = 1000
 """Maximum number of characters of a category; a column with a longer value is text."""
+MAX_CATEGORY_CHARACTERS = 16 * 1024 * 1024
+"""Maximum number of characters of all categories while a table is read."""
+MAX_SCHEMA_BYTES = 1024 * 1024
+"""Maximum size of a schema as JSON. It is part of every page and model of its data set."""
 
 TABLE = "table.parquet"
 """File of a table's rows: float64, bool and string columns, null where missing."""

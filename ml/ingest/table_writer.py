@@ -12,11 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.errors import Invalid
+from ml.ingest.names import shown
 from ml.ingest.options import ColumnKind
+from ml.ingest.reading import reading
 from ml.ingest.schema import (
     MAX_CATEGORIES,
     MAX_CATEGORY,
-    MAX_COLUMNS,
+    MAX_CATEGORY_CHARACTERS,
     MAX_ROWS,
     MAX_VALUES,
     Boolean,
@@ -34,8 +36,6 @@ NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 """Texts allowed in a column declared to be boolean."""
 FLOAT32_MAX = 3.4028234663852886e38
-MAX_NAME = 200
-MAX_SHOWN = 40
 
 TYPES: dict[ColumnKind, Any] = {
     "numeric": pa.float64(),
@@ -43,28 +43,6 @@ TYPES: dict[ColumnKind, Any] = {
     "categorical": pa.string(),
     "text": pa.string(),
 }
-
-
-def check_names(names: list[str]) -> None:
-    """Check the names of columns.
-
-    Raises:
-        Invalid: there are too many, or a name is empty, too long or repeated.
-    """
-    if len(names) > MAX_COLUMNS:
-        raise Invalid(f"has {len(names):,} columns; at most {MAX_COLUMNS:,} are allowed")
-    seen: dict[str, int] = {}
-    for place, name in enumerate(names, start=1):
-        if not name:
-            raise Invalid(f"column {place} has no name; give it one in the first row")
-        if len(name) > MAX_NAME:
-            raise Invalid(
-                f"the name of column {place}, {shown(name)}, has {len(name):,} characters; at most "
-                f"{MAX_NAME} are allowed"
-            )
-        if name in seen:
-            raise Invalid(f"columns {seen[name]} and {place} are both named {name!r}; rename one")
-        seen[name] = place
 
 
 def check_types(types: Mapping[str, ColumnKind], names: list[str]) -> None:
@@ -164,12 +142,6 @@ def _all_are(is_good: Any, values: Any, name: str, first_row: int, wanted: str) 
     )
 
 
-def shown(value: object) -> str:
-    """Return a value as shown in messages, shortened to `MAX_SHOWN` characters."""
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
-
-
 @dataclass
 class Tally:
     """Running statistics of a column."""
@@ -187,6 +159,8 @@ class Tally:
     squares: float = 0.0
     """Sum of squared differences from the mean."""
     whole: bool = True
+    characters: int = 0
+    """Number of characters of all values in `counts`, if they are texts."""
 
     def add(self, values: Any) -> None:
         """Add the values of a batch."""
@@ -205,14 +179,21 @@ class Tally:
     def _count(self, known: Any) -> None:
         if self.counts is None:
             return
-        if self.kind != "numeric" and pc.max(pc.utf8_length(known)).as_py() > MAX_CATEGORY:
-            self.counts = None
-            return
+        is_text = self.kind != "numeric"
         found = pc.value_counts(known)
-        if len(found) <= MAX_CATEGORIES:
-            self.counts.update({v["values"]: v["counts"] for v in found.to_pylist()})
-        if len(found) > MAX_CATEGORIES or len(self.counts) > MAX_CATEGORIES:
-            self.counts = None
+        if len(found) > MAX_CATEGORIES or (
+            is_text and pc.max(pc.utf8_length(known)).as_py() > MAX_CATEGORY
+        ):
+            self._stop_counting()
+            return
+        self.counts.update({v["values"]: v["counts"] for v in found.to_pylist()})
+        if len(self.counts) > MAX_CATEGORIES:
+            self._stop_counting()
+        elif is_text:
+            self.characters = sum(len(str(value)) for value in self.counts)
+
+    def _stop_counting(self) -> None:
+        self.counts, self.characters = None, 0
 
     def _measure(self, known: Any) -> None:
         before, count = self.rows - self.missing - len(known), len(known)
@@ -269,14 +250,19 @@ class TableWriter:
         Raises:
             Invalid: a value is not of its column's kind, or the table gets too large.
         """
-        arrays = [
-            typed(values, tally.kind, tally.name, self._next_row)
-            for values, tally in zip(columns, self._tallies, strict=True)
-        ]
+        arrays = []
+        for values, tally in zip(columns, self._tallies, strict=True):
+            with reading(f"the column {tally.name!r}"):
+                arrays.append(typed(values, tally.kind, tally.name, self._next_row))
         self._next_row += len(arrays[0])
         check_size(self._next_row - self._first_row, len(arrays))
         for values, tally in zip(arrays, self._tallies, strict=True):
             tally.add(values)
+        if sum(tally.characters for tally in self._tallies) > MAX_CATEGORY_CHARACTERS:
+            raise Invalid(
+                f"has categories of over {MAX_CATEGORY_CHARACTERS:,} characters in all; make the "
+                "columns with long values text"
+            )
         self._writer.write_batch(pa.record_batch(arrays, schema=self._writer.schema))
 
     def __enter__(self) -> "TableWriter":

@@ -1,8 +1,7 @@
 """Uploads: receive a file, parse it in a separate process and store its rows."""
 
 import asyncio
-import contextlib
-import json
+import math
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -20,26 +19,23 @@ from ml.errors import Invalid
 from ml.files import sync
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema, TableSchema
-from service import processes
-from service.datasets.store import SCHEMA, AddedDataset, DatasetStore, NewDataset, content_hash
-from service.errors import BadRequest, Unavailable, Unprocessable
+from service.datasets.file_reader import FileReader
+from service.datasets.store import AddedDataset, DatasetStore, NewDataset, content_hash
+from service.errors import BadRequest, ClientGone, Unavailable, Unprocessable
 from service.http.body_limit import too_large
 from service.settings import MIB, Settings
 from service.storage.disk_space import DiskSpace
 from service.storage.write_turns import WriteTurns
 from service.work import Work
+from service.work.attended import AttendedRequest
 from service.work.executors import run_in
 
 FORM = "multipart/form-data"
-MAX_READERS = 2
-"""Maximum number of uploads parsed concurrently; others wait."""
 CHECK_BYTES = 64 * MIB
 """Received bytes between two looks at the disk's free space."""
 DEFAULT_NAME = "dataset"
 WRITE_PATIENCE_SECONDS = 30.0
 """Wait for a busy database, longer than that of others: a refusal would cost a whole upload."""
-OOM_SCORE = 800
-"""Preference of the kernel for killing the reader when memory runs out."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class DatasetUploader:
         self._settings = settings
         self._write_turns = write_turns
         self._disk_space = disk_space
-        self._readers = asyncio.Semaphore(MAX_READERS)
+        self._reader = FileReader(settings)
 
     async def upload(
         self, request: Request, name: str | None, target: str | None, options: Options
@@ -93,15 +89,14 @@ class DatasetUploader:
             known = await asyncio.to_thread(self._store.find_duplicate, name, target, content)
             if known is not None:
                 return AddedDataset(known, created=False)
-            async with self._readers:
-                schema = await self._read(received.path, place / "rows", options)
+            schema = await self._read(request, received.path, place / "rows", options)
             _check_target(target, schema)
             dataset = NewDataset(
                 name, target, received.sha256, received.bytes, options, schema, place / "rows"
             )
             async with self._write_turns.turn(WRITE_PATIENCE_SECONDS):
                 return await asyncio.to_thread(self._store.add, dataset)
-        except ClientDisconnect:
+        except (ClientDisconnect, ClientGone):
             raise BadRequest("the upload was interrupted") from None
         except OSError as error:
             raise Unavailable(f"the upload cannot be stored: {error.strerror}") from error
@@ -140,44 +135,17 @@ class DatasetUploader:
         if refusal is not None:
             raise refusal
 
-    async def _read(self, file: Path, rows: Path, options: Options) -> Schema:
-        """Parse a file into the directory `rows`, in a process with time and memory limits."""
-        rows.mkdir()
-        task = {
-            "source": str(file),
-            "into": str(rows),
-            "options": options.model_dump(mode="json"),
-            "max_memory_bytes": self._settings.ingest_mb * MIB,
-        }
-        process = await processes.start("ml.ingest", oom_score=OOM_SCORE)
+    async def _read(self, request: Request, file: Path, rows: Path, options: Options) -> Schema:
+        """Parse a file into the directory `rows`, unless the client leaves."""
+        reading = asyncio.ensure_future(self._reader.read(file, rows, options))
         try:
-            output, _ = await asyncio.wait_for(
-                process.communicate(json.dumps(task).encode()), self._settings.ingest_seconds
-            )
-        except TimeoutError:
-            seconds = self._settings.ingest_seconds
-            raise _unreadable(
-                Invalid(
-                    f"takes over {seconds:g} seconds to parse, the limit of EPOCHD_INGEST_SECONDS"
-                )
-            ) from None
+            # The reader has a time limit of its own.
+            schema = await AttendedRequest(request.receive, math.inf).wait(reading)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-        if not output:
-            raise _unreadable(
-                Invalid(
-                    f"could not be parsed: the parser process exited with code {process.returncode}"
-                )
-            )
-        answer = json.loads(output)
-        if "storage" in answer:
-            raise Unavailable(f"the upload cannot be stored: {answer['storage']}")
-        if "invalid" in answer:
-            raise _unreadable(Invalid(answer["invalid"]["msg"]))
+            # Its process must have ended before its files are deleted.
+            await asyncio.wait({reading})
         await run_in(self._bulk, _put_on_disk, rows)
-        return SCHEMA.validate_python(answer["schema"])
+        return schema
 
 
 def _announced_bytes(request: Request) -> int:
@@ -188,10 +156,6 @@ def _announced_bytes(request: Request) -> int:
 async def _spooled(file: UploadFile) -> AsyncIterator[bytes]:
     while chunk := await file.read(MIB):
         yield chunk
-
-
-def _unreadable(error: Invalid) -> Unprocessable:
-    return Unprocessable.at(error, "body")
 
 
 def _check_target(target: str | None, schema: Schema) -> None:

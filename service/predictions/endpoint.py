@@ -17,6 +17,7 @@ from ml.inputs.json_slices import NotJson
 from service.errors import BadRequest, ClientGone, Problem, Unprocessable
 from service.http.body_limit import read_body
 from service.http.problem_json import refusal
+from service.predictions.images import read_images
 from service.predictions.long_json import read_long_json
 from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.ndjson import predict_lines
@@ -25,6 +26,7 @@ from service.predictions.payloads import (
     JSON,
     LIGHT_BYTES,
     NDJSON,
+    ImageFiles,
     Payload,
     media_type,
     read_form,
@@ -130,6 +132,8 @@ class PredictEndpoint:
         if payload.is_light:
             with decoding("the body", *EXPLAINED):
                 return payload.inputs(model, self._settings)
+        if isinstance(payload, ImageFiles):
+            return await read_images(payload, model, self._settings, self._work, request)
         convert = partial(payload.inputs, model, self._settings, request.check)
         return await request.run(self._work.decode, _decoded, "the body", convert)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import numpy as np
 import orjson
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
@@ -25,6 +23,7 @@ from ml.errors import Invalid, Loc
 from ml.inference.model import Inputs, Model
 from ml.inputs.rows import PixelRange
 from service.errors import TooLarge, Unprocessable, UnsupportedMediaType
+from service.predictions.npy import parse_npy
 from service.predictions.query import RAW_TYPES, RawType, parse_query
 from service.predictions.schemas import PredictRequest
 from service.settings import Settings
@@ -264,34 +263,6 @@ def decode_base64(text: str, place: Loc) -> bytes:
 def _read_npy(scope: Scope, body: bytes) -> Payload:
     query = parse_query(scope)
     return NpyArray(query.model, parse_npy(body), query.pixels)
-
-
-def parse_npy(body: bytes) -> NDArray[Any]:
-    """Return the array of a `.npy` file. Memory use is bounded by the size of the file.
-
-    Raises:
-        Unprocessable: the file is malformed or truncated, or contains Python objects.
-    """
-    file = io.BytesIO(body)
-    try:
-        reader = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-        version = npy.read_magic(file)
-        if version not in reader:
-            raise ValueError(f"its format version is {version}; supported are 1.0 and 2.0")
-        shape, is_fortran, dtype = reader[version](file)
-        if dtype.hasobject:
-            raise ValueError("it contains Python objects; save numbers, without pickle")
-        data = memoryview(body)[file.tell() :]
-        count = int(np.prod(shape, dtype=object))
-        if not dtype.itemsize or count * dtype.itemsize != len(data):
-            raise ValueError(
-                f"the header announces {count:,} numbers of {dtype.itemsize} bytes, but "
-                f"{len(data):,} bytes follow"
-            )
-        array = np.frombuffer(bytearray(data), dtype)
-        return array.reshape(shape, order="F" if is_fortran else "C")
-    except (ValueError, SyntaxError, TypeError, OverflowError) as error:
-        raise Unprocessable.at(Invalid(f"is not a valid .npy file: {error}"), "body") from None
 
 
 def _read_numbers(scope: Scope, body: bytes) -> Payload:

@@ -25,12 +25,16 @@ class Executors:
         """The database, and other short work of the service itself."""
         self.decode = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="decode")
         """Bodies and images of prediction requests."""
+        self.large_images = ThreadPoolExecutor(
+            max(1, len(os.sched_getaffinity(0)) // 2), thread_name_prefix="large-images"
+        )
+        """Images that take longer to decode than others should wait."""
         self.bulk = ThreadPoolExecutor(BULK_THREADS, thread_name_prefix="bulk")
         """Work that may take minutes: NDJSON, uploads, evaluations."""
 
     def close(self) -> None:
         """Drop waiting work and let running work finish."""
-        for pool in (self.control, self.decode, self.bulk):
+        for pool in (self.control, self.decode, self.large_images, self.bulk):
             pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ml.images.decode import decode
+from ml.images.header import read_header
 
 Grey = NDArray[np.uint8]
 MAX_PIXELS = 1_000_000
@@ -36,7 +37,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def read(data: bytes) -> Grey:
-    return decode(data, max_pixels=MAX_PIXELS)
+    return decode(read_header(data, max_pixels=MAX_PIXELS))
 
 
 def difference(one: Grey, other: Grey) -> float:

@@ -257,7 +257,8 @@ def test_reader_process_needs_no_torch_and_bounded_memory(tmp_path: Path) -> Non
     source, into = tmp_path / "source", tmp_path / "into"
     source.write_bytes(b"a,b\n" + b"1,2\n" * 100_000)
     into.mkdir()
-    task = {"source": str(source), "into": str(into), "options": {}}
+    errors = tmp_path / "errors"
+    task = {"source": str(source), "into": str(into), "errors": str(errors), "options": {}}
 
     def run(megabytes: int) -> Any:
         done = subprocess.run(
@@ -267,7 +268,7 @@ def test_reader_process_needs_no_torch_and_bounded_memory(tmp_path: Path) -> Non
             check=True,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
         )
-        assert b"| torch" not in done.stderr
+        assert b"| torch" not in done.stderr + errors.read_bytes()
         return json.loads(done.stdout)
 
     assert run(4096)["schema"]["rows"] == 100_000
