@@ -55,16 +55,17 @@ def respond(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """Return a problem document as a response."""
-    title = TITLES[status]
-    document: dict[str, Any] = {
-        "type": f"urn:epochd:{title.lower().replace(' ', '-')}",
-        "title": title,
-        "status": status,
-        "detail": detail,
-    }
+    content = document(status, detail)
     if errors:
-        document["errors"] = [{"loc": list(loc), "msg": msg} for loc, msg in errors]
-    return JSONResponse(document, status, headers, media_type=MEDIA_TYPE)
+        content["errors"] = [{"loc": list(loc), "msg": msg} for loc, msg in errors]
+    return JSONResponse(content, status, headers, media_type=MEDIA_TYPE)
+
+
+def document(status: int, detail: str) -> dict[str, Any]:
+    """Return a problem document."""
+    title = TITLES[status]
+    kind = title.lower().replace(" ", "-")
+    return {"type": f"urn:epochd:{kind}", "title": title, "status": status, "detail": detail}
 
 
 def install(app: FastAPI) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from service.charts.job_charts import ChartSummary, JobCharts
 from service.errors import NotFound, Overloaded
 from service.http.problem_json import problems
+from service.http.security_headers import SVG_POLICY
 from service.routes.dependencies import AppComponents
 from service.schemas import Page
 
@@ -55,4 +56,6 @@ def get_chart(job_id: str, chart: str, form: Form, components: AppComponents) ->
     While the job runs, history charts show the progress so far; the other charts are available
     after the job has succeeded.
     """
-    return Response(DRAWN[form](components.charts, job_id, chart), media_type=MEDIA_TYPES[form])
+    headers = {"Content-Security-Policy": SVG_POLICY} if form == "svg" else None
+    content = DRAWN[form](components.charts, job_id, chart)
+    return Response(content, headers=headers, media_type=MEDIA_TYPES[form])
