@@ -1,5 +1,6 @@
 """Encoding of tensors in the Open Inference Protocol v2: JSON and the binary extension."""
 
+import codecs
 import math
 import struct
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from ml.errors import Invalid
 
@@ -37,6 +38,9 @@ Python strings."""
 
 NAMES = {dtype: name for name, dtype in DATATYPES.items() if name not in ("BF16", "BYTES")}
 Size = Annotated[int, Field(ge=0, le=2**40)]
+Parameters = Annotated[
+    dict[str, Any], BeforeValidator(lambda given: {} if given is None else given)
+]
 
 
 class InputTensor(BaseModel):
@@ -46,14 +50,14 @@ class InputTensor(BaseModel):
     shape: list[Size] = Field(max_length=16)
     datatype: str
     data: list[Any] | None = None
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
 
 
 class RequestedOutput(BaseModel):
     """A requested output."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
 
 
 class IndexRequest(BaseModel):
@@ -67,7 +71,7 @@ class InferRequest(BaseModel):
     """The JSON part of a request. Unknown fields are ignored, as the protocol requires."""
 
     id: str | None = None
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
     inputs: list[InputTensor] = Field(min_length=1, max_length=10_000)
     outputs: list[RequestedOutput] | None = None
 
@@ -109,7 +113,7 @@ def read_json(model: type[RequestModel], content: bytes) -> RequestModel:
         Invalid: the content is not JSON or does not fit `model`.
     """
     try:
-        return model.model_validate(orjson.loads(content))
+        return model.model_validate(orjson.loads(content.removeprefix(codecs.BOM_UTF8)))
     except orjson.JSONDecodeError as error:
         raise Invalid(f"the request is not valid JSON: {error}") from None
     except ValidationError as error:

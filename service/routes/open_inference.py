@@ -13,6 +13,7 @@ from ml import __version__
 from ml.errors import Invalid
 from service.errors import BadRequest, Unloaded
 from service.open_inference.model_io import INPUT, Described, describe, inputs_of, outputs_of
+from service.open_inference.raw import with_header
 from service.open_inference.statistics import model_statistics
 from service.open_inference.wire import (
     EncodedResponse,
@@ -248,12 +249,9 @@ async def infer(
 ) -> Document:
     """Run inference on tensors in JSON or binary format, optionally compressed (gzip, deflate)."""
     body = await request.body()
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
-        body = await to_thread(_inflated, body, encoding, components.settings.max_body_bytes)
     loaded = await _find(components, name, version)
     try:
-        infer_request, tensors = read_request(body, json_length)
+        infer_request, tensors = read_request(*with_header(body, json_length, loaded.model))
         inputs = inputs_of(loaded.model, tensors, infer_request)
         check_count(len(inputs), components.settings)
         predictions = await components.model_cache.predict(
@@ -283,21 +281,6 @@ def _response(encoded: EncodedResponse, accepted: str) -> Response:
     return Response(
         body, 200, headers, "application/octet-stream" if binary else "application/json"
     )
-
-
-def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
-    if encoding not in WINDOWS:
-        raise BadRequest(f"Content-Encoding must be gzip or deflate, not {encoding}")
-    inflate = zlib.decompressobj(WINDOWS[encoding])
-    try:
-        plain = inflate.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise BadRequest(f"the body is not valid {encoding} data: {error}") from None
-    if len(plain) > limit:
-        raise BadRequest(f"the decompressed body exceeds the limit of {limit:,} bytes")
-    if not inflate.eof:
-        raise BadRequest(f"the {encoding} data of the body is truncated")
-    return plain
 
 
 def _reference(name: str, version: str | None) -> str:
