@@ -4,13 +4,20 @@ import gc
 import os
 import socket
 import tempfile
+import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 
 from service.app import Application
-from service.server.fast_path.choice import http_protocol
+from service.server.connection import LimitedConnection
+from service.server.fast_path.choice import connection_class
+from service.server.limits import ConnectionLimits
 
+CHECK_SECONDS = 1.0
+"""Seconds between two checks of the connections."""
 GARBAGE_THRESHOLD = 20_000
 """Allocations between two runs of the cyclic garbage collector."""
 
@@ -23,10 +30,13 @@ class Server(uvicorn.Server):
         settings = app.components.settings
         self._drain = app.drain
         self._incoming = settings.incoming_dir
+        self.limits = ConnectionLimits(settings, app.body_budget, app.access_log)
+        self._checked = 0.0
         super().__init__(
             uvicorn.Config(
                 app,
-                http=http_protocol(app),
+                http=connection_class(app, self.limits),
+                ws="none",
                 host=settings.host,
                 port=settings.port,
                 timeout_graceful_shutdown=max(1, int(settings.trainer_timeout_seconds)),
@@ -49,6 +59,18 @@ class Server(uvicorn.Server):
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
         tempfile.tempdir = str(self._incoming)
         super().run(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Check the connections once per second."""
+        now = time.monotonic()
+        if now - self._checked >= CHECK_SECONDS:
+            # After a freeze of this process, clients have the time it took to send.
+            self.limits.check(self._connections(), min(now - self._checked, 2 * CHECK_SECONDS))
+            self._checked = now
+        return await super().on_tick(counter)
+
+    def _connections(self) -> Iterable[LimitedConnection]:
+        return cast(Iterable[LimitedConnection], self.server_state.connections)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop within the graceful-shutdown timeout."""
