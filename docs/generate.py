@@ -52,7 +52,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _default(name: str, field: FieldInfo) -> str:
     value = field.default
-    if value is None:
+    if value in (None, ()):
         return ""
     if isinstance(value, bool):
         return f"`{'on' if value else 'off'}`"

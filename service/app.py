@@ -13,7 +13,8 @@ from functools import partial
 
 import torch
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml import __version__
 from service.background import Background
@@ -24,9 +25,14 @@ from service.datasets.uploads import DatasetUploader
 from service.errors import BadRequest, TooLarge, Unavailable, Unprocessable
 from service.expressions.evaluator import ExpressionEvaluator
 from service.http.access_log import AccessLog
+from service.http.body_budget import BodyBudget
 from service.http.body_limit import BodyLimit
 from service.http.document_limit import DocumentLimit
+from service.http.head_requests import HeadRequests
 from service.http.problem_json import install, problems
+from service.http.proxies import TrustedProxies
+from service.http.request_body import RequestBody
+from service.http.security_headers import SecurityHeaders
 from service.jobs.event_stream import EventStreams
 from service.jobs.store import JobStore
 from service.metrics import Metrics
@@ -35,8 +41,9 @@ from service.models.files import ModelFiles
 from service.models.name_index import NameIndex
 from service.models.registry import ModelRegistry
 from service.models.revision import RegistryVersion
-from service.predictions.endpoint import PredictEndpoint
+from service.predictions.endpoint import PATH, PredictEndpoint
 from service.predictions.model_cache import ModelCache
+from service.predictions.payloads import NDJSON, media_type
 from service.readiness import ReadinessChecks
 from service.routes import (
     charts,
@@ -86,14 +93,16 @@ Running = Callable[[], AbstractAsyncContextManager[None]]
 class Application:
     """The service as an ASGI application, with handles for the server."""
 
+    app: ASGIApp
+    """Outermost layer."""
     access_log: AccessLog
-    """Outermost layer of the ASGI application."""
     components: Components
+    body_budget: BodyBudget
     drain: Callable[[], None]
     """Begins the shutdown: closes live streams and, with the scheduler, drains the trainers."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.access_log(scope, receive, send)
+        await self.app(scope, receive, send)
 
 
 def create_app(settings: Settings) -> Application:
@@ -105,14 +114,14 @@ def create_app(settings: Settings) -> Application:
         components.event_streams.close()
         background.drain()
 
-    return Application(_layers(components, background.running), components, drain)
+    return _application(components, background.running, drain)
 
 
 def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Application:
     """Return the web side only. `nudge` notifies the scheduler, in whichever process it runs, that
     a job may be queued."""
     components = _create_components(settings, nudge)
-    return Application(_layers(components, nullcontext), components, components.event_streams.close)
+    return _application(components, nullcontext, components.event_streams.close)
 
 
 def _create_components(settings: Settings, nudge: Callable[[], None]) -> Components:
@@ -171,17 +180,44 @@ def _readiness(
     )
 
 
-def _layers(components: Components, background: Running) -> AccessLog:
-    """Return the middleware layers, from the outermost down to the routes."""
+def _application(
+    components: Components, background: Running, drain: Callable[[], None]
+) -> Application:
     settings = components.settings
-    limited = BodyLimit(
+    budget = BodyBudget(max(settings.max_bodies_mb * MIB, settings.max_body_bytes))
+    access_log = AccessLog(_layers(components, background, budget), components.metrics)
+    app: ASGIApp = access_log
+    if settings.trusted_proxies:
+        app = TrustedProxies(app, settings.trusted_proxies)
+    return Application(app, access_log, components, budget, drain)
+
+
+def _layers(components: Components, background: Running, budget: BodyBudget) -> ASGIApp:
+    """Return the middleware layers below the access log, down to the routes."""
+    settings = components.settings
+    app: ASGIApp = BodyLimit(
         DocumentLimit(_create_api(components, background), _is_data),
         limit=settings.max_body_bytes,
         # A form is slightly larger than its file, which has a limit of its own.
         path_limits={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
-    endpoint = PredictEndpoint(limited, components.model_cache, settings, components.work)
-    return AccessLog(endpoint, components.metrics)
+    app = PredictEndpoint(app, components.model_cache, settings, components.work)
+    app = HeadRequests(RequestBody(app, budget, _is_spooled))
+    if settings.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["*"],
+        )
+    return SecurityHeaders(app)
+
+
+def _is_spooled(scope: Scope) -> bool:
+    """Return whether the body of a request is written to disk as it is read."""
+    path: str = scope["path"]
+    return path == "/datasets" or (path == PATH and media_type(scope) == NDJSON)
 
 
 def _is_data(scope: Scope) -> bool:

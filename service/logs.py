@@ -36,6 +36,11 @@ class _Text(logging.Formatter):
         record.subject = f" [{subject}]" if subject else ""
         return super().format(record)
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, of the base class
+        # Parts of a message may come from a client, to which the terminal does not belong.
+        record.message = printable(record.message.rstrip())
+        return super().formatMessage(record)
+
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
@@ -53,6 +58,13 @@ class _Json(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return orjson.dumps(line).decode()
+
+
+def printable(text: str) -> str:
+    """Return `text` with line breaks, escapes and other control characters as escape sequences."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def configuration(form: LogFormat) -> dict[str, object]:

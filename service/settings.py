@@ -3,18 +3,54 @@
 import os
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from re import fullmatch
+from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LogFormat = Literal["text", "json"]
 MIB = 1024 * 1024
 PREFIX = "EPOCHD_"
 OTHER_VARIABLES = {"EPOCHD_FAULT"}
 """Variables that are read elsewhere: for tests, by `ml.faults`."""
+
+
+def _split(value: object) -> object:
+    return (
+        [part.strip() for part in value.split(",") if part.strip()]
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _network(value: str) -> str:
+    try:
+        ip_network(value)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; give addresses such as 10.0.0.7 or networks such as 10.0.0.0/8"
+        ) from None
+    return value
+
+
+def _origin(value: str) -> str:
+    if value != "*" and not fullmatch(r"https?://[^/\s,]+", value):
+        raise ValueError(
+            f"{value!r} is not an origin such as https://app.example.com, without a path, or *"
+        )
+    return value
+
+
+Addresses = Annotated[
+    tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_split)
+]
+Origins = Annotated[
+    tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_split)
+]
 
 
 class Settings(BaseSettings):
@@ -63,6 +99,33 @@ class Settings(BaseSettings):
         ge=0,
         le=19,
         description="Niceness of trainer processes.",
+    )
+    max_connections: int = Field(
+        default=10_000,
+        ge=1,
+        description="Maximum open connections of a web process; further ones are answered `503`. "
+        "The limit on open files may lower it.",
+    )
+    max_connections_per_address: int = Field(
+        default=2_500,
+        ge=1,
+        description="Maximum open connections of a web process from one address, except from "
+        "trusted proxies.",
+    )
+    keep_alive_seconds: float = Field(
+        default=75.0,
+        ge=1,
+        description="Seconds before an idle connection is closed, also before its first request.",
+    )
+    trusted_proxies: Addresses = Field(
+        default=(),
+        description="Addresses and networks of reverse proxies, separated by commas, whose "
+        "`X-Forwarded-For`, `-Proto` and `-Host` headers are believed.",
+    )
+    cors_origins: Origins = Field(
+        default=(),
+        description="Origins of web pages that may call the API, separated by commas, for example "
+        "`https://app.example.com`; `*` allows all.",
     )
     web_workers: int = Field(
         default=1, ge=1, le=64, description="Web processes, which share the port."
@@ -130,6 +193,12 @@ class Settings(BaseSettings):
         default=512,
         ge=1,
         description="Memory for large bodies while they are decoded; further requests wait for it.",
+    )
+    max_bodies_mb: int = Field(
+        default=512,
+        ge=1,
+        description="Memory for the request bodies that a web process reads at the same time; "
+        "further requests are answered `503`. At least one body of the maximum size is read.",
     )
     max_stream_bytes: int = Field(
         default=1024 * MIB,

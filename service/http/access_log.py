@@ -41,22 +41,38 @@ class AccessLog:
         request_id = self.client_request_id(scope) or self.new_request_id()
         REQUEST_ID.set(request_id.decode())
         status = CLIENT_GONE
+        is_complete = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_complete
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            else:
+                is_complete = not message.get("more_body")
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
+        except Exception:
+            # Starlette raises an error again that it has logged and answered. For the server, the
+            # request has succeeded: the connection stays open.
+            if not is_complete:
+                raise
         finally:
             seconds = time.perf_counter() - began
             path = scope["path"]
             self.meter(scope, status).observe(seconds)
             if status >= 400 or not path.startswith(QUIET):
-                logger.info("%s %s %d %.1f ms", scope["method"], path, status, 1000 * seconds)
+                address = (scope.get("client") or "-")[0]
+                milliseconds = 1000 * seconds
+                line = "%s %s %s %d %.1f ms"
+                logger.info(line, address, scope["method"], path, status, milliseconds)
+
+    def record_refusal(self, address: str, status: int, reason: str) -> None:
+        """Count and log a request that the connection itself refused."""
+        self._requests.labels("other", "unknown", status).observe(0.0)
+        logger.info("%s - %d %s", address or "-", status, reason)
 
     @staticmethod
     def client_request_id(scope: Scope) -> bytes | None:

@@ -77,16 +77,21 @@ def respond(
     kind: str | None = None,
 ) -> JSONResponse:
     """Return a problem document as a response."""
+    content = document(status, detail, kind)
+    if errors:
+        content["errors"] = [{"loc": list(loc), "msg": msg} for loc, msg in errors]
+    return _Response(content, status, headers, media_type=MEDIA_TYPE)
+
+
+def document(status: int, detail: str, kind: str | None = None) -> dict[str, Any]:
+    """Return a problem document; its type follows from the status unless `kind` is given."""
     title = TITLES[status]
-    document: dict[str, Any] = {
+    return {
         "type": f"urn:epochd:{kind or title.lower().replace(' ', '-')}",
         "title": title,
         "status": status,
         "detail": detail,
     }
-    if errors:
-        document["errors"] = [{"loc": list(loc), "msg": msg} for loc, msg in errors]
-    return _Response(document, status, headers, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:

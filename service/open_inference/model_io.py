@@ -84,7 +84,7 @@ def outputs_of(model: Model, predictions: Predictions, request: InferRequest) ->
         values["label"] = [output.names[index] for index in predictions.argmax]
     else:
         values["value"] = predictions.values
-    if request.outputs is None:
+    if not request.outputs:
         binary = request.wants_binary(None)
         return [Output(name, v, _shape(v), binary) for name, v in values.items()]
     outputs = []

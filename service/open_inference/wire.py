@@ -1,5 +1,6 @@
 """Encoding of tensors in the Open Inference Protocol v2: JSON and the binary extension."""
 
+import codecs
 import math
 import struct
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, FailFast, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, FailFast, Field, ValidationError
 
 from ml.errors import Invalid
 from ml.inputs.json_slices import LIST, NotJson, Scanner, parsed
@@ -30,6 +31,9 @@ RequestModel = TypeVar("RequestModel", bound=BaseModel)
 NAMES = {dtype: name for name, dtype in DATATYPES.items() if name not in ("BF16", "BYTES")}
 Size = Annotated[int, Field(ge=0, le=2**40)]
 MAX_TENSORS = 10_000
+Parameters = Annotated[
+    dict[str, Any], BeforeValidator(lambda given: {} if given is None else given)
+]
 
 
 class InputTensor(BaseModel):
@@ -39,14 +43,14 @@ class InputTensor(BaseModel):
     shape: Annotated[list[Size], Field(max_length=16), FailFast()]
     datatype: str
     data: list[Any] | None = None
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
 
 
 class RequestedOutput(BaseModel):
     """A requested output."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
 
 
 class IndexRequest(BaseModel):
@@ -60,7 +64,7 @@ class InferRequest(BaseModel):
     """The JSON part of a request. Unknown fields are ignored, as the protocol requires."""
 
     id: str | None = None
-    parameters: dict[str, Any] = {}
+    parameters: Parameters = {}
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=MAX_TENSORS), FailFast()]
     outputs: list[RequestedOutput] | None = Field(default=None, max_length=MAX_TENSORS)
 
@@ -125,7 +129,7 @@ def read_json(model: type[RequestModel], content: bytes) -> RequestModel:
         Invalid: the content is not JSON or does not fit `model`.
     """
     try:
-        return _validated(model, parsed(content))
+        return _validated(model, parsed(content.removeprefix(codecs.BOM_UTF8)))
     except NotJson as error:
         raise Invalid(f"the request {error.msg}") from None
 

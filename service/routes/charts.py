@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from service.charts.job_charts import ChartSummary, JobCharts
 from service.errors import FilesDamaged, NotFound, Overloaded
 from service.http.problem_json import problems
+from service.http.security_headers import SVG_POLICY
 from service.routes.dependencies import AppComponents
 from service.schemas import Page
 from service.work.executors import run_in
@@ -56,5 +57,6 @@ async def get_chart(job_id: str, chart: str, form: Form, components: AppComponen
     While the job runs, history charts show the progress so far; the other charts are available
     after the job has succeeded.
     """
+    headers = {"Content-Security-Policy": SVG_POLICY} if form == "svg" else None
     drawn = await run_in(components.work.bulk, DRAWN[form], components.charts, job_id, chart)
-    return Response(drawn, media_type=MEDIA_TYPES[form])
+    return Response(drawn, headers=headers, media_type=MEDIA_TYPES[form])

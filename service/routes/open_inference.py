@@ -15,6 +15,7 @@ from ml.errors import Invalid
 from ml.inference.model import Inputs
 from service.errors import BadRequest, ClientGone, Problem, Unloaded
 from service.open_inference.model_io import INPUT, Described, describe, inputs_of, outputs_of
+from service.open_inference.raw import with_header
 from service.open_inference.statistics import model_statistics
 from service.open_inference.wire import (
     EncodedResponse,
@@ -260,16 +261,13 @@ async def infer(
         components.work,
         AttendedRequest(request.receive, components.settings.predict_seconds),
     )
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
-        limit = components.settings.max_body_bytes
-        body = await attended.run(work.decode, _inflated, body, encoding, limit)
     loaded = await _find(components, name, version)
     model, limits = loaded.model, Limits(components.settings.max_rows, loaded.model.row_size)
 
     def read() -> tuple[InferRequest, Inputs]:
         with decoding("the request", Problem, ClientGone):
-            infer_request, tensors = read_request(body, json_length, limits, attended.check)
+            content, length = with_header(body, json_length, model)
+            infer_request, tensors = read_request(content, length, limits, attended.check)
             return infer_request, inputs_of(model, tensors, infer_request)
 
     try:
@@ -311,21 +309,6 @@ def _response(encoded: EncodedResponse, accepted: str) -> Response:
     return Response(
         body, 200, headers, "application/octet-stream" if binary else "application/json"
     )
-
-
-def _inflated(body: bytes, encoding: str, limit: int) -> bytes:
-    if encoding not in WINDOWS:
-        raise BadRequest(f"Content-Encoding must be gzip or deflate, not {encoding}")
-    inflate = zlib.decompressobj(WINDOWS[encoding])
-    try:
-        plain = inflate.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise BadRequest(f"the body is not valid {encoding} data: {error}") from None
-    if len(plain) > limit:
-        raise BadRequest(f"the decompressed body exceeds the limit of {limit:,} bytes")
-    if not inflate.eof:
-        raise BadRequest(f"the {encoding} data of the body is truncated")
-    return plain
 
 
 def _reference(name: str, version: str | None) -> str:

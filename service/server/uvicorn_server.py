@@ -3,13 +3,17 @@
 import gc
 import socket
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import uvicorn
 
 from service.app import Application
 from service.memory import Trimmer
-from service.server.fast_path.choice import http_protocol
+from service.server.connection import LimitedConnection
+from service.server.fast_path.choice import connection_class
+from service.server.limits import ConnectionLimits
 
 GARBAGE_THRESHOLD = 20_000
 """Allocations between two runs of the cyclic garbage collector."""
@@ -28,10 +32,13 @@ class Server(uvicorn.Server):
         self._incoming = settings.incoming_dir
         self._heartbeat = heartbeat
         self._trimmer: Trimmer
+        self.limits = ConnectionLimits(settings, app.body_budget, app.access_log)
+        self._checked = 0.0
         super().__init__(
             uvicorn.Config(
                 app,
-                http=http_protocol(app),
+                http=connection_class(app, self.limits),
+                ws="none",
                 host=settings.host,
                 port=settings.port,
                 timeout_graceful_shutdown=max(1, int(settings.trainer_timeout_seconds)),
@@ -54,14 +61,24 @@ class Server(uvicorn.Server):
         self._trimmer = Trimmer()
         super().run(sockets)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop within the graceful-shutdown timeout."""
-        self._drain()
-        await super().shutdown(sockets)
-
     async def on_tick(self, counter: int) -> bool:
         """Do what is due every second; return whether to stop."""
         if counter % TICKS == 0:
             self._heartbeat()
             self._trimmer.tick()
+            self._check_connections()
         return await super().on_tick(counter)
+
+    def _check_connections(self) -> None:
+        now = time.monotonic()
+        # After a freeze of this process, clients have the time it took to send.
+        self.limits.check(self._connections(), min(now - self._checked, 2 * TICK_SECONDS))
+        self._checked = now
+
+    def _connections(self) -> Iterable[LimitedConnection]:
+        return cast(Iterable[LimitedConnection], self.server_state.connections)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop within the graceful-shutdown timeout."""
+        self._drain()
+        await super().shutdown(sockets)

@@ -1,8 +1,10 @@
-"""Settings: their paths are those that the other packages use, and misspelt ones are named."""
+"""Settings: the paths that other packages use, lists, and misspelt names."""
 
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from ml.datasets.uploads import UPLOADS
 from service.settings import Settings, given_variables, unknown_variables
@@ -34,3 +36,33 @@ def test_the_variables_of_a_file_count(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_password_is_not_shown() -> None:
     url = "postgresql://user:s3cret@host/db"
     assert "s3cret" not in repr(Settings(database_url=url))
+
+
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EPOCHD_TRUSTED_PROXIES", "10.0.0.7, 10.1.0.0/16,::1")
+    monkeypatch.setenv("EPOCHD_CORS_ORIGINS", "https://a.example,http://localhost:3000")
+    settings = Settings()
+    assert settings.trusted_proxies == ("10.0.0.7", "10.1.0.0/16", "::1")
+    assert settings.cors_origins == ("https://a.example", "http://localhost:3000")
+    # Web processes get their settings as JSON.
+    assert Settings.model_validate_json(settings.model_dump_json()) == settings
+    monkeypatch.setenv("EPOCHD_TRUSTED_PROXIES", "")
+    assert Settings().trusted_proxies == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("TRUSTED_PROXIES", "proxy.example", "does not appear to be an IPv4 or IPv6 network"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "has host bits set"),
+        ("TRUSTED_PROXIES", "*", "give addresses such as 10.0.0.7"),
+        ("CORS_ORIGINS", "a.example", "'a.example' is not an origin such as https://"),
+        ("CORS_ORIGINS", "https://a.example/page", "without a path"),
+    ],
+)
+def test_wrong_addresses_and_origins_are_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(f"EPOCHD_{name}", value)
+    with pytest.raises(ValidationError, match=re.escape(says)):
+        Settings()

@@ -276,6 +276,40 @@ def test_invalid_requests_are_refused(
     assert says in response.json()["error"]
 
 
+@pytest.mark.parametrize(
+    "changes", [{"parameters": None}, {"outputs": []}, {"outputs": None}, {"id": None}]
+)
+def test_empty_fields_change_nothing(
+    server: Server, plane: str, changes: dict[str, object]
+) -> None:
+    url = f"/v2/models/{plane}/infer"
+    plain = server.client.post(url, json=body()).json()
+    assert plain["outputs"]
+    assert server.client.post(url, json=body(parameters=None) | changes).json() == plain
+    marked = json.dumps(body() | changes).encode("utf-8-sig")
+    assert server.client.post(url, content=marked).json() == plain
+
+
+RAW = {"Inference-Header-Content-Length": "0", "Content-Type": "application/octet-stream"}
+
+
+def test_raw_request_is_one_row(
+    server: Server, small: str, plane: str, pictures: np.ndarray
+) -> None:
+    for model, row in ((small, pictures[0]), (plane, np.array([1, 2, 3], "<f4"))):
+        answer = server.client.post(f"/v2/models/{model}/infer", content=row.tobytes(), headers=RAW)
+        assert answer.status_code == 200, answer.text
+        length = int(answer.headers["inference-header-content-length"])
+        first = json.loads(answer.content[:length])["outputs"][0]
+        size = first["parameters"]["binary_data_size"]
+        values = np.frombuffer(answer.content[length : length + size], "<f4")
+        [prediction] = expected(server, model, row[None])
+        known = prediction.get("probabilities") or [prediction["value"]]
+        assert values == pytest.approx(np.array(known), abs=1e-6)
+        short = server.client.post(f"/v2/models/{model}/infer", content=b"abc", headers=RAW)
+        assert (short.status_code, "has the binary_data_size 3" in short.text) == (400, True)
+
+
 def test_json_responses_have_no_binary_header(server: Server, plane: str) -> None:
     response = server.client.post(f"/v2/models/{plane}/infer", json=body())
     assert "inference-header-content-length" not in response.headers

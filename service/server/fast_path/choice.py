@@ -1,39 +1,42 @@
 """Choice of the HTTP protocol: with or without the fast path for small predictions.
 
 The fast path depends on internals of uvicorn's HTTP protocol. Only this module imports it, and only
-with a tested version of uvicorn; otherwise uvicorn's own protocol answers every request.
+with a tested version of uvicorn; otherwise ASGI tasks answer every request.
 """
 
-import asyncio
 import logging
 
 import uvicorn
 
 from service.app import Application
+from service.server.connection import LimitedConnection, bound
+from service.server.limits import ConnectionLimits
 
 TESTED_UVICORN = ("0.54",)
 """Minor versions of uvicorn with which the fast path is tested."""
-ORDINARY = "auto"
-"""uvicorn's option to choose its own protocol."""
 
 logger = logging.getLogger(__name__)
 
 
-def http_protocol(app: Application) -> type[asyncio.Protocol] | str:
-    """Return the protocol class or name with which uvicorn serves `app`."""
-    if not app.components.settings.fast_path:
-        return ORDINARY
-    minor = ".".join(uvicorn.__version__.split(".")[:2])
-    if minor not in TESTED_UVICORN:
-        logger.warning(
-            "the fast path is off: it is tested with uvicorn %s, and this is uvicorn %s",
-            ", ".join(TESTED_UVICORN),
-            uvicorn.__version__,
-        )
-        return ORDINARY
-    from service.server.fast_path.protocol import protocol_class
+def connection_class(app: Application, limits: ConnectionLimits) -> type[LimitedConnection]:
+    """Return the class of connections with which uvicorn serves `app`."""
+    settings = app.components.settings
+    if not settings.fast_path or not _is_tested():
+        return bound(LimitedConnection, limits)
+    from service.server.fast_path.protocol import Connection
     from service.server.fast_path.small_predictions import FastPath
 
-    return protocol_class(
-        FastPath(app.components.model_cache, app.components.settings, app.access_log)
+    fast_path = FastPath(app.components.model_cache, settings, app.access_log)
+    return bound(Connection, limits, fast_path)
+
+
+def _is_tested() -> bool:
+    minor = ".".join(uvicorn.__version__.split(".")[:2])
+    if minor in TESTED_UVICORN:
+        return True
+    logger.warning(
+        "the fast path is off: it is tested with uvicorn %s, and this is uvicorn %s",
+        ", ".join(TESTED_UVICORN),
+        uvicorn.__version__,
     )
+    return False

@@ -15,7 +15,7 @@ MAX_HEADS = 256
 MAX_HEAD_BYTES = 4096
 LENGTH = b"\r\ncontent-length:"
 END = b"\r\n\r\n"
-LEFT_TO_THE_PARSER = {b"transfer-encoding", b"upgrade", b"expect", b"x-request-id"}
+LEFT_TO_THE_PARSER = {b"transfer-encoding", b"expect", b"x-request-id"}
 """Headers that need the parser, or that differ in almost every request."""
 
 

@@ -20,22 +20,24 @@ from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from service.server.connection import LimitedConnection
 from service.server.fast_path.head_cache import find_frame
 from service.server.fast_path.small_predictions import FastPath, FastRequest
 from service.server.fast_path.state import State
+from service.server.limits import ConnectionLimits, Phase, Progress
 
 # Bound once: on Python 3.11, looking up an enum member is ten times slower.
 IDLE, RECEIVING, ANSWERING, PASSING_ON, PARSING, HOLDING, RESPONDING = State
 WITH_UVICORN = (PASSING_ON, PARSING, HOLDING, RESPONDING)
 
 
-class Connection(HttpToolsProtocol):
-    """A uvicorn connection with a fast path."""
+class Connection(LimitedConnection):
+    """A connection with a fast path."""
 
-    def __init__(self, fast_path: FastPath, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, limits: ConnectionLimits, fast_path: FastPath, **options: Any) -> None:
+        super().__init__(limits, **options)
         self.state = IDLE
         self._fast_path = fast_path
         self._received = bytearray()
@@ -44,7 +46,6 @@ class Connection(HttpToolsProtocol):
         """Request being held or answered."""
         self._key: bytes | None = None
         """Cache key of the head that the parser reads next."""
-        self._idle_since = 0.0
         self._is_stopping = False
 
     @property
@@ -97,6 +98,8 @@ class Connection(HttpToolsProtocol):
         """Enqueue the held request, whose body is now complete."""
         is_held = self.state is HOLDING
         super().on_message_complete()
+        if self.is_in_body:
+            return  # only the head is complete, of a request that offers an upgrade
         self.state = IDLE if self._is_all_answered() else RESPONDING
         if is_held:
             self._release().enqueue(bytes(self.cycle.body))
@@ -128,16 +131,14 @@ class Connection(HttpToolsProtocol):
             self._parse()
         super().shutdown()
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Close the connection if it has been idle for the keep-alive timeout."""
-        # The timer runs on; it is not restarted after each response.
-        now = self.loop.time()
-        since = now if self.state in (RECEIVING, ANSWERING) else self._idle_since
-        left = since + self.timeout_keep_alive - now
-        if left <= 0 or self.transport.is_closing():
-            super().timeout_keep_alive_handler()
-        else:
-            self._set_timeout(left)
+    def progress(self) -> Progress:
+        """Return the state of the connection, for the limits."""
+        if self.state is ANSWERING:
+            return Progress(Phase.BUSY, self.request_count, 0, len(self._received))
+        if self.state is RECEIVING:
+            size = len(self._received)
+            return Progress(Phase.BODY, self.request_count, size, size)
+        return super().progress()
 
     def _is_all_answered(self) -> bool:
         # Responses are in order, so the last request's is the last.
@@ -192,17 +193,9 @@ class Connection(HttpToolsProtocol):
         self._request = None
         self.state = RECEIVING if self._received else IDLE
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        self._idle_since = self.loop.time()
-        if not self.timeout_keep_alive_task:
-            self._set_timeout(self.timeout_keep_alive)
-        self._go_on()
-
-    def _set_timeout(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(
-            seconds, self.timeout_keep_alive_handler
-        )
+        self.request_count += 1
+        if not self.transport.is_closing():
+            self._go_on()
 
     def _go_on(self) -> None:
         """Process the bytes received meanwhile."""
@@ -214,17 +207,6 @@ class Connection(HttpToolsProtocol):
             self._parse()
         if self._is_stopping:
             self.shutdown()
-
-
-def protocol_class(fast_path: FastPath) -> type[Connection]:
-    """Return a connection class bound to `fast_path`, because uvicorn itself creates the
-    connections."""
-
-    class Bound(Connection):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(fast_path, *arguments, **options)
-
-    return Bound
 
 
 def _complete(cycle: RequestResponseCycle) -> None:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from ml.inference.model import Predictions
 from service.http.access_log import CLIENT_GONE, AccessLog
+from service.http.security_headers import DATA_LINES
 from service.predictions.endpoint import PATH, encode_response
 from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.payloads import JSON, LIGHT_ROWS, READERS, media_type
@@ -25,7 +26,7 @@ from service.settings import Settings
 LIGHT = {kind: READERS[kind] for kind in (JSON, "application/x-npy", "application/octet-stream")}
 ANSWER = (
     b"HTTP/1.1 200 OK\r\n%bcontent-type: application/json\r\ncontent-length: %d\r\n"
-    b"x-request-id: %b\r\n%b\r\n%b"
+    b"x-request-id: %b\r\n" + DATA_LINES + b"%b\r\n%b"
 )
 
 
@@ -38,6 +39,10 @@ class FastPath:
         self._settings = settings
         self._access_log = access_log
         self._server_headers: tuple[object, bytes] = (None, b"")
+        # Compressed bodies, and CORS.
+        self._left_to_asgi = {b"content-encoding"} | (
+            {b"origin"} if settings.cors_origins else set()
+        )
         self._durations: list[float] = []
         """Seconds of the requests answered in this iteration of the event loop."""
 
@@ -45,6 +50,8 @@ class FastPath:
         """Return the head of a request that may be a small prediction, else None."""
         scope: Any = cycle.scope
         if scope["path"] != PATH or scope["method"] != "POST" or cycle.waiting_for_100_continue:
+            return None
+        if not self._left_to_asgi.isdisjoint(name for name, _ in scope["headers"]):
             return None
         read = LIGHT.get(media_type(scope))
         return Head(scope, read, self._access_log.client_request_id(scope)) if read else None

@@ -4,6 +4,7 @@ import asyncio
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -57,7 +58,7 @@ def test_a_process_that_is_killed_is_not_the_clients_fault(
 
     starting(monkeypatch, killed)
     with pytest.raises(
-        ReaderFailed, match=r"died \(signal SIGKILL\); send the file again"
+        ReaderFailed, match=r"died \(killed by SIGKILL\); send the file again"
     ) as death:
         read(settings, tmp_path)
     assert death.value.status == 503

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from service.server.fast_path.state import State
-from tests.service.server.fast_path.conftest import (
+from tests.service.server.conftest import (
     BYTES,
     HEADERS,
     NUMBERS,
@@ -110,7 +110,8 @@ def test_cached_head_is_not_parsed_again(serve: Callable[[Scenario], None]) -> N
             status, headers, body = await client.ask(request(rows(value)))
             assert (status, json.loads(body)["model"]) == (200, "line")
             assert headers.keys() == {
-                *("date", "server", "content-type", "content-length", "x-request-id")
+                *("date", "server", "content-type", "content-length", "x-request-id"),
+                *("content-security-policy", "x-content-type-options"),
             }
         assert connection.cycle is cycle
         # An invalid request is parsed; the one after it may hit the cache again.
@@ -200,25 +201,5 @@ def test_disconnect_before_the_batch_is_counted(
         connection.transport.abort()
         await client.counted(499)
         assert connection.state is not State.ANSWERING
-
-    serve(scenario)
-
-
-@with_fast_path
-def test_idle_connection_is_closed(
-    serve: Callable[[Scenario], None],
-) -> None:
-    async def scenario(client: Client) -> None:
-        connection = client.connection
-        connection.timeout_keep_alive = 0.05
-        content = request(rows(1))
-        # The timeout runs from the last response on either path, and not during a request.
-        assert (await client.ask(request(rows(3e38))))[0] == 422
-        assert (await client.ask(content))[0] == 200
-        client.writer.write(content[:-5])
-        await client.half_read(State.RECEIVING)
-        connection.timeout_keep_alive_handler()
-        assert (await client.ask(content[-5:]))[0] == 200
-        assert await client.ended()
 
     serve(scenario)

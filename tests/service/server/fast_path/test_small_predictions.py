@@ -1,6 +1,7 @@
 """Small predictions get the same response with and without an ASGI task."""
 
 import asyncio
+import gzip
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.settings import Settings
-from tests.service.server.fast_path.conftest import (
+from tests.service.server.conftest import (
     BYTES,
     NUMBERS,
     VARYING_HEADERS,
@@ -113,6 +114,25 @@ def test_client_request_id_is_returned_and_requests_are_counted(
         metrics = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
         counted = 'duration_seconds_count{method="POST",route="/predict",status="200"} 3.0'
         assert counted in (await client.ask(metrics))[2].decode()
+
+    serve(scenario)
+
+
+def test_other_origins_and_compressed_bodies_take_the_usual_path(
+    serve: Callable[[Scenario], None], settings: Settings
+) -> None:
+    settings.cors_origins = ("https://a.example",)
+
+    async def scenario(client: Client) -> None:
+        packed = gzip.compress(rows(1))
+        for _ in range(2):
+            _, headers, plain = await client.ask(request(rows(1)))
+            assert "access-control-allow-origin" not in headers
+            _, headers, body = await client.ask(request(rows(1), Origin="https://a.example"))
+            assert (headers["access-control-allow-origin"], body) == ("https://a.example", plain)
+            status, _, body = await client.ask(request(packed, **{"Content-Encoding": "gzip"}))
+            assert (status, body) == (200, plain)
+            assert (await client.ask(request(b"\xef\xbb\xbf" + rows(1))))[2] == plain
 
     serve(scenario)
 
