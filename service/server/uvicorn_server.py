@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
         self._drain = app.drain
         self._incoming = settings.incoming_dir
         self._heartbeat = heartbeat
-        self._trimmer: Trimmer
+        self._trimmer = Trimmer()
         self.limits = ConnectionLimits(settings, app.body_budget, app.access_log)
         self._checked = 0.0
         super().__init__(
@@ -58,7 +58,6 @@ class Server(uvicorn.Server):
         # Large uploads are spooled to the data directory: the system's temporary directory is often
         # in memory.
         tempfile.tempdir = str(self._incoming)
-        self._trimmer = Trimmer()
         super().run(sockets)
 
     async def on_tick(self, counter: int) -> bool:

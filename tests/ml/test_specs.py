@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from ml.datasets.uploads import NO_UPLOADS, UploadSpec
-from ml.errors import Invalid
+from ml.errors import Damaged, Invalid
 from ml.models import LinearSpec
 from ml.specs import TUTORIAL_MLP, TrainingRequest, TrainingSpec, resolve
 from tests.conftest import LINE
@@ -86,9 +86,9 @@ def test_spec_with_mismatched_content_is_refused(shelf: Shelf) -> None:
     assert error.value.loc == ("dataset", "resolved")
 
 
-def test_upload_without_rows_is_refused(shelf: Shelf) -> None:
+def test_upload_without_rows_is_damaged(shelf: Shelf) -> None:
     (shelf.find("ds_0").directory / "table.parquet").unlink()
-    with pytest.raises(Invalid, match="was deleted"):
+    with pytest.raises(Damaged, match="is missing; upload the same file again"):
         TrainingSpec.of({"dataset": UPLOAD}, shelf)
 
 

@@ -24,7 +24,7 @@ STATUSES: dict[str, int] = {
     "ndjson: lines 1,000 lists deep": 200,
     "jobs: a million unknown keys": 413,
     "jobs: 40,000 unknown keys": 422,
-    "jobs: 40,000 bad features": 413,
+    "jobs: 40,000 bad features": 422,
     "jobs: 1,000 lists deep": 422,
     "expressions: a million variables": 413,
     "evaluate: a million unknown keys": 413,

@@ -21,6 +21,8 @@ from service.datasets.uploads import DatasetUploader
 from service.errors import BadRequest, ReaderFailed, Unprocessable
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.disk_space import DiskSpace
+from service.storage.write_turns import WriteTurns
 from service.work import Work
 
 TABLE = b"a,b\n1,2\n3,4\n"
@@ -73,7 +75,7 @@ def test_a_process_that_is_killed_is_not_the_clients_fault(
 def test_a_process_that_cannot_start_is_not_the_clients_fault(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refused(_: str) -> Process:
+    async def refused(_: str, **options: Any) -> Process:
         raise OSError(11, "Resource temporarily unavailable")
 
     starting(monkeypatch, lambda _: refused)
@@ -171,7 +173,9 @@ def test_a_client_that_leaves_frees_the_reader(
 
         scope = {"type": "http", "method": "POST", "path": "/datasets", "headers": []}
         work = Work(memory=1, pixels=1)
-        uploader = DatasetUploader(DatasetStore(database, settings), settings, work)
+        uploader = DatasetUploader(
+            DatasetStore(database, settings), settings, work, WriteTurns(), DiskSpace(settings)
+        )
         with pytest.raises(BadRequest, match="interrupted"):
             await uploader.upload(Request(scope, receive), None, None, Options())
 
