@@ -22,7 +22,7 @@ from service.charts.job_charts import JobCharts
 from service.datasets.memory import MemorySlots
 from service.datasets.store import DatasetStore
 from service.datasets.uploads import DatasetUploader
-from service.errors import BadRequest, TooLarge, Unavailable, Unprocessable
+from service.errors import BadRequest, HeadTooLarge, TooLarge, Unavailable, Unprocessable
 from service.expressions.evaluator import ExpressionEvaluator
 from service.http.access_log import AccessLog
 from service.http.body_budget import BodyBudget
@@ -240,7 +240,7 @@ def _create_api(components: Components, background: Running) -> FastAPI:
         version=__version__,
         description="Train and serve PyTorch models over HTTP.",
         lifespan=lifespan,
-        responses=problems(BadRequest, TooLarge, Unprocessable, Unavailable),
+        responses=problems(BadRequest, TooLarge, Unprocessable, HeadTooLarge, Unavailable),
     )
     for router in ROUTERS:
         api.include_router(router)

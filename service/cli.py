@@ -175,6 +175,9 @@ def _serve(settings: Settings) -> None:
             server.run([listening] if listening else None)
     except unix_socket.SocketPathError as error:
         _fail(str(error))
+    except SystemExit:
+        # The server has logged the reason.
+        raise typer.Exit(1) from None
     if not server.started:
         raise typer.Exit(1)
 

@@ -55,6 +55,12 @@ class TooLarge(Problem):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
+class HeadTooLarge(Problem):
+    """The head of the request exceeds 16 KiB or 100 fields. The connection is closed."""
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+
 class UnsupportedMediaType(Problem):
     """The content type of the body is not supported."""
 

@@ -65,6 +65,10 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     }
     for status in (400, 404, 409, 413, 422, 503, 504)
 }
+BINARY: dict[str, Any] = {
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+}
+INFER_RESPONSES = ERRORS | {200: {"content": BINARY}}
 INFER_BODY = {
     "required": True,
     "content": {
@@ -85,7 +89,7 @@ INFER_BODY = {
                 }
             },
         },
-        "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        **BINARY,
     },
 }
 INDEX_BODY = {
@@ -242,10 +246,14 @@ async def unload(name: str, components: AppComponents) -> Document:
     return {}
 
 
-@router.post("/models/{name}/infer", responses=ERRORS, openapi_extra={"requestBody": INFER_BODY})
+@router.post(
+    "/models/{name}/infer",
+    responses=INFER_RESPONSES,
+    openapi_extra={"requestBody": INFER_BODY},
+)
 @router.post(
     "/models/{name}/versions/{version}/infer",
-    responses=ERRORS,
+    responses=INFER_RESPONSES,
     openapi_extra={"requestBody": INFER_BODY},
 )
 async def infer(

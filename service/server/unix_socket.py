@@ -1,6 +1,7 @@
 """A Unix domain socket to listen on, for this user only."""
 
 import errno
+import signal
 import socket
 import stat
 from collections.abc import Iterator
@@ -33,12 +34,27 @@ def listening(path: Path) -> Iterator[socket.socket]:
         except OSError as error:
             raise SocketPathError(f"cannot listen on {path}: {error}") from error
         ours = path.stat().st_ino
-        try:
-            yield bound
-        finally:
-            with suppress(OSError):
-                if path.stat().st_ino == ours:
-                    path.unlink()
+        with _sigterm_delayed():
+            try:
+                yield bound
+            finally:
+                with suppress(OSError):
+                    if path.stat().st_ino == ours:
+                        path.unlink()
+
+
+@contextmanager
+def _sigterm_delayed() -> Iterator[None]:
+    """Let the clean-up within the `with` block run before SIGTERM ends the process: the server,
+    which stops at the signal, raises it again when it has stopped."""
+    received: list[int] = []
+    former = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    for number in received:
+        signal.raise_signal(number)
 
 
 def _remove_stale(path: Path) -> None:

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, make_url
 
 from ml.files import sync
-from service.storage.data_dir import DataDirError
+from service.errors import DatabaseUnusable
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def keep_before_migration(connection: Connection, config: Config) -> None:
     revision, and delete all but the newest `KEPT` copies.
 
     Raises:
-        DataDirError: the copy failed; the database is as it was.
+        DatabaseUnusable: the copy failed; the database is as it was.
     """
     file = file_of(connection.engine.url)
     current = MigrationContext.configure(connection).get_current_revision()
@@ -45,7 +45,7 @@ def keep_before_migration(connection: Connection, config: Config) -> None:
     try:
         copy(file, kept)
     except (OSError, sqlite3.Error) as error:
-        raise DataDirError(
+        raise DatabaseUnusable(
             f"cannot copy the database to {kept} before migrating it: {error}"
         ) from error
     logger.info("copied the database to %s before migrating it", kept)

@@ -111,17 +111,17 @@ def test_anomaly_detection_is_reported_in_the_error(server: Server) -> None:
     assert "Traceback of forward call" in job["error"]["message"]
 
 
-def test_job_needing_too_much_memory_fails_with_the_reason(server: Server) -> None:
+def test_job_needing_too_much_memory_is_refused_with_the_reason(server: Server) -> None:
     spec = PLANE | {
         "name": "huge",
         "dataset": PLANE["dataset"] | {"size": 1_000_000},
         "model": {"kind": "mlp", "hidden": [1_000_000]},
         "batch_size": 1_000_000,
     }
-    job = server.wait(server.submit(spec))
-    assert job["status"] == "failed"
-    assert job["error"]["kind"] == "out_of_memory"
-    assert "smaller batch_size" in job["error"]["message"]
+    response = server.client.post("/jobs", json=spec)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["loc"] == ["body", "batch_size"]
+    assert "smaller batch_size" in response.json()["detail"]
 
 
 def test_undefined_formula_value_fails_the_job_with_the_row(server: Server) -> None:

@@ -18,6 +18,7 @@ def put_garbage(directory: Path) -> None:
 
 def put_later_version(directory: Path) -> None:
     with closing(sqlite3.connect(directory / "epochd.db")) as connection, connection:
+        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
         connection.execute("INSERT INTO alembic_version VALUES ('9999')")
 
