@@ -11,10 +11,12 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 from asyncio.subprocess import PIPE
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 """`python -P` for the children of children."""
@@ -32,7 +34,7 @@ async def start(
     environment: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     oom_score: int = 0,
-) -> asyncio.subprocess.Process:
+) -> "Child":
     """Run a module as a child. On Linux, the kernel kills it when this process ends; elsewhere, the
     child must exit when its standard input closes.
 
@@ -47,15 +49,95 @@ async def start(
     """
     pipe = PIPE if piped else None
     given = {} if config is None else {CONFIG: config}
-    return await asyncio.create_subprocess_exec(
-        *_command(os.getpid(), oom_score, module),
-        stdin=pipe,
-        stdout=pipe,
-        stderr=stderr,
-        env={**os.environ, **SAFE_PATH, **(environment or {}), **given},
-        pass_fds=pass_fds,
-        start_new_session=True,
+    child = Child(
+        subprocess.Popen(
+            _command(os.getpid(), oom_score, module),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=stderr,
+            env={**os.environ, **SAFE_PATH, **(environment or {}), **given},
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
     )
+    await child.connect()
+    return child
+
+
+class Child:
+    """A child process on an event loop, used like `asyncio.subprocess.Process`.
+
+    uvloop would start it by `fork`, which copies the page tables of this process and keeps every
+    client waiting meanwhile; `subprocess` starts it by `vfork`, which does not.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+        self.pid = process.pid
+        self.stdin: asyncio.StreamWriter | None = None
+        self.stdout: asyncio.StreamReader | None = None
+        self.stderr: asyncio.StreamReader | None = None
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        threading.Thread(target=self._await_end, name=f"child {self.pid}", daemon=True).start()
+
+    async def connect(self) -> None:
+        """Connect the pipes to the event loop."""
+        process = self._process
+        if process.stdin is not None:
+            transport, protocol = await self._loop.connect_write_pipe(
+                asyncio.streams.FlowControlMixin, process.stdin
+            )
+            self.stdin = asyncio.StreamWriter(transport, protocol, None, self._loop)
+        self.stdout, self.stderr = [
+            await self._reader(pipe) for pipe in (process.stdout, process.stderr)
+        ]
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code, negative after a signal; None while the process runs."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Wait for the end of the process and return its exit code."""
+        await self._ended.wait()
+        return self._process.returncode
+
+    async def communicate(self, content: bytes) -> bytes:
+        """Write `content` to the child's standard input, close that, and return its output."""
+        assert self.stdin
+        assert self.stdout
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.stdin.write(content)
+            await self.stdin.drain()
+        self.stdin.close()
+        output = await self.stdout.read()
+        await self.wait()
+        return output
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Kill the process, unless it has ended."""
+        self._process.kill()
+
+    async def _reader(self, pipe: IO[bytes] | None) -> asyncio.StreamReader | None:
+        if pipe is None:
+            return None
+        reader = asyncio.StreamReader()
+        await self._loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        return reader
+
+    def _await_end(self) -> None:
+        self._process.wait()
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self.stdin is not None:
+            self.stdin.close()
+        self._ended.set()
 
 
 def start_in_thread(module: str, *, oom_score: int = 0) -> "subprocess.Popen[bytes]":

@@ -86,7 +86,7 @@ class FileReader:
             logger.exception("the reader of uploads could not start")
             raise ReaderFailed(f"the reader of uploads could not start: {error.strerror}") from None
         try:
-            output, _ = await asyncio.wait_for(
+            output = await asyncio.wait_for(
                 process.communicate(json.dumps(task).encode()), self._settings.ingest_seconds
             )
         except TimeoutError:
@@ -95,8 +95,7 @@ class FileReader:
                 f"takes over {seconds:g} seconds to parse, the limit of EPOCHD_INGEST_SECONDS"
             ) from None
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            process.kill()
             await process.wait()
         try:
             answer: dict[str, Any] = json.loads(output)

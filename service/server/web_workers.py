@@ -103,7 +103,7 @@ class _Supervisor:
                 logger.error("web process %d ended unexpectedly; starting another", process.pid)
                 await asyncio.sleep(RESTART_SECONDS)
 
-    async def _kill_if_hung(self, process: asyncio.subprocess.Process, heartbeat: int) -> None:
+    async def _kill_if_hung(self, process: processes.Child, heartbeat: int) -> None:
         """Kill a web process that has sent heartbeats and does so no longer."""
         loop, beaten = asyncio.get_running_loop(), asyncio.Event()
 
@@ -136,7 +136,7 @@ class _Supervisor:
             loop.remove_reader(heartbeat)
             os.close(heartbeat)
 
-    async def _start(self, listening: socket.socket) -> tuple[asyncio.subprocess.Process, int]:
+    async def _start(self, listening: socket.socket) -> tuple[processes.Child, int]:
         """Start a web process; return it and the pipe of its heartbeats."""
         reading, writing = os.pipe()
         config = WorkerConfig(settings=self._settings, socket=listening.fileno(), heartbeat=writing)

@@ -39,7 +39,7 @@ class TrainerDied(Exception):
 class TrainerProcess:
     """One warm trainer: PyTorch imported, device initialised, ready for attempts."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: processes.Child) -> None:
         self._process = process
         self._is_leaving = False
         self._waited_at = -WAITING_SECONDS

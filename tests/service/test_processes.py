@@ -59,7 +59,7 @@ def test_child_runs_its_module_as_main_in_its_own_session() -> None:
             "echo", config="s3cret", environment={"COLOUR": "red"}, oom_score=300
         )
         assert b"s3cret" not in Path(f"/proc/{child.pid}/cmdline").read_bytes()
-        said, _ = await child.communicate(b"hello\n")
+        said = await child.communicate(b"hello\n")
         return said, child.returncode
 
     said, code = asyncio.run(run())
@@ -79,7 +79,7 @@ def test_child_imports_nothing_from_the_working_directory(
 
     async def run() -> bytes:
         child = await processes.start("echo")
-        return (await child.communicate(b"hello\n"))[0]
+        return await child.communicate(b"hello\n")
 
     assert asyncio.run(run()).endswith(b"hello\n")
     child = processes.start_in_thread("echo")

@@ -1,7 +1,6 @@
 """The process that reads an upload: its limits, its death, and clients that leave."""
 
 import asyncio
-from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from service.storage.write_turns import WriteTurns
 from service.work import Work
 
 TABLE = b"a,b\n1,2\n3,4\n"
-Start = Callable[[str], Awaitable[Process]]
+Start = Callable[[str], Awaitable[processes.Child]]
 
 
 def read(settings: Settings, tmp_path: Path, content: bytes = TABLE) -> Schema:
@@ -51,7 +50,7 @@ def test_a_process_that_is_killed_is_not_the_clients_fault(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(start: Start) -> Start:
-        async def start_and_kill(module: str, **options: Any) -> Process:
+        async def start_and_kill(module: str, **options: Any) -> processes.Child:
             process = await start(module, **options)
             process.kill()
             return process
@@ -75,7 +74,7 @@ def test_a_process_that_is_killed_is_not_the_clients_fault(
 def test_a_process_that_cannot_start_is_not_the_clients_fault(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refused(_: str, **options: Any) -> Process:
+    async def refused(_: str, **options: Any) -> processes.Child:
         raise OSError(11, "Resource temporarily unavailable")
 
     starting(monkeypatch, lambda _: refused)
@@ -95,7 +94,7 @@ def test_last_words_of_a_library_without_memory(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def aborted(start: Start) -> Start:
-        async def start_and_abort(module: str, **options: Any) -> Process:
+        async def start_and_abort(module: str, **options: Any) -> processes.Child:
             process = await start(module, **options)
             process.kill()
             words = "terminate called after throwing an instance of 'std::bad_alloc'"
@@ -149,10 +148,10 @@ def test_large_files_leave_a_reader_to_small_ones(
 def test_a_client_that_leaves_frees_the_reader(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[Process] = []
+    started: list[processes.Child] = []
 
     def noted(start: Start) -> Start:
-        async def start_and_note(module: str, **options: Any) -> Process:
+        async def start_and_note(module: str, **options: Any) -> processes.Child:
             started.append(await start(module, **options))
             return started[-1]
 
