@@ -20,7 +20,9 @@ def moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
     divided by it, every number becomes 0, so the column is masked.
     """
     rounding = ROUNDING[inputs.dtype]
-    parts = [_moments(part.double(), rounding) for part in torch.split(inputs, COLUMNS_AT_ONCE, dim=1)]
+    parts = [
+        _moments(part.double(), rounding) for part in torch.split(inputs, COLUMNS_AT_ONCE, dim=1)
+    ]
     mean, std = (torch.cat(part) for part in zip(*parts, strict=True))
     return mean, std
 
