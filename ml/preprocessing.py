@@ -52,6 +52,8 @@ class Standardize(nn.Module):
 
     def __init__(self, mean: Tensor, std: Tensor, unit: float = 1.0) -> None:
         super().__init__()
+        # The difference from a mean of a masked input could overflow, and infinity times 0 is NaN.
+        mean = mean.where(std.isfinite(), 0.0)
         self.register_buffer("mean", mean.to(torch.float32))
         self.register_buffer("std", std.to(torch.float32))
         self.register_buffer("unit", torch.tensor(unit, dtype=torch.float32))

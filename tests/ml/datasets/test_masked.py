@@ -192,7 +192,7 @@ def synthetic(**more: Any) -> TrainingSpec:
     features = {"x": {"uniform": [0, 1]}, "same": {"normal": [1e9, 1e-3]}}
     document = {"kind": "synthetic", "features": features, "target": "3*x + 5", "size": 100}
     return TrainingSpec.of(
-        {"dataset": document | more, "optimizer": ADAM, "epochs": 100, "split": {"test": 0.0}}
+        {"dataset": document | more, "optimizer": ADAM, "epochs": 500, "split": {"test": 0.0}}
     )
 
 
