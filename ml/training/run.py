@@ -208,7 +208,16 @@ def steps_per_epoch(spec: TrainingSpec, data: Dataset) -> int:
 
 def build(spec: TrainingSpec, data: Dataset) -> nn.Module:
     """Return the initial model: fitted preprocessing, then a network whose weights are determined
-    by the seed. Seeds all torch random generators of this process."""
+    by the seed. Seeds all torch random generators of this process.
+
+    Raises:
+        Invalid: no feature has a value in the training rows.
+    """
+    if data.signature.inputs.width == 0:
+        raise Invalid(
+            "no feature has a value in any training row: there is nothing to learn from",
+            ("dataset",),
+        )
     torch.manual_seed(spec.seed)
     model = nn.Sequential()
     model.add_module("preprocessing", copy.deepcopy(data.preprocessing))

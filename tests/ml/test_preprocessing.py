@@ -112,3 +112,13 @@ def test_masked_features_of_a_table_become_0_whatever_they_are(
     named, shift = layer.undo(features, weights)
     assert named == {"same": 0, "x": 2, "always": 0, "none": 0, "colour=red": 0}
     assert shift == -4
+
+
+def test_models_of_earlier_versions_predict_as_before() -> None:
+    encoding = Encoding(categories={"colour": ["red"]}, gaps=["none"], width=4)
+    layer = Encode.blank(Features(names=["same", "none", "colour"], encoding=encoding))
+    state = {"mean": torch.tensor([5.0, 0.0]), "std": torch.tensor([1.0, 1.0])}
+    layer.load_state_dict({name: value.double() for name, value in state.items()})
+    raw = torch.tensor([[7, NAN, 0], [5, 3, -1]], dtype=torch.float64)
+    assert layer(raw).tolist() == [[2, 0, 1, 1], [0, 3, 0, 0]]
+    assert not layer.masked().any()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ml import datasets
 from ml.artifacts import load_model, save_model
 from ml.datasets.masked import MAX_WARNINGS, warnings
+from ml.errors import Invalid
 from ml.inference.model import Model
 from ml.signature import Features
 from ml.specs import TrainingSpec
@@ -55,6 +56,7 @@ def answers(model: Model, *rows: dict[str, Any]) -> list[float]:
 
 
 def test_what_was_constant_in_training_decides_nothing(trained: Model) -> None:
+    odd: list[dict[str, Any]]
     odd = [{"limit": None}, {"limit": 50_000}, {"year": 1e30}, {"ripe": False}, {"empty": -7}]
     odd += [{"colour": "blue"}, {"colour": None}, {"ripe": None}, {"note": "old"}]
     [right, *others] = answers(trained, {}, *odd)
@@ -178,6 +180,33 @@ def test_warnings_say_what_does_not_vary(tmp_path: Path) -> None:
             "'empty' has no value in any training row; it has no effect on predictions",
         ),
     }
+
+
+def test_column_without_any_value_is_masked(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    rows = "\n".join(f"{x},,{x}" for x in range(20))
+    spec = shelf.spec({"id": shelf.put(f"x,none,y\n{rows}"), "target": "y"}, epochs=1)
+    assert [(w.column, w.kind) for w in shelf.load(spec).warnings] == [("none", "empty")]
+    model, manifest = shelf.model(spec)
+    assert manifest.linear is not None
+    assert manifest.linear.weights["x"] != 0
+    assert not any(weight for name, weight in manifest.linear.weights.items() if name != "x")
+    kind = spec.dataset.resolved.view.features["none"]  # type: ignore[union-attr]
+    value: object = {"numeric": 5, "boolean": True, "categorical": "a"}[kind]
+    usual, odd = (model.predict(model.rows([[3, one]])).lists for one in (None, value))
+    assert usual == odd
+
+
+def test_nothing_is_learned_from_features_without_any_value(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    rows = "\n".join(
+        f"{part},{c},{x}" for x, (part, c) in enumerate([("train", "")] * 9 + [("test", "a")])
+    )
+    dataset = shelf.put(f"part,c,y\n{rows}", types={"c": "categorical"})
+    spec = shelf.spec({"id": dataset, "target": "y", "split_by": "part"})
+    data = shelf.load(spec)
+    with pytest.raises(Invalid, match="no feature has a value in any training row"):
+        build(spec, data)
 
 
 def test_warnings_are_bounded() -> None:
