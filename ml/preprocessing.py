@@ -3,17 +3,47 @@
 import torch
 from torch import Tensor, nn
 
-from ml.signature import Encoding, Features, Images
+from ml.signature import UNKNOWN, Encoding, Features, Images
 
-ROUNDING = 1e-14
-"""Standard deviation, relative to the mean, attributable to float64 rounding."""
+ROUNDING = {torch.float32: torch.finfo(torch.float32).eps, torch.float64: 1e-14}
+"""Spread of a column, relative to its values, attributable to rounding."""
+COLUMNS_AT_ONCE = 16
+NEVER = UNKNOWN - 1
+"""Code that no value has."""
+
+
+def moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each column of `inputs` (rows, columns), both float64,
+    of the values other than NaN.
+
+    The standard deviation of a column that is empty or, up to rounding, constant is infinite:
+    divided by it, every number becomes 0, so the column is masked.
+    """
+    rounding = ROUNDING[inputs.dtype]
+    parts = [
+        _moments(part.double(), rounding) for part in torch.split(inputs, COLUMNS_AT_ONCE, dim=1)
+    ]
+    mean, std = (torch.cat(part) for part in zip(*parts, strict=True))
+    return mean, std
+
+
+def _moments(columns: Tensor, rounding: float) -> tuple[Tensor, Tensor]:
+    known = columns.isnan().logical_not_().byte()
+    # Relative to one of its values, a constant column is exactly 0, however large.
+    first = columns.gather(0, known.argmax(dim=0, keepdim=True))
+    away = columns - first
+    varies = away.abs().nan_to_num_(0.0).amax(dim=0) > rounding * first.abs().squeeze(0)
+    mean = away.nanmean(dim=0)
+    std = away.sub_(mean).square_().nanmean(dim=0).sqrt()
+    return (mean + first.squeeze(0)).nan_to_num(0.0), torch.where(varies, std, torch.inf)
 
 
 class Standardize(nn.Module):
     """`(x / unit - mean) / std` for `x` of any numeric dtype.
 
     `mean` and `std` have shape `()` (one for all inputs) or the shape of one input; `unit` is the
-    raw value of 1 (255 for 8-bit pixels). Input `(batch, ...)`, output float32 of the same shape.
+    raw value of 1 (255 for 8-bit pixels). Inputs with an infinite `std` are masked: they become 0,
+    whatever they are. Input `(batch, ...)`, output float32 of the same shape.
     """
 
     mean: Tensor
@@ -22,6 +52,8 @@ class Standardize(nn.Module):
 
     def __init__(self, mean: Tensor, std: Tensor, unit: float = 1.0) -> None:
         super().__init__()
+        # The difference from a mean of a masked input could overflow, and infinity times 0 is NaN.
+        mean = mean.where(std.isfinite(), 0.0)
         self.register_buffer("mean", mean.to(torch.float32))
         self.register_buffer("std", std.to(torch.float32))
         self.register_buffer("unit", torch.tensor(unit, dtype=torch.float32))
@@ -32,11 +64,9 @@ class Standardize(nn.Module):
         return cls(torch.zeros(shape), torch.ones(shape))
 
     @classmethod
-    def fit(cls, inputs: Tensor) -> "Standardize":
-        """Return the layer that maps each column of `inputs` (rows, columns) to mean 0, std 1."""
-        std = inputs.std(dim=0, correction=0)
-        # A constant column becomes 0, not 0/0.
-        return cls(inputs.mean(dim=0), torch.where(std > 0, std, torch.ones_like(std)))
+    def mask(cls, masked: Tensor) -> "Standardize":
+        """Return the layer that masks inputs where `masked` and leaves the others unchanged."""
+        return cls(torch.zeros(masked.shape), torch.where(masked, torch.inf, 1.0))
 
     def forward(self, raw: Tensor) -> Tensor:
         """Return the standardised batch."""
@@ -49,6 +79,10 @@ class Standardize(nn.Module):
     def factor(self) -> Tensor:
         """Return the factor by which the difference is multiplied."""
         return 1 / (self.std * self.unit)
+
+    def masked(self) -> Tensor:
+        """Return which inputs are masked, in the shape of `std`."""
+        return self.std.isinf()
 
     def extra_repr(self) -> str:
         """Return mean, std and unit, or the number of columns if there are more than 8."""
@@ -68,7 +102,8 @@ class Encode(nn.Module):
 
     Input `(batch, features)` float64 as described by `ml.signature.Features`, output
     `(batch, encoding.width)` float32. A missing number becomes 0, the mean of the training rows; a
-    missing or unknown category becomes 0 in every column of its feature.
+    missing or unknown category becomes 0 in every column of its feature. Columns of the features in
+    `encoding.masked` are always 0.
     """
 
     mean: Tensor
@@ -80,7 +115,7 @@ class Encode(nn.Module):
         place = {name: index for index, name in enumerate(features.names)}
         numbers = [place[name] for name in features.numbers]
         values = [
-            (place[name], value)
+            (place[name], NEVER if name in encoding.masked else value)
             for name, categories in encoding.categories.items()
             for value in range(len(categories))
         ]
@@ -103,16 +138,10 @@ class Encode(nn.Module):
         return cls(features, torch.zeros(count), torch.ones(count))
 
     @classmethod
-    def fit(cls, features: Features, inputs: Tensor) -> "Encode":
-        """Return the layer that maps each numeric column of `inputs` (rows, features) to mean 0 and
-        standard deviation 1."""
-        layer = cls.blank(features)
-        numbers = inputs.index_select(1, layer.get_buffer("_numbers"))
-        # Empty and constant columns become 0.
-        mean = numbers.nanmean(dim=0).nan_to_num(0.0)
-        std = (numbers - mean).square().nanmean(dim=0).nan_to_num(0.0).sqrt()
-        # The mean of equal numbers may differ from them in the last bit.
-        return cls(features, mean, torch.where(std > ROUNDING * mean.abs(), std, 1.0))
+    def of(cls, features: Features, mean: Tensor, std: Tensor) -> "Encode":
+        """Return the layer for `features` whose raw values have these `moments`."""
+        numbers = cls.blank(features).get_buffer("_numbers")
+        return cls(features, mean[numbers], std[numbers])
 
     def forward(self, raw: Tensor) -> Tensor:
         """Return the encoded batch."""
@@ -135,12 +164,18 @@ class Encode(nn.Module):
         named = dict(zip(numbers, slopes.tolist(), strict=True))
         means = dict(zip(numbers, shifts.tolist(), strict=True))
         columns = [f"{name}={value}" for name, values in categories.items() for value in values]
-        rest = weights[len(numbers) :].tolist()
+        rest = weights[len(numbers) :].where(~self.masked()[len(numbers) :], 0.0).tolist()
         named |= dict(zip(columns, rest, strict=False))
         for name, weight in zip(encoding.gaps, rest[len(columns) :], strict=True):
             # A missing number is encoded as the mean.
             named[f"{name} is missing"] = weight + means.get(name, 0.0)
         return named, -shifts.sum().item()
+
+    def masked(self) -> Tensor:
+        """Return which columns of the encoded rows are masked, `(encoding.width,)`."""
+        values = self.get_buffer("_values") == NEVER
+        gaps = torch.zeros_like(self.get_buffer("_gaps"), dtype=torch.bool)
+        return torch.cat([self.std.isinf(), values, gaps])
 
     def extra_repr(self) -> str:
         """Return the number of columns of each kind."""

@@ -25,7 +25,10 @@ class Encoding(Frozen):
     """Values of each categorical feature in the training rows; before fitting, as many blanks as
     there may be values."""
     gaps: list[str] = Field(default=[])
-    """Features with missing values in the training rows."""
+    """Features with missing values in the training rows, and others; in models of earlier versions,
+    also those with missing values only."""
+    masked: list[str] = Field(default=[])
+    """Features with a single value, or none, in the training rows: their values have no effect."""
     width: int
     """Columns of an encoded row; before the data is loaded, an upper bound."""
 

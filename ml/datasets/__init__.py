@@ -127,7 +127,7 @@ def load(
         inputs = spec.encode_categories(rows.inputs, table.categories, wanted)
         return Rows(inputs, _targets(rows.targets, data_output, wanted.output))
 
-    return Dataset(wanted, fitted.preprocessing, *parts.map(converted))
+    return Dataset(wanted, fitted.preprocessing, *parts.map(converted), warnings=fitted.warnings)
 
 
 def _targets(targets: Tensor, data_output: Value | Classes, wanted: Value | Classes) -> Tensor:

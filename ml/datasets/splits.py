@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ml.errors import Invalid
+from ml.ingest.warning import DataWarning
 from ml.signature import Signature
 from ml.strict import Strict
 
@@ -135,6 +136,7 @@ class Fitted:
 
     signature: Signature
     preprocessing: nn.Module
+    warnings: list[DataWarning] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ class Dataset:
     train: Rows
     validation: Rows | None
     test: Rows | None
+    warnings: list[DataWarning] = field(default_factory=list)
 
     @cached_property
     def fingerprint(self) -> str:

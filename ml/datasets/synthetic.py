@@ -7,10 +7,11 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator, model_serializer, model_validator
 from torch import Generator, Tensor, nn
 
+from ml.datasets import masked
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.errors import Invalid
 from ml.expressions.formula import Expression, check_name
-from ml.preprocessing import Standardize
+from ml.preprocessing import Standardize, moments
 from ml.signature import Features, Signature, Value
 from ml.strict import Strict
 
@@ -137,9 +138,21 @@ class SyntheticSpec(Strict):
         return Table(Rows(inputs, targets))
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
-        """Return the standardization fitted to `train`, or the identity."""
-        layer = Standardize.fit(train.inputs) if self.standardize else nn.Identity()
-        return Fitted(self.signature(), layer)
+        """Return the layer that standardises the features, if requested, and masks those that do
+        not vary in `train`."""
+        mean, std = moments(train.inputs)
+        constant = std.isinf()
+        only = {
+            name: f"{mean[index].item():g}"
+            for index, name in enumerate(self.features)
+            if constant[index]
+        }
+        layer: nn.Module = nn.Identity()
+        if self.standardize:
+            layer = Standardize(mean, std)
+        elif only:
+            layer = Standardize.mask(constant)
+        return Fitted(self.signature(), layer, masked.warnings(only))
 
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature

@@ -10,12 +10,14 @@ from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.images.decode import PictureForm
 from ml.ingest.schema import ImageSchema
 from ml.ingest.stored import read_images, read_labels
+from ml.ingest.warning import DataWarning
 from ml.preprocessing import Standardize
 from ml.signature import Classes, Images, Signature
 from ml.strict import Strict
 
 MEASURED = 10_000_000
 """Number of training pixels, evenly spread, to compute mean and standard deviation from."""
+CHANNELS = {1: ["grey"], 3: ["red", "green", "blue"]}
 
 
 class ImageView(Strict):
@@ -59,13 +61,40 @@ class ImageView(Strict):
         pixels = train.inputs[::stride].double() / 255.0
         over = (0, 1, 2) if self.form.channels == 1 else (0, 2, 3)
         std, mean = torch.std_mean(pixels, dim=over, correction=0)
+        if (constant := _constant(train.inputs[::stride], over)).any():
+            # The images between may differ.
+            std = torch.where(constant, 1.0, std)
+            constant = constant & _constant(train.inputs, over)
+            std = torch.where(constant, torch.inf, std)
+        warnings = [
+            _warning(channel, round(255 * value))
+            for channel, value, is_constant in zip(
+                CHANNELS[self.form.channels],
+                mean.reshape(-1).tolist(),
+                constant.reshape(-1).tolist(),
+                strict=True,
+            )
+            if is_constant
+        ]
         if self.form.channels == 3:
             mean, std = mean.reshape(3, 1, 1), std.reshape(3, 1, 1)
-        std = torch.where(std > 0, std, torch.ones_like(std))
-        return Fitted(self.signature(), Standardize(mean, std, unit=255.0))
+        return Fitted(self.signature(), Standardize(mean, std, unit=255.0), warnings)
 
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
     ) -> Tensor:
         """Return the inputs unchanged: images have no categories."""
         return inputs
+
+
+def _constant(images: Tensor, over: tuple[int, ...]) -> Tensor:
+    """Return whether all pixels are equal, in each channel."""
+    return images.amin(over) == images.amax(over)
+
+
+def _warning(channel: str, value: int) -> DataWarning:
+    message = (
+        f"the {channel} channel is {value} in every pixel of the training images; it has no effect "
+        "on predictions"
+    )
+    return DataWarning(column=None, kind="constant", message=message)

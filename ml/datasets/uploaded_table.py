@@ -1,5 +1,6 @@
 """Uploaded tables: the columns a model learns from, and how they become tensors."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from ml.datasets import masked
 from ml.datasets.column_types import FeatureKind, Task, width_of
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.errors import Damaged, Invalid
@@ -19,7 +21,7 @@ from ml.ingest.schema import TABLE, TableSchema, Text
 from ml.ingest.stored import read_table
 from ml.inputs.rows import FLOAT32_MAX
 from ml.inputs.table_rows import text_of
-from ml.preprocessing import Encode
+from ml.preprocessing import Encode, moments
 from ml.signature import UNKNOWN, Classes, Encoding, Features, Signature, Value
 from ml.strict import Strict
 
@@ -116,20 +118,33 @@ class TableView(Strict):
         used_categories = {
             name: [categories[name][i] for i in codes] for name, codes in seen.items()
         }
-        gaps = [name for index, name in numbered if train.inputs[:, index].isnan().any()]
+        missing = train.inputs.isnan().sum(dim=0).tolist()
+        # An indicator that is always 1 would say nothing.
+        gaps = [name for index, name in numbered if 0 < missing[index] < len(train)]
+        mean, std = moments(train.inputs)
+        only = {
+            name: None
+            if missing[index] == len(train)
+            else self._shown(name, mean[index].item(), categories)
+            for index, name in numbered
+            if std[index].isinf()
+        }
         encoding = Encoding(
             booleans=[name for name, kind in self.features.items() if kind == "boolean"],
             categories=used_categories,
             gaps=gaps,
+            masked=list(only),
             width=len(self.features) - len(seen) + sum(map(len, seen.values())) + len(gaps),
         )
         output = self._output()
         if isinstance(output, Value):
-            std, mean = torch.std_mean(train.targets, correction=0)
-            output = Value(name=self.target, offset=mean.item(), scale=std.item() or 1.0)
+            offset, scale = (moment.item() for moment in moments(train.targets))
+            output = Value(
+                name=self.target, offset=offset, scale=scale if math.isfinite(scale) else 1.0
+            )
         features = Features(names=list(self.features), encoding=encoding)
         signature = Signature(inputs=features, output=output)
-        return Fitted(signature, Encode.fit(features, train.inputs))
+        return Fitted(signature, Encode.of(features, mean, std), masked.warnings(only, gaps))
 
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
@@ -144,6 +159,12 @@ class TableView(Strict):
                 known = ~encoded[:, index].isnan()
                 encoded[known, index] = codes[encoded[known, index].long()]
         return encoded
+
+    def _shown(self, name: str, value: float, categories: Categories) -> str:
+        """Return the raw `value` of a feature as a user would write it."""
+        if name in categories:
+            return repr(categories[name][round(value)])
+        return text_of(bool(value) if self.features[name] == "boolean" else value)
 
     def _output(self) -> Value | Classes:
         if self.task == "regression":

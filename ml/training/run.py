@@ -12,6 +12,9 @@ from torch import Generator, Tensor, nn
 from ml.datasets import Dataset
 from ml.errors import Diverged, Invalid
 from ml.losses import LOSSES
+from ml.models import MLP, Linear
+from ml.preprocessing import Encode, Standardize
+from ml.signature import Signature
 from ml.specs import TrainingSpec
 from ml.training import divergence
 from ml.training.batches import Placement, place
@@ -205,12 +208,37 @@ def steps_per_epoch(spec: TrainingSpec, data: Dataset) -> int:
 
 def build(spec: TrainingSpec, data: Dataset) -> nn.Module:
     """Return the initial model: fitted preprocessing, then a network whose weights are determined
-    by the seed. Seeds all torch random generators of this process."""
+    by the seed. Seeds all torch random generators of this process.
+
+    Raises:
+        Invalid: no feature has a value in the training rows.
+    """
+    if data.signature.inputs.width == 0:
+        raise Invalid(
+            "no feature has a value in any training row: there is nothing to learn from",
+            ("dataset",),
+        )
     torch.manual_seed(spec.seed)
     model = nn.Sequential()
     model.add_module("preprocessing", copy.deepcopy(data.preprocessing))
     model.add_module("network", spec.model.build(data.signature))
+    _clear_masked_weights(model, data.signature)
     return model
+
+
+def _clear_masked_weights(model: nn.Module, signature: Signature) -> None:
+    """Set the weights of masked inputs to 0, where they stay, since their gradient is 0."""
+    preprocessing, network = (model.get_submodule(name) for name in ("preprocessing", "network"))
+    if not isinstance(preprocessing, Standardize | Encode):
+        return
+    if not (isinstance(network, Linear | MLP) and isinstance(network[0], nn.Flatten)):
+        return
+    masked = preprocessing.masked()
+    if isinstance(preprocessing, Standardize):
+        masked = masked.expand(signature.inputs.shape).flatten()
+    if masked.any():
+        with torch.no_grad():
+            network.get_parameter("1.weight")[:, masked] = 0
 
 
 def _check_last_batch(model: nn.Module, rows: int, batch_size: int) -> None:

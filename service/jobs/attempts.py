@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from ml import faults
 from ml.artifacts import Manifest
+from ml.ingest.warning import DataWarning
 from ml.specs import TrainingSpec
 from ml.strict import parse
 from service.jobs import events, thinning
@@ -121,12 +122,22 @@ class AttemptStore:
             row = _held_row(session, claim)
             return Work(parse(TrainingSpec, row.spec), parse(JobOptions, row.options))
 
-    def mark_started(self, claim: Claim, device: str, engine: str, step: int, steps: int) -> None:
-        """Record that the data is loaded and training starts at `step` of `steps`."""
+    def mark_started(
+        self,
+        claim: Claim,
+        device: str,
+        engine: str,
+        step: int,
+        steps: int,
+        warnings: Sequence[DataWarning] = (),
+    ) -> None:
+        """Record that the data is loaded, with `warnings`, and training starts at `step` of
+        `steps`."""
         with self._database.write() as session:
             row = self._renew_lease(session, claim)
             row.device, row.engine, row.step, row.steps = device, engine, step, steps
             row.training_at, row.training_step = datetime.now(UTC), step
+            row.warnings = [warning.model_dump() for warning in warnings]
 
     def heartbeat(
         self, claim: Claim, new_events: Sequence[NewEvent] = (), engine: str | None = None

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
+from ml.ingest.warning import DataWarning
 from ml.specs import TrainingRequest
 from ml.strict import Strict
 from service.jobs.states import RequestedAction, Status
@@ -121,6 +122,9 @@ class Job(Body):
     )
     progress: Progress
     metrics: dict[str, float] = Field(description="Latest value of each metric.")
+    warnings: list[DataWarning] = Field(
+        description="Warnings about the data; empty until it is loaded."
+    )
     error: JobError | None
     model: ModelRef | None = Field(description="Model this job produced.")
     spec: StoredSpec = Field(description="Requested training run, with defaults filled in.")

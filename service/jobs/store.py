@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 from ulid import ULID
 
+from ml.ingest.warning import DataWarning
 from ml.specs import TrainingSpec
 from service.errors import Conflict, NotFound, Problem, QueueFull
 from service.jobs.events import METRICS, Kind, NewEvent, append, read, read_new
@@ -333,6 +334,7 @@ def _job(row: JobRow) -> Job:
             eta_seconds=_eta(row),
         ),
         metrics=row.metrics,
+        warnings=[DataWarning.model_validate(warning) for warning in row.warnings],
         error=JobError.model_validate(row.error) if row.error else None,
         model=ModelRef(name=row.name, version=row.model_version) if row.model_version else None,
         spec=row.spec,

@@ -100,6 +100,8 @@ class JobRow(Table):
     steps: Mapped[int | None] = mapped_column(BigInteger)
     """Total optimisation steps of the run, known once the data is loaded."""
     metrics: Mapped[dict[str, float]] = mapped_column(default=dict)
+    warnings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    """Warnings about the data, known once it is loaded."""
     model_version: Mapped[int | None]
     """Version of the model this job produced."""
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

@@ -276,9 +276,13 @@ class Attempt:
             steps,
         )
         self._reporter.engine = engine.name
+        # A fold's own are not those of the model.
+        warnings = data.warnings if fold is None else []
+        for warning in warnings:
+            self._reporter.log("warning", warning.message)
         self._until_done(
             lambda: self._attempts.mark_started(
-                self._claim, str(self.device), engine.name, step, steps
+                self._claim, str(self.device), engine.name, step, steps, warnings
             )
         )
         return run, engine

@@ -87,6 +87,40 @@ def test_table_model_predicts_from_raw_values(server: Server, priced: str) -> No
     assert len(model["lineage"]["data_sha256"]) == 64
 
 
+def test_constant_columns_have_no_effect_and_a_warning(server: Server) -> None:
+    rows = "\n".join(f"2024,100,{'red' if x % 3 else ''},{x},{2 * x + 1}" for x in range(60))
+    dataset_id = upload(server, f"year,limit,colour,x,y\n{rows}", name="constants", target="y")
+    for model in ({"kind": "linear"}, {"kind": "mlp", "hidden": [16]}):
+        job = train(
+            server,
+            {"id": dataset_id},
+            model=model,
+            optimizer={"kind": "adam", "lr": 0.05},
+            epochs=150,
+            batch_size=32,
+        )
+        assert [(w["column"], w["kind"]) for w in job["warnings"]] == [
+            ("year", "constant"),
+            ("limit", "constant"),
+            ("colour", "constant"),
+        ]
+        lines = server.client.get(f"/jobs/{job['id']}/logs").json()["data"]
+        logged = [line["message"] for line in lines if line["level"] == "warning"]
+        assert logged == [warning["message"] for warning in job["warnings"]]
+        usual = [2024, 100, "red", 3]
+        odd = ([2024, None, "red", 3], [2024, 50_000, "red", 3], [-1e30, 100, "blue", 3])
+        answers = [
+            predict(server, "constants", [row]).json()["predictions"][0]["value"]
+            for row in (usual, *odd)
+        ]
+        assert answers[0] == pytest.approx(7, abs=0.5)
+        assert answers == answers[:1] * 4
+    model = server.client.get("/models/constants/versions/1").json()
+    assert model["inputs"]["encoding"]["masked"] == ["year", "limit", "colour"]
+    weights = model["linear"]["weights"]
+    assert (weights["year"], weights["limit"], weights["colour=red"]) == (0, 0, 0)
+
+
 def test_categorical_model_serves_the_open_inference_protocol(server: Server, priced: str) -> None:
     with triton.InferenceServerClient(server.client.base_url.netloc.decode()) as client:
         inputs = client.get_model_metadata("houses")["inputs"]

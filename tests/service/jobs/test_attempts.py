@@ -9,6 +9,7 @@ from sqlalchemy import update
 
 from ml.artifacts import Manifest
 from ml.errors import Invalid
+from ml.ingest.warning import DataWarning
 from ml.specs import TrainingSpec
 from ml.training.loop import Report
 from service.errors import NotFound
@@ -26,6 +27,7 @@ from tests.service.conftest import claimed, outdated, submitted
 FIRST_EPOCH = NewEvent.from_report(Report("epoch", 1, 10, {"train_loss": 0.5}))
 GONE = JobError(kind="trainer_died", message="gone")
 NOW = timedelta(0)
+EMPTY = DataWarning(column="y", kind="empty", message="'y' has no value")
 
 
 def set_row(database: Database, job_id: str, **values: object) -> None:
@@ -65,6 +67,16 @@ def test_concurrent_claims_never_share_a_job(jobs: JobStore, attempts: AttemptSt
     taken = [claim.job_id for claim in claims if claim]
     assert len(taken) == 40
     assert set(taken) == ids
+
+
+def test_warnings_are_those_of_the_latest_attempt(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    assert jobs.fetch(job_id).warnings == []
+    found = [DataWarning(column="x", kind="constant", message="'x' is 5"), EMPTY]
+    for warnings in (found, [EMPTY]):
+        attempts.mark_started(claim, "cpu", "resident", 0, 2000, warnings)
+        assert jobs.fetch(job_id).warnings == warnings
 
 
 def test_reports_become_metrics_and_progress(jobs: JobStore, attempts: AttemptStore) -> None:

@@ -38,6 +38,10 @@ SMALL: dict[str, Any] = PLANE | {
     "epochs": 4,
     "report_every": 5,
 }
+MASKED = SMALL["dataset"] | {
+    "features": SMALL["dataset"]["features"] | {"same": {"normal": [1e9, 1e-3]}},
+    "standardize": True,
+}
 ENGINES = ["by hand", "streamed", "graph", "graph by hand", "graph streamed"]
 
 
@@ -93,6 +97,7 @@ def assert_the_same(document: dict[str, Any], engine: str) -> None:
         ),
         *({"loss": loss} for loss in ("mae", "huber")),
         {"model": {"kind": "linear"}},
+        {"dataset": MASKED},
         {"schedule": {"kind": "one_cycle"}},
         {"schedule": {"kind": "step", "step_size": 1}},
         {"clip_grad_norm": 0.1, "optimizer": {"kind": "sgd", "momentum": 0.9}},
