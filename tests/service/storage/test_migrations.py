@@ -12,9 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import select, text
 
+from service.errors import DatabaseUnusable
 from service.jobs.store import JobStore
 from service.storage import sqlite_copy
-from service.storage.data_dir import DataDirError
 from service.storage.database import Database, migrations
 from service.storage.tables import DatasetRow, JobRow, Table
 from tests.conftest import LINE, REPOSITORY
@@ -153,7 +153,8 @@ def test_failed_copy_prevents_migration(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError("no space left")
 
     monkeypatch.setattr(sqlite_copy, "copy", full)
-    with pytest.raises(DataDirError, match=rf"before-{HEAD} before migrating it: no space left"):
+    message = rf"before-{HEAD} before migrating it: no space left"
+    with pytest.raises(DatabaseUnusable, match=message):
         database.migrate()
     with database.read() as session:
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0006"
