@@ -1,36 +1,70 @@
 """Convert a user's picture to the form of the training images."""
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from ml.errors import Invalid
 from ml.images.decode import Grey, Mask, decode
 from ml.images.header import ImageHeader, read_header
-
-Relief = NDArray[np.float32]
-"""Contrast of each pixel with the ground: 0 is ground, 1 is full foreground."""
-
-_WORKING_SIDE: Final = 200
-"""Longest side, in pixels, of the reduced copies that the foreground is searched on."""
-
-_FAINTEST_FOREGROUND: Final = 0.08
-"""Minimum contrast of the foreground, as a share of the ground's brightness."""
-
-_NOISE_MARGIN: Final = 5.0
-"""Minimum contrast of the foreground, in standard deviations of the ground's noise."""
-
-_SPECK_SHARE: Final = 0.05
-"""A patch with less than this share of the largest patch's pixels is a speck."""
-
-_SPECK_PIXELS: Final = 3
-"""A patch of at most this many pixels of the reduced copy is a speck."""
+from ml.images.lines import without_lines
+from ml.images.relief import (
+    WORKING_SIDE,
+    Box,
+    Relief,
+    blank,
+    faintest,
+    flattened,
+    level_and_noise,
+    light_on_dark,
+    ndimage,
+    otsu,
+    reduced,
+    reduction,
+)
+from ml.images.sheet import Page, sheets
+from ml.images.strokes import character, inside, others
 
 _VISIBLE: Final = 0.15
 """Minimum foreground value inside the bounding box."""
+
+_DEEPEST: Final = 2
+"""Sheets that may lie on each other: a framed page on a desk."""
+
+_SMALLEST: Final = 0.1
+"""Minimum size of the foreground on a sheet, as a share of the sheet's."""
+
+_SLENDER: Final = 0.5
+_FILLED: Final = 0.75
+
+_THICK: Final = 0.2
+_SOLID: Final = 0.5
+"""Strokes of a width between these shares of the foreground's longest side are thinned."""
+
+_THINNED: Final = 0.17
+"""Width of strokes after thinning."""
+
+_SMALLEST_AS_IS: Final = 0.7
+"""Minimum size of the foreground of an image that has the form already, as a share of `box`."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Foreground, cropped to its bounding box."""
+
+    relief: Relief
+    size: float
+    """Longest side, as a share of the sheet's."""
+    is_whole: bool
+    """Whether the edge of the sheet does not cut it."""
+
+    @property
+    def is_solid(self) -> bool:
+        """Whether it fills its bounding box, like another sheet and unlike a character."""
+        slender = min(self.relief.shape) < _SLENDER * max(self.relief.shape)
+        return not slender and float((self.relief > 0.5).mean()) > _FILLED
 
 
 @dataclass(frozen=True)
@@ -57,16 +91,22 @@ class ImageForm:
     def apply(self, grey: Grey) -> Grey:
         """Convert a uint8 image (any height, any width) to this form, uint8 (height, width).
 
-        An image with a dark foreground is inverted. An image of the right size is otherwise
-        unchanged; in any other, the foreground is found, scaled and placed.
+        An image of the right size whose foreground has the right size and place is unchanged, or
+        inverted if the foreground is dark. In any other, the sheet and the foreground on it are
+        found, scaled and placed.
 
         Raises:
             Invalid: the image is blank.
         """
-        light = _light_on_dark(grey)
-        if light.shape == (self.height, self.width):
-            return light
-        return self._placed(self._scaled(_foreground(light)))
+        if grey.shape == (self.height, self.width):
+            light = light_on_dark(grey)
+            if self._has_form(light):
+                return light
+        foreground = _foreground(Page(grey), _DEEPEST).relief
+        # Training images that fill their canvas are of things that have no strokes.
+        if self.box < min(self.height, self.width):
+            foreground = _thinned(foreground)
+        return self._placed(self._scaled(foreground))
 
     def header(self, file: bytes, *, max_pixels: int) -> ImageHeader:
         """Read the header of a PNG or JPEG file for `decode`.
@@ -74,7 +114,7 @@ class ImageForm:
         Raises:
             Invalid: as `read_header`.
         """
-        return read_header(file, max_pixels=max_pixels).reduced(_WORKING_SIDE, _WORKING_SIDE)
+        return read_header(file, max_pixels=max_pixels).reduced(WORKING_SIDE, WORKING_SIDE)
 
     def decode(self, header: ImageHeader) -> Grey:
         """Decode an image file into this form.
@@ -83,6 +123,20 @@ class ImageForm:
             Invalid: as `ml.images.decode.decode` and `apply`.
         """
         return self.apply(decode(header))
+
+    def _has_form(self, light: Grey) -> bool:
+        """Return whether the foreground has the size and place of those of the training images."""
+        if self.box == min(self.height, self.width):
+            return True
+        span = _bounding_box((light / light.max()).astype(np.float32))
+        longest = max(side.stop - side.start for side in span)
+        away = max(
+            abs(point + side.start - length / 2)
+            for point, side, length in zip(
+                self._middle(light[span].astype(np.float32)), span, light.shape, strict=True
+            )
+        )
+        return bool(_SMALLEST_AS_IS * self.box <= longest <= self.box + 1 and away <= 1)
 
     def _scaled(self, foreground: Relief) -> Relief:
         scale = self.box / max(foreground.shape)
@@ -103,15 +157,15 @@ class ImageForm:
 
     def _corner(self, foreground: Relief) -> list[int]:
         """Return the row and column on the canvas of the first pixel of `foreground`."""
-        middle = (
-            _center_of_mass(foreground) if self.center == "mass" else _center_of_box(foreground)
-        )
         return [
             min(max(round(canvas / 2 - point), 0), canvas - length)
             for canvas, length, point in zip(
-                (self.height, self.width), foreground.shape, middle, strict=True
+                (self.height, self.width), foreground.shape, self._middle(foreground), strict=True
             )
         ]
+
+    def _middle(self, foreground: Relief) -> list[float]:
+        return _center_of_mass(foreground) if self.center == "mass" else _center_of_box(foreground)
 
 
 def _center_of_mass(foreground: Relief) -> list[float]:
@@ -126,150 +180,104 @@ def _center_of_box(foreground: Relief) -> list[float]:
     return [length / 2 for length in foreground.shape]
 
 
-def _light_on_dark(grey: Grey) -> Grey:
-    """Return `grey`, inverted if its foreground is darker than the ground at its border."""
-    if grey.min() == grey.max():
-        raise _blank()
-    small = _reduced(grey)
-    departure = _unspotted(small) - _plane_through_border(small)
-    return 255 - grey if -departure.min() > departure.max() else grey
+def _foreground(page: Page, depth: int) -> _Found:
+    """Return the foreground of a page, or of a sheet on it."""
+    for sheet in sheets(page.picture) if depth else ():
+        try:
+            found = _foreground(sheet, depth - 1)
+        except Invalid:  # the sheet is blank
+            continue
+        if found.is_whole and found.size >= _SMALLEST and not found.is_solid:
+            return found
+    return _on_page(page)
 
 
-def _unspotted(grey: Grey) -> Grey:
-    """Blur slightly, so that a hot or dead pixel counts less than a stroke."""
-    return np.asarray(Image.fromarray(grey).filter(ImageFilter.BoxBlur(1)))
-
-
-def _blank() -> Invalid:
-    return Invalid("the image is blank: nothing stands out from the background")
-
-
-def _border(image: NDArray[np.generic]) -> Mask:
-    border = np.ones(image.shape, np.bool_)
-    border[1:-1, 1:-1] = False
-    return border
-
-
-def _reduction(shape: tuple[int, ...]) -> int:
-    """Return the integer factor that reduces the longest side to at most `_WORKING_SIDE`."""
-    return -(-max(shape) // _WORKING_SIDE)
-
-
-def _reduced(grey: Grey) -> Grey:
-    # Pillow would copy a part of an image value by value, and keep other threads waiting.
-    contiguous = np.ascontiguousarray(grey)
-    return np.asarray(Image.fromarray(contiguous).reduce(_reduction(grey.shape)))
-
-
-def _foreground(light: Grey) -> Relief:
-    """Return the foreground of a light-on-dark image, cropped to its bounding box."""
+def _on_page(page: Page) -> _Found:
+    light = light_on_dark(page.picture)
+    factor = reduction(light.shape)
+    relief, strokes = _strokes(reduced(light))
+    foreground = _soft(relief, character(strokes), strokes)
+    box = _bounding_box(foreground)
+    size = factor * max(span.stop - span.start for span in box) / page.extent
     # In a large picture, a small foreground would be too coarse on the reduced copy.
-    closeup = _reduced(light[_surroundings(light)])
-    foreground = _foreground_relief(closeup)
-    return foreground[_bounding_box(foreground)]
-
-
-def _surroundings(light: Grey) -> tuple[slice, ...]:
-    """Return the part of the image with the foreground and a margin of half its size."""
-    factor = _reduction(light.shape)
-    found = _bounding_box(_foreground_relief(_reduced(light)))
-    margin = max(span.stop - span.start for span in found) // 2 + 1
-    return tuple(
-        slice(max(span.start - margin, 0) * factor, (span.stop + margin) * factor) for span in found
+    closeup, within = _surroundings(box, factor)
+    relief, strokes = _strokes(reduced(light[closeup]))
+    zoom = reduction(light[closeup].shape)
+    near = tuple(
+        slice(max(0, span.start // zoom - 2), -(-span.stop // zoom) + 2) for span in within
     )
+    foreground = _soft(relief, inside(strokes, near), strokes)
+    return _Found(foreground[_bounding_box(foreground)], size, _is_whole(page, box, factor))
 
 
-def _bounding_box(foreground: Relief) -> tuple[slice, ...]:
+def _is_whole(page: Page, box: Box, factor: int) -> bool:
+    if page.surface is None:
+        return True
+    rows, columns = (
+        slice(max(0, (span.start - 1) * factor), (span.stop + 1) * factor) for span in box
+    )
+    return bool(page.surface[rows, columns].mean() > 0.98)
+
+
+def _surroundings(box: Box, factor: int) -> tuple[Box, Box]:
+    """Return the part of the image with the foreground and a margin of half its size, and the
+    place of the foreground in that part."""
+    margin = max(span.stop - span.start for span in box) // 2 + 1
+    starts = [max(span.start - margin, 0) for span in box]
+    part = tuple(
+        slice(start * factor, (span.stop + margin) * factor)
+        for start, span in zip(starts, box, strict=True)
+    )
+    within = tuple(
+        slice((span.start - start) * factor, (span.stop - start) * factor)
+        for start, span in zip(starts, box, strict=True)
+    )
+    return part, within
+
+
+def _bounding_box(foreground: Relief) -> Box:
     visible = np.nonzero(foreground > _VISIBLE)
     return tuple(slice(int(where.min()), int(where.max()) + 1) for where in visible)
 
 
-def _foreground_relief(light: Grey) -> Relief:
-    """Return the foreground with soft edges on a ground of 0, without shadows, noise or specks."""
-    relief = _flattened(light)
-    ground, noise = _level_and_noise(relief)
-    faintest = ground + max(_NOISE_MARGIN * noise, _FAINTEST_FOREGROUND)
-    strokes = _without_specks(relief > max(_otsu(relief), faintest))
+def _strokes(light: Grey) -> tuple[Relief, Mask]:
+    """Return the contrast of a light-on-dark picture without lines, and what stands out."""
+    relief = flattened(light)
+    least = faintest(relief)
+    relief = without_lines(relief, least)
+    return relief, relief > max(otsu(relief), least)
+
+
+def _soft(relief: Relief, strokes: Mask, found: Mask) -> Relief:
+    """Return `strokes` with soft edges on a ground of 0, and nothing else of what was found."""
     if not strokes.any():
-        raise _blank()
+        raise blank()
+    ground, noise = level_and_noise(relief)
     floor, top = ground + 2 * noise, float(np.percentile(relief[strokes], 80))
     stretched = ((relief - floor) / (top - floor)).clip(0, 1)
-    grown = _ndimage().maximum_filter(strokes, _edge_width(strokes))
+    grown = ndimage().maximum_filter(strokes, _edge_width(strokes))
+    grown &= ~ndimage().maximum_filter(others(found, strokes), 3)
     return np.where(grown, stretched, 0).astype(np.float32)
+
+
+def _thinned(foreground: Relief) -> Relief:
+    """Return the foreground of a marker as of a pen. What has no strokes is unchanged."""
+    padded = np.pad(foreground, 1)
+    depth = ndimage().distance_transform_edt(padded > 0.5)
+    # In a stroke, the distance to its edge is evenly distributed up to half its width; a pixel's
+    # is half a pixel more.
+    width = (4 * float(depth[depth > 0].mean()) - 2) / max(foreground.shape)
+    if not _THICK < width < _SOLID:
+        return foreground
+    reach = (width - _THINNED) / 2 * max(foreground.shape)
+    span = np.arange(-int(reach), int(reach) + 1)
+    disc = np.hypot(span[:, None], span) <= reach
+    thin = np.asarray(ndimage().grey_erosion(padded, footprint=disc), np.float32)
+    # A hair line within the strokes may have been all that was left.
+    return thin[_bounding_box(thin)] if (thin > 0.5).any() else foreground
 
 
 def _edge_width(strokes: Mask) -> int:
     """Return the side of the square that dilates `strokes` to include their soft edges."""
     extent = max(np.ptp(where) for where in np.nonzero(strokes)) + 1
     return 2 * max(1, round(extent / 10)) + 1
-
-
-def _flattened(light: Grey) -> Relief:
-    """Return the contrast of a light-on-dark image with its local ground, as a share of it."""
-    # Illumination multiplies the paper's brightness, so it is divided out. The image is inverted
-    # because the paper is the light part.
-    paper = 255.0 - light.astype(np.float32)
-    even = paper / _plane_through_border(paper).clip(1)
-    wide = min(light.shape) // 4 * 2 + 1
-    ground = _ndimage().grey_closing(even, (wide, wide), mode="nearest")
-    return np.asarray(1 - even / ground.clip(1e-3), np.float32)
-
-
-def _plane_through_border(image: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return the plane (rows, columns) fitted to the border's pixels, without foreground outliers.
-
-    A morphological closing alone mistakes a slope at the darker edge for foreground.
-    """
-    rows, columns = np.indices(image.shape, np.float32) / max(image.shape)
-    terms = np.stack([np.ones_like(rows), rows, columns], axis=-1)
-    border = _border(image)
-    points, values = terms[border], image[border].astype(np.float32)
-    inliers = np.ones(values.shape, np.bool_)
-    for _ in range(4):
-        plane = np.linalg.lstsq(points[inliers], values[inliers])[0]
-        distance = np.abs(points @ plane - values)
-        inliers = distance <= 2 * np.median(distance) + 1
-    return np.asarray(terms @ plane, np.float32)
-
-
-def _level_and_noise(relief: Relief) -> tuple[float, float]:
-    """Return median and standard deviation of the ground, which is most of the image."""
-    level = np.median(relief)
-    # Half of a normal distribution lies within 0.6745 standard deviations.
-    return float(level), float(np.median(np.abs(relief - level)) / 0.6745)
-
-
-def _otsu(relief: Relief) -> float:
-    """Return Otsu's threshold, which minimizes the variance within the two parts.
-
-    The lowest and the highest bin are never empty, so neither part is.
-    """
-    if np.ptp(relief) == 0:
-        return float(relief[0, 0])
-    counts, edges = np.histogram(relief, bins=256)
-    centers = (edges[:-1] + edges[1:]) / 2
-    below, total = counts.cumsum()[:-1], counts.sum()
-    sum_below, sum_total = (counts * centers).cumsum()[:-1], (counts * centers).sum()
-    between = (sum_total * below - total * sum_below) ** 2 / (below * (total - below))
-    return float(edges[1 + between.argmax()])
-
-
-def _without_specks(mask: Mask) -> Mask:
-    labels = _patches(mask)
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    large = areas > max(_SPECK_PIXELS, _SPECK_SHARE * areas.max())
-    return np.asarray(large[labels])
-
-
-def _patches(mask: Mask) -> NDArray[np.int32]:
-    """Label the 8-connected patches of `mask` from 1; the rest is 0."""
-    labels, _ = _ndimage().label(mask, np.ones((3, 3)))
-    return np.asarray(labels)
-
-
-def _ndimage() -> Any:
-    # Imported late: every process imports this module, and few decode pictures.
-    from scipy import ndimage
-
-    return ndimage

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from ml.errors import Invalid
-from ml.images.ink import ImageForm, _patches
+from ml.images.ink import ImageForm
+from ml.images.strokes import patches
 from tests.ml.images.drawings import Grey, difference, encoded, read, seven
 
 FORM = ImageForm()
@@ -43,12 +44,22 @@ def test_image_of_the_right_size_is_unchanged() -> None:
     assert np.array_equal(FORM.apply(read(encoded(Image.fromarray(faint)))), faint)
 
 
-def test_foreground_at_the_border_is_not_mistaken_for_background() -> None:
+@pytest.mark.parametrize("polarity", [1, -1])
+def test_foreground_of_an_image_of_the_right_size_is_centred(polarity: int) -> None:
     first_row = int(np.nonzero(like_mnist())[0].min())
     shifted = np.roll(like_mnist(), -first_row, axis=0)
     assert shifted[0].max() > 200
 
-    assert np.array_equal(FORM.apply(shifted), shifted)
+    image = FORM.apply(shifted if polarity > 0 else 255 - shifted)
+
+    assert shifted_difference(image, like_mnist()) < 3 * SAME
+
+
+def test_image_that_fills_its_canvas_is_unchanged() -> None:
+    form = ImageForm(box=28, center="box")
+    shifted = np.roll(like_mnist(), 3, axis=1)
+
+    assert np.array_equal(form.apply(shifted), shifted)
 
 
 def test_image_of_the_right_size_is_inverted_if_dark_on_light() -> None:
@@ -210,12 +221,12 @@ def test_winding_stroke_is_one_patch() -> None:
     winding[::4] = True
     winding[2::8, -1] = winding[1::8, -1] = winding[3::8, -1] = True
     winding[6::8, 0] = winding[5::8, 0] = winding[7::8, 0] = True
-    patches = _patches(winding)
-    assert np.unique(patches[winding]).size == 1
-    assert not patches[~winding].any()
+    found = patches(winding)
+    assert np.unique(found[winding]).size == 1
+    assert not found[~winding].any()
 
     winding[30, 30] = True
-    assert np.unique(_patches(winding)[winding]).size == 2
+    assert np.unique(patches(winding)[winding]).size == 2
 
 
 def test_form_round_trips_as_plain_data() -> None:
