@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import chain
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 import torch
@@ -35,12 +35,17 @@ class ValuePrediction(TypedDict):
     """Prediction of a regression, in the target's units."""
 
     value: float
+    seen: NotRequired[str]
 
 
 ClassPrediction = TypedDict(
-    "ClassPrediction", {"class": int, "label": str, "probabilities": list[float]}
+    "ClassPrediction",
+    {"class": int, "label": str, "probabilities": list[float], "seen": NotRequired[str]},
 )
-"""Prediction of a classifier: index and name of the most probable class, and all probabilities."""
+"""Prediction of a classifier: index and name of the most probable class, and all probabilities.
+
+`seen` is the image that the model saw, as a PNG file in base64, if the request asked for it.
+"""
 
 Prediction = ValuePrediction | ClassPrediction
 

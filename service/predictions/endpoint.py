@@ -17,6 +17,7 @@ from ml.inputs.json_slices import NotJson
 from service.errors import BadRequest, ClientGone, Problem, Unprocessable
 from service.http.body_limit import read_body
 from service.http.problem_json import refusal
+from service.predictions import explanation
 from service.predictions.images import read_images
 from service.predictions.long_json import read_long_json
 from service.predictions.model_cache import LoadedModel, ModelCache
@@ -70,6 +71,8 @@ class PredictEndpoint:
         try:
             content_type = media_type(scope)
             if content_type == NDJSON:
+                if explanation.is_asked(scope):
+                    raise explanation.refusal(f"is not offered for {NDJSON}; send images or rows")
                 request = Request(scope, receive)
                 response = await predict_lines(
                     request, self._model_cache, self._settings, self._work
@@ -93,16 +96,21 @@ class PredictEndpoint:
         body = await read_body(scope, receive, self._settings.max_body_bytes)
         request = AttendedRequest(receive, self._settings.predict_seconds)
         payload: Payload | None = None
+        is_explained = explanation.is_asked(scope)
         try:
             if read is not None and len(body) < LIGHT_BYTES:
                 with decoding("the body", *EXPLAINED):
                     payload = read(scope, body)
                 loaded = await self._model_cache.find(payload.model)
+                if is_explained:
+                    explanation.check_images(loaded.model)
                 inputs = await self._inputs(payload, loaded.model, request)
             else:
                 async with self._work.memory.hold(MEMORY_PER_BYTE * len(body), request):
                     payload = await self._read_long(content_type, scope, body, request)
                     loaded = await self._model_cache.find(payload.model)
+                    if is_explained:
+                        explanation.check_images(loaded.model)
                     inputs = await self._inputs(payload, loaded.model, request)
             predictions = await self._model_cache.predict(loaded, inputs, receive)
         except NotJson as error:
@@ -110,6 +118,9 @@ class PredictEndpoint:
         except Invalid as error:
             loc = payload.place(error.loc) if payload else ("body", *error.loc)
             raise Unprocessable.at(Invalid(error.msg), *loc) from None
+        if is_explained:
+            encode = partial(explanation.encode_explained, loaded, predictions, inputs)
+            return await request.run(self._work.decode, encode, request.check)
         if len(predictions) < MANY_ROWS:
             return encode_response(loaded, predictions)
         return await request.run(

@@ -20,6 +20,8 @@ RAW_TYPES: dict[RawType, np.dtype[Any]] = {
     "float64": np.dtype("<f8"),
 }
 
+EXPLAIN = {"true": True, "false": False}
+
 
 @dataclass(frozen=True)
 class PredictQuery:
@@ -29,6 +31,8 @@ class PredictQuery:
     dtype: RawType | None
     """dtype of an `application/octet-stream` body."""
     pixels: PixelRange | None
+    explain: bool
+    """Whether the response shows the images that the model saw."""
 
     @property
     def model(self) -> str:
@@ -47,7 +51,7 @@ def parse_query(scope: Scope) -> PredictQuery:
     """Parse the query of a request.
 
     Raises:
-        Unprocessable: `dtype` or `pixels` has an unknown value.
+        Unprocessable: `dtype`, `pixels` or `explain` has an unknown value.
     """
     return _parse_query(scope["query_string"])
 
@@ -60,7 +64,10 @@ def _parse_query(query: bytes) -> PredictQuery:
         raise _unknown("dtype", dtype, RAW_TYPES)
     if pixels is not None and pixels not in PIXEL_MAXIMA:
         raise _unknown("pixels", pixels, PIXEL_MAXIMA)
-    return PredictQuery(given.get("model"), dtype, pixels)
+    explain = given.get("explain", "false")
+    if explain not in EXPLAIN:
+        raise _unknown("explain", explain, EXPLAIN)
+    return PredictQuery(given.get("model"), dtype, pixels, EXPLAIN[explain])
 
 
 def _unknown(name: str, given: str, known: Iterable[str]) -> Unprocessable:

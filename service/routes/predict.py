@@ -18,7 +18,7 @@ from service.errors import (
 from service.http.problem_json import problems
 from service.predictions.endpoint import PATH
 from service.predictions.payloads import NDJSON
-from service.predictions.query import RawType
+from service.predictions.query import EXPLAIN, RawType
 from service.predictions.schemas import PredictRequest, PredictResponse
 
 router = APIRouter(tags=["predict"])
@@ -74,6 +74,12 @@ PARAMETERS = [
         enum=list(get_args(RawType)),
     ),
     _query("pixels", "Pixel range of arrays and of NDJSON lines.", enum=["0-255", "0-1"]),
+    _query(
+        "explain",
+        "With `true`, each prediction of a model of images has the image that the model saw, "
+        "`seen`.",
+        enum=list(EXPLAIN),
+    ),
 ]
 
 

@@ -111,6 +111,30 @@ def test_every_image_format_gives_the_same_prediction(
         assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
 
 
+@pytest.mark.parametrize("is_file", [True, False])
+def test_explanation_shows_the_image_that_the_model_saw(
+    server: Server, mnist: str, digits: tuple[np.ndarray, list[int]], is_file: bool
+) -> None:
+    image = digits[0][0]
+    body = {"images": [encoded(png(Image.fromarray(255 - image)))]}
+    sent = {"model": mnist} | (body if is_file else {"inputs": [image.tolist()]})
+    answer = server.client.post("/predict?explain=true", json=sent)
+    assert answer.status_code == 200, answer.text
+    [prediction] = answer.json()["predictions"]
+    seen = Image.open(io.BytesIO(base64.b64decode(prediction.pop("seen"))))
+    assert np.array_equal(np.asarray(seen), image)
+    assert prediction == ask(server, sent)[0]
+
+
+def test_explanations_are_of_images_only(server: Server, line: str) -> None:
+    answer = server.client.post("/predict?explain=true", json={"model": line, "inputs": [[1]]})
+    assert answer.status_code == 422
+    assert "explain" in answer.text
+    lines = {"content-type": "application/x-ndjson"}
+    url = f"/predict?model={line}&explain=true"
+    assert server.client.post(url, content=b"[1]", headers=lines).status_code == 422
+
+
 def test_jpeg_photo_is_classified(
     server: Server, mnist: str, digits: tuple[np.ndarray, list[int]]
 ) -> None:

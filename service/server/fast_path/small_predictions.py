@@ -18,6 +18,7 @@ from ml.inference.model import Predictions
 from service.http.access_log import CLIENT_GONE, AccessLog
 from service.http.security_headers import DATA_LINES
 from service.predictions.endpoint import PATH, encode_response
+from service.predictions.explanation import NAME as EXPLAIN
 from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.payloads import JSON, LIGHT_ROWS, READERS, media_type
 from service.server.fast_path.head_cache import Head, HeadCache
@@ -52,6 +53,8 @@ class FastPath:
         if scope["path"] != PATH or scope["method"] != "POST" or cycle.waiting_for_100_continue:
             return None
         if not self._left_to_asgi.isdisjoint(name for name, _ in scope["headers"]):
+            return None
+        if EXPLAIN in scope["query_string"]:
             return None
         read = LIGHT.get(media_type(scope))
         return Head(scope, read, self._access_log.client_request_id(scope)) if read else None
