@@ -57,6 +57,9 @@ class AttendedRequest:
         finally:
             future.cancel()
             gone.cancel()
+            # The traceback of an error holds this frame: it must not hold the error in turn, since
+            # such a cycle keeps a whole body until the next garbage collection.
+            del future, either
 
     async def run(
         self, pool: Executor, function: Callable[..., Result], *arguments: object
@@ -76,3 +79,5 @@ class AttendedRequest:
             self._is_gone = True
             job.cancel()
             raise
+        finally:
+            del job, running  # no cycle; see `wait`

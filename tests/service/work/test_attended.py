@@ -1,7 +1,9 @@
 """Work for clients that leave or have a deadline."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -65,3 +67,25 @@ def test_a_deadline_ends_the_work() -> None:
             await request.run(pool, work)
 
     asyncio.run(scenario())
+
+
+def test_error_does_not_keep_the_work_in_memory() -> None:
+    class Body:
+        """Stands for a large body."""
+
+    async def scenario() -> "weakref.ref[Body]":
+        body = Body()
+        request = AttendedRequest(Client().receive, 60)
+
+        def refuse(_: Body) -> None:
+            raise ValueError
+
+        with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError):  # noqa: PT011
+            await request.run(pool, refuse, body)
+        return weakref.ref(body)
+
+    gc.disable()
+    try:
+        assert asyncio.run(scenario())() is None
+    finally:
+        gc.enable()
