@@ -6,6 +6,8 @@ from pathlib import Path
 
 Loc = tuple[str | int, ...]
 """Path of a value in the caller's document: `("inputs", 3, "a")`."""
+MAX_PLACE = 300
+"""Maximum number of characters of a key in a path; one that is longer is cut."""
 MAX_FAULT = 500
 """Maximum number of characters of what a parser says about a damaged file."""
 
@@ -16,7 +18,7 @@ class Invalid(ValueError):
     def __init__(self, msg: str, loc: Loc = ()) -> None:
         super().__init__(msg)
         self.msg = msg
-        self.loc = loc
+        self.loc = shortened(loc)
 
     def at(self, *prefix: str | int) -> "Invalid":
         """Return the same error with `prefix` prepended to its path."""
@@ -25,6 +27,14 @@ class Invalid(ValueError):
     def with_place(self) -> str:
         """Return the message, preceded by its path if it has one: `features.x: must be ...`."""
         return f"{'.'.join(map(str, self.loc))}: {self.msg}" if self.loc else self.msg
+
+
+def shortened(loc: Loc) -> Loc:
+    """Return a path whose keys are at most `MAX_PLACE` characters long: a client chooses them."""
+    return tuple(
+        f"{step[:MAX_PLACE]}…" if isinstance(step, str) and len(step) > MAX_PLACE else step
+        for step in loc
+    )
 
 
 @contextmanager

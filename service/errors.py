@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import ClassVar
 
-from ml.errors import Invalid, Loc
+from ml.errors import Invalid, Loc, shortened
 
 
 class Problem(Exception):
@@ -75,7 +75,7 @@ class Unprocessable(Problem):
     @classmethod
     def at(cls, error: Invalid, *prefix: str | int) -> "Unprocessable":
         """Return an error of `ml` with its location in the request."""
-        loc = (*prefix, *error.loc)
+        loc = shortened((*prefix, *error.loc))
         return cls(f"{'.'.join(map(str, loc))}: {error.msg}", [(loc, error.msg)])
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ml.errors import Damaged, Loc
+from ml.errors import Damaged, Loc, shortened
 from ml.strict import sentence
 from service.errors import (
     ClientGone,
@@ -152,7 +152,7 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.body, bytes):
         detail = "the body must be JSON; send it with the header `content-type: application/json`"
         return respond(UnsupportedMediaType.status, detail)
-    errors = [(_place(e["loc"], error.body), sentence(e)) for e in found]
+    errors = [(shortened(_place(e["loc"], error.body)), sentence(e)) for e in found]
     loc, msg = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return respond(422, f"{'.'.join(map(str, loc))}: {msg}{more}", errors)

@@ -16,6 +16,10 @@ WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate"
 CHUNK_BYTES = 256 * 1024
 """Bytes decompressed at a time; between two chunks, other requests have their turn."""
 BOM = b"\xef\xbb\xbf"
+MAX_SMALL_MEMBERS = 1000
+MEMBER_BYTES = 1024
+"""Least average size of a gzip file's members, from `MAX_SMALL_MEMBERS` on: each costs a new
+decompressor and a copy of what follows."""
 SPOOLED_BYTES = 1024 * 1024
 """Bytes in memory of a body that is written to disk."""
 
@@ -99,6 +103,9 @@ class _Inflated:
         self._more = True
         """Whether more of the compressed body is to be received."""
         self._is_over = False
+        self._members = 1
+        self._bytes = 0
+        """Decompressed bytes."""
 
     async def receive(self) -> Message:
         while not self._is_over:
@@ -113,8 +120,8 @@ class _Inflated:
             self._is_over = is_drained and not self._more
             if self._is_over and not self._inflate.eof:
                 raise self._malformed("it is truncated")
+            await asyncio.sleep(0)
             if plain or self._is_over:
-                await asyncio.sleep(0)
                 return {"type": "http.request", "body": plain, "more_body": not self._is_over}
         return await self._receive()
 
@@ -122,10 +129,14 @@ class _Inflated:
         if self._inflate.eof and self._compressed:
             # A gzip file may have several members.
             self._inflate = zlib.decompressobj(WINDOWS[self._encoding])
+            self._members += 1
+            if self._members > max(MAX_SMALL_MEMBERS, self._bytes // MEMBER_BYTES):
+                raise self._malformed("it has too many small members")
         try:
             plain = self._inflate.decompress(self._compressed, CHUNK_BYTES)
         except zlib.error as error:
             raise self._malformed(str(error)) from None
+        self._bytes += len(plain)
         self._compressed = self._inflate.unused_data or self._inflate.unconsumed_tail
         return plain
 

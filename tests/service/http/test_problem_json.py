@@ -9,9 +9,11 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import OperationalError
 
-from ml.errors import Invalid
+from ml.errors import MAX_PLACE, Invalid
+from service.app import create_app
 from service.errors import Conflict, NotFound, Overloaded, Problem, Unprocessable
 from service.http.problem_json import MEDIA_TYPE, install, problems, respond
+from service.settings import Settings
 
 
 class Circle(BaseModel):
@@ -167,6 +169,15 @@ def test_first_error_is_the_detail(client: TestClient) -> None:
     assert len(document["errors"]) == 3
     assert document["detail"].startswith("body.shape.sides.0: ")
     assert document["detail"].endswith("(and 2 more)")
+
+
+def test_long_key_is_cut(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        for path in ("/jobs", "/predict"):
+            answer = client.post(path, json={"x" * 100_000: 1})
+            assert answer.status_code == 422
+            assert "x" * MAX_PLACE + "…" in answer.text
+            assert len(answer.content) < 5000
 
 
 @pytest.mark.parametrize(
