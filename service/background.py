@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ml.files import replace
 from service.jobs.attempts import AttemptStore
 from service.settings import Settings
 from service.storage import records
@@ -66,11 +67,11 @@ class Background:
             directory.mkdir(parents=True, exist_ok=True)
         self._database.migrate()
         problem = Instance(self._database, settings).mismatch() or self._cleanup.move_orphans()
-        settings.data_warning_file.unlink(missing_ok=True)
         if problem:
             logger.warning(problem)
-            settings.data_warning_file.write_text(problem, "utf-8")
+            replace(settings.data_warning_file, problem.encode())
         else:
+            settings.data_warning_file.unlink(missing_ok=True)
             self._cleanup.delete_unfinished()
             records.save_missing(self._database, settings)
         settings.incoming_dir.mkdir(parents=True, exist_ok=True)

@@ -275,7 +275,8 @@ class Settings(BaseSettings):
 
     @property
     def data_warning_file(self) -> Path:
-        """File that says why nothing is cleaned up, read by every web process."""
+        """File that says why nothing is cleaned up, read by every web process. It stays
+        over restarts, until no artifact is unknown to the database."""
         return self.data_dir.resolve() / "data.warning"
 
     @property

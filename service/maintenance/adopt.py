@@ -113,6 +113,7 @@ class Adoption:
                 yield self._give_up("checkpoints", path, "their job is not in the database")
         if not self._dry_run:
             Instance(self._database, self._settings).join()
+            self._settings.data_warning_file.unlink(missing_ok=True)
 
     def _models(self, candidates: list[_Candidate]) -> Iterator[str]:
         known = self._known()

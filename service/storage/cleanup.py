@@ -38,6 +38,7 @@ class Cleanup:
         self._places = places(settings)
         self._incoming = settings.incoming_dir
         self._trash = Trash(settings.trash_dir)
+        self._warning = settings.data_warning_file
         self._keep = timedelta(days=settings.keep_days)
 
     def delete_checkpoints(self, job_id: str) -> None:
@@ -52,7 +53,12 @@ class Cleanup:
 
     def move_orphans(self) -> str | None:
         """Move artifacts without a row to the trash; if these are too many to be orphans, move none
-        and return the reason. Only for startup."""
+        and return the reason. Only for startup.
+
+        After a start that gave a reason, even one unknown artifact is too many: a database that is
+        not the right one comes to know artifacts of its own, which proves nothing about others.
+        """
+        is_doubtful = self._warning.exists()
         with self._database.read() as session:
             known = Known.of(session)
         orphans: list[tuple[Kind, Path]] = []
@@ -62,7 +68,7 @@ class Cleanup:
             unnamed = there - known.named(kind)
             unknown = {name for name in unnamed if not known.is_leftover(kind, name)}
             certain = len(there) - len(unnamed) + len(unknown)
-            if _are_too_many(len(unknown), certain):
+            if _are_too_many(len(unknown), certain) or (is_doubtful and unknown):
                 refused.append(counted(kind, len(unknown), certain))
             orphans += [(kind, place / name) for name in sorted(unnamed)]
         if refused:

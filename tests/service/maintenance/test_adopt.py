@@ -12,6 +12,8 @@ from service.maintenance.backup import back_up
 from service.maintenance.snapshot import Refused
 from service.maintenance.verify import verify
 from service.settings import Settings
+from service.storage.database import Database
+from service.storage.instance import Instance
 from tests.service.maintenance.conftest import Installation, add_model, predict
 from tests.service.maintenance.test_backup import flip
 
@@ -150,3 +152,34 @@ def test_description_of_other_rows_is_not_adopted(installed: Installation) -> No
     installed.rows.rename(installed.rows.with_name("0" * 64))
     [line] = [x for x in adopt(installed.settings, None, dry_run=False) if "0000" in x]
     assert "its description is that of other rows" in line
+
+
+def test_older_database_stays_doubtful_when_it_comes_to_know_a_model(
+    installed: Installation,
+) -> None:
+    settings = installed.settings
+    lose_database(installed)
+    database = Database(settings.sqlalchemy_url)
+    database.migrate()
+    Instance(database, settings).join(settings.instance_file.read_text().strip())
+    database.close()
+    assert "for 1 of 1 model and" in str(ready(settings)["warnings"])
+    add_model(settings)
+    for _ in range(2):
+        answer = ready(settings)
+        assert answer["status"] == "degraded"
+        assert "for 1 of 2 models and" in str(answer["warnings"])
+    assert installed.model.exists()
+    assert not settings.trash_dir.exists()
+    assert "line@2" in str([*adopt(settings, None, dry_run=False)])
+    assert ready(settings) == {"status": "ok", "warnings": []}
+
+
+def test_right_database_ends_the_doubt(installed: Installation, tmp_path: Path) -> None:
+    settings = installed.settings
+    shutil.copy2(installed.database, tmp_path / "right.db")
+    lose_database(installed)
+    assert ready(settings)["status"] == "degraded"
+    lose_database(installed)
+    shutil.copy2(tmp_path / "right.db", installed.database)
+    assert ready(settings) == {"status": "ok", "warnings": []}
