@@ -132,8 +132,8 @@ def adopt(
         Path | None,
         typer.Option(
             "--from",
-            help="Adopt from a backup, another data directory or a day of the trash, which stays "
-            "as it is; default: the data directory itself.",
+            help="Adopt also from a backup, another data directory or a day of the trash, which "
+            "stays as it is.",
         ),
     ] = None,
     dry_run: Annotated[

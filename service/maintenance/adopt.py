@@ -5,10 +5,11 @@ database names all that is in the data directory.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,10 +39,10 @@ def adopt(settings: Settings, source: Path | None, dry_run: bool) -> Iterator[st
     directory.
 
     Raises:
-        Refused: `source` is not a directory, or the database cannot be copied for a dry run.
+        Refused: `source` has nothing to adopt, or the database cannot be copied for a dry run.
     """
-    if source is not None and not source.is_dir():
-        raise Refused(f"{source} is not a directory")
+    if source is not None:
+        _check_source(source, settings)
     with ExitStack() as stack:
         url = settings.sqlalchemy_url
         if dry_run:
@@ -68,14 +69,12 @@ class _Candidate:
     target: Path
 
     def put_in_place(self) -> None:
-        """Copy the artifact to its place, unless it is there."""
-        if self.target.exists():
-            return
-        partial = self.target.with_name(f".{self.target.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(self.source, partial)
-        sync_tree(partial)
-        partial.rename(self.target)
+        """Copy the artifact to its place."""
+        unfinished = self.target.with_name(f".{self.target.name}.partial")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(self.source, unfinished)
+        sync_tree(unfinished)
+        unfinished.rename(self.target)
 
 
 _Step = Callable[[list[_Candidate]], Iterator[str]]
@@ -92,28 +91,28 @@ class Adoption:
         self._dry_run = dry_run
 
     def run(self, source: Path | None = None) -> Iterator[str]:
-        """Register everything, by default from the data directory; yield a line for each artifact.
+        """Register everything in the data directory, and then in `source`; yield a line for each
+        artifact.
 
         `source` is another data directory, a backup, or a day of the trash, which is left as it is.
         """
-        steps: dict[Kind, _Step] = {"models": self._models, "datasets": self._datasets}
-        for kind, adopt_all in steps.items():
-            self._places[kind].mkdir(parents=True, exist_ok=True)
-            place = self._places[kind]
-            if source is not None:
-                within = source / place.relative_to(self._settings.data_dir.resolve())
-                place = within if within.is_dir() else source / kind
-            yield from adopt_all(
-                [_Candidate(place / n, self._places[kind] / n) for n in on_disk(place)]
-            )
-        if source is None:
-            known = self._known()
-            for job_id in sorted(on_disk(self._places["checkpoints"]) - set(known.jobs)):
-                path = self._places["checkpoints"] / job_id
-                yield self._give_up("checkpoints", path, "their job is not in the database")
+        yield from self._adopt_all(self._places)
+        known = self._known()
+        for job_id in sorted(on_disk(self._places["checkpoints"]) - set(known.jobs)):
+            path = self._places["checkpoints"] / job_id
+            yield self._give_up("checkpoints", path, "their job is not in the database")
+        if source is not None:
+            yield from self._adopt_all(_places_in(source, self._settings))
         if not self._dry_run:
             Instance(self._database, self._settings).join()
             self._settings.data_warning_file.unlink(missing_ok=True)
+
+    def _adopt_all(self, found: Mapping[Kind, Path]) -> Iterator[str]:
+        steps: dict[Kind, _Step] = {"models": self._models, "datasets": self._datasets}
+        for kind, step in steps.items():
+            self._places[kind].mkdir(parents=True, exist_ok=True)
+            names = on_disk(found[kind])
+            yield from step([_Candidate(found[kind] / n, self._places[kind] / n) for n in names])
 
     def _models(self, candidates: list[_Candidate]) -> Iterator[str]:
         known = self._known()
@@ -147,8 +146,7 @@ class Adoption:
                     created_at=record.created_at,
                 )
             )
-            if not self._dry_run:
-                candidate.put_in_place()
+            self._put_in_place("models", candidate, _checked_model)
         if not self._dry_run:
             adopted = ModelRecord(record.name, version, record.job_id, record.created_at)
             records.save(candidate.target, adopted)
@@ -179,9 +177,25 @@ class Adoption:
                     continue
                 _check_dataset(source, record)
                 session.add(DatasetRow(**vars(record)))
-                if not self._dry_run:
-                    _Candidate(source, candidate.target.with_name(record.content)).put_in_place()
+                placed = _Candidate(source, candidate.target.with_name(record.content))
+                self._put_in_place("datasets", placed, partial(_check_dataset, record=record))
             yield f"{self._verb} the data set {record.name} ({record.id}) from {source}"
+
+    def _put_in_place(
+        self, kind: Kind, candidate: _Candidate, check: Callable[[Path], object]
+    ) -> None:
+        """Copy an intact artifact to its place, unless it is there and intact."""
+        target = candidate.target
+        if self._dry_run or target == candidate.source:
+            return
+        if target.exists():
+            try:
+                check(target)
+                return
+            except (_NotAdopted, Damaged, OSError) as fault:
+                if self._trash.move(kind, target) is None:
+                    raise _NotAdopted(f"its place is taken by a damaged copy: {fault}") from fault
+        candidate.put_in_place()
 
     def _give_up(self, kind: Kind, path: Path, reason: str) -> str:
         """Move what cannot be registered to the trash, if it is in the data directory."""
@@ -200,6 +214,23 @@ class Adoption:
     def _known(self) -> Known:
         with self._database.read() as session:
             return Known.of(session)
+
+
+def _places_in(source: Path, settings: Settings) -> dict[Kind, Path]:
+    """Return the directory of each kind in a data directory, a backup, or a day of the trash."""
+    data_dir = settings.data_dir.resolve()
+    within = {kind: source / p.relative_to(data_dir) for kind, p in places(settings).items()}
+    return {kind: path if path.is_dir() else source / kind for kind, path in within.items()}
+
+
+def _check_source(source: Path, settings: Settings) -> None:
+    found = _places_in(source, settings)
+    if not (on_disk(found["models"]) or on_disk(found["datasets"])):
+        problem = "holds no models and no data sets" if source.is_dir() else "is not a directory"
+        raise Refused(
+            f"{source} {problem}; --from must be a backup, a data directory, or a day of the trash "
+            "(trash/<date>), with a directory models or datasets that is not empty"
+        )
 
 
 def _checked_model(directory: Path) -> Manifest:

@@ -14,7 +14,7 @@ from service.maintenance.verify import verify
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.instance import Instance
-from tests.service.maintenance.conftest import Installation, add_model, predict
+from tests.service.maintenance.conftest import CSV, Installation, add_model, predict
 from tests.service.maintenance.test_backup import flip
 
 
@@ -183,3 +183,72 @@ def test_right_database_ends_the_doubt(installed: Installation, tmp_path: Path) 
     lose_database(installed)
     shutil.copy2(tmp_path / "right.db", installed.database)
     assert ready(settings) == {"status": "ok", "warnings": []}
+
+
+@pytest.fixture
+def backup(installed: Installation, tmp_path: Path) -> Path:
+    """A backup whose files are not those of the data directory."""
+    back_up(installed.settings, tmp_path / "backup", link=False)
+    return tmp_path / "backup"
+
+
+def test_own_artifacts_are_adopted_before_those_of_a_backup(
+    installed: Installation, backup: Path
+) -> None:
+    second, _ = add_model(installed.settings)
+    lose_database(installed)
+    assert ready(installed.settings)["status"] == "degraded"
+    lines = str([*adopt(installed.settings, backup, dry_run=False)])
+    for path in (installed.settings.models_dir / f"{second}-1", installed.model, installed.rows):
+        assert f" from {path}'" in lines
+        assert path.exists()
+    assert f"did not adopt {installed.settings.checkpoints_dir / installed.paused}: " in lines
+    assert ready(installed.settings) == {"status": "ok", "warnings": []}
+    assert [*verify(installed.settings)] == []
+
+
+@pytest.mark.parametrize("made", [".", "models", "datasets/uploads", "epochd/models/job_a-1"])
+def test_source_without_artifacts_is_refused(
+    made: str, installed: Installation, tmp_path: Path
+) -> None:
+    lose_database(installed)
+    before = {*installed.settings.data_dir.rglob("*")}
+    source = tmp_path / "source"
+    (source / made).mkdir(parents=True)
+    if made == "datasets/uploads":
+        (source / made / ".incomplete").mkdir()
+    with pytest.raises(Refused, match="holds no models and no data sets; --from must be a backup"):
+        [*adopt(installed.settings, source, dry_run=False)]
+    assert {*installed.settings.data_dir.rglob("*")} == before
+
+
+def test_intact_copies_replace_damaged_ones(installed: Installation, backup: Path) -> None:
+    expected = installed.predict()
+    lose_database(installed)
+    flip(installed.model / "model.safetensors")
+    flip(installed.rows / "table.parquet")
+    lines = [*adopt(installed.settings, backup, dry_run=False)]
+    adopted = [line for line in lines if line.startswith("adopted ")]
+    assert [str(backup) in line for line in adopted] == [True, True]
+    assert predict(installed.settings) == expected
+    assert [*verify(installed.settings)] == []
+    trash = installed.settings.trash_dir
+    assert len([*trash.glob(f"*/models/{installed.model.name}"), *trash.glob("*/datasets/*")]) == 2
+
+
+def test_damaged_rows_of_a_known_data_set_are_replaced_with_a_new_one(
+    installed: Installation, backup: Path, tmp_path: Path
+) -> None:
+    shutil.copy2(installed.database, tmp_path / "older.db")
+    with TestClient(create_app(installed.settings)) as client:
+        added = client.post("/datasets?name=others&target=x", content=CSV)
+        assert added.status_code == 201, added.text
+    shutil.rmtree(backup)
+    back_up(installed.settings, backup, link=False)
+    lose_database(installed)
+    shutil.copy2(tmp_path / "older.db", installed.database)
+    flip(installed.rows / "table.parquet")
+    [line] = adopt(installed.settings, backup, dry_run=False)
+    assert line.startswith("adopted the data set others ")
+    assert [*verify(installed.settings)] == []
+    assert len([*installed.settings.trash_dir.glob(f"*/datasets/{installed.rows.name}")]) == 1
