@@ -3,11 +3,14 @@
 Checkpoints are taken first, the database next, and then the models and data sets that it names:
 these are saved before their rows, and never changed. A job in the backup thus resumes from a
 checkpoint that the database already knows of, and every row has its files.
+
+Artifacts that the database does not know are taken too, and told of: `epochd adopt` can register
+them, here or where the backup is restored.
 """
 
 import errno
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +27,14 @@ from service.maintenance.snapshot import (
     instance_of,
     reading,
     revision_of,
+    unknown,
 )
 from service.settings import Settings
 from service.storage import sqlite_copy
 from service.storage.artifacts import Kind, Known, on_disk, places
 
 DESCRIPTION = "backup.json"
+DOUBT = "the backup was made of artifacts that its database does not know; run `epochd adopt`"
 PASSES = 20
 """Maximum number of copies of the database, if models and data sets are deleted meanwhile."""
 CHECKPOINT_TRIES = 5
@@ -55,7 +60,7 @@ class Result:
     files: int
     bytes: int
     faults: Sequence[str]
-    """Damage of the data directory that the backup inherits."""
+    """Faults of the data directory that the backup inherits."""
 
 
 def back_up(settings: Settings, into: Path, link: bool = True) -> Result:
@@ -80,11 +85,11 @@ def back_up(settings: Settings, into: Path, link: bool = True) -> Result:
         )
     partial.mkdir(parents=True)
     try:
-        missing = _Copy(settings, partial, link).run(file)
+        inherited = _Copy(settings, partial, link).run(file)
         _describe(partial)
         sync_tree(partial)
         integrity.seal(partial)
-        faults = [*missing, *_damage(partial)]
+        faults = [*inherited, *_damage(partial)]
         partial.rename(into)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -97,6 +102,8 @@ def back_up(settings: Settings, into: Path, link: bool = True) -> Result:
 class _Copy:
     def __init__(self, settings: Settings, into: Path, link: bool) -> None:
         data_dir = settings.data_dir.resolve()
+        self._settings = settings
+        self._warning = into / settings.data_warning_file.name
         self._from = places(settings)
         self._into = {
             kind: into / place.relative_to(data_dir) for kind, place in self._from.items()
@@ -105,7 +112,7 @@ class _Copy:
         self._link = link
 
     def run(self, database: Path) -> list[str]:
-        """Copy everything; return what the data directory lacks itself."""
+        """Copy everything; return what the data directory or the database lacks itself."""
         for place in self._into.values():
             place.mkdir(parents=True)
         for job_id in on_disk(self._from["checkpoints"]):
@@ -121,10 +128,26 @@ class _Copy:
             ]
             if _all_exist(copied, _known(database)):
                 self._remove_unnamed(copied)
-                return missing
+                return [*missing, *self._take_unknown(database)]
             # Files of a row that was deleted meanwhile may be incomplete.
             self._remove_unnamed(_known(database))
         raise Refused("models or data sets are being deleted all the time; try again later")
+
+    def _take_unknown(self, database: Path) -> Iterator[str]:
+        """Take artifacts without a row, and yield a line for each."""
+        found = unknown(database, self._settings)
+        for kind, name in found:
+            if kind == "checkpoints":
+                self._take_checkpoints(name)
+            else:
+                self._take(kind, name)
+            yield (
+                f"{self._from[kind] / name} has no row in the database; the backup holds it, and "
+                "`epochd adopt` can register models and data sets"
+            )
+        if found:
+            # The service that starts on the restored backup must not take them for orphans.
+            write(self._warning, DOUBT.encode())
 
     def _take_checkpoints(self, job_id: str) -> None:
         """Take a job's checkpoints. The job may replace them by newer ones, or delete them."""
@@ -146,8 +169,8 @@ class _Copy:
         try:
             target.mkdir()
             for path in sorted(source.iterdir()):
-                # Hidden files are unfinished.
-                if not path.name.startswith("."):
+                # Hidden files are unfinished, and an artifact has no directories.
+                if not path.name.startswith(".") and not path.is_dir():
                     self._take_file(path, target / path.name)
         except FileNotFoundError:
             shutil.rmtree(target)

@@ -13,7 +13,7 @@ from service.settings import Settings
 PARTIAL = "restore.partial"
 NOT_CONTENT = {"lock", PARTIAL}
 """Entries of a data directory that hold none of its data."""
-ORDER = ("models", "datasets", "checkpoints", "instance")
+ORDER = ("models", "datasets", "checkpoints", "instance", "data.warning")
 """Entries of a backup that go before the database: until that is there, nothing is deleted."""
 
 

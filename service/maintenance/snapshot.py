@@ -1,5 +1,6 @@
 """The database of a data directory or of a backup, only read."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,11 @@ from sqlalchemy.orm import Session
 
 from service.settings import Settings
 from service.storage import sqlite_copy
+from service.storage.artifacts import Kind, Known, on_disk, places
 from service.storage.tables import InstanceRow
 
 DATABASE = "epochd.db"
+SECOND_LOOK_SECONDS = 1.0
 
 
 class Refused(Exception):
@@ -57,3 +60,24 @@ def instance_of(session: Session) -> str | None:
     if not inspect(session.connection()).has_table(InstanceRow.__tablename__):
         return None
     return session.scalar(select(InstanceRow.id))
+
+
+def unknown(database: Path, settings: Settings) -> list[tuple[Kind, str]]:
+    """Return the artifacts without a row. On a second look a row has been committed that was about
+    to be, and deleted files are gone."""
+    found: set[tuple[Kind, str]] = set()
+    for look in range(2):
+        with reading(database) as session:
+            known = Known.of(session)
+        without_row = {
+            (kind, name)
+            for kind, place in places(settings).items()
+            for name in on_disk(place) - known.named(kind)
+            if not known.is_leftover(kind, name)
+        }
+        found = without_row if look == 0 else found & without_row
+        if not found:
+            break
+        if look == 0:
+            time.sleep(SECOND_LOOK_SECONDS)
+    return sorted(found)

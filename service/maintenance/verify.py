@@ -4,7 +4,6 @@ A service may run meanwhile: only what is still wrong on a second look is a faul
 """
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from service.maintenance.snapshot import (
     instance_of,
     reading,
     revision_of,
+    unknown,
 )
 from service.settings import Settings
 from service.storage import records, sqlite_copy
@@ -42,7 +42,6 @@ from service.storage.instance import read_id
 from service.storage.records import DatasetRecord, ModelRecord
 from service.storage.tables import DatasetRow, ModelVersionRow
 
-SECOND_LOOK_SECONDS = 1.0
 RECORDS: Mapping[Kind, type[ModelRecord] | type[DatasetRecord]] = {
     "models": ModelRecord,
     "datasets": DatasetRecord,
@@ -92,7 +91,8 @@ def verify(settings: Settings) -> Iterator[str]:
             artifacts = [*_models(session, settings), *_datasets(session, settings)]
         for artifact in artifacts:
             yield from _faults_of_artifact(artifact, file)
-        yield from _unknown(file, settings)
+        for kind, name in unknown(file, settings):
+            yield f"{places(settings)[kind] / name} has no row in the database"
     except (sqlite3.DatabaseError, SQLAlchemyError) as error:
         yield f"{file} cannot be read: {getattr(error, 'orig', None) or error}"
     for job_id in sorted(on_disk(settings.checkpoints_dir)):
@@ -163,26 +163,6 @@ def _found(artifact: _Artifact) -> Iterator[str]:
     except Exception as error:
         reason = " ".join(str(error).split())
         yield reason if isinstance(error, Damaged) else f"{directory} cannot be read: {reason}"
-
-
-def _unknown(database: Path, settings: Settings) -> Iterator[str]:
-    """Yield artifacts without a row. On a second look a row has been committed that was about to
-    be, and deleted files are gone."""
-    found: set[tuple[Kind, str]] = set()
-    for look in range(2):
-        with reading(database) as session:
-            known = Known.of(session)
-        unknown = {
-            (kind, name)
-            for kind, place in places(settings).items()
-            for name in on_disk(place) - known.named(kind)
-            if not known.is_leftover(kind, name)
-        }
-        found = unknown if look == 0 else found & unknown
-        if look == 0 and found:
-            time.sleep(SECOND_LOOK_SECONDS)
-    for kind, name in sorted(found):
-        yield f"{places(settings)[kind] / name} has no row in the database"
 
 
 def _is_intact(checkpoint: Checkpoint) -> bool:

@@ -8,16 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 
 from ml import integrity
+from service.app import create_app
 from service.datasets.store import DatasetStore
+from service.maintenance import snapshot
+from service.maintenance.adopt import adopt
 from service.maintenance.backup import back_up
 from service.maintenance.restore import restore
 from service.maintenance.snapshot import Refused
 from service.maintenance.verify import verify, verify_backup
 from service.settings import Settings
 from service.storage.database import Database
-from tests.service.maintenance.conftest import Installation, predict
+from tests.service.maintenance.conftest import Installation, add_model, predict
 
 
 def restored(backup: Path, into: Path) -> Settings:
@@ -88,6 +92,31 @@ def test_backup_reports_missing_artifacts(installed: Installation, tmp_path: Pat
     result = back_up(installed.settings, tmp_path / "backup")
     assert result.faults == [f"{installed.model} is missing, although the database names it"]
     assert any("line@1" in fault for fault in verify_backup(tmp_path / "backup"))
+
+
+def test_unknown_artifacts_are_in_the_backup_and_named(
+    installed: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "SECOND_LOOK_SECONDS", 0)
+    settings = installed.settings
+    shutil.copy2(installed.database, tmp_path / "older.db")
+    second, paused = add_model(settings)
+    for path in settings.data_dir.glob("epochd.db*"):
+        path.unlink()
+    shutil.copy2(tmp_path / "older.db", installed.database)
+    lost = [settings.checkpoints_dir / paused, settings.models_dir / f"{second}-1"]
+    (lost[1] / "directory").mkdir()
+    result = back_up(settings, tmp_path / "backup")
+    assert [fault.split(" ")[0] for fault in result.faults] == [str(path) for path in lost]
+    assert all("has no row in the database" in fault for fault in result.faults)
+    assert len([*verify_backup(tmp_path / "backup")]) == 2
+    into = restored(tmp_path / "backup", tmp_path / "restored")
+    with TestClient(create_app(into)) as client:
+        assert client.get("/health/ready").json()["status"] == "degraded"
+    assert (into.checkpoints_dir / paused).exists()
+    assert "adopted the model line@2" in str([*adopt(into, None, dry_run=False)])
+    with TestClient(create_app(into)) as client:
+        assert client.get("/health/ready").json()["status"] == "ok"
 
 
 def test_rows_and_files_agree_after_a_concurrent_delete(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.maintenance import verify as verification
+from service.maintenance import snapshot
 from service.maintenance.snapshot import Refused
 from service.maintenance.verify import verify
 from service.settings import Settings
@@ -19,7 +19,7 @@ from tests.service.maintenance.test_backup import flip
 
 @pytest.fixture(autouse=True)
 def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "SECOND_LOOK_SECONDS", 0)
+    monkeypatch.setattr(snapshot, "SECOND_LOOK_SECONDS", 0)
 
 
 def execute(installed: Installation, statement: str) -> None:
