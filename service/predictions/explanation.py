@@ -60,7 +60,7 @@ def encode_explained(
 def _png(pixels: NDArray[np.generic]) -> str:
     """Return pixels `(height, width)` or `(3, height, width)` as a PNG file in base64."""
     whole = np.rint(pixels.astype(np.float32)).astype(np.uint8)
-    image = np.ascontiguousarray(np.moveaxis(whole, 0, -1)) if whole.ndim == 3 else whole
+    image = np.ascontiguousarray(np.moveaxis(whole, 0, -1), np.uint8) if whole.ndim == 3 else whole
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()

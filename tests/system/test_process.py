@@ -43,18 +43,21 @@ def server(tmp_path_factory: pytest.TempPathFactory, trapped: Path) -> Iterator[
     data_dir = tmp_path_factory.mktemp("process") / "data"
     before = os.umask(OPEN_MODE)
     try:
-        with serving(
-            data_dir,
-            cwd=trapped,
-            trainers=1,
-            trainer_threads=1,
-            web_workers=2,
-            web_timeout_seconds=5,
-            database_url=f"sqlite:///{data_dir}/{SECRET}.db",
-            log_format="json",
-            trainer="3",
-        ) as server:
-            yield server
+        with pytest.MonkeyPatch.context() as patch:
+            # PyTorch sets it in a process that has compiled something.
+            patch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+            with serving(
+                data_dir,
+                cwd=trapped,
+                trainers=1,
+                trainer_threads=1,
+                web_workers=2,
+                web_timeout_seconds=5,
+                database_url=f"sqlite:///{data_dir}/{SECRET}.db",
+                log_format="json",
+                trainer="3",
+            ) as server:
+                yield server
     finally:
         os.umask(before)
 
