@@ -60,7 +60,15 @@ async def start(
             start_new_session=True,
         )
     )
-    await child.connect()
+    connecting = asyncio.create_task(child.connect())
+    try:
+        await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        # Nobody else knows of the child.
+        await connecting
+        child.kill()
+        await child.wait()
+        raise
     return child
 
 

@@ -86,6 +86,23 @@ def test_child_imports_nothing_from_the_working_directory(
     assert child.communicate(b"hello\n", timeout=30)[0].endswith(b"hello\n")
 
 
+def test_cancelled_start_leaves_no_child() -> None:
+    async def run() -> None:
+        starting = asyncio.create_task(processes.start("busy"))
+        while children() == before:
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert children() == before
+
+    def children() -> list[str]:
+        return Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+
+    before = children()
+    asyncio.run(run())
+
+
 def test_child_dies_with_its_parent() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-m", "parent"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
