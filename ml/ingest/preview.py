@@ -1,16 +1,12 @@
 """The first rows of an uploaded data set."""
 
-import base64
-import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
-from PIL import Image
 
+from ml.images.encode import png_base64
 from ml.ingest.schema import ImageSchema, Schema, TableSchema
 from ml.ingest.stored import open_table, read_images, read_labels, shape_of
 
@@ -54,13 +50,6 @@ def _images(schema: ImageSchema, directory: Path, count: int) -> list[list[objec
     images = read_images(directory, (schema.rows, *shape_of(schema)))[:count]
     labels = read_labels(directory, schema.rows, len(schema.classes))[:count]
     return [
-        [schema.classes[label].name, _png(image)]
+        [schema.classes[label].name, f"data:image/png;base64,{png_base64(image)}"]
         for label, image in zip(labels.tolist(), images, strict=True)
     ]
-
-
-def _png(image: NDArray[Any]) -> str:
-    file = io.BytesIO()
-    channels_last = image if image.ndim == 2 else np.moveaxis(image, 0, -1)
-    Image.fromarray(np.ascontiguousarray(channels_last)).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

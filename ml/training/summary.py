@@ -1,12 +1,11 @@
 """Summary of a run, stored beside its model: the evaluation, and a bounded sample of rows and
 predictions for charts. It is deterministic."""
 
-import base64
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from pydantic import BaseModel, TypeAdapter
@@ -21,6 +20,7 @@ from ml.evaluation.evaluate import (
     evaluation_split,
 )
 from ml.evaluation.schemas import Classification, Evaluation, Regression
+from ml.images.encode import png_base64
 from ml.integrity import holds, read_document
 from ml.losses import LOSSES
 from ml.signature import Classes, Features, Images, Signature, Value
@@ -219,9 +219,8 @@ def png(image: Tensor) -> str:
             (picture.width * times, picture.height * times), Image.Resampling.NEAREST
         )
     picture.thumbnail((LONGEST_EDGE, LONGEST_EDGE))
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
+    small = np.asarray(picture)
+    return png_base64(small if small.ndim == 2 else np.moveaxis(small, -1, 0))
 
 
 def _fit(run: Run) -> Fit | None:

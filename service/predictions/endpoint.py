@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-import orjson
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -12,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml.decoding import decoding
 from ml.errors import Invalid
-from ml.inference.model import Inputs, Model, Predictions
+from ml.inference.model import Inputs, Model
 from ml.inputs.json_slices import NotJson
 from service.errors import BadRequest, ClientGone, Problem, Unprocessable
 from service.http.body_limit import read_body
@@ -33,6 +32,11 @@ from service.predictions.payloads import (
     read_form,
     reader_of,
 )
+from service.predictions.responses import (
+    encode_explained,
+    encode_long_response,
+    encode_response,
+)
 from service.settings import Settings
 from service.work import Work
 from service.work.attended import AttendedRequest
@@ -42,8 +46,6 @@ Result = TypeVar("Result")
 PATH = "/predict"
 MANY_ROWS = 512
 """Number of predictions from which the response is encoded in a thread."""
-PART_NUMBERS = 50_000
-"""Numbers of a long response that are encoded at a time."""
 MEMORY_PER_BYTE = 4
 """Estimate of the memory that a body takes while it is decoded, as a multiple of its size."""
 EXPLAINED = (Problem, ClientGone, HTTPException, RequestValidationError)
@@ -101,17 +103,11 @@ class PredictEndpoint:
             if read is not None and len(body) < LIGHT_BYTES:
                 with decoding("the body", *EXPLAINED):
                     payload = read(scope, body)
-                loaded = await self._model_cache.find(payload.model)
-                if is_explained:
-                    explanation.check_images(loaded.model)
-                inputs = await self._inputs(payload, loaded.model, request)
+                loaded, inputs = await self._find_and_convert(payload, request, is_explained)
             else:
                 async with self._work.memory.hold(MEMORY_PER_BYTE * len(body), request):
                     payload = await self._read_long(content_type, scope, body, request)
-                    loaded = await self._model_cache.find(payload.model)
-                    if is_explained:
-                        explanation.check_images(loaded.model)
-                    inputs = await self._inputs(payload, loaded.model, request)
+                    loaded, inputs = await self._find_and_convert(payload, request, is_explained)
             predictions = await self._model_cache.predict(loaded, inputs, receive)
         except NotJson as error:
             raise BadRequest(f"the body {error.msg}") from None
@@ -119,12 +115,12 @@ class PredictEndpoint:
             loc = payload.place(error.loc) if payload else ("body", *error.loc)
             raise Unprocessable.at(Invalid(error.msg), *loc) from None
         if is_explained:
-            encode = partial(explanation.encode_explained, loaded, predictions, inputs)
+            encode = partial(encode_explained, loaded, predictions, inputs)
             return await request.run(self._work.decode, encode, request.check)
         if len(predictions) < MANY_ROWS:
             return encode_response(loaded, predictions)
         return await request.run(
-            self._work.decode, _encode_long_response, loaded, predictions, request.check
+            self._work.decode, encode_long_response, loaded, predictions, request.check
         )
 
     async def _read_long(
@@ -139,6 +135,15 @@ class PredictEndpoint:
             read = partial(reader_of(content_type), scope, body)
         return await request.run(self._work.decode, _decoded, "the body", read)
 
+    async def _find_and_convert(
+        self, payload: Payload, request: AttendedRequest, is_explained: bool
+    ) -> tuple[LoadedModel, Inputs]:
+        """Return the model of a request, and the request's inputs in the form that it takes."""
+        loaded = await self._model_cache.find(payload.model)
+        if is_explained:
+            explanation.check_images(loaded.model)
+        return loaded, await self._inputs(payload, loaded.model, request)
+
     async def _inputs(self, payload: Payload, model: Model, request: AttendedRequest) -> Inputs:
         if payload.is_light:
             with decoding("the body", *EXPLAINED):
@@ -152,29 +157,3 @@ class PredictEndpoint:
 def _decoded(subject: str, read: Callable[[], Result]) -> Result:
     with decoding(subject, *EXPLAINED):
         return read()
-
-
-def encode_response(loaded: LoadedModel, predictions: Predictions) -> bytes:
-    """Return a `PredictResponse` as JSON."""
-    return orjson.dumps(
-        {
-            "model": loaded.ref.name,
-            "version": loaded.ref.version,
-            "predictions": loaded.model.to_json(predictions),
-        }
-    )
-
-
-def _encode_long_response(
-    loaded: LoadedModel, predictions: Predictions, check: Callable[[], None]
-) -> bytes:
-    """Return the same as `encode_response`, made in parts: the encoder holds the interpreter's
-    lock."""
-    rows = max(1, PART_NUMBERS // predictions.values.shape[1])
-    parts = []
-    for start in range(0, len(predictions), rows):
-        check()
-        part = loaded.model.to_json(predictions[start : start + rows])
-        parts.append(orjson.dumps(part)[1:-1])
-    head = orjson.dumps({"model": loaded.ref.name, "version": loaded.ref.version})[:-1]
-    return b'%b,"predictions":[%b]}' % (head, b",".join(parts))

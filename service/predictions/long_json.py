@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from fastapi.exceptions import RequestValidationError
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -26,7 +25,13 @@ from ml.inputs.json_slices import (
 )
 from ml.inputs.rows import PixelRange
 from service.errors import TooLarge, Unprocessable
-from service.predictions.payloads import ImageFiles, Payload, decode_base64
+from service.predictions.payloads import (
+    IMAGES,
+    Payload,
+    decode_base64,
+    invalid_body,
+    listed_images,
+)
 from service.predictions.schemas import PredictRequest
 from service.settings import Settings
 from service.work.attended import Check, unchecked
@@ -94,17 +99,14 @@ def read_long_json(body: bytes, settings: Settings, check: Check) -> Payload:
     try:
         request = PredictRequest.model_validate(head)
     except ValidationError as error:
-        found = [e | {"loc": ("body", *e["loc"])} for e in error.errors()]
-        raise RequestValidationError(found) from None
+        raise invalid_body(error) from None
     if request.images is None:
         return LongRows(request.model, body, spans["inputs"], request.pixels)
-    whole = ("body", "images")
-    places: list[Loc] = [(*whole, i) for i in range(len(spans["images"]))]
     files = []
-    for (start, stop), place in zip(spans["images"], places, strict=True):
+    for index, (start, stop) in enumerate(spans["images"]):
         check()
-        files.append(_file(body[start:stop], place))
-    return ImageFiles(request.model, files, places, whole)
+        files.append(_file(body[start:stop], (*IMAGES, index)))
+    return listed_images(request.model, files)
 
 
 def _items(scanner: Scanner, most: int) -> list[Span]:

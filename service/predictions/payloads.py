@@ -37,6 +37,8 @@ LIGHT_ROWS = 64
 LIGHT_BYTES = 256 * 1024
 """Larger payloads are parsed in a thread, so that they do not block the event loop."""
 FORM_PIECE_BYTES = 16 * 1024
+IMAGES = ("body", "images")
+"""Location of the images in a JSON body."""
 
 
 class Payload(ABC):
@@ -227,14 +229,22 @@ def _read_json(_: Scope, body: bytes) -> Payload:
     try:
         request = PredictRequest.model_validate_json(body)
     except ValidationError as error:
-        found = [e | {"loc": ("body", *e["loc"])} for e in error.errors()]
-        raise RequestValidationError(found) from None
+        raise invalid_body(error) from None
     if request.inputs is not None:
         return JsonRows(request.model, request.inputs, request.pixels)
-    whole = ("body", "images")
-    places: list[Loc] = [(*whole, i) for i in range(len(request.images or []))]
-    files = [decode_base64(*pair) for pair in zip(request.images or [], places, strict=True)]
-    return ImageFiles(request.model, files, places, whole)
+    texts = request.images or []
+    files = [decode_base64(text, (*IMAGES, i)) for i, text in enumerate(texts)]
+    return listed_images(request.model, files)
+
+
+def invalid_body(error: ValidationError) -> RequestValidationError:
+    """Return the framework's error for a body that is not a `PredictRequest`."""
+    return RequestValidationError([e | {"loc": ("body", *e["loc"])} for e in error.errors()])
+
+
+def listed_images(model: str, files: list[bytes]) -> ImageFiles:
+    """Return the payload of a JSON body's images."""
+    return ImageFiles(model, files, [(*IMAGES, i) for i in range(len(files))], IMAGES)
 
 
 def _parse_json(body: bytes) -> object:

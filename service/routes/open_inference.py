@@ -14,6 +14,7 @@ from ml.decoding import decoding
 from ml.errors import Invalid
 from ml.inference.model import Inputs
 from service.errors import BadRequest, ClientGone, Problem, Unloaded
+from service.http.request_body import WINDOWS
 from service.open_inference.model_io import INPUT, Described, describe, inputs_of, outputs_of
 from service.open_inference.raw import with_header
 from service.open_inference.statistics import model_statistics
@@ -44,7 +45,8 @@ EXTENSIONS = [
 ]
 PLATFORM = "epochd_pytorch"
 HEADER_LENGTH = "Inference-Header-Content-Length"
-WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+ENCODINGS = ("gzip", "deflate")
+"""Content encodings of responses, the preferred one first."""
 """zlib's `wbits` for each content encoding."""
 
 Name = Annotated[str, Path(description="`name`, or `name@alias`.")]
@@ -309,7 +311,7 @@ def _response(encoded: EncodedResponse, accepted: str) -> Response:
     if encoded.json_length is not None:
         headers[HEADER_LENGTH] = str(encoded.json_length)
     wanted = {token.partition(";")[0].strip() for token in accepted.lower().split(",")}
-    if encoding := next((name for name in WINDOWS if name in wanted), None):
+    if encoding := next((name for name in ENCODINGS if name in wanted), None):
         deflate = zlib.compressobj(wbits=WINDOWS[encoding])
         body = deflate.compress(body) + deflate.flush()
         headers["Content-Encoding"] = encoding

@@ -17,10 +17,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from ml.inference.model import Predictions
 from service.http.access_log import CLIENT_GONE, AccessLog
 from service.http.security_headers import DATA_LINES
-from service.predictions.endpoint import PATH, encode_response
+from service.predictions.endpoint import PATH
 from service.predictions.explanation import NAME as EXPLAIN
 from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.payloads import JSON, LIGHT_ROWS, READERS, media_type
+from service.predictions.responses import encode_response
 from service.server.fast_path.head_cache import Head, HeadCache
 from service.settings import Settings
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from ml.inference.model import Predictions
 from service.errors import Unprocessable
-from service.predictions.explanation import check_images, encode_explained, is_asked
+from service.predictions.explanation import check_images, is_asked
+from service.predictions.responses import encode_explained
 from service.schemas import ModelRef
 
 
