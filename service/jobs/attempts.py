@@ -33,7 +33,7 @@ from service.schemas import ModelRef
 from service.settings import Settings
 from service.storage import records
 from service.storage.database import Database
-from service.storage.records import ModelRecord
+from service.storage.records import ModelRecord, record_of
 from service.storage.tables import AttemptRow, JobRow, ModelVersionRow
 
 MAX_RETRY_SECONDS = 60.0
@@ -177,12 +177,12 @@ class AttemptStore:
             if earlier is not None:
                 return ModelRef(name=earlier.name, version=earlier.version)
             row = _claimed_row(session, claim)
-            version = registry.add_version(session, row.name, row.id, directory, manifest)
-            row.model_version = version
+            model = registry.add_version(session, row.name, row.id, directory, manifest)
+            row.model_version = model.version
             row.metrics = row.metrics | manifest.metrics
-            ref = ModelRef(name=row.name, version=version)
+            ref = ModelRef(name=model.name, version=model.version)
             self._end(session, row, "succeed", "succeeded", model=ref.model_dump())
-            record = ModelRecord(row.name, version, row.id, datetime.now(UTC))
+            record = record_of(ModelRecord, model)
         self._registry_version.bump()
         records.save(self._models_dir / directory, record)
         return ref

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
-from alembic.script import ScriptDirectory
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -31,13 +29,12 @@ from service.maintenance.snapshot import (
     database_file,
     instance_of,
     reading,
-    revision_of,
     unknown,
 )
 from service.settings import Settings
 from service.storage import records, sqlite_copy
 from service.storage.artifacts import Kind, Known, on_disk, places
-from service.storage.database import migrations
+from service.storage.database import later_revision
 from service.storage.instance import read_id
 from service.storage.records import DatasetRecord, ModelRecord
 from service.storage.tables import DatasetRow, ModelVersionRow
@@ -84,7 +81,7 @@ def verify(settings: Settings) -> Iterator[str]:
     try:
         yield from _faults_of_database(file)
         with reading(file) as session:
-            if _is_newer(session):
+            if later_revision(session.connection()) is not None:
                 yield f"{file} was migrated by a newer version of epochd, which alone can verify it"
                 return
             yield from _faults_of_identity(session, settings)
@@ -166,10 +163,12 @@ def _found(artifact: _Artifact) -> Iterator[str]:
 
 
 def _is_intact(checkpoint: Checkpoint) -> bool:
+    path = checkpoint.path
     try:
-        return sha256(checkpoint.path.read_bytes()).hexdigest() == checkpoint.sha256
-    except FileNotFoundError:  # the job has gone on
-        return True
+        integrity.read_file(path.parent, path.name, checkpoint.sha256)
+    except Damaged:
+        return not path.exists()  # the job has gone on
+    return True
 
 
 def _faults_of_database(file: Path) -> Iterator[str]:
@@ -180,12 +179,6 @@ def _faults_of_database(file: Path) -> Iterator[str]:
         broken = connection.execute("PRAGMA foreign_key_check").fetchmany(MAX_ROWS)
         for table, row, parent, _ in broken:
             yield f"{file}: row {row} of {table} refers to a row of {parent} that does not exist"
-
-
-def _is_newer(session: Session) -> bool:
-    scripts = ScriptDirectory.from_config(migrations(session.connection()))
-    known = {script.revision for script in scripts.walk_revisions()}
-    return (revision := revision_of(session)) is not None and revision not in known
 
 
 def _faults_of_identity(session: Session, settings: Settings) -> Iterator[str]:

@@ -218,23 +218,22 @@ class ModelRegistry:
 
 def add_version(
     session: Session, name: str, job_id: str, directory: str, manifest: Manifest
-) -> int:
-    """Add the next version of `name` in the caller's transaction, and return its number."""
+) -> ModelVersionRow:
+    """Add the next version of `name` in the caller's transaction, and return its row."""
     newest = session.scalar(
         select(func.max(ModelVersionRow.version)).where(ModelVersionRow.name == name)
     )
     version = (newest or 0) + 1
-    session.add(
-        ModelVersionRow(
-            name=name,
-            version=version,
-            job_id=job_id,
-            directory=directory,
-            manifest=manifest.model_dump(mode="json"),
-            created_at=datetime.now(UTC),
-        )
+    row = ModelVersionRow(
+        name=name,
+        version=version,
+        job_id=job_id,
+        directory=directory,
+        manifest=manifest.model_dump(mode="json"),
+        created_at=datetime.now(UTC),
     )
-    return version
+    session.add(row)
+    return row
 
 
 def _row(session: Session, name: str, version: int | None) -> ModelVersionRow:

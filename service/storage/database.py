@@ -117,7 +117,13 @@ class Database:
                 config = migrations(connection)
                 if self._is_sqlite:
                     self._check_pages(connection)
-                self._check_revision(connection, ScriptDirectory.from_config(config))
+                if (revision := later_revision(connection)) is not None:
+                    newest = ScriptDirectory.from_config(config).get_current_head()
+                    raise DatabaseUnusable(
+                        f"the database {self._name} has schema revision {revision}, which epochd "
+                        f"{__version__} does not know (its newest is {newest}); "
+                        "run the later epochd that upgraded it, or restore the backup made before"
+                    )
                 sqlite_copy.keep_before_migration(connection, config)
                 command.upgrade(config, "head")
         except SQLAlchemyError as error:
@@ -149,16 +155,6 @@ class Database:
         if found != "ok":
             raise DatabaseUnusable(f"the database {self._name} {DAMAGED} ({_one_line(found)})")
 
-    def _check_revision(self, connection: Connection, scripts: ScriptDirectory) -> None:
-        known = {script.revision for script in scripts.walk_revisions()}
-        for revision in MigrationContext.configure(connection).get_current_heads():
-            if revision not in known:
-                raise DatabaseUnusable(
-                    f"the database {self._name} has schema revision {revision}, which epochd "
-                    f"{__version__} does not know (its newest is {scripts.get_current_head()}); "
-                    "run the later epochd that upgraded it, or restore the backup made before"
-                )
-
 
 def _one_line(text: object) -> str:
     return " ".join(str(text).split())
@@ -173,6 +169,14 @@ def migrations(connection: Connection) -> Config:
     config.set_main_option("script_location", str(scripts))
     config.attributes["connection"] = connection
     return config
+
+
+def later_revision(connection: Connection) -> str | None:
+    """Return the revision of a database that a later version has migrated, else None."""
+    scripts = ScriptDirectory.from_config(migrations(connection))
+    known = {script.revision for script in scripts.walk_revisions()}
+    heads = MigrationContext.configure(connection).get_current_heads()
+    return next((revision for revision in heads if revision not in known), None)
 
 
 def _parsed(url: str) -> URL:
