@@ -261,7 +261,7 @@ def _soft(relief: Relief, strokes: Mask, found: Mask) -> Relief:
 
 
 def _thinned(foreground: Relief) -> Relief:
-    """Return the foreground of a marker as of a pen. What has no strokes is unchanged."""
+    """Return strokes of a marker thinned to those of a pen. A foreground without strokes stays."""
     padded = np.pad(foreground, 1)
     depth = ndimage().distance_transform_edt(padded > 0.5)
     # In a stroke, the distance to its edge is evenly distributed up to half its width; a pixel's

@@ -1,6 +1,6 @@
 """Process that reads one file within a memory limit: JSON on stdin, JSON on stdout.
 
-What it prints on stderr goes to a file, which the service reads if the process dies.
+Standard error goes to a file, which the service reads if the process dies.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Registers models and data sets that the database does not know, from what lies beside them.
 
-The service must not run. What cannot be registered goes to the trash, so that afterwards the
-database names all that is in the data directory.
+The service must be stopped. Artifacts that cannot be registered go to the trash, so that afterwards
+the database names everything in the data directory.
 """
 
 import shutil

@@ -101,7 +101,7 @@ class EncodedResponse:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a model takes in one request."""
+    """Input limits of a request to one model."""
 
     rows: int
     row_size: int

@@ -1,7 +1,7 @@
 """Clean-up of old checkpoints and step metrics, of what killed processes left, and of the trash.
 
-What a user deletes is deleted at once. Anything else goes to the trash first, because a missing row
-can also mean that an older database was put back.
+A deletion that a user requests takes effect at once. Anything else goes to the trash first, because
+a missing row can also mean that an older database was put back.
 """
 
 import asyncio

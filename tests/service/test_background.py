@@ -1,4 +1,4 @@
-"""What the service does with the data directory when it starts."""
+"""Handling of the data directory at start-up."""
 
 import pytest
 from fastapi.testclient import TestClient

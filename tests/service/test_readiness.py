@@ -1,4 +1,4 @@
-"""What the checks find, as the readiness probe answers it."""
+"""Findings of the checks, as answers of the readiness probe."""
 
 import pytest
 

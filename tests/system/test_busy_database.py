@@ -70,7 +70,7 @@ def test_a_job_outlives_a_lock_and_the_answers_name_it(
     outlast_lease(lock, job_id)
     assert service.job(job_id)["progress"]["epoch"] == epoch
     lock.execute("COMMIT")
-    # What was reported meanwhile is written.
+    # The reports of the meantime are written.
     service.until(job_id, lambda event: event["kind"] == "epoch" and event["epoch"] > epoch + 100)
     job = service.job(job_id)
     assert (job["status"], job["attempt"]) == ("running", 1)

@@ -13,7 +13,7 @@ MIB = 1024
 ROWS = 10_000
 LARGE = 100 * MIB
 SLACK = 64 * MIB
-"""What may stay: lazily loaded code, caches and fragments."""
+"""Growth that may stay: lazily loaded code, caches and fragments."""
 
 
 def memory(server: Server, name: str) -> int:

@@ -111,11 +111,15 @@ def stain(digit: NDArray[np.uint8], random: Random) -> Pixels:
     return np.asarray(image, np.float32)
 
 
-def crop(digit: NDArray[np.uint8], random: Random) -> Pixels:
-    page = plain(digit, random)
+def _cropped(page: Pixels) -> Pixels:
+    """Return the part of a page with the ink, and two pixels around it."""
     rows, columns = np.nonzero(page < 140)
     top, left = max(0, rows.min() - 2), max(0, columns.min() - 2)
     return page[top : rows.max() + 3, left : columns.max() + 3]
+
+
+def crop(digit: NDArray[np.uint8], random: Random) -> Pixels:
+    return _cropped(plain(digit, random))
 
 
 def small28(digit: NDArray[np.uint8], random: Random) -> Pixels:
@@ -127,7 +131,7 @@ def thick(digit: NDArray[np.uint8], random: Random) -> Pixels:
     return np.asarray(_image(plain(digit, random)).filter(ImageFilter.MinFilter(17)), np.float32)
 
 
-# What a room adds.
+# Surroundings of the sheet.
 
 
 def tilted(digit: NDArray[np.uint8], random: Random) -> Pixels:
@@ -309,10 +313,7 @@ def photo(digit: NDArray[np.uint8], random: Random) -> Pixels:
 
 
 def thick_crop(digit: NDArray[np.uint8], random: Random) -> Pixels:
-    page = thick(digit, random)
-    rows, columns = np.nonzero(page < 140)
-    top, left = max(0, rows.min() - 2), max(0, columns.min() - 2)
-    return page[top : rows.max() + 3, left : columns.max() + 3]
+    return _cropped(thick(digit, random))
 
 
 def light28(digit: NDArray[np.uint8], random: Random) -> Pixels:

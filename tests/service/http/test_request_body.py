@@ -123,7 +123,7 @@ def test_bodies_in_memory_are_limited(settings: Settings) -> None:
                 assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
                 assert "EPOCHD_MAX_BODIES_MB" in answer.text
         budget.release(MIB - 200)
-        # What was read is given back, also after errors.
+        # The budget is released, also after errors.
         assert post(client, "/jobs", b"{}", "identity").status_code == 422
         budget.check(MIB - 100)
 

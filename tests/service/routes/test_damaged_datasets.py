@@ -53,6 +53,12 @@ class Trainer:
     def run(self) -> None:
         Attempt(claimed(self._attempts), self._attempts, self._context).run()
 
+    def retry(self, client: TestClient, job_id: str) -> None:
+        """Retry a failed job, which now succeeds."""
+        client.post(f"/jobs/{job_id}/retry").raise_for_status()
+        self.run()
+        assert client.get(f"/jobs/{job_id}").json()["status"] == "succeeded"
+
     def close(self) -> None:
         self._database.close()
 
@@ -125,9 +131,7 @@ def test_damage_is_named_and_mended_by_sending_the_file_again(
     assert damage_of(client, dataset_id) is None
     assert warnings(client) == []
     assert client.get(f"/datasets/{dataset_id}/batches").json() == before
-    client.post(f"/jobs/{job_id}/retry").raise_for_status()
-    trainer.run()
-    assert client.get(f"/jobs/{job_id}").json()["status"] == "succeeded"
+    trainer.retry(client, job_id)
 
 
 def test_job_that_finds_damage_reports_it(
@@ -162,9 +166,7 @@ def test_directory_that_is_gone_is_damage_too(
     assert error["kind"] == "data_unavailable"
     assert "was deleted, or its files are missing; upload the same file" in error["message"]
     assert send(client, ROWS, target="b").status_code == 200
-    client.post(f"/jobs/{job_id}/retry").raise_for_status()
-    trainer.run()
-    assert client.get(f"/jobs/{job_id}").json()["status"] == "succeeded"
+    trainer.retry(client, job_id)
 
 
 def test_job_for_a_deleted_data_set_is_told_so(

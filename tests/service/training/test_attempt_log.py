@@ -32,6 +32,13 @@ def end_of(
     return [r for r in caplog.records if "trains on" not in r.getMessage()]
 
 
+def fail_training(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(attempt_module, "fit", fail)
+
+
 def test_a_success_tells_steps_seconds_and_the_model(
     jobs: JobStore,
     attempts: AttemptStore,
@@ -67,10 +74,7 @@ def test_an_error_that_is_understood_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(attempt_module, "fit", fail)
+    fail_training(monkeypatch, error)
     submitted(jobs, **PLANE)
     [record] = end_of(attempts, settings, caplog)
     assert record.levelno == level
@@ -85,10 +89,7 @@ def test_a_fault_of_the_service_keeps_its_traceback(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(attempt_module, "fit", fail)
+    fail_training(monkeypatch, RuntimeError("a bug"))
     submitted(jobs, **PLANE)
     failure, end = end_of(attempts, settings, caplog)
     assert failure.exc_info
