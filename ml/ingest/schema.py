@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ml.ingest.warning import DataWarning
 from ml.strict import Frozen
 
 MAX_COLUMNS = 4096
@@ -90,6 +91,7 @@ class TableSchema(Frozen):
     kind: Literal["table"] = "table"
     rows: int
     columns: list[Column]
+    warnings: list[DataWarning] = []
 
 
 class ImageClass(Frozen):
@@ -109,6 +111,7 @@ class ImageSchema(Frozen):
     channels: Literal[1, 3]
     """1 for grey; 3 for red, green and blue."""
     classes: list[ImageClass]
+    warnings: list[DataWarning] = []
 
 
 Schema = Annotated[TableSchema | ImageSchema, Field(discriminator="kind")]
