@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint con
 # Two stamps: .serve for what the service needs, .ready for what tests and checks need besides.
 SERVE := $(VENV)/.serve
 READY := $(VENV)/.ready
+# Each process that the service or a test starts would compile all its modules again.
+export PYTHONDONTWRITEBYTECODE =
 BENCHES := training engines sweeps service
 
 .PHONY: serve test check format docs soak bench gpu gpu-wheels clean

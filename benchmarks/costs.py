@@ -253,8 +253,9 @@ def send(server: Server, sent: Sent) -> int:
         connection.close()
 
 
-def measure(server: Server, requests: Sequence[Sent]) -> Cost:
-    """Send `requests` at the same time and return what they cost."""
+def measure(server: Server, requests: Sequence[Sent], pause: float = GIVE_BACK_SECONDS) -> Cost:
+    """Send `requests` at the same time and return what they cost; the memory kept is that after a
+    `pause` in seconds."""
     memory, statuses = Memory(server.process.pid), [0] * len(requests)
     memory.reset_peak()
     before = memory.resident()
@@ -270,7 +271,7 @@ def measure(server: Server, requests: Sequence[Sent]) -> Cost:
         for thread in threads:
             thread.join()
         seconds = time.perf_counter() - start
-        time.sleep(GIVE_BACK_SECONDS)
+        time.sleep(pause)
         frozen = gap()
     peak, kept = memory.peak() - before, memory.resident() - before
     return Cost(sum(len(r.body) for r in requests), statuses, seconds, frozen, peak, kept)

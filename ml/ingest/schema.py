@@ -91,7 +91,7 @@ class TableSchema(Frozen):
     kind: Literal["table"] = "table"
     rows: int
     columns: list[Column]
-    warnings: list[DataWarning] = []
+    warnings: list[DataWarning] = Field(default=[])
 
 
 class ImageClass(Frozen):
@@ -111,7 +111,7 @@ class ImageSchema(Frozen):
     channels: Literal[1, 3]
     """1 for grey; 3 for red, green and blue."""
     classes: list[ImageClass]
-    warnings: list[DataWarning] = []
+    warnings: list[DataWarning] = Field(default=[])
 
 
 Schema = Annotated[TableSchema | ImageSchema, Field(discriminator="kind")]

@@ -71,12 +71,15 @@ def back_up(settings: Settings, into: Path, link: bool = True) -> Result:
         Refused: there is nothing to back up, or the directory cannot be used.
         OSError, sqlite3.Error: the backup failed; nothing is left of it.
     """
-    into = into.absolute()
+    into = into.resolve()
     file = database_file(settings)
     if not file.exists():
         raise Refused(f"there is no database {file}; set EPOCHD_DATA_DIR to the data directory")
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise Refused(f"{into} exists and is not empty; choose another directory")
+    if into.is_mount():
+        # The finished backup is renamed, which a mount point does not allow.
+        raise Refused(f"{into} is a mount point; choose a directory in it, such as {into}/epochd")
     partial = into.with_name(f"{into.name}.partial")
     if partial.exists():
         raise Refused(

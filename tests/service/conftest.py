@@ -1,5 +1,6 @@
 """A real app on a real SQLite file, called through httpx, and its stores, called directly."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,17 +31,28 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "data", trainers=0)
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new database at the latest revision, for tests to copy: migrations take a while."""
+    file = tmp_path_factory.mktemp("migrated") / "epochd.db"
+    database = Database(f"sqlite:///{file}")
+    database.migrate()
+    database.close()
+    return file
+
+
 @pytest.fixture
-def client(settings: Settings) -> Iterator[TestClient]:
+def client(settings: Settings, migrated: Path) -> Iterator[TestClient]:
     """A service without trainers: jobs stay queued."""
+    settings.data_dir.mkdir(mode=0o700, exist_ok=True)
+    shutil.copy(migrated, settings.data_dir)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path}/epochd.db")
-    database.migrate()
+def database(tmp_path: Path, migrated: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{shutil.copy(migrated, tmp_path)}")
     yield database
     database.close()
 

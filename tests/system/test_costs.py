@@ -41,7 +41,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("name", STATUSES)
 def test_a_crafted_request(service: Server, name: str) -> None:
     requests = costs.CASES[name]()
-    cost = costs.measure(service, requests)
+    cost = costs.measure(service, requests, pause=0.1)
     assert cost.statuses == [STATUSES[name]] * len(requests)
     assert cost.frozen < SECONDS
     assert cost.peak <= 4 * cost.sent + 64 * costs.MIB

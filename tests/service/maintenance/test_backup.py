@@ -61,6 +61,21 @@ def test_backup_describes_its_origin_and_files(installed: Installation, tmp_path
     assert {"epochd.db", "backup.json", f"models/{installed.model.name}/model.json"} <= files.keys()
 
 
+def test_backup_into_a_link_and_not_into_a_mount_point(
+    installed: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    result = back_up(installed.settings, tmp_path / "link")
+    assert result.directory == tmp_path / "disk"
+    assert [*verify_backup(tmp_path / "link")] == []
+    (tmp_path / "mounted").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "mounted")
+    with pytest.raises(Refused, match=r"is a mount point; choose a directory in it"):
+        back_up(installed.settings, tmp_path / "mounted")
+    assert [*(tmp_path / "mounted").iterdir()] == []
+
+
 def test_failed_backup_leaves_nothing_and_overwrites_nothing(
     installed: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
