@@ -55,6 +55,12 @@ class TooLarge(Problem):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
+class BodyTooLarge(TooLarge):
+    """The body exceeds its limit. The connection is closed, since its rest is not read."""
+
+    headers: ClassVar[dict[str, str]] = {"Connection": "close"}
+
+
 class HeadTooLarge(Problem):
     """The head of the request exceeds 16 KiB or 100 fields. The connection is closed."""
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import ClientGone, TooLarge
+from service.errors import BodyTooLarge, ClientGone
 from service.http.problem_json import refusal
 
 
@@ -28,9 +28,8 @@ class BodyLimit:
         limit = self.path_limits.get(scope["path"], self.limit)
         try:
             _check_announced(scope, limit)
-        except TooLarge as error:
+        except BodyTooLarge as error:
             response = await refusal(Request(scope), error)
-            response.headers["Connection"] = "close"
             await response(scope, receive, send)
             return
         seen = 0
@@ -41,7 +40,8 @@ class BodyLimit:
             seen += len(message.get("body", b""))
             if seen > limit:
                 # Not a `Problem`: while reading the body, FastAPI passes on only its own exception.
-                raise HTTPException(TooLarge.status, too_large(limit).detail)
+                error = too_large(limit)
+                raise HTTPException(error.status, error.detail, error.headers)
             return message
 
         await self.app(scope, counted, send)
@@ -51,7 +51,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """Return a request's body.
 
     Raises:
-        TooLarge: the body exceeds `limit` bytes; with a Content-Length, it is not read.
+        BodyTooLarge: the body exceeds `limit` bytes; with a Content-Length, it is not read.
         ClientGone: the client disconnected.
     """
     _check_announced(scope, limit)
@@ -75,5 +75,5 @@ def _check_announced(scope: Scope, limit: int) -> None:
             raise too_large(limit)
 
 
-def too_large(limit: int) -> TooLarge:
-    return TooLarge(f"the body exceeds the limit of {limit:,} bytes")
+def too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body exceeds the limit of {limit:,} bytes")

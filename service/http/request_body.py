@@ -52,7 +52,7 @@ class RequestBody:
         try:
             # A longer length than the limit is refused by the routes.
             self._budget.check(min(int(length), most))
-            receive = _decoded(scope, receive, headers.get(b"content-encoding", b"identity"))
+            receive = _decoded(scope, receive)
         except HTTPException as error:
             response = await refusal(Request(scope), error)
             response.headers["Connection"] = "close"
@@ -76,10 +76,13 @@ class RequestBody:
             self._budget.release(held)
 
 
-def _decoded(scope: Scope, receive: Receive, encoding: bytes) -> Receive:
+def _decoded(scope: Scope, receive: Receive) -> Receive:
     """Return a `receive` of the decompressed body, and remove the headers about compression."""
-    name = encoding.decode("latin-1").strip().lower()
-    if name == "identity":
+    # Several lines of a field are one list.
+    lines = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    names = [name.strip().lower() for name in b",".join(lines).decode("latin-1").split(",")]
+    name = ", ".join(name for name in names if name not in ("", "identity"))
+    if not name:
         return receive
     if name not in WINDOWS:
         raise HTTPException(

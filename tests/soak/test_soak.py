@@ -49,9 +49,10 @@ KINDS = 6
 class Target:
     """A service that is killed and started again."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **settings: object) -> None:
         self.data_dir = data_dir
-        self.server = launch(data_dir, **SETTINGS)
+        self.settings = SETTINGS | settings
+        self.server = launch(data_dir, **self.settings)
 
     def strike(self, what: str, chance: random.Random) -> None:
         """Kill `what` with SIGKILL, and ensure that a service runs again."""
@@ -65,7 +66,7 @@ class Target:
         self.server.process.kill()
         self.server.process.wait()
         self.server.client.close()
-        self.server = launch(self.data_dir, **SETTINGS)
+        self.server = launch(self.data_dir, **self.settings)
 
     def submit(self, document: dict[str, Any], key: str) -> str:
         headers = {"Idempotency-Key": key}

@@ -90,6 +90,25 @@ def test_malformed_compression_is_refused(
     assert answer.status_code == status, answer.text
     assert says in answer.text
     assert answer.headers.get("accept-encoding") == ("gzip, deflate" if status == 415 else None)
+    if status == 413:
+        # Its rest is not read.
+        assert answer.headers["connection"] == "close"
+
+
+def test_announced_length_over_the_limit_closes_the_connection(client: TestClient) -> None:
+    for path in ("/jobs", "/predict", "/v2/models/m/infer"):
+        answer = post(client, path, b"x" * (MIB + 1), "identity")
+        assert (answer.status_code, answer.headers["connection"]) == (413, "close")
+
+
+def test_lines_of_content_encoding_are_one_list(client: TestClient) -> None:
+    def upload(*encodings: str) -> Any:
+        lines = [("content-encoding", encoding) for encoding in encodings]
+        return client.post("/datasets?name=a", content=gzip.compress(CSV), headers=lines)
+
+    assert upload("identity", "gzip").status_code == 201
+    answer = upload("gzip", "gzip")
+    assert (answer.status_code, "not gzip, gzip" in answer.text) == (415, True)
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
