@@ -17,15 +17,13 @@ from ml.datasets import masked
 from ml.datasets.column_types import FeatureKind, Task, width_of
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.errors import Damaged, Invalid
-from ml.ingest.schema import TABLE, TableSchema, Text
+from ml.ingest.schema import TABLE, Part, TableSchema, Text
 from ml.ingest.stored import read_table
 from ml.inputs.rows import FLOAT32_MAX
 from ml.inputs.table_rows import text_of
 from ml.preprocessing import Encode, moments
 from ml.signature import UNKNOWN, Classes, Encoding, Features, Signature, Value
 from ml.strict import Strict
-
-Part = Literal["train", "validation", "test"]
 
 MAX_WIDTH = 100_000
 """Maximum number of inputs that one row is encoded as."""
@@ -198,7 +196,7 @@ def view(
     features = features or {
         name: column.kind
         for name, column in columns.items()
-        if name not in (target, split_by) and not isinstance(column, Text)
+        if name not in (target, split_by, schema.split_by) and not isinstance(column, Text)
     }
     if not features:
         raise Invalid("leaves no column to learn from; name at least one", ("features",))

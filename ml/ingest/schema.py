@@ -27,6 +27,10 @@ IMAGES = "images.npy"
 LABELS = "labels.npy"
 """File of the images' classes, int64 `(rows,)`, indices into the schema's classes."""
 
+Part = Literal["train", "validation", "test"]
+PART_ORDER: tuple[Part, ...] = ("train", "validation", "test")
+"""Order in which the rows of a data set's own splits are stored."""
+
 
 class Numeric(Frozen):
     """A column of numbers, float64. The statistics leave out missing values."""
@@ -91,6 +95,9 @@ class TableSchema(Frozen):
     kind: Literal["table"] = "table"
     rows: int
     columns: list[Column]
+    split_by: str | None = None
+    """Column that assigns each row to a split unless a job names another; null if the file has no
+    splits. It is not a feature."""
     warnings: list[DataWarning] = []
 
 
@@ -111,6 +118,9 @@ class ImageSchema(Frozen):
     channels: Literal[1, 3]
     """1 for grey; 3 for red, green and blue."""
     classes: list[ImageClass]
+    splits: dict[Part, int] | None = None
+    """Number of images in each of the file's own splits, which are stored in this order; null if
+    the file has none."""
     warnings: list[DataWarning] = []
 
 
