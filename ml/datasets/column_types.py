@@ -1,5 +1,6 @@
 """The roles that the columns of an uploaded table can take in a job: target, feature or neither."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from ml.errors import Invalid
@@ -12,6 +13,7 @@ from ml.ingest.schema import (
     Numeric,
     Text,
 )
+from ml.ingest.warning import DataWarning
 
 Task = Literal["regression", "classification"]
 FeatureKind = Literal["numeric", "boolean", "categorical"]
@@ -20,6 +22,17 @@ FREE_TEXT = (
     f"is free text (over {MAX_CATEGORIES:,} different ones, or one of over {MAX_CATEGORY:,} "
     "characters)"
 )
+
+
+def check_present(name: str, warnings: Sequence[DataWarning]) -> None:
+    """Check that a column was not left out when its file was read.
+
+    Raises:
+        Invalid: it was; the message says why.
+    """
+    for warning in warnings:
+        if warning.kind == "left_out" and warning.column == name:
+            raise Invalid(warning.message)
 
 
 def check_target(column: Column, rows: int) -> None:

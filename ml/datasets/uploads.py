@@ -91,8 +91,8 @@ class UploadRequest(Strict):
     )
     split_by: ColumnName | None = Field(
         default=None,
-        description="Column that assigns each row to a split: train, validation or test. It is not "
-        "a feature.",
+        description="Column that assigns each row to a split: train, validation or test; by "
+        "default that of the file's own splits, if it has any. It is not a feature.",
     )
     features: dict[ColumnName, FeatureKind | None] | None = Field(
         default=None,
@@ -215,7 +215,8 @@ def _task(upload: Upload, target: str | None, requested: Task | None) -> Task | 
 
 def _split_by(upload: Upload, target: str | None, requested: str | None) -> str | None:
     if requested is None:
-        return None
+        own = upload.schema.split_by if isinstance(upload.schema, TableSchema) else None
+        return own if own != target else None
     column = _column(upload, requested)
     if requested == target:
         raise Invalid("is the target; choose another column")
@@ -262,6 +263,7 @@ def _view(
 
 def _column(upload: Upload, name: str) -> Column:
     columns = upload.columns()
+    column_types.check_present(name, upload.schema.warnings)
     if not columns:
         raise Invalid("images have no columns")
     if name not in columns:

@@ -15,13 +15,8 @@ from ml.errors import Invalid
 from ml.ingest.names import check_names, shown
 from ml.ingest.options import ColumnKind, Options
 from ml.ingest.schema import TABLE, TableSchema
-from ml.ingest.table_writer import (
-    NUMBER,
-    TableWriter,
-    check_size,
-    check_types,
-    trimmed,
-)
+from ml.ingest.selection import kept
+from ml.ingest.table_writer import NUMBER, TableWriter, check_size, trimmed
 
 MIB = 1024 * 1024
 BLOCK_BYTES = 4 * MIB
@@ -121,15 +116,17 @@ class _Table:
         self._ragged: Invalid | None = None
         self._delimiter = options.delimiter or _delimiter(source)
         self._missing = options.missing
-        self._names = self._header()
-        self.names = [name.strip() for name in self._names]
-        check_names(self.names)
-        check_types(options.types, self.names)
+        header = self._header()
+        check_names([name.strip() for name in header])
+        self.names = kept([name.strip() for name in header], options)
+        self._names = [name for name in header if name.strip() not in options.ignore]
 
     def batches(self) -> Iterator[list[Any]]:
         """Yield batches of rows: for each column the trimmed texts, null where missing."""
         wanted = pacsv.ConvertOptions(
-            column_types=dict.fromkeys(self._names, pa.string()), strings_can_be_null=False
+            column_types=dict.fromkeys(self._names, pa.string()),
+            include_columns=self._names,
+            strings_can_be_null=False,
         )
         rows = 0
         for batch in self._parsed(wanted):

@@ -1,45 +1,87 @@
 """Parquet files."""
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.errors import Invalid
+from ml.ingest import typed_table
+from ml.ingest.arrow_columns import is_category, is_span, is_usable, type_name
 from ml.ingest.names import check_names
-from ml.ingest.options import ColumnKind, Options
-from ml.ingest.schema import TABLE, TableSchema
-from ml.ingest.table_writer import TableWriter, check_size, check_types, trimmed
+from ml.ingest.options import Options
+from ml.ingest.schema import TableSchema
+from ml.ingest.selection import kept
+from ml.ingest.typed_table import Findings, batch_rows
 
-BATCH_ROWS = 65_536
-FIRST_ROW = 1
+MAX_METADATA = 16 * 1024 * 1024
+"""Bytes of pandas' description of a table that are read."""
+UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 
 
 def read(source: Path, into: Path, options: Options) -> TableSchema:
-    """Read the Parquet file `source` into the directory `into`.
+    """Read the Parquet file `source` into the directory `into`. Columns that cannot be used are
+    left out, with a warning.
 
     Raises:
-        Invalid: the file is corrupt or too large, or a column is neither numbers, strings nor
-            booleans.
+        Invalid: the file is corrupt or too large, no column can be used, or one does not have the
+            kind that the user chose.
     """
+    with _refusing_corrupt(), pq.ParquetFile(source) as file:
+        fields = [(field.name.strip(), field) for field in file.schema_arrow]
+        names = [name for name, _ in fields]
+        check_names(names)
+        wanted = set(kept(names, options))
+        findings = Findings(options.types)
+        found = {}
+        indices = _index_columns(file.schema_arrow)
+        for name, field in fields:
+            if name not in wanted:
+                continue
+            if field.name in indices:
+                findings.leave_out(
+                    name,
+                    f"the column {name!r} is the index of a pandas DataFrame; call reset_index() "
+                    "before it is saved to learn from it",
+                )
+            elif not is_usable(field.type):
+                findings.leave_out(
+                    name,
+                    f"the column {name!r} is {type_name(field.type)}; columns may be numbers, "
+                    "strings or booleans",
+                )
+            else:
+                found[name] = field
+        for name, field in found.items():
+            if is_span(field.type) and options.types.get(name) != "text":
+                findings.warn(
+                    name,
+                    "unit",
+                    f"the column {name!r} is {type_name(field.type)}; it was read as numbers of "
+                    "seconds",
+                )
+
+        def batches(some: list[str]) -> Iterator[list[Any]]:
+            raw = [found[name].name for name in some]
+            for batch in file.iter_batches(batch_rows(len(some)), columns=raw):
+                # The name of a column may be the beginning of another's path.
+                at = [batch.schema.get_field_index(name) for name in raw]
+                yield [batch.column(index) for index in at]
+
+        columns = {name: is_category(field.type) for name, field in found.items()}
+        rows = file.metadata.num_rows
+        return typed_table.write(batches, columns, rows, into, options, findings)
+
+
+@contextmanager
+def _refusing_corrupt() -> Iterator[None]:
     try:
-        with pq.ParquetFile(source) as file:
-            names = [name.strip() for name in file.schema_arrow.names]
-            check_names(names)
-            check_types(options.types, names)
-            check_size(file.metadata.num_rows, len(names))
-            inferred = [_kind(field) for field in file.schema_arrow]
-            kinds = {
-                name: options.types.get(name, kind)
-                for name, kind in zip(names, inferred, strict=True)
-            }
-            with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
-                for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                    writer.add([_plain(column, options.missing) for column in batch.columns])
-            return writer.schema(options.types)
+        yield
     except pa.ArrowMemoryError:
         raise
     except (pa.ArrowException, UnicodeDecodeError) as error:
@@ -50,23 +92,17 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
         raise Invalid(f"is a corrupt Parquet file: {str(error)[:300]}") from None
 
 
-def _kind(field: Any) -> ColumnKind:
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    if pa.types.is_boolean(kind):
-        return "boolean"
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "numeric"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return "categorical"
-    raise Invalid(
-        f"the column {field.name!r} is {field.type}; columns may be numbers, strings or booleans"
-    )
-
-
-def _plain(column: Any, missing: Sequence[str]) -> Any:
-    """Return a column without dictionary encoding, its texts trimmed, null where missing."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_large_string(column.type):
-        column = pc.cast(column, pa.string())
-    return trimmed(column, missing) if pa.types.is_string(column.type) else column
+def _index_columns(schema: Any) -> set[str]:
+    """Return the columns that pandas wrote as the index of a table."""
+    found = {name for name in schema.names if UNNAMED_INDEX.fullmatch(name)}
+    text = (schema.metadata or {}).get(b"pandas", b"")
+    if len(text) > MAX_METADATA:
+        return found
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return found
+    match document:
+        case {"index_columns": [*columns]}:
+            found |= {column for column in columns if isinstance(column, str)}
+    return found

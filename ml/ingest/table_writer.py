@@ -45,18 +45,6 @@ TYPES: dict[ColumnKind, Any] = {
 }
 
 
-def check_types(types: Mapping[str, ColumnKind], names: list[str]) -> None:
-    """Check that every column with a declared kind exists.
-
-    Raises:
-        Invalid: a column is missing.
-    """
-    for name in types:
-        if name not in names:
-            there = ", ".join(names[:20])
-            raise Invalid(f"there is no column {name!r} to be {types[name]}; choose from {there}")
-
-
 def check_size(rows: int, columns: int) -> None:
     """Check that a table is not too large.
 

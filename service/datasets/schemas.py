@@ -42,6 +42,19 @@ class UploadQuery(Strict):
     text: Columns = Field(
         default=[], description="Columns to read as text, which models do not use."
     )
+    ignore: Columns = Field(
+        default=[], description="Columns to leave out; also arrays of an NPZ file."
+    )
+    layout: str | None = Field(
+        default=None,
+        description="Sides of an NPZ file's array of images: `nhwc` (rows, height, width, channels)"
+        " or `nchw` (rows, channels, height, width); by default the one that fits its shape.",
+    )
+    pixels: str | None = Field(
+        default=None,
+        description="Range of the pixels in an NPZ file: `0-1`, `0-255`, `0-4095` or `0-65535`; by "
+        "default the one that fits them.",
+    )
     image_size: str | None = Field(
         default=None,
         max_length=20,
@@ -65,6 +78,9 @@ class UploadQuery(Strict):
             "delimiter": self.delimiter,
             "missing": self.missing,
             "types": types,
+            "ignore": self.ignore,
+            "layout": self.layout,
+            "pixels": self.pixels,
             "image_size": self._size(),
         }
         try:
