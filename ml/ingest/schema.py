@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from ml.ingest.warning import DataWarning
 from ml.strict import Frozen
@@ -91,7 +92,7 @@ class TableSchema(Frozen):
     kind: Literal["table"] = "table"
     rows: int
     columns: list[Column]
-    warnings: list[DataWarning] = []
+    warnings: SkipJsonSchema[list[DataWarning]] = []
 
 
 class ImageClass(Frozen):
@@ -111,7 +112,7 @@ class ImageSchema(Frozen):
     channels: Literal[1, 3]
     """1 for grey; 3 for red, green and blue."""
     classes: list[ImageClass]
-    warnings: list[DataWarning] = []
+    warnings: SkipJsonSchema[list[DataWarning]] = []
 
 
 Schema = Annotated[TableSchema | ImageSchema, Field(discriminator="kind")]

@@ -166,7 +166,7 @@ def _check_target(target: str | None, schema: Schema) -> None:
     try:
         for column in columns:
             if column.name == target:
-                check_target(column, schema.rows)
+                check_target(column, schema.rows, schema.warnings)
                 return
         names = ", ".join(column.name for column in columns[:20])
         there = f"choose one of {names}" if names else "images have no columns"
