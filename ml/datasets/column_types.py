@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ml.errors import Invalid
+from ml.ingest.findings import looks_like_numbers, only_value
 from ml.ingest.schema import (
     MAX_CATEGORIES,
     MAX_CATEGORY,
-    Boolean,
     Categorical,
     Column,
     Numeric,
+    Schema,
+    TableSchema,
     Text,
 )
 from ml.ingest.warning import DataWarning
@@ -24,32 +26,44 @@ FREE_TEXT = (
 )
 
 
-def check_present(name: str, warnings: Sequence[DataWarning]) -> None:
+def check_read(name: str, schema: Schema) -> None:
     """Check that a column was not left out when its file was read.
 
     Raises:
         Invalid: it was; the message says why.
     """
-    for warning in warnings:
-        if warning.kind == "left_out" and warning.column == name:
-            raise Invalid(warning.message)
+    if isinstance(schema, TableSchema) and name in schema.left_out:
+        raise Invalid(f"{schema.left_out[name]}; it was left out")
 
 
-def check_target(column: Column, rows: int) -> None:
-    """Check that a column of `rows` rows can be a target.
+def check_target(column: Column, rows: int, warnings: Sequence[DataWarning] = ()) -> None:
+    """Check that a column of `rows` rows can be a target; `warnings` are those of its data set.
 
     Raises:
         Invalid: it is free text, or has no value or a single one.
     """
     name = column.name
     if isinstance(column, Text):
+        for warning in warnings:
+            if (warning.column, warning.kind) == (name, "numbers_as_text"):
+                raise Invalid(f"the column {warning.message}")
         raise Invalid(
             f"the column {name!r} {FREE_TEXT}, which is neither a value nor a class; choose another"
         )
     if column.missing == rows:
         raise Invalid(f"the column {name!r} has no value in any row")
-    if (only := _only_value(column, rows)) is not None:
+    if (only := only_value(column, rows)) is not None:
         raise Invalid(f"the column {name!r} is {only} in every row: there is nothing to learn")
+
+
+def check_spelling(column: Column) -> None:
+    """Check that a target for which no task is requested does not only look like numbers.
+
+    Raises:
+        Invalid: its texts do. They would be classes, each with few rows.
+    """
+    if (fault := looks_like_numbers(column)) is not None:
+        raise Invalid(f"the column {column.name!r} {fault}; for classes say task=classification")
 
 
 def task_of(column: Column, requested: Task | None) -> Task:
@@ -95,18 +109,6 @@ def width_of(column: Column, kind: FeatureKind) -> int:
     if kind != "categorical":
         return 1
     return len(column.categories) if isinstance(column, Categorical) else _distinct(column)
-
-
-def _only_value(column: Numeric | Categorical | Boolean, rows: int) -> str | None:
-    """Return the value of a column that has only one, else None."""
-    match column:
-        case Numeric(min=float(low), max=high) if low == high:
-            return f"{low:g}"
-        case Categorical(categories=[category]):
-            return repr(category.value)
-        case Boolean(true=true, missing=missing) if true in (0, rows - missing):
-            return "true" if true else "false"
-    return None
 
 
 def _distinct(column: Column) -> int:

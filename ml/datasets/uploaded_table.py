@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from ml.datasets import masked
+from ml.datasets import masked, skewness
 from ml.datasets.column_types import FeatureKind, Task, width_of
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.errors import Damaged, Invalid
@@ -142,7 +142,10 @@ class TableView(Strict):
             )
         features = Features(names=list(self.features), encoding=encoding)
         signature = Signature(inputs=features, output=output)
-        return Fitted(signature, Encode.of(features, mean, std), masked.warnings(only, gaps))
+        warnings = masked.warnings(only, gaps)
+        if self.task == "regression":
+            warnings += skewness.warnings(self.target, train.targets)
+        return Fitted(signature, Encode.of(features, mean, std), warnings)
 
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature

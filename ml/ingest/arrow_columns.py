@@ -88,6 +88,13 @@ def plain(column: Any, missing: Sequence[str]) -> Any:
     return pc.if_else(is_missing, pa.scalar(None, column.type), column)
 
 
+def as_text(column: Any) -> Any:
+    """Return whole decimals as texts of all their digits, and any other column as it is."""
+    if pa.types.is_decimal(column.type) and column.type.scale == 0:
+        return pc.cast(column, pa.string())
+    return column
+
+
 def _as_number(text: str, kind: Any) -> int | float | Decimal | None:
     """Return the value of the numeric type `kind` that `text` stands for, if there is one."""
     text = text.strip()

@@ -21,11 +21,9 @@ from ml.ingest.schema import (
     ImageSchema,
     Part,
 )
-from ml.ingest.warning import DataWarning
+from ml.ingest.warning import DataWarning, listed
 
 Channels = Literal[1, 3]
-MAX_LISTED = 10
-"""Classes listed in a warning."""
 
 
 class ImageWriter:
@@ -115,7 +113,5 @@ class ImageWriter:
         unseen = [name for name, code in self._codes.items() if code not in seen]
         if not unseen:
             return []
-        named = ", ".join(map(repr, unseen[:MAX_LISTED]))
-        more = f" and {len(unseen) - MAX_LISTED:,} more" if len(unseen) > MAX_LISTED else ""
-        message = f"no training image is of the class {named}{more}; a model cannot learn it"
+        message = f"there is no training image of {listed(unseen)}; no model learns to predict it"
         return [DataWarning(column=None, kind="unseen_class", message=message)]

@@ -1,15 +1,17 @@
 """NPZ files: arrays with equally many rows, or with the rows of several splits."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
 from ml.errors import Invalid
 from ml.ingest.npz import images, table
 from ml.ingest.npz.arrays import open_member
-from ml.ingest.npz.form import form_of
+from ml.ingest.npz.form import Form, form_of
 from ml.ingest.options import Options
 from ml.ingest.schema import MAX_COLUMNS, Schema
-from ml.ingest.warning import DataWarning
+from ml.ingest.selection import check_unlike
+from ml.ingest.warning import DataWarning, quoted
 from ml.ingest.zip_safety import refusing_broken
 
 
@@ -36,16 +38,21 @@ def read(source: Path, into: Path, options: Options) -> Schema:
             raise Invalid("has no arrays but those to ignore")
         form = form_of([open_member(archive, file) for file in arrays])
         ignored = [file.removesuffix(".npy") for file in files if file not in arrays]
+        check_unlike(ignored, options.types)
         has_images = any(len(member.shape) > 2 for member in form.first.values())
         read_form = images.read if has_images else table.read
         left = [name for name in options.ignore if name not in ignored]
         schema = read_form(archive, form, into, options.model_copy(update={"ignore": left}))
-        others = [
-            DataWarning(
-                column=name,
-                kind="left_out",
-                message=f"the array {name!r} belongs to no split; it was left out",
-            )
-            for name in form.others
+        return schema.model_copy(update={"warnings": [*_about(form), *schema.warnings]})
+
+
+def _about(form: Form) -> Iterator[DataWarning]:
+    if form.is_split:
+        sizes = [
+            f"{next(iter(members.values())).rows:,} {part}" for part, members in form.parts.items()
         ]
-        return schema.model_copy(update={"warnings": [*others, *schema.warnings]})
+        message = f"the file has splits of its own, which jobs use: {', '.join(sizes)} rows"
+        yield DataWarning(column=None, kind="split", message=message)
+    for name in form.others:
+        message = f"{quoted(name)} is an array of no split; it was left out"
+        yield DataWarning(column=name, kind="left_out", message=message)

@@ -18,6 +18,7 @@ from ml.ingest.options import Options
 from ml.ingest.schema import TableSchema
 from ml.ingest.selection import kept
 from ml.ingest.typed_table import Findings, batch_rows
+from ml.ingest.warning import quoted
 
 MAX_METADATA = 16 * 1024 * 1024
 """Bytes of pandas' description of a table that are read."""
@@ -62,8 +63,7 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
                 findings.warn(
                     name,
                     "unit",
-                    f"the column {name!r} is {type_name(field.type)}; it was read as numbers of "
-                    "seconds",
+                    f"{quoted(name)} is {type_name(field.type)}; it is read as numbers of seconds",
                 )
 
         def batches(some: list[str]) -> Iterator[list[Any]]:

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from ml.ingest.warning import DataWarning
 from ml.strict import Frozen
@@ -98,7 +99,11 @@ class TableSchema(Frozen):
     split_by: str | None = None
     """Column that assigns each row to a split unless a job names another; null if the file has no
     splits. It is not a feature."""
-    warnings: list[DataWarning] = []
+    left_out: dict[str, str] = Field(default={})
+    """Columns of the file that were not read because they cannot be used, and the reason."""
+    labels: list[str] = Field(default=[])
+    """Columns of which the file itself says that their values are categories."""
+    warnings: SkipJsonSchema[list[DataWarning]] = []
 
 
 class ImageClass(Frozen):
@@ -121,7 +126,7 @@ class ImageSchema(Frozen):
     splits: dict[Part, int] | None = None
     """Number of images in each of the file's own splits, which are stored in this order; null if
     the file has none."""
-    warnings: list[DataWarning] = []
+    warnings: SkipJsonSchema[list[DataWarning]] = []
 
 
 Schema = Annotated[TableSchema | ImageSchema, Field(discriminator="kind")]

@@ -17,10 +17,11 @@ def kept(names: Sequence[str], options: Options) -> list[str]:
             or nothing is left.
     """
     check_ignored(options.ignore, names)
+    check_unlike(options.ignore, options.types)
     left = [name for name in names if name not in set(options.ignore)]
     if not left:
         raise Invalid("has no columns but those to ignore")
-    check_types(options.types, left, options.ignore)
+    check_types(options.types, left)
     return left
 
 
@@ -37,18 +38,27 @@ def check_ignored(ignore: Sequence[str], names: Sequence[str]) -> None:
             raise Invalid(f"there is no column {shown(name)} to ignore; {there_are}")
 
 
-def check_types(
-    types: Mapping[str, ColumnKind], names: Sequence[str], ignored: Sequence[str] = ()
-) -> None:
+def check_unlike(ignored: Sequence[str], types: Mapping[str, ColumnKind]) -> None:
+    """Check that no column to leave out has a declared kind.
+
+    Raises:
+        Invalid: one has.
+    """
+    for name in ignored:
+        if name in types:
+            raise Invalid(
+                f"the column {name!r} is to be {types[name]} and to be ignored; choose one"
+            )
+
+
+def check_types(types: Mapping[str, ColumnKind], names: Sequence[str]) -> None:
     """Check that every column with a declared kind is one of `names`.
 
     Raises:
-        Invalid: it is missing, or ignored.
+        Invalid: it is missing.
     """
     there = set(names)
     for name, kind in types.items():
-        if name in ignored:
-            raise Invalid(f"the column {name!r} is to be {kind} and to be ignored; choose one")
         if name not in there:
             raise Invalid(f"there is no column {name!r} to be {kind}; choose from {_few(names)}")
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.errors import Invalid
+from ml.ingest.findings import clues_for, findings
 from ml.ingest.names import shown
 from ml.ingest.options import ColumnKind
 from ml.ingest.reading import reading
@@ -228,6 +229,7 @@ class TableWriter:
 
     def __init__(self, path: Path, kinds: Mapping[str, ColumnKind], first_row: int) -> None:
         self._tallies = [Tally(name, kind) for name, kind in kinds.items()]
+        self._clues = [clues_for(kind) for kind in kinds.values()]
         self._next_row = self._first_row = first_row
         types = pa.schema([(name, TYPES[kind]) for name, kind in kinds.items()])
         self._writer = pq.ParquetWriter(path, types)
@@ -246,6 +248,8 @@ class TableWriter:
         check_size(self._next_row - self._first_row, len(arrays))
         for values, tally in zip(arrays, self._tallies, strict=True):
             tally.add(values)
+        for raw, values, clues in zip(columns, arrays, self._clues, strict=True):
+            clues.see(raw, values)
         if sum(tally.characters for tally in self._tallies) > MAX_CATEGORY_CHARACTERS:
             raise Invalid(
                 f"has categories of over {MAX_CATEGORY_CHARACTERS:,} characters in all; make the "
@@ -276,4 +280,5 @@ class TableWriter:
                     f"one of over {MAX_CATEGORY:,} characters, and cannot be categorical; make it "
                     "text"
                 )
-        return TableSchema(rows=rows, columns=columns)
+        warnings = findings(columns, self._clues, rows, declared)
+        return TableSchema(rows=rows, columns=columns, warnings=warnings)

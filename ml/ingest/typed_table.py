@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ml.errors import Invalid
-from ml.ingest.arrow_columns import Scan, plain
+from ml.ingest.arrow_columns import Scan, as_text, plain
 from ml.ingest.options import ColumnKind, Options
 from ml.ingest.reading import reading
 from ml.ingest.schema import TABLE, TableSchema
 from ml.ingest.table_writer import TableWriter, check_size
-from ml.ingest.warning import DataWarning
+from ml.ingest.warning import DataWarning, Kind, quoted
 
 FIRST_ROW = 1
 MAX_BATCH_ROWS = 65_536
@@ -33,6 +33,8 @@ class Findings:
     declared: Mapping[str, ColumnKind]
     """Kinds that the user chose."""
     warnings: list[DataWarning] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Reason for each column that is left out, as a sentence."""
 
     def leave_out(self, name: str, reason: str) -> None:
         """Leave out a column that cannot be used.
@@ -42,9 +44,10 @@ class Findings:
         """
         if name in self.declared:
             raise Invalid(f"{reason}; it cannot be {self.declared[name]}")
-        self.warn(name, "left_out", f"{reason}; it was left out")
+        self.left_out[name] = reason
+        self.warn(name, "left_out", f"{reason.removeprefix('the column ')}; it was left out")
 
-    def warn(self, name: str | None, kind: Any, message: str) -> None:
+    def warn(self, name: str | None, kind: Kind, message: str) -> None:
         """Add a warning."""
         self.warnings.append(DataWarning(column=name, kind=kind, message=message))
 
@@ -56,9 +59,8 @@ class Findings:
         """
         if names:
             return
-        reasons = [warning.message for warning in self.warnings if warning.kind == "left_out"]
-        first = reasons[0].removesuffix("; it was left out") if reasons else "it has none"
-        raise Invalid(f"has no column that can be used: {first}")
+        reason = next(iter(self.left_out.values()), "it has none")
+        raise Invalid(f"has no column that can be used: {reason}")
 
 
 def write(
@@ -81,9 +83,27 @@ def write(
     findings.check_left(kinds)
     with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
         for batch in batches([*kinds]):
-            writer.add(_plain(batch, kinds, options))
+            writer.add(
+                [
+                    as_text(values) if kind in ("categorical", "text") else values
+                    for values, kind in zip(
+                        _plain(batch, kinds, options), kinds.values(), strict=True
+                    )
+                ]
+            )
     schema = writer.schema(options.types)
-    return schema.model_copy(update={"warnings": [*findings.warnings, *schema.warnings]})
+    labels = [name for name in kinds if columns[name]]
+    sure = {*labels, *(one.column for one in findings.warnings if one.kind == "large_integers")}
+    guesses = [
+        one for one in schema.warnings if one.kind != "numbers_as_text" or one.column not in sure
+    ]
+    return schema.model_copy(
+        update={
+            "warnings": [*findings.warnings, *guesses],
+            "left_out": findings.left_out,
+            "labels": labels,
+        }
+    )
 
 
 def _kinds(
@@ -109,9 +129,9 @@ def _kinds(
         if name in scans and not scans[name].is_exact and kinds[name] == "categorical":
             findings.warn(
                 name,
-                "inexact",
-                f"the column {name!r} has whole numbers beyond 2^53, which are not exact as "
-                "numbers; they were read as categories",
+                "large_integers",
+                f"{quoted(name)} has whole numbers beyond 2^53, which would be rounded; it is read "
+                f"as categories, or as numbers with numeric={name}",
             )
     return kinds
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from ml.errors import Invalid
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
+from ml.ingest.warning import DataWarning
 from ml.specs import Name
 from ml.strict import Strict, parse
 from service.errors import Unprocessable
@@ -119,6 +120,19 @@ class Dataset(_Known):
 
     options: Options = Field(description="Options with which the file was read.")
     contents: Schema = Field(description="Columns or classes, with their statistics.")
+    warnings: list[DataWarning] = Field(
+        description="Guesses made about the data, and what its owner may not expect of it.",
+        examples=[
+            [
+                {
+                    "column": "price",
+                    "kind": "numbers_as_text",
+                    "message": "'price' is read as categories, but its values look like numbers, "
+                    "such as '1,5'; if they are, upload it with decimal=,",
+                }
+            ]
+        ],
+    )
     damage: str | None = Field(
         default=None,
         description="Stored file of the data set that is missing or damaged; null if all are "

@@ -174,6 +174,7 @@ class DatasetStore:
             schema=SCHEMA.validate_python(row.schema),
             target=row.target,
             directory=self._directory / row.content,
+            types=row.options["types"],
         )
 
     def delete(self, dataset_id: str, force: bool) -> None:
@@ -308,6 +309,7 @@ def _refuse_if_in_use(session: Session, dataset_id: str) -> None:
 
 
 def _dataset(row: DatasetRow) -> Dataset:
+    schema = SCHEMA.validate_python(row.schema)
     return Dataset(
         id=row.id,
         name=row.name,
@@ -315,6 +317,7 @@ def _dataset(row: DatasetRow) -> Dataset:
         sha256=row.sha256,
         bytes=row.bytes,
         options=Options.model_validate(row.options),
-        contents=SCHEMA.validate_python(row.schema),
+        contents=schema,
+        warnings=schema.warnings,
         created_at=row.created_at,
     )

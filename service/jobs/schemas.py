@@ -123,7 +123,17 @@ class Job(Body):
     progress: Progress
     metrics: dict[str, float] = Field(description="Latest value of each metric.")
     warnings: list[DataWarning] = Field(
-        description="Warnings about the data; empty until it is loaded."
+        description="Warnings about the job and its data; some are known only once it is loaded.",
+        examples=[
+            [
+                {
+                    "column": None,
+                    "kind": "held_out",
+                    "message": "80 of 100 rows train; 20 are held out for the test by default, "
+                    "which split.test changes",
+                }
+            ]
+        ],
     )
     error: JobError | None
     model: ModelRef | None = Field(description="Model this job produced.")

@@ -18,6 +18,7 @@ from ml.ingest.options import Options, Pixels
 from ml.ingest.schema import ImageSchema, Part
 from ml.ingest.selection import check_ignored
 from ml.ingest.typed_table import Findings
+from ml.ingest.warning import quoted
 
 BATCH_VALUES = 4_000_000
 
@@ -34,8 +35,7 @@ def read(archive: ZipFile, form: Form, into: Path, options: Options) -> ImageSch
     findings = Findings({})
     for name in form.first:
         if name not in (image_name, label_name):
-            reason = f"the array {name!r} is neither the images nor their labels"
-            findings.leave_out(name, reason)
+            findings.leave_out(name, f"{quoted(name)} is neither the images nor their labels")
     form = form.only([image_name, label_name])
     form.check()
     images = {part: members[image_name] for part, members in form.parts.items()}
@@ -52,7 +52,7 @@ def read(archive: ZipFile, form: Form, into: Path, options: Options) -> ImageSch
         archive, {part: members[label_name] for part, members in form.parts.items()}, options
     )
     if labels.is_one_hot:
-        findings.warn(None, "one_hot", f"the labels {label_name!r} are {ONE_HOT}")
+        findings.warn(None, "one_hot", f"{quoted(label_name)} is {ONE_HOT}")
     rows = sum(member.rows for member in images.values())
     size = options.image_size or [layout.height, layout.width]
     with ImageWriter(into, rows, size, layout.stored_channels, labels.names()) as writer:

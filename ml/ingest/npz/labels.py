@@ -17,7 +17,7 @@ from ml.ingest.schema import MAX_CATEGORIES, Part
 from ml.ingest.table_writer import typed
 
 FIRST_ROW = 1
-ONE_HOT = "one-hot; their classes are the numbers of its columns, from 0"
+ONE_HOT = "one-hot; its classes are the numbers of its columns, from 0"
 BATCH_VALUES = 1_000_000
 
 

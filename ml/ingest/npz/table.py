@@ -18,6 +18,7 @@ from ml.ingest.options import Options
 from ml.ingest.schema import TableSchema
 from ml.ingest.selection import kept
 from ml.ingest.typed_table import Findings, batch_rows
+from ml.ingest.warning import quoted
 
 SPLIT = "split"
 """Column that holds the split of each row, if the file has splits."""
@@ -77,7 +78,7 @@ def _columns(archive: ZipFile, form: Form, findings: Findings) -> Iterator[tuple
             yield name, _Column(name, "only")
         elif role(name) == "targets" and _are_one_hot(archive, form, name):
             yield name, _Column(name, "one-hot")
-            findings.warn(name, "one_hot", f"the labels {name!r} are {ONE_HOT}")
+            findings.warn(name, "one_hot", f"{quoted(name)} is {ONE_HOT}")
         else:
             yield from ((f"{name}_{i}", _Column(name, i)) for i in range(member.shape[1]))
 

@@ -42,7 +42,7 @@ def test_medmnist_splits_are_kept(tmp_path: Path) -> None:
     assert schema.channels == 3
     assert stored_images(tmp_path)[:, 0, 0, 0].tolist() == [100] * 4 + [101] * 3 + [102] * 2
     assert stored_labels(tmp_path, schema) == list("100110010")
-    assert schema.warnings == []
+    assert kinds(schema) == [(None, "split")]
 
 
 @pytest.mark.parametrize(
@@ -256,4 +256,4 @@ def test_splits_must_be_alike(tmp_path: Path, change: dict[str, Any], message: s
 def test_a_class_of_the_test_split_alone_is_a_warning(tmp_path: Path) -> None:
     schema = read_images(tmp_path, **(SPLIT | {"y_test": LABELS + 1}))
     assert [one.name for one in schema.classes] == ["0", "1", "2"]
-    assert kinds(schema) == [(None, "unseen_class")]
+    assert kinds(schema) == [(None, "split"), (None, "unseen_class")]

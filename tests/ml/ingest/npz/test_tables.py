@@ -115,9 +115,9 @@ def test_large_integers_are_categories_if_they_are_few(tmp_path: Path) -> None:
         "9007199254741000",
         "9007199254742000",
     ]
-    assert kinds(schema) == [("few", "inexact"), ("many", "left_out")]
+    assert kinds(schema) == [("few", "large_integers"), ("many", "left_out")]
     schema = read_table(tmp_path, {"types": {"many": "numeric"}}, many=ids)
-    assert (schema.columns[0].kind, schema.warnings) == ("numeric", [])
+    assert (schema.columns[0].kind, schema.left_out) == ("numeric", {})
 
 
 def test_a_column_that_cannot_be_used_is_left_out(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_column_that_cannot_be_used_is_left_out(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="row 2, column 'a': inf"):
         read_table(tmp_path, {"types": {"a": "numeric"}}, a=np.array([1, np.inf]))
     schema = read_table(tmp_path, {"missing": ["inf"]}, a=np.array([1, np.inf]))
-    assert (schema.columns[0].missing, schema.warnings) == (1, [])
+    assert (schema.columns[0].missing, schema.left_out) == (1, {})
 
 
 def test_tables_of_names_with_a_word_for_a_split_stay_tables(tmp_path: Path) -> None:
