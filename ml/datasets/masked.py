@@ -16,14 +16,18 @@ def warnings(values: Mapping[str, str | None], gaps: Collection[str] = ()) -> li
 
 def _warning(name: str, value: str | None, has_gaps: bool) -> DataWarning:
     if value is None:
-        message = f"{quoted(name)} has no value in any training row; it has no effect on predictions"
+        message = (
+            f"{quoted(name)} has no value in any training row; it has no effect on predictions"
+        )
         return DataWarning(column=name, kind="empty", message=message)
     shown = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}..."
     if has_gaps:
         message = (
-            f"{quoted(name)} is {shown} or missing in every training row; other values have no effect on "
-            "predictions"
+            f"{quoted(name)} is {shown} or missing in every training row; other values have no "
+            "effect on predictions"
         )
     else:
-        message = f"{quoted(name)} is {shown} in every training row; it has no effect on predictions"
+        message = (
+            f"{quoted(name)} is {shown} in every training row; it has no effect on predictions"
+        )
     return DataWarning(column=name, kind="constant", message=message)

@@ -127,7 +127,9 @@ def looks_like_numbers(column: Column, sample: Sequence[str] = ()) -> str | None
     advice = ADVICE[like.spelling].format(name=column.name, odd=shown(like.odd))
     if like.spelling == "plain" and like.odd is None:
         advice = f"if they are, upload it with numeric={column.name}"
-    return f"is read {read}, but {shares} look like numbers, such as {shown(like.example)}; {advice}"
+    return (
+        f"is read {read}, but {shares} look like numbers, such as {shown(like.example)}; {advice}"
+    )
 
 
 def _left_out(found: Found) -> str | None:

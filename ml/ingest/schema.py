@@ -92,7 +92,7 @@ class TableSchema(Frozen):
     kind: Literal["table"] = "table"
     rows: int
     columns: list[Column]
-    warnings: SkipJsonSchema[list[DataWarning]] = []
+    warnings: SkipJsonSchema[list[DataWarning]] = Field(default=[])
 
 
 class ImageClass(Frozen):
@@ -112,7 +112,7 @@ class ImageSchema(Frozen):
     channels: Literal[1, 3]
     """1 for grey; 3 for red, green and blue."""
     classes: list[ImageClass]
-    warnings: SkipJsonSchema[list[DataWarning]] = []
+    warnings: SkipJsonSchema[list[DataWarning]] = Field(default=[])
 
 
 Schema = Annotated[TableSchema | ImageSchema, Field(discriminator="kind")]
