@@ -1,12 +1,11 @@
 """Warnings about a job that follow from its request, before its rows are loaded."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import pyarrow.compute as pc
 
 from ml.datasets import DatasetRequest, DatasetSpec
-from ml.datasets.splits import SplitSpec, held_out
+from ml.datasets.splits import TEST_FRACTION, SplitSpec, held_out
 from ml.datasets.uploaded_table import TableView
 from ml.datasets.uploads import Upload, UploadRequest, Uploads, UploadSpec, damage_to
 from ml.ingest.names import shown
@@ -52,8 +51,8 @@ def _held_out(spec: DatasetSpec, split: SplitSpec) -> Iterator[DataWarning]:
     if split.test is None and test:
         train = counts.rows - validation - test
         message = (
-            f"{train:,} of {counts.rows:,} rows train; {test:,} are held out for the test by "
-            "default, which split.test changes"
+            f"{train:,} of {counts.rows:,} rows train; by default, {TEST_FRACTION:g} of the rows "
+            "are held out for the test; set split.test to choose another share"
         )
         yield DataWarning(column=None, kind="held_out", message=message)
 
@@ -79,8 +78,8 @@ def _of_table(
 def _without_target(target: Column, rows: int) -> Iterator[DataWarning]:
     if target.missing:
         message = (
-            f"{quoted(target.name)} has no value in {target.missing:,} of {rows:,} rows, which are "
-            "left out"
+            f"{quoted(target.name)} has no value in {target.missing:,} of {rows:,} rows; rows "
+            "without a target are left out"
         )
         yield DataWarning(column=target.name, kind="no_target", message=message)
 
@@ -105,8 +104,8 @@ def _rare(subject: str, column: str | None, sizes: Mapping[str, int]) -> Iterato
     first = ", ".join(f"{shown(name)} ({size})" for size, name in rare[:MAX_SHOWN])
     more = f" and {len(rare) - MAX_SHOWN:,} more" if len(rare) > MAX_SHOWN else ""
     message = (
-        f"{len(rare):,} of {len(sizes):,} {subject} have fewer than {RARE} rows: {first}{more}; "
-        "they can hardly be learned or tested"
+        f"{subject} with fewer than {RARE} rows: {first}{more}; so few can hardly be learned or "
+        "tested"
     )
     yield DataWarning(column=column, kind="rare_classes", message=message)
 

@@ -23,8 +23,8 @@ def _warning(name: str, value: str | None, has_gaps: bool) -> DataWarning:
     shown = value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}..."
     if has_gaps:
         message = (
-            f"{quoted(name)} is {shown} or missing in every training row; other values have no effect on "
-            "predictions"
+            f"{quoted(name)} is {shown} or missing in every training row; other values have no "
+            "effect on predictions"
         )
     else:
         message = (

@@ -1,6 +1,5 @@
 """The skewness of a target, and of its logarithm."""
 
-import torch
 from torch import Tensor
 
 from ml.ingest.warning import DataWarning, quoted

@@ -13,8 +13,8 @@ Spelling = Literal[
 SIGN = "[+\\-\u2212\u2013]?"
 PLAIN = rf"{SIGN}(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 SPACE = "[ \u00a0\u2009\u202f]"
-COMMA = rf"{SIGN}(?:[0-9]{{1,3}}(?:[.'\u2019]|{SPACE})(?:[0-9]{{3}}(?:[.'\u2019]|{SPACE}))*[0-9]{{3}}|[0-9]*),[0-9]+"
-THOUSANDS = rf"{SIGN}[0-9]{{1,3}}(?:(?:[.,'\u2019_]|{SPACE})[0-9]{{3}})+(?:[.,][0-9]+)?"
+COMMA = rf"{SIGN}(?:[0-9]{{1,3}}(?:[.'\u2019 \u00a0\u2009\u202f][0-9]{{3}})+|[0-9]*),[0-9]+"
+THOUSANDS = rf"{SIGN}[0-9]{{1,3}}(?:[.,'_\u2019 \u00a0\u2009\u202f][0-9]{{3}})+(?:[.,][0-9]+)?"
 ANY = rf"(?:{THOUSANDS}|{COMMA}|{PLAIN})"
 MONEY = (
     r"(?:[$€£¥₹₽₩₺₫₪₴₦฿]|(?i:usd|eur|gbp|chf|jpy|cny|cad|aud|inr|r\$|us\$|kr\.?|zł|fr\.?|rs\.?))"
@@ -32,7 +32,7 @@ SPELLINGS: dict[Spelling, re.Pattern[str]] = {
     "parentheses": re.compile(rf"\({ANY}\)|{ANY}-"),
 }
 """How numbers are written, in the order in which the spellings are tried."""
-WITH_UNIT = re.compile(rf"{ANY}{SPACE}?([^\W\d_][^\d\s]{{0,9}}|[°µ\"'′″][^\d\s]{{0,9}})")
+WITH_UNIT = re.compile(rf"{ANY}{SPACE}?([^\W\d_][^\d\s]{{0,9}}|[°µ\"'\u2032\u2033][^\d\s]{{0,9}})")
 MOSTLY = 0.9
 """Share of the texts that must look like numbers."""
 

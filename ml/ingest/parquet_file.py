@@ -3,9 +3,9 @@
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,11 +40,11 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
         wanted = set(kept(names, options))
         findings = Findings(options.types)
         found = {}
-        indices = _index_columns(file.schema_arrow)
+        pandas = _pandas_metadata(file.schema_arrow)
         for name, field in fields:
             if name not in wanted:
                 continue
-            if field.name in indices:
+            if field.name in pandas.indices:
                 findings.leave_out(
                     name,
                     f"the column {name!r} is the index of a pandas DataFrame; call reset_index() "
@@ -73,7 +73,10 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
                 at = [batch.schema.get_field_index(name) for name in raw]
                 yield [batch.column(index) for index in at]
 
-        columns = {name: is_category(field.type) for name, field in found.items()}
+        columns = {
+            name: is_category(field.type) or field.name in pandas.categories
+            for name, field in found.items()
+        }
         rows = file.metadata.num_rows
         return typed_table.write(batches, columns, rows, into, options, findings)
 
@@ -92,17 +95,32 @@ def _refusing_corrupt() -> Iterator[None]:
         raise Invalid(f"is a corrupt Parquet file: {str(error)[:300]}") from None
 
 
-def _index_columns(schema: Any) -> set[str]:
-    """Return the columns that pandas wrote as the index of a table."""
-    found = {name for name in schema.names if UNNAMED_INDEX.fullmatch(name)}
+class _PandasMetadata(NamedTuple):
+    """What pandas says about the columns of a table that it wrote."""
+
+    indices: set[str]
+    """Columns that were the index."""
+    categories: set[str]
+    """Columns of type `category`."""
+
+
+def _pandas_metadata(schema: Any) -> _PandasMetadata:
+    indices = {name for name in schema.names if UNNAMED_INDEX.fullmatch(name)}
     text = (schema.metadata or {}).get(b"pandas", b"")
-    if len(text) > MAX_METADATA:
-        return found
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return found
+    document: object = None
+    if len(text) <= MAX_METADATA:
+        with suppress(ValueError, RecursionError):
+            document = json.loads(text)
     match document:
-        case {"index_columns": [*columns]}:
-            found |= {column for column in columns if isinstance(column, str)}
-    return found
+        case {"index_columns": [*found]}:
+            indices |= {name for name in found if isinstance(name, str)}
+    columns: list[object] = []
+    match document:
+        case {"columns": [*found]}:
+            columns = found
+    categories = set()
+    for column in columns:
+        match column:
+            case {"field_name": str(name), "pandas_type": "categorical"}:
+                categories.add(name)
+    return _PandasMetadata(indices, categories)

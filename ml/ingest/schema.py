@@ -103,7 +103,7 @@ class TableSchema(Frozen):
     """Columns of the file that were not read because they cannot be used, and the reason."""
     labels: list[str] = Field(default=[])
     """Columns of which the file itself says that their values are categories."""
-    warnings: SkipJsonSchema[list[DataWarning]] = []
+    warnings: SkipJsonSchema[list[DataWarning]] = Field(default=[])
 
 
 class ImageClass(Frozen):
@@ -126,7 +126,7 @@ class ImageSchema(Frozen):
     splits: dict[Part, int] | None = None
     """Number of images in each of the file's own splits, which are stored in this order; null if
     the file has none."""
-    warnings: SkipJsonSchema[list[DataWarning]] = []
+    warnings: SkipJsonSchema[list[DataWarning]] = Field(default=[])
 
 
 Schema = Annotated[TableSchema | ImageSchema, Field(discriminator="kind")]

@@ -129,8 +129,8 @@ class Job(Body):
                 {
                     "column": None,
                     "kind": "held_out",
-                    "message": "80 of 100 rows train; 20 are held out for the test by default, "
-                    "which split.test changes",
+                    "message": "80 of 100 rows train; by default, 0.2 of the rows are held out "
+                    "for the test; set split.test to choose another share",
                 }
             ]
         ],

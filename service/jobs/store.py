@@ -83,7 +83,8 @@ class JobStore:
         refusal: Problem | None = None,
         warnings: Sequence[DataWarning] = (),
     ) -> Submitted:
-        """Queue a job and commit it, with `warnings` about it. With a key that was used before, return the job created then.
+        """Queue a job and commit it, with `warnings` about it. With a key that was used before,
+        return the job created then.
 
         Raises:
             Conflict: the key was used before for a different request.
