@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ml.errors import Invalid
 from ml.ingest import typed_table
-from ml.ingest.arrow_columns import is_category, is_span, is_usable, type_name
+from ml.ingest.arrow_columns import Source, is_span, source_of, type_name
 from ml.ingest.names import check_names
 from ml.ingest.options import Options
 from ml.ingest.schema import TableSchema
@@ -25,6 +25,15 @@ MAX_METADATA = 16 * 1024 * 1024
 UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 
 
+class _PandasMetadata(NamedTuple):
+    """What pandas says about the columns of a table that it wrote."""
+
+    indices: set[str]
+    """Columns that were the index."""
+    categories: set[str]
+    """Columns of type `category`."""
+
+
 def read(source: Path, into: Path, options: Options) -> TableSchema:
     """Read the Parquet file `source` into the directory `into`. Columns that cannot be used are
     left out, with a warning.
@@ -34,51 +43,51 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
             kind that the user chose.
     """
     with _refusing_corrupt(), pq.ParquetFile(source) as file:
-        fields = [(field.name.strip(), field) for field in file.schema_arrow]
-        names = [name for name, _ in fields]
-        check_names(names)
-        wanted = set(kept(names, options))
+        fields = {field.name.strip(): field for field in file.schema_arrow}
+        check_names([name.strip() for name in file.schema_arrow.names])
         findings = Findings(options.types)
-        found = {}
-        pandas = _pandas_metadata(file.schema_arrow)
-        for name, field in fields:
-            if name not in wanted:
-                continue
-            if field.name in pandas.indices:
-                findings.leave_out(
-                    name,
-                    f"the column {name!r} is the index of a pandas DataFrame; call reset_index() "
-                    "before it is saved to learn from it",
-                )
-            elif not is_usable(field.type):
-                findings.leave_out(
-                    name,
-                    f"the column {name!r} is {type_name(field.type)}; columns may be numbers, "
-                    "strings or booleans",
-                )
-            else:
-                found[name] = field
-        for name, field in found.items():
-            if is_span(field.type) and options.types.get(name) != "text":
+        wanted = {name: fields[name] for name in kept([*fields], options)}
+        columns = _columns(wanted, _pandas_metadata(file.schema_arrow), findings)
+
+        def batches(names: Sequence[str]) -> Iterator[list[Any]]:
+            raw = [fields[name].name for name in names]
+            for batch in file.iter_batches(batch_rows(len(raw)), columns=raw):
+                # The name of a column may be the beginning of another's path.
+                at = [batch.schema.get_field_index(name) for name in raw]
+                yield [batch.column(index) for index in at]
+
+        rows = file.metadata.num_rows
+        return typed_table.write(batches, columns, rows, into, options, findings)
+
+
+def _columns(
+    fields: Mapping[str, Any], pandas: _PandasMetadata, findings: Findings
+) -> dict[str, Source]:
+    """Return the columns that can be read."""
+    found: dict[str, Source] = {}
+    for name, field in fields.items():
+        source = source_of(field.type, field.name in pandas.categories)
+        if field.name in pandas.indices:
+            findings.leave_out(
+                name,
+                f"the column {quoted(name)} is the index of a pandas DataFrame; call reset_index() "
+                "before it is saved to learn from it",
+            )
+        elif source is None:
+            findings.leave_out(
+                name,
+                f"the column {quoted(name)} is {type_name(field.type)}; columns may be numbers, "
+                "strings, booleans or dates",
+            )
+        else:
+            found[name] = source
+            if is_span(field.type):
                 findings.warn(
                     name,
                     "unit",
                     f"{quoted(name)} is {type_name(field.type)}; it is read as numbers of seconds",
                 )
-
-        def batches(some: list[str]) -> Iterator[list[Any]]:
-            raw = [found[name].name for name in some]
-            for batch in file.iter_batches(batch_rows(len(some)), columns=raw):
-                # The name of a column may be the beginning of another's path.
-                at = [batch.schema.get_field_index(name) for name in raw]
-                yield [batch.column(index) for index in at]
-
-        columns = {
-            name: is_category(field.type) or field.name in pandas.categories
-            for name, field in found.items()
-        }
-        rows = file.metadata.num_rows
-        return typed_table.write(batches, columns, rows, into, options, findings)
+    return found
 
 
 @contextmanager
@@ -93,15 +102,6 @@ def _refusing_corrupt() -> Iterator[None]:
         if error.errno is not None:
             raise
         raise Invalid(f"is a corrupt Parquet file: {str(error)[:300]}") from None
-
-
-class _PandasMetadata(NamedTuple):
-    """What pandas says about the columns of a table that it wrote."""
-
-    indices: set[str]
-    """Columns that were the index."""
-    categories: set[str]
-    """Columns of type `category`."""
 
 
 def _pandas_metadata(schema: Any) -> _PandasMetadata:

@@ -239,7 +239,8 @@ def content_hash(file_sha256: str, options: Options) -> str:
         for name, field in Options.model_fields.items()
         if name not in FIRST_OPTIONS and getattr(options, name) == field.default
     }
-    text = options.model_dump_json(exclude=unset)
+    missing = options.missing or []
+    text = options.model_copy(update={"missing": missing}).model_dump_json(exclude=unset)
     return sha256(f"{file_sha256} {text}".encode()).hexdigest()
 
 

@@ -17,10 +17,9 @@ from ml.ingest.npz.pixels import ImageLayout, PixelScan
 from ml.ingest.options import Options, Pixels
 from ml.ingest.schema import ImageSchema, Part
 from ml.ingest.selection import check_ignored
+from ml.ingest.table_writer import check_size
 from ml.ingest.typed_table import Findings
 from ml.ingest.warning import quoted
-
-BATCH_VALUES = 4_000_000
 
 
 def read(archive: ZipFile, form: Form, into: Path, options: Options) -> ImageSchema:
@@ -54,6 +53,7 @@ def read(archive: ZipFile, form: Form, into: Path, options: Options) -> ImageSch
     if labels.is_one_hot:
         findings.warn(None, "one_hot", f"{quoted(label_name)} is {ONE_HOT}")
     rows = sum(member.rows for member in images.values())
+    check_size(rows, 1)
     size = options.image_size or [layout.height, layout.width]
     with ImageWriter(into, rows, size, layout.stored_channels, labels.names()) as writer:
         for part, member in images.items():
@@ -101,7 +101,7 @@ def _scale(
         if member.dtype.kind not in "biuf":
             raise Invalid(f"the images {member.name!r} are {member.dtype}; they must be numbers")
         scan = PixelScan(member.name)
-        for batch in batches(archive, member, _batch_rows(member)):
+        for batch in batches(archive, member, member.batch_rows):
             scan.see(batch)
         scans.append(scan)
     whole = pixels.together(scans)
@@ -121,9 +121,5 @@ def _pictures(
     archive: ZipFile, member: Member, layout: ImageLayout, scale: Pixels
 ) -> Iterator[NDArray[Any]]:
     """Yield each image, grey `(height, width)` or RGB `(height, width, 3)`."""
-    for batch in batches(archive, member, _batch_rows(member)):
+    for batch in batches(archive, member, member.batch_rows):
         yield from layout.pictures(pixels.as_bytes(batch, scale))
-
-
-def _batch_rows(member: Member) -> int:
-    return max(1, BATCH_VALUES // member.row_values)

@@ -11,23 +11,14 @@ from numpy.typing import NDArray
 
 from ml.errors import Invalid
 from ml.ingest.arrow_columns import plain
-from ml.ingest.npz.arrays import Member, batches
+from ml.ingest.npz.arrays import Member, arrow, batches
 from ml.ingest.options import Options
 from ml.ingest.schema import MAX_CATEGORIES, Part
 from ml.ingest.table_writer import typed
+from ml.spelling import Spelling
 
 FIRST_ROW = 1
 ONE_HOT = "one-hot; its classes are the numbers of its columns, from 0"
-BATCH_VALUES = 1_000_000
-
-
-def arrow(values: NDArray[Any]) -> Any:
-    """Return the values `(rows,)` of an array as an Arrow array."""
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8", "replace")
-    if values.dtype.kind == "f" and values.dtype.itemsize > 8:
-        values = values.astype(np.float64)
-    return pa.array(np.ascontiguousarray(values, values.dtype))
 
 
 def class_of(rows: NDArray[Any]) -> NDArray[np.int64]:
@@ -39,7 +30,7 @@ def is_one_hot(archive: ZipFile, member: Member) -> bool:
     """Return whether every row of a matrix is 1 in one column and 0 in all others."""
     if len(member.shape) != 2 or member.shape[1] < 2 or member.dtype.kind not in "biuf":
         return False
-    return all(bool(_hot(rows).all()) for rows in batches(archive, member, _batch_rows(member)))
+    return all(bool(_hot(rows).all()) for rows in batches(archive, member, member.batch_rows))
 
 
 def _hot(rows: NDArray[Any]) -> NDArray[np.bool_]:
@@ -94,7 +85,7 @@ class Labels:
         self, archive: ZipFile, member: Member, options: Options
     ) -> Iterator[NDArray[np.int32]]:
         row, hot = FIRST_ROW, columns(member)
-        for batch in batches(archive, member, _batch_rows(member)):
+        for batch in batches(archive, member, member.batch_rows):
             if hot is not None:
                 batch = _decoded(batch, member, row)
             texts = _texts(batch.reshape(len(batch)), member, row, options)
@@ -108,10 +99,6 @@ class Labels:
         if code >= MAX_CATEGORIES:
             raise Invalid(f"has over {MAX_CATEGORIES:,} classes, the maximum")
         return code
-
-
-def _batch_rows(member: Member) -> int:
-    return max(1, BATCH_VALUES // max(1, member.row_values))
 
 
 def _decoded(batch: NDArray[Any], member: Member, first_row: int) -> NDArray[np.int64]:
@@ -134,8 +121,10 @@ def _texts(values: NDArray[Any], member: Member, first_row: int, options: Option
     Raises:
         Invalid: one is missing, or a fraction.
     """
-    labels = plain(arrow(values), options.missing)
+    gaps = options.gaps()
+    labels = plain(arrow(values), gaps)
     if pa.types.is_floating(labels.type):
+        labels = gaps.without(pc.cast(labels, pa.float64()))
         is_fraction = pc.not_equal(labels, pc.floor(labels))
         index = pc.index(pc.and_(is_fraction, pc.is_finite(labels)), True).as_py()
         if index >= 0:
@@ -143,7 +132,7 @@ def _texts(values: NDArray[Any], member: Member, first_row: int, options: Option
                 f"row {first_row + index}, array {member.name!r}: {labels[index].as_py():g} is not "
                 "a class; labels of images are whole numbers or strings"
             )
-    texts = typed(labels, "categorical", member.name, first_row)
+    texts = typed(labels, Spelling(kind="categorical"), gaps, member.name, first_row)
     if texts.null_count:
         row = first_row + pc.index(pc.is_null(texts), True).as_py()
         raise Invalid(f"row {row}, array {member.name!r}: the image has no label")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ml.errors import Invalid
+from ml.evaluation.evaluate import evaluation_split
 from tests.ml.ingest.npz.files import (
     kinds,
     npz,
@@ -15,6 +16,7 @@ from tests.ml.ingest.npz.files import (
     stored_images,
     stored_labels,
 )
+from tests.ml.shelf import Shelf
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (4, 5, 6), np.uint8)
@@ -257,3 +259,12 @@ def test_a_class_of_the_test_split_alone_is_a_warning(tmp_path: Path) -> None:
     schema = read_images(tmp_path, **(SPLIT | {"y_test": LABELS + 1}))
     assert [one.name for one in schema.classes] == ["0", "1", "2"]
     assert kinds(schema) == [(None, "split"), (None, "unseen_class")]
+
+
+def test_models_are_evaluated_on_the_test_split_of_the_file(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    arrays = SPLIT | {"x_test": GREY[:3], "y_test": LABELS[:3]}
+    spec = shelf.spec({"id": shelf.put(npz(**arrays))})
+    split, rows = evaluation_split(shelf.load(spec))
+    assert (split, rows.targets.tolist()) == ("test", [1, 0, 0])
+    np.testing.assert_array_equal(rows.inputs.numpy(), GREY[:3])
