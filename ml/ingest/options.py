@@ -2,12 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ml.ingest.schema import MAX_COLUMNS
+from ml.spelling.date_formats import DateStyle
 from ml.strict import Strict
 
-ColumnKind = Literal["numeric", "categorical", "boolean", "text"]
+ColumnKind = Literal["numeric", "categorical", "boolean", "date", "text"]
 Encoding = Literal["utf-8", "utf-16", "utf-32", "latin-1", "windows-1252", "gb18030", "shift_jis"]
 Delimiter = Literal[",", ";", "\t", "|"]
 Side = Annotated[int, Field(ge=1, le=2048)]
@@ -32,7 +33,20 @@ class Options(Strict):
         max_length=MAX_COLUMNS,
         description="Kinds of columns; those of the others are inferred.",
     )
+    dates: dict[str, DateStyle] = Field(
+        default={},
+        max_length=MAX_COLUMNS,
+        description="Order of day, month and year, or unit since 1970, of columns of type `date`; "
+        "those of the others are inferred.",
+    )
     image_size: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
         default=None,
         description="Height and width that images are resized to; None: their own, if equal.",
     )
+
+    @model_validator(mode="after")
+    def _styles_are_of_dates(self) -> "Options":
+        for name in self.dates:
+            if self.types.get(name) != "date":
+                raise ValueError(f"dates names {name!r}, whose type in `types` must be date")
+        return self

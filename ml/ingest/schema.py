@@ -21,7 +21,7 @@ MAX_SCHEMA_BYTES = 1024 * 1024
 """Maximum size of a schema as JSON. It is part of every page and model of its data set."""
 
 TABLE = "table.parquet"
-"""File of a table's rows: float64, bool and string columns, null where missing."""
+"""File of a table's rows: float64, bool, string and UTC timestamp columns, null where missing."""
 IMAGES = "images.npy"
 """File of uint8 images, `(rows, height, width)` or `(rows, 3, height, width)`."""
 LABELS = "labels.npy"
@@ -73,6 +73,26 @@ class Boolean(Frozen):
     """Number of rows that are true."""
 
 
+class Date(Frozen):
+    """A column of dates, with or without times: instants in UTC. The statistics leave out missing
+    values."""
+
+    kind: Literal["date"] = "date"
+    name: str
+    missing: int
+    distinct: int | None
+    """Number of distinct values; null where there are more than `MAX_CATEGORIES`."""
+    format: str
+    """Format of the values, spelled with YYYY, YY, MM, Mon and DD, or the unit of numbers since
+    1970; times may follow. Predictions take dates of this format, and of ISO 8601."""
+    has_times: bool
+    """Whether any value has a time of day other than midnight in UTC."""
+    min: str | None
+    """Earliest value, in ISO 8601: a day or, where values have times, a time in UTC. Null, like
+    `max`, if all are missing."""
+    max: str | None
+
+
 class Text(Frozen):
     """A column of free text: over `MAX_CATEGORIES` distinct values, or one of over `MAX_CATEGORY`
     characters. No model learns from it."""
@@ -82,7 +102,7 @@ class Text(Frozen):
     missing: int
 
 
-Column = Annotated[Numeric | Categorical | Boolean | Text, Field(discriminator="kind")]
+Column = Annotated[Numeric | Categorical | Boolean | Date | Text, Field(discriminator="kind")]
 
 
 class TableSchema(Frozen):

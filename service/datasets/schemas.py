@@ -1,13 +1,14 @@
 """Request and response bodies about data sets."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
 from ml.errors import Invalid
-from ml.ingest.options import Options
+from ml.ingest.options import ColumnKind, Options
 from ml.ingest.schema import Schema
+from ml.spelling.date_formats import DateStyle
 from ml.specs import Name
 from ml.strict import Strict, parse
 from service.errors import Unprocessable
@@ -39,6 +40,26 @@ class UploadQuery(Strict):
     numeric: Columns = Field(default=[], description="Columns to read as numbers.")
     categorical: Columns = Field(default=[], description="Columns to read as categories.")
     boolean: Columns = Field(default=[], description="Columns to read as booleans.")
+    date: Columns = Field(
+        default=[],
+        description="Columns to read as dates, such as 2024-12-31, 31.12.2024 or 20241231.",
+    )
+    day_first: Columns = Field(
+        default=[], description="Columns to read as dates with the day first: 03/04/2024 in April."
+    )
+    month_first: Columns = Field(
+        default=[], description="Columns to read as dates with the month first: 04/03/2024."
+    )
+    year_first: Columns = Field(
+        default=[], description="Columns to read as dates with the year first: 24-04-03."
+    )
+    epoch_seconds: Columns = Field(
+        default=[], description="Columns to read as dates: numbers of seconds since 1970, in UTC."
+    )
+    epoch_milliseconds: Columns = Field(
+        default=[],
+        description="Columns to read as dates: numbers of milliseconds since 1970, in UTC.",
+    )
     text: Columns = Field(
         default=[], description="Columns to read as text, which models do not use."
     )
@@ -54,17 +75,23 @@ class UploadQuery(Strict):
         Raises:
             Unprocessable: an option is invalid.
         """
-        types: dict[str, str] = {}
-        for kind in ("numeric", "categorical", "boolean", "text"):
-            for name in getattr(self, kind):
-                if (other := types.setdefault(name, kind)) != kind:
-                    message = f"names {name!r}, which {other} also names; a column has one type"
-                    raise Unprocessable.at(Invalid(message), "query", kind)
+        named: dict[str, str] = {}
+        for field in (*get_args(ColumnKind), *get_args(DateStyle)):
+            for name in getattr(self, field):
+                if (other := named.setdefault(name, field)) == field:
+                    continue
+                if other == "date" and field in get_args(DateStyle):
+                    named[name] = field
+                    continue
+                message = f"names {name!r}, which {other} also names; a column has one type"
+                raise Unprocessable.at(Invalid(message), "query", field)
+        styles = {name: field for name, field in named.items() if field in get_args(DateStyle)}
         document = {
             "encoding": self.encoding,
             "delimiter": self.delimiter,
             "missing": self.missing,
-            "types": types,
+            "types": named | dict.fromkeys(styles, "date"),
+            "dates": styles,
             "image_size": self._size(),
         }
         try:
