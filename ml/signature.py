@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ml.images.decode import PictureForm
 from ml.images.ink import ImageForm
+from ml.spelling import EARLIER_MISSING, Spelling
 from ml.strict import Frozen
 
 Number = TypeVar("Number", Tensor, float)
@@ -31,9 +32,6 @@ DATE_PARTS: tuple[DatePart, ...] = get_args(DatePart)
 class DateEncoding(Frozen):
     """Encoding of a feature of dates."""
 
-    format: str
-    """Format that the training data has the dates in, and that predictions take: see
-    `ml.spelling.date_formats`."""
     first: str
     """Day of the first training date, in ISO 8601; before fitting, empty."""
     parts: list[DatePart]
@@ -54,13 +52,27 @@ class Encoding(Frozen):
     """Values of each categorical feature in the training rows; before fitting, as many blanks as
     there may be values."""
     dates: dict[str, DateEncoding] = Field(default={})
+    """Encodings of the features of dates."""
     gaps: list[str] = Field(default=[])
     """Features with missing values in the training rows, and others; in models of earlier versions,
     also those with missing values only."""
     masked: list[str] = Field(default=[])
     """Features with a single value, or none, in the training rows: their values have no effect."""
+    missing: list[str] = Field(default=list(EARLIER_MISSING))
+    """Texts that mark a missing value."""
+    spellings: dict[str, Spelling] = Field(default={})
+    """How values are written, for features that are not written plainly: numbers with other marks
+    or units, dates, and numbers and dates that are used as categories."""
     width: int
     """Columns of an encoded row; before the data is loaded, an upper bound."""
+
+    def spelling(self, name: str) -> Spelling:
+        """Return how the values of a feature are written."""
+        if name in self.spellings:
+            return self.spellings[name]
+        if name in self.booleans:
+            return Spelling(kind="boolean")
+        return Spelling(kind="categorical" if name in self.categories else "numeric")
 
 
 class Features(Frozen):
@@ -83,6 +95,11 @@ class Features(Frozen):
         return [name for name in self.names if name not in others]
 
     @property
+    def texts(self) -> list[str]:
+        """Features that are texts in requests: categories and dates."""
+        return [*self.encoding.categories, *self.encoding.dates] if self.encoding else []
+
+    @property
     def standardised(self) -> int:
         """Columns of an encoded row that are standardised: numbers and parts of dates."""
         dates = self.encoding.dates.values() if self.encoding else ()
@@ -102,10 +119,6 @@ class Features(Frozen):
     def width(self) -> int:
         """Numbers of one input that reach the network."""
         return self.encoding.width if self.encoding else len(self.names)
-
-
-UNKNOWN = -1
-"""Code of a category that is absent from the training rows."""
 
 
 class Images(Frozen):

@@ -1,5 +1,7 @@
 """Features of dates: the encoding that is fitted to the training rows."""
 
+from collections.abc import Collection
+
 from torch import Tensor
 
 from ml.preprocessing import Moments, date_parts, moments
@@ -14,9 +16,9 @@ def all_parts(with_times: bool, only_days: bool) -> list[DatePart]:
     return [part for part in DATE_PARTS if with_times or not part.startswith("time")]
 
 
-def fit_dates(dates: Tensor, form: str, allowed: list[DatePart]) -> tuple[DateEncoding, Moments]:
+def fit_dates(dates: Tensor, allowed: Collection[DatePart]) -> tuple[DateEncoding, Moments]:
     """Return the encoding of a feature of `dates` (rows,), float64 days since 1970-01-01 in UTC and
-    NaN where missing, written in the format `form`, and the moments of its parts.
+    NaN where missing, and the moments of its parts, which are of those `allowed`.
 
     Parts other than the days that do not vary are left out: they could only mislead.
     """
@@ -29,7 +31,6 @@ def fit_dates(dates: Tensor, form: str, allowed: list[DatePart]) -> tuple[DateEn
         if part in allowed and (part == "days" or std[index].isfinite())
     ]
     encoding = DateEncoding(
-        format=form,
         first=written(round(first.item()) * DAY, with_time=False),
         parts=[DATE_PARTS[index] for index in kept],
     )

@@ -13,7 +13,9 @@ class DataWarning(Frozen):
     column: str | None = Field(
         description="Column that the warning is about; null if it is about none or several."
     )
-    kind: Literal["constant", "empty"] = Field(
-        description="`constant`: a single value in the training rows; `empty`: none."
+    kind: Literal["constant", "empty", "inexact", "leading_zeros", "notation"] = Field(
+        description="`constant`: a single value in the training rows; `empty`: none; `inexact`: "
+        "whole numbers beyond 2^53; `leading_zeros`: digits that are codes rather than a quantity; "
+        "`notation`: numbers with a unit, or with marks other than a decimal point."
     )
     message: str

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ml.preprocessing.date_parts import date_parts, first_days
-from ml.signature import DATE_PARTS, UNKNOWN, Encoding, Features, Images
+from ml.signature import DATE_PARTS, Encoding, Features, Images
+from ml.spelling import UNKNOWN
 
 Moments = tuple[Tensor, Tensor]
 """Mean and standard deviation of columns."""

@@ -54,6 +54,12 @@ class DateReading:
     otherwise: DateFormat | None = None
     """The format with day and month exchanged, if every value is a date of that one too."""
 
+    def day_first(self) -> "DateReading":
+        """Return the reading with the day first, if that is possible."""
+        if self.otherwise is None or self.form.style == "day_first":
+            return self
+        return DateReading(self.otherwise, self.example, self.form)
+
 
 @dataclass
 class DateGuess:
@@ -69,18 +75,20 @@ class DateGuess:
     """Row and text of the first known value."""
     _tried: list[_Tried] | None = field(default=None, repr=False)
 
-    def see(self, texts: Any, first_row: int) -> None:
-        """Add the texts of a batch, null where missing, whose first one is in row `first_row`."""
-        known = texts.drop_null()
-        self.known += len(known)
-        if not len(known):
+    def see(self, texts: Any, first_row: int, may_begin: bool = True) -> None:
+        """Add the texts of a batch, null where missing, whose first one is in row `first_row`.
+        Unless the first values `may_begin` a column of dates, none is looked for."""
+        count = len(texts) - texts.null_count
+        self.known += count
+        if not count or self._tried == []:
             return
         if self._tried is None:
+            known = texts.drop_null()
             self.first = first_row + pc.index(pc.is_valid(texts), True).as_py(), known[0].as_py()
-            self._tried = [_Tried(form) for form in self._likely(known)]
+            self._tried = [_Tried(form) for form in self._likely(known)] if may_begin else []
         for one in self._tried:
             one.see(texts, first_row)
-        if not all(one.odd for one in self._tried):
+        if any(one.odd is None for one in self._tried):
             self._tried = [one for one in self._tried if one.odd is None]
 
     def reading(self) -> DateReading | None:
@@ -97,13 +105,18 @@ class DateGuess:
             return DateReading(form, self.first[1], exchanged[0])
         return DateReading(form, self.first[1])
 
-    def nearly(self) -> tuple[DateFormat, int, str, int] | None:
-        """Return the format that most of many values are written in, row and text of the first that
-        is not, and the number of those that are; None if there is no such format."""
+    def fault(self, name: str) -> str | None:
+        """Return the message about the first value of the column `name` that is no date, if most of
+        many values are; else None."""
         best = max(self._tried or [], key=lambda one: one.matches, default=None)
         if best is None or best.odd is None or self.known < FEW_ROWS:
             return None
-        return (best.form, *best.odd, best.matches) if best.matches >= MOSTLY * self.known else None
+        if best.matches < MOSTLY * self.known:
+            return None
+        return (
+            f"{not_a_date(name, *best.odd, best.form)}, but {best.matches:,} of {self.known:,} "
+            "values are; correct it, add it to `missing`, or add the column to `categorical`"
+        )
 
     def declared(self, name: str) -> DateReading | None:
         """Return how the values of the column `name`, declared to be dates, are read; None if there
@@ -126,7 +139,8 @@ class DateGuess:
             advice = "; name the column in `epoch_seconds` or `epoch_milliseconds` if it counts them"
         likes = "2024-12-31, 31.12.2024, 12/31/2024, 31-Dec-2024 or Dec 31, 2024"
         if self.style is not None:
-            likes = " or ".join(f.example for f in FORMATS.values() if f.style == self.style)
+            of_style = (form.example for form in FORMATS.values() if form.style == self.style)
+            likes = " or ".join([*of_style][:3])
         raise Invalid(
             f"row {row}, column {name!r}: {shown(text)} is not a date; dates are written like "
             f"{likes}, with or without a time{advice}"
@@ -149,22 +163,16 @@ class DateGuess:
                 yield form
 
 
-def settled(readings: dict[str, DateReading]) -> dict[str, DateReading]:
-    """Return the readings of a table's columns, those that are ambiguous as the others say: day
-    first if that is how all others of their kind are written."""
-    clear = {
+def is_day_first(guesses: Iterable[DateGuess]) -> bool:
+    """Return whether the columns of a table whose dates have numbers of days and months in a clear
+    order all have the day first."""
+    readings = [found for guess in guesses if (found := guess.reading()) is not None]
+    styles = {
         reading.form.style
-        for reading in readings.values()
-        if reading.otherwise is None and "/" in reading.form.name and "Mon" not in reading.form.name
+        for reading in readings
+        if reading.otherwise is None and "Mon" not in reading.form.name
     }
-    if clear != {"day_first"}:
-        return readings
-    return {
-        name: reading
-        if reading.otherwise is None
-        else DateReading(reading.otherwise, reading.example, reading.form)
-        for name, reading in readings.items()
-    }
+    return "day_first" in styles and "month_first" not in styles
 
 
 def not_a_date(name: str, row: int, text: str, form: DateFormat) -> str:

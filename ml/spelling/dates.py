@@ -201,9 +201,25 @@ def written(microseconds: int, with_time: bool) -> str:
     return f"{moment.isoformat()}Z" if with_time else moment.date().isoformat()
 
 
+def iso(microseconds: int) -> str:
+    """Return an instant in ISO 8601, with its time unless that is midnight."""
+    return written(microseconds, with_time=microseconds % DAY != 0)
+
+
+def iso_texts(column: Any) -> Any:
+    """Return a column of `TYPE` as texts in ISO 8601; see `iso`."""
+    instants = column.cast(pa.int64()).to_pylist()
+    return pa.array([None if one is None else iso(one) for one in instants], pa.string())
+
+
 def days(microseconds: int) -> float:
     """Return an instant as days since 1970-01-01, equal to those of `days_of`."""
     return float(microseconds) / DAY
+
+
+def iso_of_days(number: float) -> str:
+    """Return the instant that is `number` days after 1970-01-01 in ISO 8601."""
+    return iso(min(max(round(number * DAY), FIRST), LAST))
 
 
 def days_of(column: Any) -> NDArray[np.float64]:

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from ml.errors import Invalid
-from ml.ingest.options import ColumnKind, Options
+from ml.ingest.options import Options
 from ml.ingest.schema import Schema
+from ml.spelling import ColumnKind
 from ml.spelling.date_formats import DateStyle
 from ml.specs import Name
 from ml.strict import Strict, parse
@@ -36,6 +37,16 @@ class UploadQuery(Strict):
     missing: list[str] = Field(
         default=[],
         description="Further texts that mean a missing value, in addition to the usual ones.",
+    )
+    decimal: str | None = Field(
+        default=None,
+        description="Decimal mark of numbers in texts, . or a comma; by default detected by "
+        "column.",
+    )
+    thousands: str | None = Field(
+        default=None,
+        description="Mark between groups of three digits of numbers in texts: a comma, a point, a "
+        "space or an apostrophe, or empty for none; by default detected by column.",
     )
     numeric: Columns = Field(default=[], description="Columns to read as numbers.")
     categorical: Columns = Field(default=[], description="Columns to read as categories.")
@@ -90,6 +101,8 @@ class UploadQuery(Strict):
             "encoding": self.encoding,
             "delimiter": self.delimiter,
             "missing": self.missing,
+            "decimal": self.decimal,
+            "thousands": self.thousands,
             "types": named | dict.fromkeys(styles, "date"),
             "dates": styles,
             "image_size": self._size(),

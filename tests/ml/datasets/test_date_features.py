@@ -68,8 +68,9 @@ def test_table_of_dates_is_encoded_by_the_parts_that_vary(shelf: Shelf) -> None:
     encoding = encoding_of(spec, shelf)
     parts = [part for part in DATE_PARTS if not part.startswith("time")]
     assert encoding.dates == {
-        "when": DateEncoding(format="DD.MM.YYYY", first="2023-11-20", parts=parts)
+        "when": DateEncoding(first="2023-11-20", parts=parts)
     }
+    assert encoding.spelling("when").date == "DD.MM.YYYY"
     assert encoding.width == 6
     encoded = data.preprocessing(data.train.inputs)
     torch.testing.assert_close(encoded.mean(0), torch.zeros(6), atol=1e-5, rtol=0)

@@ -5,7 +5,7 @@ import pytest
 
 from ml.errors import Invalid
 from ml.spelling.date_formats import DateStyle
-from ml.spelling.date_guess import DateGuess, ambiguity, settled, short_years
+from ml.spelling.date_guess import DateGuess, ambiguity, is_day_first, short_years
 
 
 def guess(
@@ -68,12 +68,14 @@ def test_day_and_month_that_could_be_exchanged_are_told() -> None:
         "in `day_first`"
     )
     assert short_years("when", reading) is None
-    clear = guess(["03/04/2024", "31/05/2024"]).reading()
-    assert clear is not None
-    assert ambiguity("then", clear) is None
-    other = settled({"when": reading, "then": clear})["when"]
-    assert other.form.name == "DD/MM/YYYY"
-    message = ambiguity("when", other)
+    clear = guess(["03/04/2024", "31/05/2024"])
+    found = clear.reading()
+    assert found is not None
+    assert ambiguity("then", found) is None
+    assert is_day_first([guess(["03/04/2024"]), clear, guess(["a"]), guess(["2024-01-01"])])
+    assert not is_day_first([guess(["03/04/2024"]), clear, guess(["12/31/2024"])])
+    assert not is_day_first([guess(["03/04/2024"]), guess(["31 Dec 2024"])])
+    message = ambiguity("when", reading.day_first())
     assert message is not None
     assert "03/04/2024 is 2024-04-03; if the month comes first" in message
     named = guess(["03/04/2024"], "day_first").reading()
@@ -92,10 +94,11 @@ def test_years_of_two_digits_are_told() -> None:
 def test_many_dates_and_few_others_are_a_mistake() -> None:
     found = guess([f"2024-01-{day:02}" for day in range(1, 31)] + ["2024-02-30", "later"])
     assert found.reading() is None
-    nearly = found.nearly()
-    assert nearly is not None
-    assert nearly[1:] == (32, "2024-02-30", 30)
-    assert guess(["2024-01-01", "2024-02-30"]).nearly() is None
+    assert found.fault("when") == (
+        "row 32, column 'when': '2024-02-30' is not a date like 2024-12-31 (YYYY-MM-DD), but 30 of "
+        "32 values are; correct it, add it to `missing`, or add the column to `categorical`"
+    )
+    assert guess(["2024-01-01", "2024-02-30"]).fault("when") is None
 
 
 @pytest.mark.parametrize(
