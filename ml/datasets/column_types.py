@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from ml.datasets.date_features import all_parts
 from ml.errors import Invalid
 from ml.ingest.findings import looks_like_numbers, only_value
 from ml.ingest.schema import (
@@ -10,15 +11,17 @@ from ml.ingest.schema import (
     MAX_CATEGORY,
     Categorical,
     Column,
+    Date,
     Numeric,
     Schema,
     TableSchema,
     Text,
 )
 from ml.ingest.warning import DataWarning
+from ml.spelling import PLAIN, Spelling
 
 Task = Literal["regression", "classification"]
-FeatureKind = Literal["numeric", "boolean", "categorical"]
+FeatureKind = Literal["numeric", "boolean", "categorical", "date"]
 
 FREE_TEXT = (
     f"is free text (over {MAX_CATEGORIES:,} different ones, or one of over {MAX_CATEGORY:,} "
@@ -40,7 +43,7 @@ def check_target(column: Column, rows: int, warnings: Sequence[DataWarning] = ()
     """Check that a column of `rows` rows can be a target; `warnings` are those of its data set.
 
     Raises:
-        Invalid: it is free text, or has no value or a single one.
+        Invalid: it is free text or a date, or has no value or a single one.
     """
     name = column.name
     if isinstance(column, Text):
@@ -49,6 +52,11 @@ def check_target(column: Column, rows: int, warnings: Sequence[DataWarning] = ()
                 raise Invalid(f"the column {warning.message}")
         raise Invalid(
             f"the column {name!r} {FREE_TEXT}, which is neither a value nor a class; choose another"
+        )
+    if isinstance(column, Date):
+        raise Invalid(
+            f"the column {name!r} is a date, which is neither a value nor a class; choose another, "
+            "or upload the file again with this column in `categorical`"
         )
     if column.missing == rows:
         raise Invalid(f"the column {name!r} has no value in any row")
@@ -88,7 +96,8 @@ def task_of(column: Column, requested: Task | None) -> Task:
 
 
 def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
-    """Return the kind of a feature; numbers can be requested as categories.
+    """Return the kind of a feature; numbers and dates can be requested as categories, and dates as
+    numbers of days.
 
     Raises:
         Invalid: the column is free text, or cannot be of the requested kind.
@@ -99,17 +108,31 @@ def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
         )
     if requested in (None, column.kind):
         return column.kind
-    if requested == "categorical" and isinstance(column, Numeric) and column.distinct is not None:
+    if isinstance(column, Date) and requested == "numeric":
+        return "numeric"
+    is_countable = isinstance(column, Numeric | Date) and column.distinct is not None
+    if requested == "categorical" and is_countable:
         return "categorical"
     raise Invalid(f"the column {column.name!r} is {column.kind} and cannot be used as {requested}")
 
 
+def spelling_of(column: Column, kind: FeatureKind) -> Spelling | None:
+    """Return how the values of a feature are written, None if that follows from `kind`."""
+    if isinstance(column, Date):
+        return Spelling(kind="date", date=column.format)
+    if not isinstance(column, Numeric) or (kind == "numeric" and column.notation is None):
+        return None
+    return Spelling(kind="numeric", notation=column.notation or PLAIN)
+
+
 def width_of(column: Column, kind: FeatureKind) -> int:
     """Return the greatest number of inputs that one feature is encoded as."""
+    if isinstance(column, Date) and kind != "categorical":
+        return len(all_parts(column.has_times, kind == "numeric"))
     if kind != "categorical":
         return 1
     return len(column.categories) if isinstance(column, Categorical) else _distinct(column)
 
 
 def _distinct(column: Column) -> int:
-    return (column.distinct if isinstance(column, Numeric) else None) or MAX_CATEGORIES
+    return (column.distinct if isinstance(column, Numeric | Date) else None) or MAX_CATEGORIES

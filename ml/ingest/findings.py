@@ -55,7 +55,11 @@ class Found:
 
 def clues_for(kind: ColumnKind) -> Clues:
     """Return an observer of a column of this kind."""
-    observers: dict[ColumnKind, type[Clues]] = {"numeric": NumberClues, "boolean": BooleanClues}
+    observers: dict[ColumnKind, type[Clues]] = {
+        "numeric": NumberClues,
+        "boolean": BooleanClues,
+        "date": BooleanClues,
+    }
     return observers.get(kind, TextClues)()
 
 

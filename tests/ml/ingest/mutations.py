@@ -125,7 +125,9 @@ def arrays(random: Random) -> dict[str, bytes]:
 def splits(random: Random) -> dict[str, bytes]:
     shape = random.choice([(6, 3, 4), (6, 3, 4, 3), (6, 1, 5, 7), (6, 5, 7, 4), (6, 4)])
     dtype = random.choice(["u1", "<f2", "<f4", ">u2", "?", "<i8"])
-    labels = random.choice([np.arange(6) % 2, np.eye(2)[np.arange(6) % 2], np.array(["a", "b"] * 3)])
+    labels = random.choice(
+        [np.arange(6) % 2, np.eye(2)[np.arange(6) % 2], np.array(["a", "b"] * 3)]
+    )
     members = {}
     images = np.ones(shape).astype(dtype)
     for part in ("train", "val", "test")[: random.randint(1, 3)]:
