@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ml.errors import Invalid
-from ml.ingest.findings import looks_like_numbers, only_value
+from ml.ingest.findings import only_value
+from ml.ingest.names import shown
 from ml.ingest.schema import (
     MAX_CATEGORIES,
     MAX_CATEGORY,
@@ -14,6 +15,8 @@ from ml.ingest.schema import (
     Text,
 )
 from ml.ingest.warning import DataWarning
+from ml.spelling import PLAIN, Spelling
+from ml.spelling.likeness import like_numbers
 
 Task = Literal["regression", "classification"]
 FeatureKind = Literal["numeric", "boolean", "categorical"]
@@ -50,8 +53,16 @@ def check_spelling(column: Column) -> None:
     Raises:
         Invalid: its texts do. They would be classes, each with few rows.
     """
-    if (fault := looks_like_numbers(column)) is not None:
-        raise Invalid(f"the column {column.name!r} {fault}; for classes say task=classification")
+    if not isinstance(column, Categorical):
+        return
+    texts = [category.value for category in column.categories]
+    if (like := like_numbers(texts)) is not None:
+        raise Invalid(
+            f"the column {column.name!r} was read as categories, but {like.count:,} of its "
+            f"{len(texts):,} values look like numbers, such as {shown(like.example)}; upload it "
+            f"again with numeric={column.name} and, if need be, decimal, thousands or missing; for "
+            "classes say task=classification"
+        )
 
 
 def task_of(column: Column, requested: Task | None) -> Task:
@@ -90,6 +101,13 @@ def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
     if requested == "categorical" and isinstance(column, Numeric) and column.distinct is not None:
         return "categorical"
     raise Invalid(f"the column {column.name!r} is {column.kind} and cannot be used as {requested}")
+
+
+def spelling_of(column: Column, kind: FeatureKind) -> Spelling | None:
+    """Return how the values of a feature are written, None if that follows from `kind`."""
+    if not isinstance(column, Numeric) or (kind == "numeric" and column.notation is None):
+        return None
+    return Spelling(kind="numeric", notation=column.notation or PLAIN)
 
 
 def width_of(column: Column, kind: FeatureKind) -> int:

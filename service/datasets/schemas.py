@@ -37,6 +37,16 @@ class UploadQuery(Strict):
         default=[],
         description="Further texts that mean a missing value, in addition to the usual ones.",
     )
+    decimal: str | None = Field(
+        default=None,
+        description="Decimal mark of numbers in texts, . or a comma; by default detected by "
+        "column.",
+    )
+    thousands: str | None = Field(
+        default=None,
+        description="Mark between groups of three digits of numbers in texts: a comma, a point, a "
+        "space or an apostrophe, or empty for none; by default detected by column.",
+    )
     numeric: Columns = Field(default=[], description="Columns to read as numbers.")
     categorical: Columns = Field(default=[], description="Columns to read as categories.")
     boolean: Columns = Field(default=[], description="Columns to read as booleans.")
@@ -65,6 +75,8 @@ class UploadQuery(Strict):
             "encoding": self.encoding,
             "delimiter": self.delimiter,
             "missing": self.missing,
+            "decimal": self.decimal,
+            "thousands": self.thousands,
             "types": types,
             "image_size": self._size(),
         }
