@@ -5,7 +5,8 @@ from typing import Literal
 
 from ml.datasets.date_features import all_parts
 from ml.errors import Invalid
-from ml.ingest.findings import looks_like_numbers, only_value
+from ml.ingest.findings import only_value
+from ml.ingest.names import shown
 from ml.ingest.schema import (
     MAX_CATEGORIES,
     MAX_CATEGORY,
@@ -19,6 +20,7 @@ from ml.ingest.schema import (
 )
 from ml.ingest.warning import DataWarning
 from ml.spelling import PLAIN, Spelling
+from ml.spelling.likeness import like_numbers
 
 Task = Literal["regression", "classification"]
 FeatureKind = Literal["numeric", "boolean", "categorical", "date"]
@@ -70,8 +72,16 @@ def check_spelling(column: Column) -> None:
     Raises:
         Invalid: its texts do. They would be classes, each with few rows.
     """
-    if (fault := looks_like_numbers(column)) is not None:
-        raise Invalid(f"the column {column.name!r} {fault}; for classes say task=classification")
+    if not isinstance(column, Categorical):
+        return
+    texts = [category.value for category in column.categories]
+    if (like := like_numbers(texts)) is not None:
+        raise Invalid(
+            f"the column {column.name!r} was read as categories, but {like.count:,} of its "
+            f"{len(texts):,} values look like numbers, such as {shown(like.example)}; upload it "
+            f"again with numeric={column.name} and, if need be, decimal, thousands or missing; for "
+            "classes say task=classification"
+        )
 
 
 def task_of(column: Column, requested: Task | None) -> Task:

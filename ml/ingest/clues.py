@@ -1,22 +1,14 @@
-"""Observations about a column's values from which warnings follow, made batch by batch in bounded
+"""Observations about a column of numbers from which warnings follow, made batch by batch in bounded
 memory and time."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-LARGEST = 2**53
-"""Greatest number up to which every whole number is a float64 of its own."""
 SAMPLE = 4096
 """Values that a sample of distinct values keeps."""
-TEXTS = 200
-"""Texts that are kept as a sample."""
-MAX_TEXT = 100
-"""Characters that are kept of a text."""
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """2^64 divided by the golden ratio: Knuth, The Art of Computer Programming, 6.4."""
 
@@ -65,22 +57,16 @@ class NumberClues:
     """Value of the first row, while the rows so far count on from it by 1."""
     counts_up: bool = True
     whole: bool = True
-    large: str | None = None
-    """A whole number beyond `LARGEST`, as the file writes it."""
-    leading_zero: str | None = None
-    """A number that the file writes with a leading zero."""
     distinct: DistinctSample = field(default_factory=DistinctSample)
 
-    def see(self, raw: Any, values: Any) -> None:
-        """Add a batch of values: as they came from the file, and as float64."""
+    def see(self, values: Any) -> None:
+        """Add a batch of float64 values."""
         known = values.drop_null()
         numbers: NDArray[np.float64] = known.to_numpy(zero_copy_only=False)
         self._see_order(numbers, has_gaps=len(known) < len(values))
-        if len(numbers):
-            self.whole = self.whole and bool((numbers == np.floor(numbers)).all())
-            self._see_digits(raw, numbers)
-            if self.whole and not self.distinct.repeats:
-                self.distinct.add(numbers)
+        self.whole = self.whole and bool((numbers == np.floor(numbers)).all())
+        if self.whole and not self.distinct.repeats:
+            self.distinct.add(numbers)
         self.rows += len(values)
 
     def _see_order(self, numbers: NDArray[np.float64], has_gaps: bool) -> None:
@@ -95,44 +81,3 @@ class NumberClues:
         self.counts_up = numbers[-1] == start + len(numbers) - 1 and np.array_equal(
             numbers, np.arange(start, start + len(numbers))
         )
-
-    def _see_digits(self, raw: Any, numbers: NDArray[np.float64]) -> None:
-        if pa.types.is_string(raw.type) and not self.rows:
-            self.leading_zero = _first_match(raw, "^[+-]?0[0-9]+$")
-        if self.large is None and np.abs(numbers).max() > LARGEST:
-            if pa.types.is_string(raw.type):
-                self.large = _first_match(raw, "^[+-]?[0-9]{16,}$")
-            elif pa.types.is_integer(raw.type):
-                largest = pc.max(raw).as_py(), pc.min(raw).as_py()
-                self.large = str(max(largest, key=abs))
-
-
-@dataclass
-class TextClues:
-    """Observations about a column of texts: a sample of them."""
-
-    sample: list[str] = field(default_factory=list)
-
-    def see(self, raw: Any, values: Any) -> None:
-        """Add a batch of texts."""
-        if len(self.sample) == TEXTS:
-            return
-        known = values.drop_null()[: TEXTS - len(self.sample)]
-        self.sample += pc.utf8_slice_codeunits(known, 0, MAX_TEXT).to_pylist()
-
-
-@dataclass
-class BooleanClues:
-    """No observations: of booleans, the statistics say all."""
-
-    def see(self, raw: Any, values: Any) -> None:
-        """Ignore a batch of booleans."""
-
-
-Clues = NumberClues | TextClues | BooleanClues
-
-
-def _first_match(texts: Any, pattern: str) -> str | None:
-    found = pc.match_substring_regex(texts, pattern)
-    index = pc.index(found, True).as_py()
-    return None if index < 0 else str(texts[index].as_py())[:MAX_TEXT]

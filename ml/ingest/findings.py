@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ml.ingest.clues import BooleanClues, Clues, NumberClues, TextClues
+from ml.ingest.clues import NumberClues
 from ml.ingest.names import shown
-from ml.ingest.number_like import Spelling, likeness
-from ml.ingest.options import ColumnKind
 from ml.ingest.schema import (
     MAX_CATEGORIES,
     MAX_CATEGORY,
@@ -17,6 +15,7 @@ from ml.ingest.schema import (
     Text,
 )
 from ml.ingest.warning import DataWarning, Kind, quoted
+from ml.spelling import ColumnKind
 
 MIN_IDENTIFIERS = 10
 """Number of different texts from which they are taken for an id; fewer differ by chance."""
@@ -25,17 +24,6 @@ NEARLY_ALL = 0.95
 REPEATS = 3.0
 """Number of repeated values to expect from which their absence is no chance."""
 
-ADVICE: dict[Spelling, str] = {
-    "plain": "correct the others, such as {odd}, or list them in missing",
-    "decimal comma": "if they are, upload it with decimal=,",
-    "thousands": "if they are, upload it with thousands set to what is between their digits",
-    "percent": "if they are, upload it with numeric={name}",
-    "currency": "if they are, upload it with numeric={name}",
-    "bound": "if they are, upload it with numeric={name}",
-    "parentheses": "if they are, upload it with numeric={name}",
-    "unit": "if they are, remove the unit",
-}
-
 
 @dataclass(frozen=True)
 class Found:
@@ -43,7 +31,8 @@ class Found:
 
     column: Column
     rows: int
-    clues: Clues
+    clues: NumberClues | None
+    """Observations about a column of numbers."""
     declared: ColumnKind | None
     """Kind of the column that the user named."""
 
@@ -53,38 +42,30 @@ class Found:
         return self.rows - self.column.missing
 
 
-def clues_for(kind: ColumnKind) -> Clues:
-    """Return an observer of a column of this kind."""
-    observers: dict[ColumnKind, type[Clues]] = {
-        "numeric": NumberClues,
-        "boolean": BooleanClues,
-        "date": BooleanClues,
-    }
-    return observers.get(kind, TextClues)()
-
-
-def findings(
+def column_warnings(
     columns: Sequence[Column],
-    clues: Sequence[Clues],
+    clues: Mapping[str, NumberClues],
     rows: int,
     declared: Mapping[str, ColumnKind],
 ) -> list[DataWarning]:
-    """Return the warnings about columns of `rows` rows."""
+    """Return the warnings about columns of `rows` rows, some with `clues`, or `declared` to be of
+    a kind."""
     return [
-        DataWarning(column=column.name, kind=kind, message=message)
-        for column, seen in zip(columns, clues, strict=True)
-        for kind, message in _about(Found(column, rows, seen, declared.get(column.name)))
+        warning
+        for column in columns
+        for warning in _about(
+            Found(column, rows, clues.get(column.name), declared.get(column.name))
+        )
     ]
 
 
-def _about(found: Found) -> Iterator[tuple[Kind, str]]:
-    """Yield at most one warning of each group."""
-    name = quoted(found.column.name)
-    for group in GROUPS:
-        for kind, find in group.items():
-            if (fault := find(found)) is not None:
-                yield kind, f"{name} {fault}"
-                break
+def _about(found: Found) -> Iterator[DataWarning]:
+    """Yield at most one warning."""
+    name = found.column.name
+    for kind, find in FINDERS.items():
+        if (fault := find(found)) is not None:
+            yield DataWarning(column=name, kind=kind, message=f"{quoted(name)} {fault}")
+            return
 
 
 def only_value(column: Column, rows: int) -> str | None:
@@ -112,44 +93,18 @@ def _constant(found: Found) -> str | None:
     return f"is {value} in every row; nothing can be learned from it"
 
 
-def _numbers_as_text(found: Found) -> str | None:
-    if found.declared is not None or not isinstance(found.clues, TextClues):
-        return None
-    return looks_like_numbers(found.column, found.clues.sample)
-
-
-def looks_like_numbers(column: Column, sample: Sequence[str] = ()) -> str | None:
-    """Return how a column looks like numbers that it is not read as, and the remedy; None if it
-    does not. `sample` are some of its texts, where the column does not list them."""
-    if isinstance(column, Categorical):
-        sample = [category.value for category in column.categories]
-    like = likeness(sample)
-    if like is None:
-        return None
-    shares = "its values" if like.like == like.total else f"{like.like} of {like.total} values"
-    read = "as text" if isinstance(column, Text) else "as categories"
-    advice = ADVICE[like.spelling].format(name=column.name, odd=shown(like.odd))
-    if like.spelling == "plain" and like.odd is None:
-        advice = f"if they are, upload it with numeric={column.name}"
-    return (
-        f"is read {read}, but {shares} look like numbers, such as {shown(like.example)}; {advice}"
-    )
-
-
 def _left_out(found: Found) -> str | None:
     if found.declared is not None or not isinstance(found.column, Text):
         return None
     return (
-        f"is free text, with over {MAX_CATEGORIES:,} different values or one of over "
+        f"is text, since it has over {MAX_CATEGORIES:,} different values or one of over "
         f"{MAX_CATEGORY:,} characters; no model learns from it"
     )
 
 
 def _index(found: Found) -> str | None:
     clues = found.clues
-    if not isinstance(clues, NumberClues) or not clues.counts_up or found.rows < 2:
-        return None
-    if clues.first not in (0, 1):
+    if clues is None or not clues.counts_up or found.rows < 2 or clues.first not in (0, 1):
         return None
     last = clues.first + found.rows - 1
     return (
@@ -175,37 +130,12 @@ def _identifier(found: Found) -> str | None:
     return None
 
 
-def _large_integers(found: Found) -> str | None:
-    if not isinstance(found.clues, NumberClues) or found.clues.large is None:
-        return None
-    return (
-        f"has whole numbers beyond 2^53, such as {found.clues.large}, which are rounded; if they "
-        f"are ids, set categorical={found.column.name} or leave them out"
-    )
-
-
-def _leading_zeros(found: Found) -> str | None:
-    clues = found.clues
-    if found.declared is not None or not isinstance(clues, NumberClues):
-        return None
-    if clues.leading_zero is None:
-        return None
-    return (
-        f"has leading zeros, as in {clues.leading_zero!r}, and is read as numbers, without them; "
-        f"if they are codes, set categorical={found.column.name}"
-    )
-
-
 Finder = Callable[[Found], str | None]
-GROUPS: tuple[dict[Kind, Finder], ...] = (
-    {
-        "empty": _empty,
-        "constant": _constant,
-        "numbers_as_text": _numbers_as_text,
-        "left_out": _left_out,
-        "index": _index,
-        "identifier": _identifier,
-    },
-    {"large_integers": _large_integers, "leading_zeros": _leading_zeros},
-)
-"""What can be found about a column. Of each group, the first that applies is said."""
+FINDERS: dict[Kind, Finder] = {
+    "empty": _empty,
+    "constant": _constant,
+    "left_out": _left_out,
+    "index": _index,
+    "identifier": _identifier,
+}
+"""What can be found about a column. The first that applies is said."""

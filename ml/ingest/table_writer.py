@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.errors import Invalid
-from ml.ingest.findings import clues_for, findings
+from ml.ingest.clues import NumberClues
+from ml.ingest.findings import column_warnings
 from ml.ingest.names import shown
 from ml.ingest.reading import reading
 from ml.ingest.schema import (
@@ -43,24 +44,32 @@ from ml.spelling import (
     text_of,
     unreadable,
 )
+from ml.spelling.column_guess import FindingKind
 from ml.spelling.date_formats import FORMATS
 from ml.spelling.dates import DAY, written
 
 FLOAT32_MAX = 3.4028234663852886e38
 
-KINDS: dict[str, Kind] = {"inexact": "large_integers", "notation": "number_spelling"}
-"""Kinds of warnings about spellings that have another name."""
 WANTED: dict[ColumnKind, str] = {"numeric": "a number", "boolean": "true or false"}
 MAX_TEXTS = 4 * MAX_CATEGORIES
 """Maximum number of different texts of a batch whose numbers are read once each."""
 
 
+WARNINGS: dict[FindingKind, Kind] = {
+    "ambiguous_date": "ambiguous_date",
+    "date_format": "date_format",
+    "inexact": "large_integers",
+    "leading_zeros": "leading_zeros",
+    "notation": "number_spelling",
+    "numbers_as_text": "numbers_as_text",
+}
+"""Kind of the warning about each kind of finding of the speller."""
+
+
 def warnings_of(findings: Iterable[Finding]) -> list[DataWarning]:
     """Return what was found about the spelling of columns as warnings."""
     return [
-        DataWarning(
-            column=found.column, kind=KINDS.get(found.kind, found.kind), message=found.message
-        )
+        DataWarning(column=found.column, kind=WARNINGS[found.kind], message=found.message)
         for found in findings
     ]
 
@@ -251,7 +260,9 @@ class TableWriter:
     ) -> None:
         self._gaps = gaps
         self._tallies = [Tally(name, spelling) for name, spelling in spellings.items()]
-        self._clues = [clues_for(spelling.kind) for spelling in spellings.values()]
+        self._clues = {
+            name: NumberClues() for name, one in spellings.items() if one.kind == "numeric"
+        }
         self._next_row = self._first_row = first_row
         types = [(name, TYPES[spelling.kind]) for name, spelling in spellings.items()]
         self._writer = pq.ParquetWriter(path, pa.schema(types))
@@ -270,8 +281,8 @@ class TableWriter:
         check_size(self._next_row - self._first_row, len(arrays))
         for values, tally in zip(arrays, self._tallies, strict=True):
             tally.add(values)
-        for raw, values, clues in zip(columns, arrays, self._clues, strict=True):
-            clues.see(raw, values)
+            if tally.name in self._clues:
+                self._clues[tally.name].see(values)
         if sum(tally.characters for tally in self._tallies) > MAX_CATEGORY_CHARACTERS:
             raise Invalid(
                 f"has categories of over {MAX_CATEGORY_CHARACTERS:,} characters in all; make the "
@@ -328,7 +339,7 @@ class TableWriter:
             rows=rows,
             columns=_within_budget(columns),
             missing=list(self._gaps.texts),
-            warnings=[*warnings, *findings(columns, self._clues, rows, declared)],
+            warnings=[*warnings, *column_warnings(columns, self._clues, rows, declared)],
         )
 
 

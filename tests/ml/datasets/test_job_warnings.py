@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ml.datasets.column_types import check_spelling
 from ml.datasets.job_warnings import job_warnings
 from ml.errors import Invalid
+from ml.ingest.schema import Categorical, Category
 from ml.specs import TrainingRequest, resolve
 from tests.ml.shelf import Shelf
 
@@ -109,25 +111,23 @@ def test_ids_and_row_numbers_are_warned_of_as_features(shelf: Shelf) -> None:
     assert set(chosen) == {"row:index"}
 
 
-COMMA = [f'{i / 7},"{i},5"' for i in range(30)]
-
-
-def test_target_with_decimal_commas_is_not_30_classes(shelf: Shelf) -> None:
-    """They were classes, and the job succeeded with an accuracy of 0.0."""
-    dataset = {"id": put(shelf, "x,y", COMMA), "target": "y"}
-    with pytest.raises(Invalid, match=r"'y' is read as categories, but .*'0,5'") as refusal:
-        found(shelf, dataset, **ALL_TRAIN)
-    assert refusal.value.loc == ("dataset", "target")
-    assert "decimal=," in refusal.value.msg
-    assert refusal.value.msg.endswith("for classes say task=classification")
+def test_target_with_decimal_commas_is_a_value(shelf: Shelf) -> None:
+    """It was 30 classes, and the job succeeded with an accuracy of 0.0."""
+    rows = [f"{i / 7};{i},5" for i in range(30)]
+    dataset = {"id": shelf.put("\n".join(["x;y", *rows])), "target": "y"}
+    warnings = found(shelf, dataset, **ALL_TRAIN)
+    assert warnings["y:number_spelling"].startswith("'y' is read as numbers: '0,5' is 0.5")
+    request = TrainingRequest.model_validate({"dataset": {"kind": "upload"} | dataset})
+    assert resolve(request, shelf).dataset.signature().output.kind == "value"
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        [f"{i} kg" for i in range(9)],
+        [f"{i} widgets" for i in range(9)],
         [*map(str, range(9)), "n/d"],
-        [f"~{i}" for i in range(9)],
+        [f"({i})" for i in range(9)],
+        [f"<{i}" for i in range(9)],
     ],
 )
 def test_target_of_texts_that_look_like_numbers_needs_a_task(
@@ -135,11 +135,40 @@ def test_target_of_texts_that_look_like_numbers_needs_a_task(
 ) -> None:
     rows = [f"{i / 7},{value}" for i, value in enumerate(values)]
     dataset = {"id": put(shelf, "x,y", rows), "target": "y"}
-    with pytest.raises(Invalid, match="the column 'y' is read as categories, but ") as refusal:
+    with pytest.raises(Invalid, match="the column 'y' was read as categories, but 9 of") as refusal:
         found(shelf, dataset)
     assert refusal.value.loc == ("dataset", "target")
+    assert "with numeric=y" in refusal.value.msg
+    assert refusal.value.msg.endswith("for classes say task=classification")
     task = dataset | {"task": "classification"}
     assert "y:numbers_as_text" in found(shelf, task, **ALL_TRAIN)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [f"0{i % 3}" for i in range(30)],
+        [f"v{i % 3}.0" for i in range(30)],
+        ["0-17", "18-64", "65+"] * 10,
+        [f"1.{i % 3}.2" for i in range(30)],
+        ["red", "1", "2"] * 10,
+    ],
+)
+def test_texts_that_do_not_look_like_numbers_are_classes(shelf: Shelf, values: list[str]) -> None:
+    rows = [f"{i / 7},{value}" for i, value in enumerate(values)]
+    found(shelf, {"id": put(shelf, "x,y", rows), "target": "y"})
+
+
+def test_categories_of_earlier_versions_are_no_classes_if_they_look_like_numbers() -> None:
+    def column(*values: str) -> Categorical:
+        categories = [Category(value=value, count=1) for value in values]
+        return Categorical(name="y", missing=0, categories=categories)
+
+    for values in (("1,5", "2,5"), ("12%", "7,5%"), ("$3.50", "$1,200"), ("1.5", "2.5")):
+        with pytest.raises(Invalid, match="look like numbers"):
+            check_spelling(column(*values))
+    for values in (("1", "2"), ("01", "02"), ("a", "b"), ("1.0.0", "2.0.0"), ("c1", "c2")):
+        check_spelling(column(*values))
 
 
 def test_declared_categories_are_classes(shelf: Shelf) -> None:
@@ -149,7 +178,7 @@ def test_declared_categories_are_classes(shelf: Shelf) -> None:
 
 
 def test_long_target_of_texts_that_look_like_numbers_names_the_remedy(shelf: Shelf) -> None:
-    rows = [f"{i / 7},{i} kg" for i in range(1100)]
+    rows = [f"{i / 7},{i} widgets" for i in range(1100)]
     dataset = put(shelf, "x,y", rows)
-    with pytest.raises(Invalid, match=r"'y' is read as text, but .* '0 kg'; .* remove the unit"):
+    with pytest.raises(Invalid, match="to read '0 widgets' as a number, list it in numeric"):
         found(shelf, {"id": dataset, "target": "y"})

@@ -20,8 +20,7 @@ def test_skewness_is_the_third_standardised_moment() -> None:
 def test_prices_are_warned_of() -> None:
     [warning] = warnings("price", NORMAL.exp())
     assert (warning.column, warning.kind) == ("price", "skewed")
-    assert warning.message.startswith("'price' has a skewness of 4.")
-    assert "and its logarithm of 0.0" in warning.message.replace("-0.0", "0.0")
+    assert "'price' has a skewness of 3.3, and its logarithm of -0.1: " in warning.message
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml.ingest import Options, ingest
-from ml.ingest.clues import DistinctSample, NumberClues
-from ml.ingest.findings import findings
+from ml.ingest.clues import DistinctSample
+from ml.ingest.findings import column_warnings
 from ml.ingest.schema import MAX_COLUMNS, MAX_SCHEMA_BYTES, Numeric, TableSchema
 from ml.ingest.warning import MAX_ALIKE, folded
 
@@ -67,36 +67,40 @@ def kinds(schema: TableSchema) -> dict[str | None, str]:
         (
             [2**53 + 2 * (i % 7) + 1 for i in range(ROWS)],
             "large_integers",
-            "'a' has whole numbers beyond 2^53, such as 9007199254740993, which are rounded",
+            "'a' has whole numbers that are too large to be exact, such as 9007199254740993",
         ),
         (
             [f"0{i % 7}" for i in range(ROWS)],
             "leading_zeros",
-            "'a' has leading zeros, as in '00', and is read as numbers, without them; if they are "
-            "codes, set categorical=a",
+            "'a' has leading zeros, as in '00': it is read as categories",
         ),
         (
-            ["<5", "6", "7", "8", "9", "10", "11", "12"],
+            [f"{i} widgets" for i in range(8)],
             "numbers_as_text",
-            "'a' is read as categories, but its values look like numbers, such as '<5'",
+            "'a' is read as categories; to read '0 widgets' as a number, list it in numeric",
+        ),
+        (
+            [f"1,{i}%" for i in range(9)],
+            "number_spelling",
+            "'a' is read as numbers: '1,0%' is 1.0",
         ),
         (
             ["1", "2", "3", "4", "5", "6", "7", "8", "9", "n/d"],
             "numbers_as_text",
-            "9 of 10 values look like numbers, such as '1'; correct the others, such as 'n/d', or "
-            "list them in missing",
+            "'a' is read as categories, but 9 of 10 values are numbers; to read them as numbers, "
+            "correct the others or add them to missing: 'n/d'",
         ),
         (
             [f"some text {i}" for i in range(1001)],
             "left_out",
-            "'a' is free text, with over 1,000 different values",
+            "'a' is text, since it has over 1,000 different values",
         ),
         (["x" * 1001, "y"] * 5, "left_out", "one of over 1,000 characters; no model learns"),
     ],
 )
 def test_what_is_found_is_said(tmp_path: Path, values: Any, kind: str, message: str) -> None:
-    rows = [f"{value},{i % 3}" for i, value in enumerate(values)]
-    [warning] = read(tmp_path, "\n".join(["a,b", *rows])).warnings
+    rows = [f"{value}\t{i % 3}" for i, value in enumerate(values)]
+    [warning] = read(tmp_path, "\n".join(["a\tb", *rows])).warnings
     assert (warning.column, warning.kind) == ("a", kind)
     assert message in warning.message
 
@@ -190,7 +194,7 @@ def test_warnings_of_wide_tables_are_few(tmp_path: Path) -> None:
         Numeric(name=f"c{i}", missing=0, distinct=1, whole=True, min=1, max=1, mean=1, std=0)
         for i in range(MAX_COLUMNS)
     ]
-    found = folded(findings(widest, [NumberClues() for _ in widest], 2, {}))
+    found = folded(column_warnings(widest, {}, 2, {}))
     assert len(found) == MAX_ALIKE + 1
     assert found[-1].message.startswith("the same holds for 4,091 more columns: 'c5', ")
 
