@@ -26,7 +26,7 @@ Kind = Literal[
     "empty",
     "encoding",
     "few_values",
-    "header",
+    "form",
     "held_out",
     "identifier",
     "index",
@@ -40,7 +40,6 @@ Kind = Literal[
     "sixteen_bit",
     "skewed",
     "skipped_files",
-    "skipped_lines",
     "split",
 ]
 
@@ -51,7 +50,7 @@ MEANINGS: dict[Kind, str] = {
     "empty": "The column has no value in any row. It has no effect on predictions.",
     "encoding": "The encoding of texts or names was guessed.",
     "few_values": "The target has few different whole numbers, and the task is a regression.",
-    "header": "The names of the columns were guessed.",
+    "form": "The form of a text file was guessed: its header, delimiter or quotes.",
     "held_out": "Rows are held out for the test although the job does not say so.",
     "identifier": "The column has a different value in nearly every row, as an id or a name has.",
     "index": "The column numbers the rows.",
@@ -65,7 +64,6 @@ MEANINGS: dict[Kind, str] = {
     "sixteen_bit": "Images with more than 8 bits per channel were reduced to 8.",
     "skewed": "The target is far more skewed than its logarithm.",
     "skipped_files": "Files of an archive were not read.",
-    "skipped_lines": "Lines of a text file were not read as rows.",
     "split": "The file's own division into splits is used.",
 }
 """The kinds of warnings, in alphabetical order, and a sentence about each."""

@@ -75,14 +75,14 @@ def kinds(schema: TableSchema) -> dict[str | None, str]:
             "'a' has leading zeros, as in '00': it is read as categories",
         ),
         (
-            [f"{i} widgets" for i in range(8)],
+            [f"{i} box" for i in range(8)],
             "numbers_as_text",
-            "'a' is read as categories; to read '0 widgets' as a number, list it in numeric",
+            "'a' is read as categories; to read '0 box' as a number, list it in numeric",
         ),
         (
             [f"1,{i}%" for i in range(9)],
             "number_spelling",
-            "'a' is read as numbers: '1,0%' is 1.0",
+            "'a' is read as numbers: '1,0%' is 1;",
         ),
         (
             ["1", "2", "3", "4", "5", "6", "7", "8", "9", "n/d"],

@@ -49,7 +49,7 @@ def test_warnings_of_a_job_are_there_from_its_submission(client: TestClient) -> 
 
 
 def test_refused_target_names_its_field_and_the_remedy(client: TestClient) -> None:
-    rows = b"x,y\n" + b"".join(b"%d.5,%d widgets\n" % (i, i) for i in range(30))
+    rows = b"x,y\n" + b"".join(b"%d.5,%d box\n" % (i, i) for i in range(30))
     dataset = sent(client, rows, target="y")
     assert [warning["kind"] for warning in dataset["warnings"]] == ["numbers_as_text"]
     refused = client.post("/jobs", json={"dataset": {"kind": "upload", "id": dataset["id"]}})
