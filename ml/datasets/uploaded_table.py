@@ -15,19 +15,19 @@ from torch import Tensor
 
 from ml.datasets import masked, skewness
 from ml.datasets.column_types import FeatureKind, Task, spelling_of, width_of
+from ml.datasets.date_features import all_parts, fit_dates
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.errors import Damaged, Invalid
-from ml.ingest.schema import TABLE, Numeric, TableSchema, Text
+from ml.ingest.schema import TABLE, Date, Numeric, Part, TableSchema, Text
 from ml.ingest.stored import read_table
 from ml.inputs.rows import FLOAT32_MAX
 from ml.inputs.table_rows import value_readers
 from ml.preprocessing import Encode, moments
-from ml.signature import Classes, Encoding, Features, Signature, Value
-from ml.spelling import EARLIER_MISSING, Gaps, Spelling, text_of
+from ml.signature import Classes, DateEncoding, DatePart, Encoding, Features, Signature, Value
+from ml.spelling import EARLIER_MISSING, Gaps, Spelling, as_texts, text_of
+from ml.spelling.dates import days_of, iso_of_days
 from ml.spelling.numbers import number_in
 from ml.strict import Strict
-
-Part = Literal["train", "validation", "test"]
 
 MAX_WIDTH = 100_000
 """Maximum number of inputs that one row is encoded as."""
@@ -61,6 +61,8 @@ class TableView(Strict):
     written: dict[str, dict[str, str]] = Field(default={})
     """Names of the values of columns of numbers that are used as categories or classes, by the
     values' plain texts, where they differ: see `ml.ingest.schema.Numeric`."""
+    dates: dict[str, list[DatePart]] = Field(default={})
+    """Parts that each feature of dates may be encoded as."""
     width: int
     """Maximum number of inputs that one row is encoded as: see `ml.signature.Encoding`."""
     split_by: str | None
@@ -73,6 +75,7 @@ class TableView(Strict):
         encoding = Encoding(
             booleans=[name for name, kind in kinds.items() if kind == "boolean"],
             categories={name: [""] * count for name, count in self.categories.items()},
+            dates={name: DateEncoding(first="", parts=ps) for name, ps in self.dates.items()},
             missing=self.missing,
             spellings=self.spellings,
             width=self.width,
@@ -133,6 +136,12 @@ class TableView(Strict):
         # An indicator that is always 1 would say nothing.
         gaps = [name for index, name in numbered if 0 < missing[index] < len(train)]
         mean, std = moments(train.inputs)
+        fitted_dates = {
+            name: fit_dates(train.inputs[:, index], self.dates[name])
+            for index, name in numbered
+            if name in self.dates
+        }
+        dates = {name: encoding for name, (encoding, _) in fitted_dates.items()}
         only = {
             name: None
             if missing[index] == len(train)
@@ -140,14 +149,16 @@ class TableView(Strict):
             for index, name in numbered
             if std[index].isinf()
         }
+        columns = [*used_categories.values(), *(date.parts for date in dates.values())]
         encoding = Encoding(
             booleans=[name for name, kind in self.features.items() if kind == "boolean"],
             categories=used_categories,
+            dates=dates,
             gaps=gaps,
             masked=list(only),
             missing=self.missing,
             spellings=self.spellings,
-            width=len(self.features) - len(seen) + sum(map(len, seen.values())) + len(gaps),
+            width=len(self.features) - len(columns) + sum(map(len, columns)) + len(gaps),
         )
         output = self._output()
         if isinstance(output, Value):
@@ -157,10 +168,11 @@ class TableView(Strict):
             )
         features = Features(names=list(self.features), encoding=encoding)
         signature = Signature(inputs=features, output=output)
+        layer = Encode.of(features, mean, std, [parts for _, parts in fitted_dates.values()])
         warnings = masked.warnings(only, gaps)
         if self.task == "regression":
             warnings += skewness.warnings(self.target, train.targets)
-        return Fitted(signature, Encode.of(features, mean, std), warnings)
+        return Fitted(signature, layer, warnings)
 
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
@@ -199,6 +211,8 @@ class TableView(Strict):
         """Return the raw `value` of a feature as a user would write it."""
         if name in categories:
             return repr(categories[name][round(value)])
+        if name in self.dates:
+            return iso_of_days(value)
         return text_of(bool(value) if self.features[name] == "boolean" else value)
 
     def _output(self) -> Value | Classes:
@@ -234,7 +248,7 @@ def view(
     features = features or {
         name: column.kind
         for name, column in columns.items()
-        if name not in (target, split_by) and not isinstance(column, Text)
+        if name not in (target, split_by, schema.split_by) and not isinstance(column, Text)
     }
     if not features:
         raise Invalid("leaves no column to learn from; name at least one", ("features",))
@@ -262,6 +276,11 @@ def view(
         for name in (*coded, *([target] if task == "classification" else []))
         if isinstance(column := columns[name], Numeric) and column.written
     }
+    dates = {
+        name: all_parts(column.has_times, kind == "numeric")
+        for name, kind in features.items()
+        if isinstance(column := columns[name], Date) and kind != "categorical"
+    }
     values = pc.unique(table[target].combine_chunks()).sort()
     return TableView(
         target=target,
@@ -272,6 +291,7 @@ def view(
         missing=schema.missing,
         spellings=spellings,
         written=written,
+        dates=dates,
         width=width,
         split_by=split_by,
         rows=_part_sizes(table[split_by]) if split_by else {"train": table.num_rows},
@@ -301,12 +321,17 @@ def _where(marks: list[Part], wanted: Part) -> Tensor:
 
 def _names(values: Any, written: Mapping[str, str]) -> list[str]:
     """Return the names of values as categories or classes."""
+    if pa.types.is_temporal(values.type):
+        names: list[str] = as_texts(values).to_pylist()
+        return names
     texts = [text_of(value) for value in values.to_pylist()]
     return [written.get(text, text) for text in texts]
 
 
 def _numbers(name: str, column: Any) -> NDArray[np.float64]:
-    """Return values as a float64 array, NaN where one is missing."""
+    """Return values as a float64 array, NaN where one is missing: dates as days since 1970."""
+    if pa.types.is_temporal(column.type):
+        return days_of(column)
     numbers = np.array(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False))
     if (too_large := np.abs(numbers) > FLOAT32_MAX).any():
         largest = numbers[np.argmax(too_large)]

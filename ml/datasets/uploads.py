@@ -94,8 +94,8 @@ class UploadRequest(Strict):
     )
     split_by: ColumnName | None = Field(
         default=None,
-        description="Column that assigns each row to a split: train, validation or test. It is not "
-        "a feature.",
+        description="Column that assigns each row to a split: train, validation or test; by "
+        "default that of the file's own splits, if it has any. It is not a feature.",
     )
     features: dict[ColumnName, FeatureKind | None] | None = Field(
         default=None,
@@ -206,7 +206,7 @@ def _target(upload: Upload, requested: str | None, task: Task | None) -> str | N
     column = _column(upload, target)
     warnings = upload.schema.warnings
     column_types.check_target(column, upload.schema.rows, warnings)
-    if task is None and target not in upload.types:
+    if task is None and target not in (*upload.types, *upload.schema.labels):
         column_types.check_spelling(column)
     return column.name
 
@@ -221,7 +221,8 @@ def _task(upload: Upload, target: str | None, requested: Task | None) -> Task | 
 
 def _split_by(upload: Upload, target: str | None, requested: str | None) -> str | None:
     if requested is None:
-        return None
+        own = upload.schema.split_by if isinstance(upload.schema, TableSchema) else None
+        return own if own != target else None
     column = _column(upload, requested)
     if requested == target:
         raise Invalid("is the target; choose another column")
@@ -268,6 +269,7 @@ def _view(
 
 def _column(upload: Upload, name: str) -> Column:
     columns = upload.columns()
+    column_types.check_read(name, upload.schema)
     if not columns:
         raise Invalid("images have no columns")
     if name not in columns:

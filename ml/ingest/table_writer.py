@@ -27,6 +27,7 @@ from ml.ingest.schema import (
     Categorical,
     Category,
     Column,
+    Date,
     Numeric,
     TableSchema,
     Text,
@@ -44,6 +45,8 @@ from ml.spelling import (
     unreadable,
 )
 from ml.spelling.column_guess import FindingKind
+from ml.spelling.date_formats import FORMATS
+from ml.spelling.dates import DAY, written
 
 FLOAT32_MAX = 3.4028234663852886e38
 
@@ -53,24 +56,14 @@ MAX_TEXTS = 4 * MAX_CATEGORIES
 
 
 WARNINGS: dict[FindingKind, Kind] = {
+    "ambiguous_date": "ambiguous_date",
+    "date_format": "date_format",
     "inexact": "large_integers",
     "leading_zeros": "leading_zeros",
     "notation": "number_spelling",
     "numbers_as_text": "numbers_as_text",
 }
 """Kind of the warning about each kind of finding of the speller."""
-
-
-def check_types(types: Mapping[str, ColumnKind], names: list[str]) -> None:
-    """Check that every column with a declared kind exists.
-
-    Raises:
-        Invalid: a column is missing.
-    """
-    for name in types:
-        if name not in names:
-            there = ", ".join(names[:20])
-            raise Invalid(f"there is no column {name!r} to be {types[name]}; choose from {there}")
 
 
 def warnings_of(findings: Iterable[Finding]) -> list[DataWarning]:
@@ -104,8 +97,14 @@ def typed(values: Any, spelling: Spelling, gaps: Gaps, name: str, first_row: int
     if found.null_count > values.null_count:
         index = unreadable(values, found, spelling, gaps)
         if index is not None:
-            raise _refused(values, index, name, first_row, WANTED[spelling.kind])
+            raise _refused(values, index, name, first_row, _wanted(spelling))
     return _without_infinity(found, name, first_row) if spelling.kind == "numeric" else found
+
+
+def _wanted(spelling: Spelling) -> str:
+    if spelling.kind == "date":
+        return f"a date of the years 1 to 9999 like {FORMATS[spelling.date]}"
+    return WANTED[spelling.kind]
 
 
 def _without_infinity(numbers: Any, name: str, first_row: int) -> Any:
@@ -138,6 +137,8 @@ class Tally:
     squares: float = 0.0
     """Sum of squared differences from the mean."""
     whole: bool = True
+    has_times: bool = False
+    """Whether any instant is not a midnight."""
     characters: int = 0
     """Number of characters of all values in `counts`, if they are texts."""
     written: dict[float, str] = field(default_factory=dict)
@@ -158,6 +159,9 @@ class Tally:
         if self.kind == "boolean":
             self.true += pc.sum(known).as_py()
             return
+        if self.kind == "date":
+            known = known.cast(pa.int64())
+            self._see_instants(known)
         self._count(known)
         if self.kind == "numeric":
             self._measure(known)
@@ -165,7 +169,7 @@ class Tally:
     def _count(self, known: Any) -> None:
         if self.counts is None:
             return
-        is_text = self.kind != "numeric"
+        is_text = pa.types.is_string(known.type)
         found = pc.value_counts(known)
         if len(found) > MAX_CATEGORIES or (
             is_text and pc.max(pc.utf8_length(known)).as_py() > MAX_CATEGORY
@@ -194,17 +198,38 @@ class Tally:
         self.high = max(self.high, extremes["max"])
         self.whole = self.whole and bool(pc.all(pc.equal(known, pc.floor(known))).as_py())
 
+    def _see_instants(self, known: Any) -> None:
+        extremes = pc.min_max(known).as_py()
+        self.low, self.high = min(self.low, extremes["min"]), max(self.high, extremes["max"])
+        midnights = pc.multiply(pc.divide(known, DAY), DAY)
+        self.has_times = self.has_times or pc.any(pc.not_equal(known, midnights)).as_py()
+
     def column(self) -> Column:
         """Return the description of the column."""
         if self.kind == "boolean":
             return Boolean(name=self.name, missing=self.missing, true=self.true)
         if self.kind == "numeric":
             return self._numeric()
+        if self.kind == "date":
+            return self._date()
         if self.counts is None or self.kind == "text":
             return Text(name=self.name, missing=self.missing)
         counts = sorted((str(value), count) for value, count in self.counts.items())
         categories = [Category(value=value, count=count) for value, count in counts]
         return Categorical(name=self.name, missing=self.missing, categories=categories)
+
+    def _date(self) -> Date:
+        is_known = self.rows > self.missing
+        first, last = (int(self.low), int(self.high)) if is_known else (0, 0)
+        return Date(
+            name=self.name,
+            missing=self.missing,
+            distinct=None if self.counts is None else len(self.counts),
+            format=self.spelling.date,
+            has_times=self.has_times,
+            min=written(first, self.has_times) if is_known else None,
+            max=written(last, self.has_times) if is_known else None,
+        )
 
     def _numeric(self) -> Numeric:
         known = self.rows - self.missing

@@ -36,11 +36,15 @@ Kind = Literal[
     "no_target",
     "number_spelling",
     "numbers_as_text",
+    "one_hot",
+    "pixels",
     "rare_classes",
     "sixteen_bit",
     "skewed",
     "skipped_files",
     "split",
+    "unit",
+    "unseen_class",
 ]
 
 MEANINGS: dict[Kind, str] = {
@@ -60,11 +64,15 @@ MEANINGS: dict[Kind, str] = {
     "no_target": "Rows without a target are left out.",
     "number_spelling": "Texts such as `12%` or `1.234,5` were read as numbers.",
     "numbers_as_text": "Texts that look like numbers were not read as numbers.",
+    "one_hot": "One-hot labels were read as classes.",
+    "pixels": "The pixels of an array were converted to the range from 0 to 255, or are all dark.",
     "rare_classes": "Some classes have fewer than 5 rows.",
     "sixteen_bit": "Images with more than 8 bits per channel were reduced to 8.",
     "skewed": "The target is far more skewed than its logarithm.",
     "skipped_files": "Files of an archive were not read.",
     "split": "The file's own division into splits is used.",
+    "unit": "Durations or times of day were read as numbers of seconds.",
+    "unseen_class": "Some classes have no training rows.",
 }
 """The kinds of warnings, in alphabetical order, and a sentence about each."""
 

@@ -10,7 +10,8 @@ from ml.errors import Invalid
 from ml.inputs.rows import FLOAT32_MAX, count_of, describe, in_order
 from ml.signature import Encoding, Features
 from ml.spelling import Categories, ColumnKind, Gaps, ValueReader
-from ml.spelling.values import READERS
+from ml.spelling.date_formats import FORMATS, ISO
+from ml.spelling.values import READERS, date_category_reader
 
 WANTED: dict[ColumnKind, str] = {
     "numeric": "a number or null",
@@ -20,7 +21,7 @@ WANTED: dict[ColumnKind, str] = {
 
 
 class TableReader:
-    """Reads rows of numbers, booleans and categories, written as JSON values or as texts of the
+    """Reads rows of numbers, booleans, dates and categories, written as JSON values or as texts of the
     training data; null denotes a missing value.
 
     A category unseen in training is valid: it becomes `UNKNOWN`.
@@ -30,7 +31,7 @@ class TableReader:
         self._features = features
         encoding = features.encoding or Encoding(width=len(features.names))
         self._readers = value_readers(features)
-        self._kinds = [kind_of(encoding, name) for name in features.names]
+        self._wanted = [_wanted(encoding, name) for name in features.names]
 
     def rows(self, rows: Sequence[object]) -> NDArray[np.float64]:
         """Return `rows`, lists in the order of the features or objects keyed by feature name, as an
@@ -68,7 +69,7 @@ class TableReader:
     def _fault(self, column: int, value: object, number: float | None) -> str:
         if number is not None:
             return f"must be a finite number of at most {FLOAT32_MAX:.3g}"
-        return f"must be {WANTED[self._kinds[column]]}, not {describe(value)}"
+        return f"must be {self._wanted[column]}, not {describe(value)}"
 
 
 def value_readers(features: Features) -> list[ValueReader]:
@@ -78,16 +79,20 @@ def value_readers(features: Features) -> list[ValueReader]:
     return [_reader(encoding, name, gaps) for name in features.names]
 
 
-def kind_of(encoding: Encoding, name: str) -> ColumnKind:
-    """Return the kind of the values of a feature."""
-    if name in encoding.categories:
-        return "categorical"
-    return encoding.spelling(name).kind
+def _wanted(encoding: Encoding, name: str) -> str:
+    """Return the values that a feature takes, in words."""
+    spelling = encoding.spelling(name)
+    if spelling.kind == "date":
+        form = FORMATS[spelling.date]
+        return f"a date like {form}" + ("" if form == ISO else f" or {ISO.example}")
+    return WANTED["categorical" if name in encoding.categories else spelling.kind]
 
 
 def _reader(encoding: Encoding, name: str, gaps: Gaps) -> ValueReader:
     spelling = encoding.spelling(name)
     if name not in encoding.categories:
         return READERS[spelling.kind](spelling, gaps)
+    if spelling.kind == "date":
+        return date_category_reader(spelling, gaps, encoding.categories[name])
     notation = spelling.notation if spelling.kind == "numeric" else None
     return Categories(encoding.categories[name], gaps, notation).code

@@ -20,6 +20,8 @@ from ml.spelling.candidates import (
     of_numbers,
 )
 from ml.spelling.categories import text_of
+from ml.spelling.date_formats import ISO, DateStyle
+from ml.spelling.date_guess import DateGuess, DateReading, ambiguity, short_years
 from ml.spelling.numbers import (
     BOUND,
     PLAIN,
@@ -53,7 +55,9 @@ TRAITS = {
 }
 """Traits of texts that matter for a column of numbers."""
 
-FindingKind = Literal["inexact", "leading_zeros", "notation", "numbers_as_text"]
+FindingKind = Literal[
+    "ambiguous_date", "date_format", "inexact", "leading_zeros", "notation", "numbers_as_text"
+]
 
 
 class Finding(NamedTuple):
@@ -77,6 +81,8 @@ class Hints:
     decimal_comma: bool = False
     """Whether a comma is a decimal mark where nothing else tells: fields separated by semicolons
     suggest it."""
+    dates: Mapping[str, DateStyle] = field(default_factory=dict)
+    """Order or unit of dates that the user named."""
 
     def marks(self) -> list[tuple[DecimalMark, ThousandsMark]]:
         """Return the decimal and thousands marks to consider.
@@ -128,6 +134,7 @@ class ColumnGuess:
     def __init__(self, name: str, hints: Hints) -> None:
         self.name = name
         self._declared = hints.types.get(name)
+        self.dates = DateGuess(hints.dates.get(name), self._declared == "date")
         self._marks = hints.marks()
         self._has_marks = hints.decimal is not None or hints.thousands is not None
         self._batch = -1
@@ -146,10 +153,14 @@ class ColumnGuess:
         """Take the texts of the next batch into account."""
         self._batch += 1
         known = len(texts) - texts.null_count
+        if self._declared == "date":
+            self.dates.see(texts, first_row)
         if not known or self._declared not in (None, "numeric"):
             return
         is_plain = pc.match_substring_regex(texts, UNPADDED)
         plain = pc.sum(is_plain).as_py()
+        if self._declared is None:
+            self.dates.see(texts, first_row, may_begin=plain < known)
         if not self._head:
             self._head = texts[: 8 * HEAD].drop_null()[:HEAD].to_pylist()
         if plain < known:
@@ -194,18 +205,26 @@ class ColumnGuess:
             return self._decimals() == {"."} and self._traits[MARKS_SEEN].hits > 0
         return any("." in text and number_in(text, POINTS) is None for text in self._head)
 
-    def conclude(self, decimal_comma: bool) -> tuple[Spelling, list[Finding]]:
-        """Return the spelling of the column; `decimal_comma` settles what its own texts leave open.
+    def conclude(
+        self, decimal_comma: bool, day_first: bool = False
+    ) -> tuple[Spelling, list[Finding]]:
+        """Return the spelling of the column; `decimal_comma` and `day_first` settle what its own
+        texts leave open.
 
         Raises:
-            Invalid: most values are numbers, but not all.
+            Invalid: most values are numbers or dates, but not all; or the column is declared to
+                hold dates, and one value is none.
         """
+        if self._declared == "date":
+            return self._of_dates(self.dates.declared(self.name), day_first)
         if self._declared not in (None, "numeric"):
             return Spelling(kind=self._declared), []
         whole = [count for count in self._counts if count.hits == self._known]
         words = [c for c in whole if c.notation is None] if self._declared is None else []
         if words:
             return words[0].candidate.spelling, self._told(words[0].candidate)
+        if self._declared is None and (reading := self.dates.reading()) is not None:
+            return self._of_dates(reading, day_first)
         notations = [n for c in whole if (n := c.notation) is not None and self._is_plain_case(n)]
         if notations:
             notation = self._chosen(notations, decimal_comma)
@@ -215,6 +234,22 @@ class ColumnGuess:
         if self._declared == "numeric":
             return self._closest(), []  # the writer names the first value that is none
         return Spelling(kind="categorical"), self._left_as_categories()
+
+    def _of_dates(
+        self, reading: DateReading | None, day_first: bool
+    ) -> tuple[Spelling, list[Finding]]:
+        """Return the spelling of a column of dates; None has no value."""
+        if reading is None:
+            return Spelling(kind="date", date=ISO.name), []
+        if day_first:
+            reading = reading.day_first()
+        found: dict[FindingKind, str | None] = {
+            "ambiguous_date": ambiguity(self.name, reading),
+            "date_format": short_years(self.name, reading),
+        }
+        return Spelling(kind="date", date=reading.form.name), [
+            Finding(self.name, kind, message) for kind, message in found.items() if message
+        ]
 
     def _look_at_odd(self, texts: Any, is_plain: Any, first_row: int) -> None:
         if self._odd is None:
@@ -325,8 +360,10 @@ class ColumnGuess:
         """Return the finding about a column of categories that looks like numbers.
 
         Raises:
-            Invalid: most values are numbers, but not all.
+            Invalid: most values are numbers or dates, but not all.
         """
+        if (fault := self.dates.fault(self.name)) is not None:
+            raise Invalid(fault)
         codes = next((count for count in self._counts if count.candidate is CODES), None)
         if codes is not None and codes.hits >= MOSTLY * self._known:
             return self._told(CODES)

@@ -6,8 +6,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml.spelling import dates
 from ml.spelling.booleans import read_booleans
 from ml.spelling.categories import text_of
+from ml.spelling.date_formats import FORMATS
 from ml.spelling.gaps import Gaps
 from ml.spelling.numbers import read_numbers
 from ml.spelling.spelling import ColumnKind, Spelling
@@ -15,6 +17,7 @@ from ml.spelling.spelling import ColumnKind, Spelling
 TYPES: Mapping[ColumnKind, Any] = {
     "numeric": pa.float64(),
     "boolean": pa.bool_(),
+    "date": dates.TYPE,
     "categorical": pa.string(),
     "text": pa.string(),
 }
@@ -24,6 +27,7 @@ TextReader = Callable[[Any, Spelling], Any]
 READERS: Mapping[ColumnKind, TextReader] = {
     "numeric": lambda texts, spelling: read_numbers(texts, spelling.notation),
     "boolean": lambda texts, _: read_booleans(texts),
+    "date": lambda texts, spelling: dates.instants(texts, FORMATS[spelling.date]),
     "categorical": lambda texts, _: texts,
     "text": lambda texts, _: texts,
 }
@@ -44,6 +48,8 @@ def read_column(values: Any, spelling: Spelling, gaps: Gaps) -> Any:
         whole = pa.types.is_integer(values.type)
         numbers = values if whole else pc.cast(values, pa.float64(), safe=False)
         return pc.cast(gaps.without(numbers), pa.float64(), safe=False)
+    if spelling.kind == "date" and pa.types.is_temporal(values.type):
+        return dates.from_timestamps(values)
     if values.type == TYPES[spelling.kind]:
         return values
     return READERS[spelling.kind](gaps.trimmed(as_texts(values)), spelling)
@@ -57,6 +63,9 @@ def unreadable(values: Any, found: Any, spelling: Spelling, gaps: Gaps) -> int |
     if not pa.types.is_string(texts.type):
         if spelling.kind == "numeric":
             return None
+        if pa.types.is_temporal(values.type):
+            place = pc.index(lost, True).as_py()
+            return None if place < 0 else place
         texts = gaps.trimmed(as_texts(texts))
     is_read = pc.is_valid(READERS[spelling.kind](texts, spelling))
     is_bad = pc.and_(pc.is_valid(texts), pc.invert(is_read))
@@ -68,7 +77,10 @@ def unreadable(values: Any, found: Any, spelling: Spelling, gaps: Gaps) -> int |
 
 
 def as_texts(values: Any) -> Any:
-    """Return numbers and booleans as texts: 3 for 3.0, true for True, null for NaN."""
+    """Return numbers, booleans and dates as texts: 3 for 3.0, true for True, null for NaN, dates in
+    ISO 8601."""
+    if pa.types.is_temporal(values.type):
+        return dates.iso_texts(dates.from_timestamps(values))
     if pa.types.is_boolean(values.type):
         return pc.if_else(values, "true", "false")
     if pa.types.is_integer(values.type):

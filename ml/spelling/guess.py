@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from ml.errors import Invalid
 from ml.spelling.column_guess import ColumnGuess, Finding, Hints
+from ml.spelling.date_guess import is_day_first
 from ml.spelling.spelling import Spelling
 
 Batches = Callable[[], Iterable[Sequence[Any]]]
@@ -44,7 +45,8 @@ def guess_spellings(
             guess.doubt_points()
     _look_again(guesses, batches, first_row)
     comma = (hints.decimal_comma or has_comma) and not has_point
-    found = [guess.conclude(comma) for guess in guesses]
+    day_first = is_day_first(guess.dates for guess in guesses)
+    found = [guess.conclude(comma, day_first) for guess in guesses]
     return Guesses(
         {guess.name: spelling for guess, (spelling, _) in zip(guesses, found, strict=True)},
         [finding for _, findings in found for finding in findings],

@@ -5,7 +5,7 @@ from typing import Literal
 from ml.spelling.numbers import PLAIN, Notation
 from ml.strict import Frozen
 
-ColumnKind = Literal["numeric", "categorical", "boolean", "text"]
+ColumnKind = Literal["numeric", "categorical", "boolean", "date", "text"]
 
 
 class Spelling(Frozen):
@@ -15,3 +15,5 @@ class Spelling(Frozen):
     """Kind of the column's values. A job may use numbers as categories."""
     notation: Notation = PLAIN
     """Notation of numbers."""
+    date: str = ""
+    """Name of the format of dates: see `ml.spelling.date_formats`."""

@@ -1,7 +1,7 @@
 """Request and response bodies about data sets."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -10,6 +10,8 @@ from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from ml.ingest.warning import DataWarning
 from ml.specs import Name
+from ml.spelling import ColumnKind
+from ml.spelling.date_formats import DateStyle
 from ml.strict import Strict, parse
 from service.errors import Unprocessable
 from service.schemas import Body
@@ -50,8 +52,41 @@ class UploadQuery(Strict):
     numeric: Columns = Field(default=[], description="Columns to read as numbers.")
     categorical: Columns = Field(default=[], description="Columns to read as categories.")
     boolean: Columns = Field(default=[], description="Columns to read as booleans.")
+    date: Columns = Field(
+        default=[],
+        description="Columns to read as dates, such as 2024-12-31, 31.12.2024 or 20241231.",
+    )
+    day_first: Columns = Field(
+        default=[], description="Columns to read as dates with the day first: 03/04/2024 in April."
+    )
+    month_first: Columns = Field(
+        default=[], description="Columns to read as dates with the month first: 04/03/2024."
+    )
+    year_first: Columns = Field(
+        default=[], description="Columns to read as dates with the year first: 24-04-03."
+    )
+    epoch_seconds: Columns = Field(
+        default=[], description="Columns to read as dates: numbers of seconds since 1970, in UTC."
+    )
+    epoch_milliseconds: Columns = Field(
+        default=[],
+        description="Columns to read as dates: numbers of milliseconds since 1970, in UTC.",
+    )
     text: Columns = Field(
         default=[], description="Columns to read as text, which models do not use."
+    )
+    ignore: Columns = Field(
+        default=[], description="Columns to leave out; also arrays of an NPZ file."
+    )
+    layout: str | None = Field(
+        default=None,
+        description="Sides of an NPZ file's array of images: `nhwc` (rows, height, width, channels)"
+        " or `nchw` (rows, channels, height, width); by default the one that fits its shape.",
+    )
+    pixels: str | None = Field(
+        default=None,
+        description="Range of the pixels in an NPZ file: `0-1`, `0-255`, `0-4095` or `0-65535`; by "
+        "default the one that fits them.",
     )
     image_size: str | None = Field(
         default=None,
@@ -65,19 +100,28 @@ class UploadQuery(Strict):
         Raises:
             Unprocessable: an option is invalid.
         """
-        types: dict[str, str] = {}
-        for kind in ("numeric", "categorical", "boolean", "text"):
-            for name in getattr(self, kind):
-                if (other := types.setdefault(name, kind)) != kind:
-                    message = f"names {name!r}, which {other} also names; a column has one type"
-                    raise Unprocessable.at(Invalid(message), "query", kind)
+        named: dict[str, str] = {}
+        for field in (*get_args(ColumnKind), *get_args(DateStyle)):
+            for name in getattr(self, field):
+                if (other := named.setdefault(name, field)) == field:
+                    continue
+                if other == "date" and field in get_args(DateStyle):
+                    named[name] = field
+                    continue
+                message = f"names {name!r}, which {other} also names; a column has one type"
+                raise Unprocessable.at(Invalid(message), "query", field)
+        styles = {name: field for name, field in named.items() if field in get_args(DateStyle)}
         document = {
             "encoding": self.encoding,
             "delimiter": self.delimiter,
             "missing": self.missing,
+            "ignore": self.ignore,
+            "layout": self.layout,
+            "pixels": self.pixels,
             "decimal": self.decimal,
             "thousands": self.thousands,
-            "types": types,
+            "types": named | dict.fromkeys(styles, "date"),
+            "dates": styles,
             "image_size": self._size(),
         }
         try:

@@ -32,6 +32,8 @@ from service.storage.tables import DatasetRow, JobRow, ModelVersionRow
 from service.storage.trash import Trash
 
 SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
+FIRST_OPTIONS = ("encoding", "delimiter", "missing", "types", "image_size")
+"""Options that count in `content_hash` even if they are not set."""
 SUMMARIZED = ("id", "name", "target", "sha256", "bytes", "created_at")
 
 
@@ -230,7 +232,16 @@ class DatasetStore:
 
 def content_hash(file_sha256: str, options: Options) -> str:
     """Return the hash of a file and its options: see `DatasetRow.content`."""
-    return sha256(f"{file_sha256} {options.model_dump_json()}".encode()).hexdigest()
+    # An option that an earlier version did not have counts only if it is set: a file uploaded
+    # again must be found.
+    unset = {
+        name
+        for name, field in Options.model_fields.items()
+        if name not in FIRST_OPTIONS and getattr(options, name) == field.default
+    }
+    missing = options.missing or []
+    text = options.model_copy(update={"missing": missing}).model_dump_json(exclude=unset)
+    return sha256(f"{file_sha256} {text}".encode()).hexdigest()
 
 
 def _set_schema(session: Session, dataset: NewDataset) -> None:
