@@ -11,6 +11,7 @@ from ml.ingest.schema import (
     Boolean,
     Categorical,
     Column,
+    Date,
     Numeric,
     Text,
 )
@@ -78,6 +79,8 @@ def only_value(column: Column, rows: int) -> str | None:
     match column:
         case Numeric(min=float(low), max=high) if low == high:
             return repr(low).removesuffix(".0")
+        case Date(min=str(first), max=last) if first == last:
+            return first
         case Categorical(categories=[category]):
             return shown(category.value)
         case Boolean(true=true, missing=missing) if missing < rows and true in (0, rows - missing):
@@ -115,13 +118,16 @@ def _index(found: Found) -> str | None:
         return None
     last = clues.first + found.rows - 1
     return (
-        f"numbers the rows, from {clues.first:.0f} to {last:.0f}; leave it out of the features "
-        "unless their order means something"
+        f"numbers the rows, from {clues.first:.0f} to {last:.0f}; unless their order means "
+        "something, leave it out with ignore, or of a job's features"
     )
 
 
 def _identifier(found: Found) -> str | None:
-    advice = "as an id has; leave it out of the features unless it measures something"
+    advice = (
+        "as an id has; unless it measures something, leave it out with ignore, or of a job's "
+        "features"
+    )
     match found.column, found.clues:
         case Numeric(whole=True, min=float(low), max=float(high)), NumberClues() as clues:
             # Of so many draws from so many numbers, this many pairs would be equal.

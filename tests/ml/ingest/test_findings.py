@@ -45,14 +45,14 @@ def kinds(schema: TableSchema) -> dict[str | None, str]:
 @pytest.mark.parametrize(
     ("values", "kind", "message"),
     [
-        (range(ROWS), "index", "'a' numbers the rows, from 0 to 99; leave it out"),
-        (range(1, ROWS + 1), "index", "'a' numbers the rows, from 1 to 100; leave it out"),
+        (range(ROWS), "index", "'a' numbers the rows, from 0 to 99; unless"),
+        (range(1, ROWS + 1), "index", "'a' numbers the rows, from 1 to 100; unless"),
         (SHUFFLED, "identifier", "'a' has a different whole number in each of 100 rows, as an id"),
         (range(500, 500 + ROWS), "identifier", "'a' has a different whole number in each of 100"),
         (
             [f"u{i:03d}" for i in range(ROWS)],
             "identifier",
-            "'a' has 100 different values in 100 rows, as an id has; leave it out",
+            "'a' has 100 different values in 100 rows, as an id has; unless it",
         ),
         (
             [f"name {min(i, 97)}" for i in range(ROWS)],

@@ -26,8 +26,8 @@ def test_warnings_of_a_data_set_are_shown_beside_its_contents(client: TestClient
         {
             "column": "id",
             "kind": "index",
-            "message": "'id' numbers the rows, from 1 to 60; leave it out of the features unless "
-            "their order means something",
+            "message": "'id' numbers the rows, from 1 to 60; unless their order means something, "
+            "leave it out with ignore, or of a job's features",
         }
     ]
     assert "warnings" not in dataset["contents"]
