@@ -166,9 +166,9 @@ class Dataset(_Known):
             [
                 {
                     "column": "price",
-                    "kind": "numbers_as_text",
-                    "message": "'price' is read as categories, but its values look like numbers, "
-                    "such as '1,5'; if they are, upload it with decimal=,",
+                    "kind": "number_spelling",
+                    "message": "'price' is read as numbers: '1,5' is 1.5; if these are no numbers, "
+                    "list the column in categorical",
                 }
             ]
         ],
