@@ -1,20 +1,26 @@
 """The roles that the columns of an uploaded table can take in a job: target, feature or neither."""
 
+from collections.abc import Sequence
 from typing import Literal
 
+from ml.datasets.date_features import all_parts
 from ml.errors import Invalid
+from ml.ingest.findings import only_value
+from ml.ingest.names import shown
 from ml.ingest.schema import (
     MAX_CATEGORIES,
     MAX_CATEGORY,
-    Boolean,
     Categorical,
     Column,
     Date,
     Numeric,
+    Schema,
+    TableSchema,
     Text,
 )
+from ml.ingest.warning import DataWarning
 from ml.spelling import PLAIN, Spelling
-from ml.datasets.date_features import all_parts
+from ml.spelling.likeness import like_numbers
 
 Task = Literal["regression", "classification"]
 FeatureKind = Literal["numeric", "boolean", "categorical", "date"]
@@ -25,14 +31,27 @@ FREE_TEXT = (
 )
 
 
-def check_target(column: Column, rows: int) -> None:
-    """Check that a column of `rows` rows can be a target.
+def check_read(name: str, schema: Schema) -> None:
+    """Check that a column was not left out when its file was read.
+
+    Raises:
+        Invalid: it was; the message says why.
+    """
+    if isinstance(schema, TableSchema) and name in schema.left_out:
+        raise Invalid(f"{schema.left_out[name]}; it was left out")
+
+
+def check_target(column: Column, rows: int, warnings: Sequence[DataWarning] = ()) -> None:
+    """Check that a column of `rows` rows can be a target; `warnings` are those of its data set.
 
     Raises:
         Invalid: it is free text or a date, or has no value or a single one.
     """
     name = column.name
     if isinstance(column, Text):
+        for warning in warnings:
+            if (warning.column, warning.kind) == (name, "numbers_as_text"):
+                raise Invalid(f"the column {warning.message}")
         raise Invalid(
             f"the column {name!r} {FREE_TEXT}, which is neither a value nor a class; choose another"
         )
@@ -43,8 +62,26 @@ def check_target(column: Column, rows: int) -> None:
         )
     if column.missing == rows:
         raise Invalid(f"the column {name!r} has no value in any row")
-    if (only := _only_value(column, rows)) is not None:
+    if (only := only_value(column, rows)) is not None:
         raise Invalid(f"the column {name!r} is {only} in every row: there is nothing to learn")
+
+
+def check_spelling(column: Column) -> None:
+    """Check that a target for which no task is requested does not only look like numbers.
+
+    Raises:
+        Invalid: its texts do. They would be classes, each with few rows.
+    """
+    if not isinstance(column, Categorical):
+        return
+    texts = [category.value for category in column.categories]
+    if (like := like_numbers(texts)) is not None:
+        raise Invalid(
+            f"the column {column.name!r} was read as categories, but {like.count:,} of its "
+            f"{len(texts):,} values look like numbers, such as {shown(like.example)}; upload it "
+            f"again with numeric={column.name} and, if need be, decimal, thousands or missing; for "
+            "classes say task=classification"
+        )
 
 
 def task_of(column: Column, requested: Task | None) -> Task:
@@ -105,18 +142,6 @@ def width_of(column: Column, kind: FeatureKind) -> int:
     if kind != "categorical":
         return 1
     return len(column.categories) if isinstance(column, Categorical) else _distinct(column)
-
-
-def _only_value(column: Numeric | Categorical | Boolean, rows: int) -> str | None:
-    """Return the value of a column that has only one, else None."""
-    match column:
-        case Numeric(min=float(low), max=high) if low == high:
-            return f"{low:g}"
-        case Categorical(categories=[category]):
-            return repr(category.value)
-        case Boolean(true=true, missing=missing) if true in (0, rows - missing):
-            return "true" if true else "false"
-    return None
 
 
 def _distinct(column: Column) -> int:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from ml.datasets import masked
+from ml.datasets import masked, skewness
 from ml.datasets.column_types import FeatureKind, Task, spelling_of, width_of
 from ml.datasets.date_features import all_parts, fit_dates
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.errors import Damaged, Invalid
-from ml.ingest.schema import TABLE, Date, Numeric, TableSchema, Text
+from ml.ingest.schema import TABLE, Date, Numeric, Part, TableSchema, Text
 from ml.ingest.stored import read_table
 from ml.inputs.rows import FLOAT32_MAX
 from ml.inputs.table_rows import value_readers
@@ -28,8 +28,6 @@ from ml.spelling import EARLIER_MISSING, Gaps, Spelling, as_texts, text_of
 from ml.spelling.dates import days_of, iso_of_days
 from ml.spelling.numbers import number_in
 from ml.strict import Strict
-
-Part = Literal["train", "validation", "test"]
 
 MAX_WIDTH = 100_000
 """Maximum number of inputs that one row is encoded as."""
@@ -171,7 +169,10 @@ class TableView(Strict):
         features = Features(names=list(self.features), encoding=encoding)
         signature = Signature(inputs=features, output=output)
         layer = Encode.of(features, mean, std, [parts for _, parts in fitted_dates.values()])
-        return Fitted(signature, layer, masked.warnings(only, gaps))
+        warnings = masked.warnings(only, gaps)
+        if self.task == "regression":
+            warnings += skewness.warnings(self.target, train.targets)
+        return Fitted(signature, layer, warnings)
 
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
@@ -247,7 +248,7 @@ def view(
     features = features or {
         name: column.kind
         for name, column in columns.items()
-        if name not in (target, split_by) and not isinstance(column, Text)
+        if name not in (target, split_by, schema.split_by) and not isinstance(column, Text)
     }
     if not features:
         raise Invalid("leaves no column to learn from; name at least one", ("features",))

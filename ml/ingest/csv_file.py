@@ -13,7 +13,8 @@ from ml.errors import Invalid
 from ml.ingest.names import check_names, shown
 from ml.ingest.options import Options
 from ml.ingest.schema import TABLE, TableSchema
-from ml.ingest.table_writer import TableWriter, check_size, check_types, warnings_of
+from ml.ingest.selection import kept
+from ml.ingest.table_writer import TableWriter, check_size, warnings_of
 from ml.spelling import guess_spellings
 
 MIB = 1024 * 1024
@@ -111,15 +112,17 @@ class _Table:
         self._ragged: Invalid | None = None
         self.delimiter = options.delimiter or _delimiter(source)
         self._gaps = options.gaps()
-        self._names = self._header()
-        self.names = [name.strip() for name in self._names]
-        check_names(self.names)
-        check_types(options.types, self.names)
+        header = self._header()
+        check_names([name.strip() for name in header])
+        self.names = kept([name.strip() for name in header], options)
+        self._names = [name for name in header if name.strip() not in options.ignore]
 
     def batches(self) -> Iterator[list[Any]]:
         """Yield batches of rows: for each column the trimmed texts, null where missing."""
         wanted = pacsv.ConvertOptions(
-            column_types=dict.fromkeys(self._names, pa.string()), strings_can_be_null=False
+            column_types=dict.fromkeys(self._names, pa.string()),
+            include_columns=self._names,
+            strings_can_be_null=False,
         )
         rows = 0
         for batch in self._parsed(wanted):

@@ -12,6 +12,8 @@ from ml.strict import Strict
 
 Encoding = Literal["utf-8", "utf-16", "utf-32", "latin-1", "windows-1252", "gb18030", "shift_jis"]
 Delimiter = Literal[",", ";", "\t", "|"]
+Layout = Literal["nhwc", "nchw"]
+Pixels = Literal["0-1", "0-255", "0-4095", "0-65535"]
 Side = Annotated[int, Field(ge=1, le=2048)]
 
 
@@ -47,6 +49,20 @@ class Options(Strict):
         max_length=MAX_COLUMNS,
         description="Order of day, month and year, or unit since 1970, of columns of type `date`; "
         "those of the others are inferred.",
+    )
+    ignore: list[Annotated[str, Field(max_length=1000)]] = Field(
+        default=[],
+        max_length=MAX_COLUMNS,
+        description="Columns to leave out; also arrays of an NPZ file.",
+    )
+    layout: Layout | None = Field(
+        default=None,
+        description="Order of the sides of an array of images: rows, height, width, channels "
+        "(nhwc) or rows, channels, height, width (nchw); None: the one that fits its shape.",
+    )
+    pixels: Pixels | None = Field(
+        default=None,
+        description="Range of the pixels of an array of images; None: the one that fits them.",
     )
     image_size: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
         default=None,

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from ml.ingest.warning import DataWarning
 from ml.spelling import EARLIER_MISSING, Notation
@@ -29,6 +30,10 @@ IMAGES = "images.npy"
 """File of uint8 images, `(rows, height, width)` or `(rows, 3, height, width)`."""
 LABELS = "labels.npy"
 """File of the images' classes, int64 `(rows,)`, indices into the schema's classes."""
+
+Part = Literal["train", "validation", "test"]
+PART_ORDER: tuple[Part, ...] = ("train", "validation", "test")
+"""Order in which the rows of a data set's own splits are stored."""
 
 
 class Numeric(Frozen):
@@ -121,7 +126,14 @@ class TableSchema(Frozen):
     columns: list[Column]
     missing: list[str] = Field(default=list(EARLIER_MISSING))
     """Texts that mark a missing value."""
-    warnings: list[DataWarning] = Field(default=[])
+    split_by: str | None = None
+    """Column that assigns each row to a split unless a job names another; null if the file has no
+    splits. It is not a feature."""
+    left_out: dict[str, str] = Field(default={})
+    """Columns of the file that were not read because they cannot be used, and the reason."""
+    labels: list[str] = Field(default=[])
+    """Columns of which the file itself says that their values are categories."""
+    warnings: SkipJsonSchema[list[DataWarning]] = Field(default=[])
 
 
 class ImageClass(Frozen):
@@ -141,7 +153,10 @@ class ImageSchema(Frozen):
     channels: Literal[1, 3]
     """1 for grey; 3 for red, green and blue."""
     classes: list[ImageClass]
-    warnings: list[DataWarning] = Field(default=[])
+    splits: dict[Part, int] | None = None
+    """Number of images in each of the file's own splits, which are stored in this order; null if
+    the file has none."""
+    warnings: SkipJsonSchema[list[DataWarning]] = Field(default=[])
 
 
 Schema = Annotated[TableSchema | ImageSchema, Field(discriminator="kind")]

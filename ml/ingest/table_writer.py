@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.errors import Invalid
+from ml.ingest.clues import NumberClues
+from ml.ingest.findings import column_warnings
 from ml.ingest.names import shown
 from ml.ingest.reading import reading
 from ml.ingest.schema import (
@@ -30,7 +32,7 @@ from ml.ingest.schema import (
     TableSchema,
     Text,
 )
-from ml.ingest.warning import DataWarning
+from ml.ingest.warning import DataWarning, Kind
 from ml.spelling import (
     PLAIN,
     TYPES,
@@ -42,6 +44,7 @@ from ml.spelling import (
     text_of,
     unreadable,
 )
+from ml.spelling.column_guess import FindingKind
 from ml.spelling.date_formats import FORMATS
 from ml.spelling.dates import DAY, written
 
@@ -52,22 +55,21 @@ MAX_TEXTS = 4 * MAX_CATEGORIES
 """Maximum number of different texts of a batch whose numbers are read once each."""
 
 
-def check_types(types: Mapping[str, ColumnKind], names: list[str]) -> None:
-    """Check that every column with a declared kind exists.
-
-    Raises:
-        Invalid: a column is missing.
-    """
-    for name in types:
-        if name not in names:
-            there = ", ".join(names[:20])
-            raise Invalid(f"there is no column {name!r} to be {types[name]}; choose from {there}")
+WARNINGS: dict[FindingKind, Kind] = {
+    "ambiguous_date": "ambiguous_date",
+    "date_format": "date_format",
+    "inexact": "large_integers",
+    "leading_zeros": "leading_zeros",
+    "notation": "number_spelling",
+    "numbers_as_text": "numbers_as_text",
+}
+"""Kind of the warning about each kind of finding of the speller."""
 
 
 def warnings_of(findings: Iterable[Finding]) -> list[DataWarning]:
     """Return what was found about the spelling of columns as warnings."""
     return [
-        DataWarning(column=found.column, kind=found.kind, message=found.message)
+        DataWarning(column=found.column, kind=WARNINGS[found.kind], message=found.message)
         for found in findings
     ]
 
@@ -258,6 +260,9 @@ class TableWriter:
     ) -> None:
         self._gaps = gaps
         self._tallies = [Tally(name, spelling) for name, spelling in spellings.items()]
+        self._clues = {
+            name: NumberClues() for name, one in spellings.items() if one.kind == "numeric"
+        }
         self._next_row = self._first_row = first_row
         types = [(name, TYPES[spelling.kind]) for name, spelling in spellings.items()]
         self._writer = pq.ParquetWriter(path, pa.schema(types))
@@ -276,6 +281,8 @@ class TableWriter:
         check_size(self._next_row - self._first_row, len(arrays))
         for values, tally in zip(arrays, self._tallies, strict=True):
             tally.add(values)
+            if tally.name in self._clues:
+                self._clues[tally.name].see(values)
         if sum(tally.characters for tally in self._tallies) > MAX_CATEGORY_CHARACTERS:
             raise Invalid(
                 f"has categories of over {MAX_CATEGORY_CHARACTERS:,} characters in all; make the "
@@ -332,7 +339,7 @@ class TableWriter:
             rows=rows,
             columns=_within_budget(columns),
             missing=list(self._gaps.texts),
-            warnings=list(warnings),
+            warnings=[*warnings, *column_warnings(columns, self._clues, rows, declared)],
         )
 
 

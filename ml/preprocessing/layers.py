@@ -213,7 +213,12 @@ class Encode(nn.Module):
     def extra_repr(self) -> str:
         """Return the number of columns of each kind."""
         dates = [("_parts", "parts of dates")] if len(self.get_buffer("_parts")) else []
-        kinds = ("_numbers", "numbers"), *dates, ("_values", "values of categories"), ("_gaps", "gaps")
+        kinds = (
+            ("_numbers", "numbers"),
+            *dates,
+            ("_values", "values of categories"),
+            ("_gaps", "gaps"),
+        )
         return ", ".join(f"{len(self.get_buffer(b))} {name}" for b, name in kinds)
 
 

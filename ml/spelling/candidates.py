@@ -120,6 +120,12 @@ def _unit(sample: Sequence[str]) -> str:
     return units.most_common(1)[0][0] if units else ""
 
 
+def names_things(unit: str, texts: Iterable[str]) -> bool:
+    """Return whether a unit makes numbers into names, as in u001 and u002, rather than quantities:
+    it precedes them and is not known."""
+    return not is_known(unit) and any(text.startswith(unit) for text in texts)
+
+
 def is_known(unit: str) -> bool:
     """Return whether a text beside numbers leaves no doubt that they are numbers."""
     return not unit or unit in UNITS or all(unicodedata.category(c) == "Sc" for c in unit)

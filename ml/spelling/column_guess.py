@@ -15,6 +15,7 @@ from ml.spelling.candidates import (
     Candidate,
     candidates,
     is_known,
+    names_things,
     matching,
     of_numbers,
 )
@@ -54,7 +55,9 @@ TRAITS = {
 }
 """Traits of texts that matter for a column of numbers."""
 
-FindingKind = Literal["ambiguous_date", "date_format", "inexact", "leading_zeros", "notation"]
+FindingKind = Literal[
+    "ambiguous_date", "date_format", "inexact", "leading_zeros", "notation", "numbers_as_text"
+]
 
 
 class Finding(NamedTuple):
@@ -373,11 +376,13 @@ class ColumnGuess:
         if best is not None and best.hits > self._plain:
             hits, odd, notation = best.hits, best.odd, best.notation or PLAIN
         if odd is None:  # all are numbers, but not plainly
+            if names_things(notation.unit, self._head):
+                return []
             message = (
                 f"{self.name!r} is read as categories; to read {shown(self._example())} as a "
                 "number, list it in numeric"
             )
-            return [Finding(self.name, "notation", message)]
+            return [Finding(self.name, "numbers_as_text", message)]
         like = "" if notation == PLAIN else f", written like {shown(self._example())}"
         row, text = odd
         if self._known >= FEW_ROWS and hits >= MOSTLY * self._known:
@@ -393,7 +398,7 @@ class ColumnGuess:
             f"numbers{like}; to read them as numbers, correct the others or add them to missing: "
             f"{shown(text)}"
         )
-        return [Finding(self.name, "notation", message)]
+        return [Finding(self.name, "numbers_as_text", message)]
 
     def _closest(self) -> Spelling:
         """Return the spelling of numbers that suits most texts."""

@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-DateStyle = Literal[
-    "day_first", "month_first", "year_first", "epoch_seconds", "epoch_milliseconds"
-]
+DateStyle = Literal["day_first", "month_first", "year_first", "epoch_seconds", "epoch_milliseconds"]
 """How a user says that a column writes its dates: the order of day, month and year, or the unit of
 numbers that count from 1970-01-01 in UTC."""
 
 NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 
 WEEKDAY = r"(?:(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?,? +)?"
-ZONE = (
-    r"(?: ?(?:[Zz]|UTC|GMT|(?P<sign>[+-])(?P<zone_hour>[0-9]{2}):?(?P<zone_minute>[0-9]{2})?))?"
-)
+ZONE = r"(?: ?(?:[Zz]|UTC|GMT|(?P<sign>[+-])(?P<zone_hour>[0-9]{2}):?(?P<zone_minute>[0-9]{2})?))?"
 FRACTION = r"(?:[.,](?P<fraction>[0-9]{1,9}))?"
 CLOCK = (
     r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})"

@@ -136,7 +136,9 @@ class DateGuess:
         row, text = self.first
         advice = ""
         if self.style is None and text.replace(".", "", 1).isdecimal():
-            advice = "; name the column in `epoch_seconds` or `epoch_milliseconds` if it counts them"
+            advice = (
+                "; name the column in `epoch_seconds` or `epoch_milliseconds` if it counts them"
+            )
         likes = "2024-12-31, 31.12.2024, 12/31/2024, 31-Dec-2024 or Dec 31, 2024"
         if self.style is not None:
             of_style = (form.example for form in FORMATS.values() if form.style == self.style)

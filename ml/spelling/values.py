@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from ml.spelling.booleans import boolean_in
+from ml.spelling.categories import UNKNOWN
 from ml.spelling.date_formats import FORMATS, ISO
 from ml.spelling.dates import days, instant, instant_of_number, iso
-from ml.spelling.categories import UNKNOWN
 from ml.spelling.gaps import Gaps
 from ml.spelling.numbers import number_in
 from ml.spelling.spelling import ColumnKind, Spelling

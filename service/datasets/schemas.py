@@ -8,9 +8,10 @@ from pydantic import Field
 from ml.errors import Invalid
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
+from ml.ingest.warning import DataWarning
+from ml.specs import Name
 from ml.spelling import ColumnKind
 from ml.spelling.date_formats import DateStyle
-from ml.specs import Name
 from ml.strict import Strict, parse
 from service.errors import Unprocessable
 from service.schemas import Body
@@ -74,6 +75,19 @@ class UploadQuery(Strict):
     text: Columns = Field(
         default=[], description="Columns to read as text, which models do not use."
     )
+    ignore: Columns = Field(
+        default=[], description="Columns to leave out; also arrays of an NPZ file."
+    )
+    layout: str | None = Field(
+        default=None,
+        description="Sides of an NPZ file's array of images: `nhwc` (rows, height, width, channels)"
+        " or `nchw` (rows, channels, height, width); by default the one that fits its shape.",
+    )
+    pixels: str | None = Field(
+        default=None,
+        description="Range of the pixels in an NPZ file: `0-1`, `0-255`, `0-4095` or `0-65535`; by "
+        "default the one that fits them.",
+    )
     image_size: str | None = Field(
         default=None,
         max_length=20,
@@ -101,6 +115,9 @@ class UploadQuery(Strict):
             "encoding": self.encoding,
             "delimiter": self.delimiter,
             "missing": self.missing,
+            "ignore": self.ignore,
+            "layout": self.layout,
+            "pixels": self.pixels,
             "decimal": self.decimal,
             "thousands": self.thousands,
             "types": named | dict.fromkeys(styles, "date"),
@@ -143,6 +160,19 @@ class Dataset(_Known):
 
     options: Options = Field(description="Options with which the file was read.")
     contents: Schema = Field(description="Columns or classes, with their statistics.")
+    warnings: list[DataWarning] = Field(
+        description="Guesses made about the data, and what its owner may not expect of it.",
+        examples=[
+            [
+                {
+                    "column": "price",
+                    "kind": "numbers_as_text",
+                    "message": "'price' is read as categories, but its values look like numbers, "
+                    "such as '1,5'; if they are, upload it with decimal=,",
+                }
+            ]
+        ],
+    )
     damage: str | None = Field(
         default=None,
         description="Stored file of the data set that is missing or damaged; null if all are "

@@ -67,9 +67,7 @@ def test_table_of_dates_is_encoded_by_the_parts_that_vary(shelf: Shelf) -> None:
     data = shelf.load(spec)
     encoding = encoding_of(spec, shelf)
     parts = [part for part in DATE_PARTS if not part.startswith("time")]
-    assert encoding.dates == {
-        "when": DateEncoding(first="2023-11-20", parts=parts)
-    }
+    assert encoding.dates == {"when": DateEncoding(first="2023-11-20", parts=parts)}
     assert encoding.spelling("when").date == "DD.MM.YYYY"
     assert encoding.width == 6
     encoded = data.preprocessing(data.train.inputs)
@@ -208,14 +206,14 @@ def test_other_data_may_write_dates_in_another_format(shelf: Shelf) -> None:
         {"id": shelf.put(daily("%d.%m.%Y")), "target": "y"}, optimizer=ADAM, epochs=50
     )
     model, _ = shelf.model(spec)
-    other = shelf.spec({"id": shelf.put(daily("%b %d, %Y")), "target": "y"}, split=spec.split.model_dump())
+    other = shelf.spec(
+        {"id": shelf.put(daily("%b %d, %Y")), "target": "y"}, split=spec.split.model_dump()
+    )
     compatibility.check(other.dataset.signature(), model.manifest.signature)
     figures = []
     for one in (spec, other):
         data = datasets.load(one.dataset, one.split, shelf.root, signature=model.manifest.signature)
-        figures.append(
-            evaluate(model.network, data.train, model.manifest.signature, LOSSES["mse"])
-        )
+        figures.append(evaluate(model.network, data.train, model.manifest.signature, LOSSES["mse"]))
     assert figures[0] == figures[1]
     numbers = shelf.spec({"id": shelf.put("when,y\n1,2\n2,3\n"), "target": "y"}, split=ALL_TRAIN)
     with pytest.raises(Invalid, match="has numbers in the feature 'when', but this model takes da"):
@@ -272,9 +270,7 @@ def test_run_with_dates_resumes_exactly(shelf: Shelf, tmp_path: Path) -> None:
         ({"target": "y", "features": {"x": "date"}}, "is numeric and cannot be used as date"),
     ],
 )
-def test_roles_that_dates_cannot_take(
-    shelf: Shelf, request_: dict[str, Any], message: str
-) -> None:
+def test_roles_that_dates_cannot_take(shelf: Shelf, request_: dict[str, Any], message: str) -> None:
     dataset = shelf.put("when,x,y\n2024-01-01,1,1\n2024-01-02,2,5\n")
     with pytest.raises(Invalid, match=message):
         shelf.spec({"id": dataset} | request_)

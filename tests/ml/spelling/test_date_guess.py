@@ -104,7 +104,11 @@ def test_many_dates_and_few_others_are_a_mistake() -> None:
 @pytest.mark.parametrize(
     ("texts", "style", "message"),
     [
-        (["31.12.2024", "31.02.2024"], None, r"row 3, column 'when': '31.02.2024' is not a date like 31.12.2024 \(DD.MM.YYYY\)"),
+        (
+            ["31.12.2024", "31.02.2024"],
+            None,
+            r"row 3, column 'when': '31.02.2024' is not a date like 31.12.2024 \(DD.MM.YYYY\)",
+        ),
         (["soon"], None, "row 2, column 'when': 'soon' is not a date; dates are written like 2024"),
         (["1735603200"], None, "name the column in `epoch_seconds` or `epoch_milliseconds`"),
         (["12/31/2024"], "day_first", "'12/31/2024' is not a date; dates are written like 31.12"),

@@ -67,13 +67,18 @@ def moment(instant: int | None) -> datetime | None:
 
 
 def column(texts: list[str | None], form: str) -> list[datetime | None]:
-    found: list[datetime | None] = dates.instants(pa.array(texts, pa.string()), FORMATS[form]).to_pylist()
+    found: list[datetime | None] = dates.instants(
+        pa.array(texts, pa.string()), FORMATS[form]
+    ).to_pylist()
     return found
 
 
 def test_every_format_is_known() -> None:
     assert {*DAYS, *OTHERS} == {*FORMATS}
-    assert [form.example for form in FORMATS.values() if form.unit] == ["1735603200", "1735603200000"]
+    assert [form.example for form in FORMATS.values() if form.unit] == [
+        "1735603200",
+        "1735603200000",
+    ]
     for form in FORMATS.values():
         assert dates.instant(form.example, form) is not None
 
@@ -137,7 +142,9 @@ def test_leap_years_limits_and_impossible_dates(
 
 
 @pytest.mark.parametrize("form", [SECONDS, MILLISECONDS], ids=str)
-@pytest.mark.parametrize("text", ["1735603200", "+1.5", "-1e3", "0.0000015", "1e999", "", "x", "1,0"])
+@pytest.mark.parametrize(
+    "text", ["1735603200", "+1.5", "-1e3", "0.0000015", "1e999", "", "x", "1,0"]
+)
 def test_numbers_that_count_from_1970(form: dates.DateFormat, text: str) -> None:
     by_hand = {"1735603200": 1735603200, "+1.5": 1.5, "-1e3": -1000, "0.0000015": 1.5e-6}.get(text)
     assert form.unit is not None
@@ -147,13 +154,32 @@ def test_numbers_that_count_from_1970(form: dates.DateFormat, text: str) -> None
 
 
 PIECES = st.sampled_from(
-    [*"0123456789-/.:,TZz +", "2024", "12", "31", "29", "02", "Feb", "december", "PM", "am", "+01:00", "GMT"]
+    [
+        *"0123456789-/.:,TZz +",
+        "2024",
+        "12",
+        "31",
+        "29",
+        "02",
+        "Feb",
+        "december",
+        "PM",
+        "am",
+        "+01:00",
+        "GMT",
+    ]
 )
 MADE_UP = st.builds(
     "{}{}{}{}{}{}".format,
-    *[st.sampled_from(["2024", "1900", "0", "31", "29", "12", "2", "02", "00", "Feb", "99"]), st.sampled_from("-/. ")] * 2,
+    *[
+        st.sampled_from(["2024", "1900", "0", "31", "29", "12", "2", "02", "00", "Feb", "99"]),
+        st.sampled_from("-/. "),
+    ]
+    * 2,
     st.sampled_from(["2024", "2023", "31", "29", "28", "0000", "13", "07", "24"]),
-    st.sampled_from(["", " 12:30", "T24:00", "T00:00:60", " 11:59 PM", "T1:00+01:00", ":00:00:00.0000009"]),
+    st.sampled_from(
+        ["", " 12:30", "T24:00", "T00:00:60", " 11:59 PM", "T1:00+01:00", ":00:00:00.0000009"]
+    ),
 )
 
 
@@ -178,7 +204,9 @@ def test_every_moment_survives_being_written(moment: datetime) -> None:
     assert np.isnan(dates.days_of(column)[1])
 
 
-@pytest.mark.parametrize("kind", [pa.date32(), pa.date64(), *map(pa.timestamp, ("s", "ms", "us", "ns"))], ids=str)
+@pytest.mark.parametrize(
+    "kind", [pa.date32(), pa.date64(), *map(pa.timestamp, ("s", "ms", "us", "ns"))], ids=str
+)
 def test_dates_and_timestamps_of_arrow_become_instants(kind: pa.DataType) -> None:
     values = pa.array([date(2024, 2, 29), date(1970, 1, 1), None]).cast(kind)
     found = dates.from_timestamps(values)
