@@ -69,10 +69,12 @@ def check_size(rows: int, columns: int) -> None:
         raise Invalid(f"has over {MAX_VALUES:,} values, the maximum")
 
 
-def trimmed(texts: Any, missing: Sequence[str]) -> Any:
-    """Return texts without surrounding whitespace, null for those in `missing` or `MISSING`."""
+def trimmed(texts: Any, missing: Sequence[str] | None) -> Any:
+    """Return texts without surrounding whitespace, null for those in `missing`, or in `MISSING` if
+    that is None."""
     bare = pc.utf8_trim_whitespace(texts)
-    is_missing = pc.is_in(bare, value_set=pa.array([*MISSING, *missing]))
+    marks = MISSING if missing is None else ("", *missing)
+    is_missing = pc.is_in(bare, value_set=pa.array(marks))
     return pc.if_else(is_missing, pa.scalar(None, pa.string()), bare)
 
 

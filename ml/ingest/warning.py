@@ -13,7 +13,8 @@ class DataWarning(Frozen):
     column: str | None = Field(
         description="Column that the warning is about; null if it is about none or several."
     )
-    kind: Literal["constant", "empty"] = Field(
-        description="`constant`: a single value in the training rows; `empty`: none."
+    kind: Literal["constant", "empty", "form"] = Field(
+        description="`constant`: a single value in the training rows; `empty`: none; `form`: how a "
+        "file is written was guessed."
     )
     message: str
