@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ml.signature import UNKNOWN, Encoding, Features, Images
+from ml.signature import Encoding, Features, Images
+from ml.spelling import UNKNOWN
 
 ROUNDING = {torch.float32: torch.finfo(torch.float32).eps, torch.float64: 1e-14}
 """Spread of a column, relative to its values, attributable to rounding."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ml.images.decode import PictureForm
 from ml.images.ink import ImageForm
+from ml.spelling import EARLIER_MISSING, Spelling
 from ml.strict import Frozen
 
 Number = TypeVar("Number", Tensor, float)
@@ -29,8 +30,21 @@ class Encoding(Frozen):
     also those with missing values only."""
     masked: list[str] = Field(default=[])
     """Features with a single value, or none, in the training rows: their values have no effect."""
+    missing: list[str] = Field(default=list(EARLIER_MISSING))
+    """Texts that mark a missing value."""
+    spellings: dict[str, Spelling] = Field(default={})
+    """How values are written, for features that are not written plainly: numbers with other marks
+    or units, and numbers that are used as categories."""
     width: int
     """Columns of an encoded row; before the data is loaded, an upper bound."""
+
+    def spelling(self, name: str) -> Spelling:
+        """Return how the values of a feature are written."""
+        if name in self.spellings:
+            return self.spellings[name]
+        if name in self.booleans:
+            return Spelling(kind="boolean")
+        return Spelling(kind="categorical" if name in self.categories else "numeric")
 
 
 class Features(Frozen):
@@ -65,10 +79,6 @@ class Features(Frozen):
     def width(self) -> int:
         """Numbers of one input that reach the network."""
         return self.encoding.width if self.encoding else len(self.names)
-
-
-UNKNOWN = -1
-"""Code of a category that is absent from the training rows."""
 
 
 class Images(Frozen):

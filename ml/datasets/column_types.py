@@ -12,6 +12,7 @@ from ml.ingest.schema import (
     Numeric,
     Text,
 )
+from ml.spelling import PLAIN, Spelling
 
 Task = Literal["regression", "classification"]
 FeatureKind = Literal["numeric", "boolean", "categorical"]
@@ -75,6 +76,13 @@ def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
     if requested == "categorical" and isinstance(column, Numeric) and column.distinct is not None:
         return "categorical"
     raise Invalid(f"the column {column.name!r} is {column.kind} and cannot be used as {requested}")
+
+
+def spelling_of(column: Column, kind: FeatureKind) -> Spelling | None:
+    """Return how the values of a feature are written, None if that follows from `kind`."""
+    if not isinstance(column, Numeric) or (kind == "numeric" and column.notation is None):
+        return None
+    return Spelling(kind="numeric", notation=column.notation or PLAIN)
 
 
 def width_of(column: Column, kind: FeatureKind) -> int:

@@ -51,6 +51,7 @@ class _Table:
         self.unnamed = dialect.unnamed
         self.first_row = dialect.first_row
         self.warnings = dialect.warnings
+        self.decimal_comma = dialect.delimiter == ";"
 
     def batches(self) -> Iterator[list[Any]]:
         """Yield batches of rows: for each column its texts."""

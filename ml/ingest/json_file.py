@@ -49,6 +49,7 @@ class JsonTable:
     """Keys with lists or objects, which are left out."""
     unnamed: frozenset[str] = frozenset()
     first_row: int = 1
+    decimal_comma: bool = False
 
     @property
     def warnings(self) -> list[DataWarning]:

@@ -1,6 +1,5 @@
 """NPZ files: arrays with equally many rows."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -15,11 +14,12 @@ from ml.errors import Invalid
 from ml.ingest.image_writer import Channels, ImageWriter
 from ml.ingest.names import check_names, shown
 from ml.ingest.npy_header import read_npy_header
-from ml.ingest.options import ColumnKind, Options
+from ml.ingest.options import Options
 from ml.ingest.reading import reading
 from ml.ingest.schema import MAX_COLUMNS, MAX_VALUES, TABLE, Schema, TableSchema
-from ml.ingest.table_writer import TableWriter, check_size, check_types, trimmed, typed
+from ml.ingest.table_writer import TableWriter, check_size, check_types, typed
 from ml.ingest.zip_safety import refusing_broken
+from ml.spelling import ColumnKind, Gaps, Spelling
 
 BATCH_ROWS = 65_536
 FIRST_ROW = 1
@@ -145,22 +145,26 @@ def _table(
             columns[member.name] = array
         else:
             columns |= {f"{member.name}_{i}": array[:, i] for i in range(array.shape[1])}
-    kinds = {name: options.types.get(name, KINDS[columns[name].dtype.kind]) for name in names}
-    with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
+    spellings = {
+        name: Spelling(kind=options.types.get(name, KINDS[columns[name].dtype.kind]))
+        for name in names
+    }
+    gaps = options.gaps()
+    with TableWriter(into / TABLE, spellings, gaps, FIRST_ROW) as writer:
         for start in range(0, rows, BATCH_ROWS):
             stop = start + BATCH_ROWS
-            writer.add([_arrow(columns[name][start:stop], options.missing) for name in names])
+            writer.add([_arrow(columns[name][start:stop], gaps) for name in names])
     return writer.schema(options.types)
 
 
-def _arrow(values: NDArray[Any], missing: Sequence[str]) -> Any:
+def _arrow(values: NDArray[Any], gaps: Gaps) -> Any:
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind == "f":
         values = values.astype(np.float64)
     # Convert to native byte order.
     array = pa.array(np.ascontiguousarray(values, values.dtype.newbyteorder("=")))
-    return trimmed(array, missing) if pa.types.is_string(array.type) else array
+    return gaps.trimmed(array) if pa.types.is_string(array.type) else array
 
 
 def _images(
@@ -186,8 +190,9 @@ def _images(
             f"the images {member.name!r} have the shape {member.shape}; it must be (rows, height, "
             "width) or (rows, height, width, 3)"
         )
-    label_values = _arrow(_array(archive, labels[0]), options.missing)
-    named = typed(label_values, "categorical", labels[0].name, FIRST_ROW).to_pylist()
+    gaps, classes = options.gaps(), Spelling(kind="categorical")
+    label_values = _arrow(_array(archive, labels[0]), gaps)
+    named = typed(label_values, classes, gaps, labels[0].name, FIRST_ROW).to_pylist()
     if None in named:
         row = FIRST_ROW + named.index(None)
         raise Invalid(f"row {row}, array {labels[0].name!r}: the image has no label")

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ml.ingest.schema import MAX_COLUMNS
+from ml.spelling import MISSING, ColumnKind, Gaps, Hints
+from ml.spelling.numbers import DecimalMark, ThousandsMark
 from ml.strict import Strict
 
-ColumnKind = Literal["numeric", "categorical", "boolean", "text"]
 Encoding = Literal["utf-8", "utf-16", "utf-32", "latin-1", "windows-1252", "gb18030", "shift_jis"]
 Delimiter = Literal[",", ";", "\t", "|", " "]
 Quote = Literal['"', "'", "none"]
@@ -48,6 +49,14 @@ class Options(Strict):
         description="Texts that mark a missing value instead of the usual ones, besides the empty "
         "text; None: the usual ones.",
     )
+    decimal: DecimalMark | None = Field(
+        default=None, description="Decimal mark of numbers in texts; None: detected by column."
+    )
+    thousands: ThousandsMark | None = Field(
+        default=None,
+        description="Mark between groups of three digits of numbers in texts; None: detected by "
+        "column.",
+    )
     types: dict[str, ColumnKind] = Field(
         default={},
         max_length=MAX_COLUMNS,
@@ -57,3 +66,11 @@ class Options(Strict):
         default=None,
         description="Height and width that images are resized to; None: their own, if equal.",
     )
+
+    def gaps(self) -> Gaps:
+        """Return the texts that mark a missing value."""
+        return Gaps.of(MISSING if self.missing is None else self.missing)
+
+    def hints(self, decimal_comma: bool = False) -> Hints:
+        """Return what the user and the file say about the spelling of columns."""
+        return Hints(self.types, self.decimal, self.thousands, decimal_comma)

@@ -1,6 +1,5 @@
 """Parquet files."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,10 @@ import pyarrow.parquet as pq
 
 from ml.errors import Invalid
 from ml.ingest.names import check_names
-from ml.ingest.options import ColumnKind, Options
+from ml.ingest.options import Options
 from ml.ingest.schema import TABLE, TableSchema
-from ml.ingest.table_writer import TableWriter, check_size, check_types, trimmed
+from ml.ingest.table_writer import TableWriter, check_size, check_types
+from ml.spelling import ColumnKind, Gaps, Spelling
 
 BATCH_ROWS = 65_536
 FIRST_ROW = 1
@@ -32,13 +32,14 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
             check_types(options.types, names)
             check_size(file.metadata.num_rows, len(names))
             inferred = [_kind(field) for field in file.schema_arrow]
-            kinds = {
-                name: options.types.get(name, kind)
+            spellings = {
+                name: Spelling(kind=options.types.get(name, kind))
                 for name, kind in zip(names, inferred, strict=True)
             }
-            with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
+            gaps = options.gaps()
+            with TableWriter(into / TABLE, spellings, gaps, FIRST_ROW) as writer:
                 for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                    writer.add([_plain(column, options.missing) for column in batch.columns])
+                    writer.add([_plain(column, gaps) for column in batch.columns])
             return writer.schema(options.types)
     except pa.ArrowMemoryError:
         raise
@@ -63,10 +64,10 @@ def _kind(field: Any) -> ColumnKind:
     )
 
 
-def _plain(column: Any, missing: Sequence[str]) -> Any:
+def _plain(column: Any, gaps: Gaps) -> Any:
     """Return a column without dictionary encoding, its texts trimmed, null where missing."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_large_string(column.type):
         column = pc.cast(column, pa.string())
-    return trimmed(column, missing) if pa.types.is_string(column.type) else column
+    return gaps.trimmed(column) if pa.types.is_string(column.type) else column

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ml.ingest.warning import DataWarning
+from ml.spelling import EARLIER_MISSING, Notation
 from ml.strict import Frozen
 
 MAX_COLUMNS = 4096
@@ -17,6 +18,8 @@ MAX_CATEGORY = 1000
 """Maximum number of characters of a category; a column with a longer value is text."""
 MAX_CATEGORY_CHARACTERS = 16 * 1024 * 1024
 """Maximum number of characters of all categories while a table is read."""
+MAX_WRITTEN_CHARACTERS = 64 * 1024
+"""Maximum number of characters of the texts in `Numeric.written` of all columns of a table."""
 MAX_SCHEMA_BYTES = 1024 * 1024
 """Maximum size of a schema as JSON. It is part of every page and model of its data set."""
 
@@ -44,6 +47,11 @@ class Numeric(Frozen):
     mean: float | None
     std: float | None
     """Population standard deviation. Null, like `min`, `max` and `mean`, if all are missing."""
+    notation: Notation | None = None
+    """How the file writes the numbers, if not as programs do."""
+    written: dict[str, str] = Field(default={})
+    """Texts with which the file wrote some values, such as `01234` for `1234`, if they differ and
+    `distinct` is not null; for use as categories."""
 
 
 class Category(Frozen):
@@ -91,7 +99,9 @@ class TableSchema(Frozen):
     kind: Literal["table"] = "table"
     rows: int
     columns: list[Column]
-    warnings: list[DataWarning] = []
+    missing: list[str] = Field(default=list(EARLIER_MISSING))
+    """Texts that mark a missing value."""
+    warnings: list[DataWarning] = Field(default=[])
 
 
 class ImageClass(Frozen):
@@ -111,7 +121,7 @@ class ImageSchema(Frozen):
     channels: Literal[1, 3]
     """1 for grey; 3 for red, green and blue."""
     classes: list[ImageClass]
-    warnings: list[DataWarning] = []
+    warnings: list[DataWarning] = Field(default=[])
 
 
 Schema = Annotated[TableSchema | ImageSchema, Field(discriminator="kind")]

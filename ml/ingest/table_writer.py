@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 
 from ml.errors import Invalid
 from ml.ingest.names import shown
-from ml.ingest.options import ColumnKind
 from ml.ingest.reading import reading
 from ml.ingest.schema import (
     MAX_CATEGORIES,
@@ -21,6 +20,7 @@ from ml.ingest.schema import (
     MAX_CATEGORY_CHARACTERS,
     MAX_ROWS,
     MAX_VALUES,
+    MAX_WRITTEN_CHARACTERS,
     Boolean,
     Categorical,
     Category,
@@ -29,20 +29,24 @@ from ml.ingest.schema import (
     TableSchema,
     Text,
 )
+from ml.ingest.warning import DataWarning
+from ml.spelling import (
+    PLAIN,
+    TYPES,
+    ColumnKind,
+    Finding,
+    Gaps,
+    Spelling,
+    read_column,
+    text_of,
+    unreadable,
+)
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?")
-"""Texts that mark a missing value."""
-NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-"""Texts allowed in a column declared to be boolean."""
 FLOAT32_MAX = 3.4028234663852886e38
 
-TYPES: dict[ColumnKind, Any] = {
-    "numeric": pa.float64(),
-    "boolean": pa.bool_(),
-    "categorical": pa.string(),
-    "text": pa.string(),
-}
+WANTED: dict[ColumnKind, str] = {"numeric": "a number", "boolean": "true or false"}
+MAX_TEXTS = 4 * MAX_CATEGORIES
+"""Maximum number of different texts of a batch whose numbers are read once each."""
 
 
 def check_types(types: Mapping[str, ColumnKind], names: list[str]) -> None:
@@ -57,6 +61,14 @@ def check_types(types: Mapping[str, ColumnKind], names: list[str]) -> None:
             raise Invalid(f"there is no column {name!r} to be {types[name]}; choose from {there}")
 
 
+def warnings_of(findings: Iterable[Finding]) -> list[DataWarning]:
+    """Return what was found about the spelling of columns as warnings."""
+    return [
+        DataWarning(column=found.column, kind=found.kind, message=found.message)
+        for found in findings
+    ]
+
+
 def check_size(rows: int, columns: int) -> None:
     """Check that a table is not too large.
 
@@ -69,79 +81,32 @@ def check_size(rows: int, columns: int) -> None:
         raise Invalid(f"has over {MAX_VALUES:,} values, the maximum")
 
 
-def trimmed(texts: Any, missing: Sequence[str] | None) -> Any:
-    """Return texts without surrounding whitespace, null for those in `missing`, or in `MISSING` if
-    that is None."""
-    bare = pc.utf8_trim_whitespace(texts)
-    marks = MISSING if missing is None else ("", *missing)
-    is_missing = pc.is_in(bare, value_set=pa.array(marks))
-    return pc.if_else(is_missing, pa.scalar(None, pa.string()), bare)
-
-
-def typed(values: Any, kind: ColumnKind, name: str, first_row: int) -> Any:
-    """Return `values`, texts or already typed, as the type of `kind`.
+def typed(values: Any, spelling: Spelling, gaps: Gaps, name: str, first_row: int) -> Any:
+    """Return `values`, trimmed texts or already typed, as the type of the kind of `spelling`.
 
     Raises:
         Invalid: a value is not of that kind; the message gives `name` and its row, counted from
             `first_row`.
     """
-    wanted = TYPES[kind]
-    if values.type == wanted:
-        found = values
-    elif pa.types.is_string(values.type):
-        found = (
-            _numbers(values, name, first_row)
-            if kind == "numeric"
-            else _truths(values, name, first_row)
-        )
-    elif kind == "boolean":
-        found = _truths(_as_texts(values), name, first_row)
-    elif kind == "numeric":
-        found = pc.cast(values, wanted, safe=False)
-    else:
-        found = _as_texts(values)
-    return _without_infinity(found, name, first_row) if kind == "numeric" else found
-
-
-def _as_texts(values: Any) -> Any:
-    """Return numbers and booleans as texts: 3 for 3.0, true for True."""
-    if pa.types.is_boolean(values.type):
-        return pc.if_else(values, "true", "false")
-    if pa.types.is_integer(values.type):
-        return pc.cast(values, pa.string())
-    numbers = pc.cast(values, pa.float64(), safe=False).to_pylist()
-    texts = [None if n is None or math.isnan(n) else repr(n).removesuffix(".0") for n in numbers]
-    return pa.array(texts, pa.string())
-
-
-def _numbers(texts: Any, name: str, first_row: int) -> Any:
-    _all_are(pc.match_substring_regex(texts, NUMBER), texts, name, first_row, "a number")
-    return pc.cast(pc.replace_substring_regex(texts, r"^\+", ""), pa.float64())
-
-
-def _truths(texts: Any, name: str, first_row: int) -> Any:
-    lowered = pc.utf8_lower(texts)
-    known = pa.array(list(TRUTHS))
-    is_known = pc.if_else(pc.is_null(texts), None, pc.is_in(lowered, value_set=known))
-    _all_are(is_known, texts, name, first_row, "true or false")
-    return pc.take(pa.array(list(TRUTHS.values())), pc.index_in(lowered, value_set=known))
+    found = read_column(values, spelling, gaps)
+    if found.null_count > values.null_count:
+        index = unreadable(values, found, spelling, gaps)
+        if index is not None:
+            raise _refused(values, index, name, first_row, WANTED[spelling.kind])
+    return _without_infinity(found, name, first_row) if spelling.kind == "numeric" else found
 
 
 def _without_infinity(numbers: Any, name: str, first_row: int) -> Any:
-    """Return `numbers` with null for NaN; raise `Invalid` for one beyond float32."""
     is_small = pc.less_equal(pc.abs(numbers), FLOAT32_MAX)
-    wanted = f"a finite number of at most {FLOAT32_MAX:.3g}"
-    _all_are(pc.or_(is_small, pc.is_nan(numbers)), numbers, name, first_row, wanted)
-    return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+    if not pc.all(is_small, min_count=0).as_py():
+        index, wanted = pc.index(is_small, False).as_py(), f"at most {FLOAT32_MAX:.3g}"
+        raise _refused(numbers, index, name, first_row, f"a finite number of {wanted}")
+    return numbers
 
 
-def _all_are(is_good: Any, values: Any, name: str, first_row: int, wanted: str) -> None:
-    if pc.all(is_good, min_count=0).as_py():
-        return
-    index = pc.index(is_good, False).as_py()
-    raise Invalid(
-        f"row {first_row + index}, column {name!r}: {shown(values[index].as_py())} is not {wanted}"
-    )
+def _refused(values: Any, index: int, name: str, first_row: int, wanted: str) -> Invalid:
+    value = shown(values[index].as_py())
+    return Invalid(f"row {first_row + index}, column {name!r}: {value} is not {wanted}")
 
 
 @dataclass
@@ -149,7 +114,7 @@ class Tally:
     """Running statistics of a column."""
 
     name: str
-    kind: ColumnKind
+    spelling: Spelling
     rows: int = 0
     missing: int = 0
     true: int = 0
@@ -163,6 +128,13 @@ class Tally:
     whole: bool = True
     characters: int = 0
     """Number of characters of all values in `counts`, if they are texts."""
+    written: dict[float, str] = field(default_factory=dict)
+    """First text of each number in `counts`, if they came as texts."""
+
+    @property
+    def kind(self) -> ColumnKind:
+        """The kind of the column, unless it has too many values to be categorical."""
+        return self.spelling.kind
 
     def add(self, values: Any) -> None:
         """Add the values of a batch."""
@@ -195,7 +167,7 @@ class Tally:
             self.characters = sum(len(str(value)) for value in self.counts)
 
     def _stop_counting(self) -> None:
-        self.counts, self.characters = None, 0
+        self.counts, self.characters, self.written = None, 0, {}
 
     def _measure(self, known: Any) -> None:
         before, count = self.rows - self.missing - len(known), len(known)
@@ -234,20 +206,29 @@ class Tally:
             max=self.high if known else None,
             mean=self.mean if known else None,
             std=math.sqrt(variance) if known else None,
+            notation=None if self.spelling.notation == PLAIN else self.spelling.notation,
+            written={
+                text_of(number): text
+                for number, text in sorted(self.written.items())
+                if text != text_of(number)
+            },
         )
 
 
 class TableWriter:
     """Writes a table batch by batch, and derives its schema."""
 
-    def __init__(self, path: Path, kinds: Mapping[str, ColumnKind], first_row: int) -> None:
-        self._tallies = [Tally(name, kind) for name, kind in kinds.items()]
+    def __init__(
+        self, path: Path, spellings: Mapping[str, Spelling], gaps: Gaps, first_row: int
+    ) -> None:
+        self._gaps = gaps
+        self._tallies = [Tally(name, spelling) for name, spelling in spellings.items()]
         self._next_row = self._first_row = first_row
-        types = pa.schema([(name, TYPES[kind]) for name, kind in kinds.items()])
-        self._writer = pq.ParquetWriter(path, types)
+        types = [(name, TYPES[spelling.kind]) for name, spelling in spellings.items()]
+        self._writer = pq.ParquetWriter(path, pa.schema(types))
 
     def add(self, columns: list[Any]) -> None:
-        """Write a batch: equally many values of each column.
+        """Write a batch: equally many values of each column, texts trimmed by the gaps.
 
         Raises:
             Invalid: a value is not of its column's kind, or the table gets too large.
@@ -255,7 +236,7 @@ class TableWriter:
         arrays = []
         for values, tally in zip(columns, self._tallies, strict=True):
             with reading(f"the column {tally.name!r}"):
-                arrays.append(typed(values, tally.kind, tally.name, self._next_row))
+                arrays.append(self._read(values, tally))
         self._next_row += len(arrays[0])
         check_size(self._next_row - self._first_row, len(arrays))
         for values, tally in zip(arrays, self._tallies, strict=True):
@@ -267,13 +248,35 @@ class TableWriter:
             )
         self._writer.write_batch(pa.record_batch(arrays, schema=self._writer.schema))
 
+    def _read(self, values: Any, tally: Tally) -> Any:
+        """Return the values of a column with their type; note how few different numbers are
+        written."""
+        arguments = tally.spelling, self._gaps, tally.name, self._next_row
+        is_written = tally.kind == "numeric" and pa.types.is_string(values.type)
+        if not is_written or tally.counts is None:
+            return typed(values, *arguments)
+        encoded = values.dictionary_encode()
+        texts = encoded.dictionary
+        if len(texts) > MAX_TEXTS:
+            return typed(values, *arguments)
+        try:
+            numbers = typed(texts, *arguments)
+        except Invalid:
+            return typed(values, *arguments)  # names the row
+        for number, text in zip(numbers.to_pylist(), texts.to_pylist(), strict=True):
+            if number is not None:
+                tally.written.setdefault(number, text)
+        return numbers.take(encoded.indices)
+
     def __enter__(self) -> "TableWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
-    def schema(self, declared: Mapping[str, ColumnKind]) -> TableSchema:
+    def schema(
+        self, declared: Mapping[str, ColumnKind], warnings: Iterable[DataWarning] = ()
+    ) -> TableSchema:
         """Return the schema of the table; `declared` are the kinds that the user chose.
 
         Raises:
@@ -290,4 +293,24 @@ class TableWriter:
                     f"one of over {MAX_CATEGORY:,} characters, and cannot be categorical; make it "
                     "text"
                 )
-        return TableSchema(rows=rows, columns=columns)
+        return TableSchema(
+            rows=rows,
+            columns=_within_budget(columns),
+            missing=list(self._gaps.texts),
+            warnings=list(warnings),
+        )
+
+
+def _within_budget(columns: list[Column]) -> list[Column]:
+    """Return the columns without the texts of numbers that take more than the schema has room
+    for."""
+    left, kept = MAX_WRITTEN_CHARACTERS, list[Column]()
+    for column in columns:
+        if isinstance(column, Numeric) and column.written:
+            size = sum(len(number) + len(text) for number, text in column.written.items())
+            if size > left:
+                kept.append(column.model_copy(update={"written": {}}))
+                continue
+            left -= size
+        kept.append(column)
+    return kept

@@ -13,8 +13,10 @@ class DataWarning(Frozen):
     column: str | None = Field(
         description="Column that the warning is about; null if it is about none or several."
     )
-    kind: Literal["constant", "empty", "form"] = Field(
-        description="`constant`: a single value in the training rows; `empty`: none; `form`: how a "
-        "file is written was guessed."
+    kind: Literal["constant", "empty", "form", "inexact", "leading_zeros", "notation"] = Field(
+        description="`constant`: a single value in the training rows; `empty`: none; `form`: the "
+        "form of a file, guessed; `inexact`: whole numbers beyond 2^53; `leading_zeros`: digits that "
+        "are codes rather than a quantity; `notation`: numbers with a unit, or with marks other than "
+        "a decimal point."
     )
     message: str

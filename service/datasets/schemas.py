@@ -56,6 +56,16 @@ class UploadQuery(Strict):
         description="Texts that mean a missing value, instead of the usual ones. An empty field is "
         "always missing: a single empty text leaves no others.",
     )
+    decimal: str | None = Field(
+        default=None,
+        description="Decimal mark of numbers in texts, . or a comma; by default detected by "
+        "column.",
+    )
+    thousands: str | None = Field(
+        default=None,
+        description="Mark between groups of three digits of numbers in texts: a comma, a point, a "
+        "space or an apostrophe, or empty for none; by default detected by column.",
+    )
     numeric: Columns = Field(default=[], description="Columns to read as numbers.")
     categorical: Columns = Field(default=[], description="Columns to read as categories.")
     boolean: Columns = Field(default=[], description="Columns to read as booleans.")
@@ -87,6 +97,8 @@ class UploadQuery(Strict):
             "quote": self.quote,
             "escape": self.escape,
             "missing": self.missing,
+            "decimal": self.decimal,
+            "thousands": self.thousands,
             "types": types,
             "image_size": self._size(),
         }
