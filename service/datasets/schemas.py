@@ -1,19 +1,23 @@
 """Request and response bodies about data sets."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
 from ml.errors import Invalid
-from ml.ingest.options import Options
+from ml.ingest.options import Escape, Header, Options, Quote
 from ml.ingest.schema import Schema
+from ml.ingest.warning import DataWarning
 from ml.specs import Name
+from ml.spelling import ColumnKind
+from ml.spelling.date_formats import DateStyle
 from ml.strict import Strict, parse
-from service.errors import Unprocessable
 from service.schemas import Body
 
 Columns = Annotated[list[str], Field(max_length=4096)]
+DELIMITER_NAMES = {"tab": "\t", "space": " "}
+"""Names of delimiters that are hard to write in a query."""
 
 
 class UploadQuery(Strict):
@@ -30,17 +34,79 @@ class UploadQuery(Strict):
         default=None, description="Encoding of a text file; by default UTF-8."
     )
     delimiter: str | None = Field(
-        default=None, description="Field delimiter of a text file; by default detected."
+        default=None,
+        max_length=10,
+        description="Field delimiter of a text file: a comma, semicolon, vertical bar, `tab`, or "
+        "`space` for runs of blanks; by default detected.",
     )
-    missing: list[str] = Field(
-        default=[],
-        description="Further texts that mean a missing value, in addition to the usual ones.",
+    header: Header | None = Field(
+        default=None,
+        description="`first`: the first line of a text file names its columns; `none`: they have "
+        "no names, and are called c1, c2, …; by default detected.",
+    )
+    quote: Quote | None = Field(
+        default=None,
+        description='Quotation mark of fields, by default `"`; `none`: quotation marks are '
+        "ordinary characters.",
+    )
+    escape: Escape | None = Field(
+        default=None,
+        description="`backslash`: a quotation mark within a field is preceded by a backslash; "
+        "`none`: it is doubled; by default detected.",
+    )
+    missing: list[str] | None = Field(
+        default=None,
+        description="Texts that mean a missing value, instead of the usual ones. An empty field is "
+        "always missing: a single empty text leaves no others.",
+    )
+    decimal: str | None = Field(
+        default=None,
+        description="Decimal mark of numbers in texts, . or a comma; by default detected by "
+        "column.",
+    )
+    thousands: str | None = Field(
+        default=None,
+        description="Mark between groups of three digits of numbers in texts: a comma, a point, a "
+        "space or an apostrophe, or empty for none; by default detected by column.",
     )
     numeric: Columns = Field(default=[], description="Columns to read as numbers.")
     categorical: Columns = Field(default=[], description="Columns to read as categories.")
     boolean: Columns = Field(default=[], description="Columns to read as booleans.")
+    date: Columns = Field(
+        default=[],
+        description="Columns to read as dates, such as 2024-12-31, 31.12.2024 or 20241231.",
+    )
+    day_first: Columns = Field(
+        default=[], description="Columns to read as dates with the day first: 03/04/2024 in April."
+    )
+    month_first: Columns = Field(
+        default=[], description="Columns to read as dates with the month first: 04/03/2024."
+    )
+    year_first: Columns = Field(
+        default=[], description="Columns to read as dates with the year first: 24-04-03."
+    )
+    epoch_seconds: Columns = Field(
+        default=[], description="Columns to read as dates: numbers of seconds since 1970, in UTC."
+    )
+    epoch_milliseconds: Columns = Field(
+        default=[],
+        description="Columns to read as dates: numbers of milliseconds since 1970, in UTC.",
+    )
     text: Columns = Field(
         default=[], description="Columns to read as text, which models do not use."
+    )
+    ignore: Columns = Field(
+        default=[], description="Columns to leave out; also arrays of an NPZ file."
+    )
+    layout: str | None = Field(
+        default=None,
+        description="Sides of an NPZ file's array of images: `nhwc` (rows, height, width, channels)"
+        " or `nchw` (rows, channels, height, width); by default the one that fits its shape.",
+    )
+    pixels: str | None = Field(
+        default=None,
+        description="Range of the pixels in an NPZ file: `0-1`, `0-255`, `0-4095` or `0-65535`; by "
+        "default the one that fits them.",
     )
     image_size: str | None = Field(
         default=None,
@@ -52,25 +118,36 @@ class UploadQuery(Strict):
         """Return the options for reading the file.
 
         Raises:
-            Unprocessable: an option is invalid.
+            Invalid: an option is invalid; `loc` begins with its name.
         """
-        types: dict[str, str] = {}
-        for kind in ("numeric", "categorical", "boolean", "text"):
-            for name in getattr(self, kind):
-                if (other := types.setdefault(name, kind)) != kind:
-                    message = f"names {name!r}, which {other} also names; a column has one type"
-                    raise Unprocessable.at(Invalid(message), "query", kind)
+        named: dict[str, str] = {}
+        for field in (*get_args(ColumnKind), *get_args(DateStyle)):
+            for name in getattr(self, field):
+                if (other := named.setdefault(name, field)) == field:
+                    continue
+                if other == "date" and field in get_args(DateStyle):
+                    named[name] = field
+                    continue
+                message = f"names {name!r}, which {other} also names; a column has one type"
+                raise Invalid(message, (field,))
+        styles = {name: field for name, field in named.items() if field in get_args(DateStyle)}
         document = {
             "encoding": self.encoding,
-            "delimiter": self.delimiter,
+            "delimiter": DELIMITER_NAMES.get(self.delimiter or "", self.delimiter),
+            "header": self.header,
+            "quote": self.quote,
+            "escape": self.escape,
             "missing": self.missing,
-            "types": types,
+            "ignore": self.ignore,
+            "layout": self.layout,
+            "pixels": self.pixels,
+            "decimal": self.decimal,
+            "thousands": self.thousands,
+            "types": named | dict.fromkeys(styles, "date"),
+            "dates": styles,
             "image_size": self._size(),
         }
-        try:
-            return parse(Options, document)
-        except Invalid as error:
-            raise Unprocessable.at(error, "query") from None
+        return parse(Options, document)
 
     def _size(self) -> list[int] | None:
         if self.image_size is None:
@@ -78,7 +155,7 @@ class UploadQuery(Strict):
         sides = self.image_size.split("x")
         if len(sides) > 2 or not all(side.isdecimal() and side.isascii() for side in sides):
             message = "must be side or height x width, for example 28 or 32x48"
-            raise Unprocessable.at(Invalid(message), "query", "image_size")
+            raise Invalid(message, ("image_size",))
         return [int(sides[0]), int(sides[-1])]
 
 
@@ -103,6 +180,19 @@ class Dataset(_Known):
 
     options: Options = Field(description="Options with which the file was read.")
     contents: Schema = Field(description="Columns or classes, with their statistics.")
+    warnings: list[DataWarning] = Field(
+        description="Guesses made about the data, and what its owner may not expect of it.",
+        examples=[
+            [
+                {
+                    "column": "price",
+                    "kind": "number_spelling",
+                    "message": "'price' is read as numbers: '1,5' is 1.5; if these are no numbers, "
+                    "list the column in categorical",
+                }
+            ]
+        ],
+    )
     damage: str | None = Field(
         default=None,
         description="Stored file of the data set that is missing or damaged; null if all are "

@@ -35,13 +35,15 @@ from service.errors import (
 )
 from service.http.problem_json import problems
 from service.routes.dependencies import WRITES, AppComponents, Components
-from service.schemas import Page
+from service.schemas import Page, self_contained
 from service.work.executors import run_in
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 MAX_NUMBERS = 100_000
 """Maximum number of input values in a response with batches."""
+WARNINGS_OF_CONTENTS = {"contents": {"warnings"}}
+"""Part of a stored schema that a data set shows beside its contents."""
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 BODY = {
     "required": True,
@@ -50,8 +52,10 @@ BODY = {
         "multipart/form-data": {
             "schema": {
                 "type": "object",
-                "properties": {"file": BINARY["schema"]},
+                "properties": {"file": BINARY["schema"]}
+                | self_contained(UploadQuery)["properties"],
                 "required": ["file"],
+                "additionalProperties": False,
             }
         },
     },
@@ -61,6 +65,7 @@ BODY = {
 @router.post(
     "",
     status_code=201,
+    response_model_exclude=WARNINGS_OF_CONTENTS,
     responses=problems(InsufficientStorage)
     | {200: {"model": Dataset, "description": "The data set already exists."}},
     openapi_extra={"requestBody": BODY},
@@ -71,9 +76,10 @@ async def upload(
     query: Annotated[UploadQuery, Query()],
     components: AppComponents,
 ) -> Dataset:
-    """Upload a data set as the request body or as a form file: CSV, Parquet, NPZ, or a zip with one
-    folder of images per class. The format is detected from the first bytes."""
-    added = await components.uploader.upload(request, query.name, query.target, query.options())
+    """Upload a data set as the request body or as a form file: CSV, JSON lines, Parquet, NPZ, or a
+    zip with one folder of images per class, packed with gzip or not. The format is detected from
+    the first bytes. Other fields of a form count like query parameters."""
+    added = await components.uploader.upload(request, query)
     response.headers["Location"] = f"/datasets/{added.dataset.id}"
     if not added.created:
         response.status_code = 200
@@ -90,7 +96,11 @@ def list_datasets(
     return components.datasets.page(limit, after)
 
 
-@router.get("/{dataset_id}", responses=problems(NotFound))
+@router.get(
+    "/{dataset_id}",
+    response_model_exclude=WARNINGS_OF_CONTENTS,
+    responses=problems(NotFound),
+)
 def get_dataset(dataset_id: str, components: AppComponents) -> Dataset:
     """Return a data set with its columns or classes and their statistics."""
     return components.datasets.fetch(dataset_id)
