@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE = 4096
+SAMPLE = 1024
 """Values that a sample of distinct values keeps."""
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """2^64 divided by the golden ratio: Knuth, The Art of Computer Programming, 6.4."""
@@ -26,26 +26,31 @@ class DistinctSample:
 
     def add(self, numbers: NDArray[np.float64]) -> None:
         """Add numbers without gaps."""
-        self._kept = np.concatenate((self._kept, numbers[self._is_kept(numbers)]))
-        while len(self._kept) > SAMPLE:
+        if self.repeats:
+            return
+        kept = np.concatenate((self._kept, numbers[self._is_kept(numbers)]))
+        self.repeats = _repeat(kept[:SAMPLE])
+        while len(kept) > SAMPLE and not self.repeats:
             self._level += 1
-            self._kept = self._kept[self._is_kept(self._kept)]
-            self.repeats = self.repeats or len(np.unique(self._kept)) < len(self._kept)
-            if self.repeats:
-                self._kept = np.empty(0)
-                return
+            kept = kept[self._is_kept(kept)]
+            self.repeats = _repeat(kept[:SAMPLE])
+        self._kept = np.empty(0) if self.repeats else kept
 
     def are_different(self) -> bool:
         """Return whether nearly all numbers are different."""
-        if self.repeats or len(np.unique(self._kept)) < len(self._kept):
-            return False
         # Few different values can all be outside the share.
-        return not self._level or len(self._kept) > SAMPLE // 8
+        return not self.repeats and (not self._level or len(self._kept) > SAMPLE // 8)
 
     def _is_kept(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
-        bits = np.ascontiguousarray(numbers).view(np.uint64) * MULTIPLIER
-        kept: NDArray[np.bool_] = (bits >> np.uint64(64 - 32)) % np.uint64(1 << self._level) == 0
+        if not self._level:
+            return np.ones(len(numbers), np.bool_)
+        hashes = np.ascontiguousarray(numbers).view(np.uint64) * MULTIPLIER
+        kept: NDArray[np.bool_] = hashes >> np.uint64(64 - self._level) == 0
         return kept
+
+
+def _repeat(numbers: NDArray[np.float64]) -> bool:
+    return len(np.unique(numbers)) < len(numbers)
 
 
 @dataclass
@@ -65,7 +70,7 @@ class NumberClues:
         numbers: NDArray[np.float64] = known.to_numpy(zero_copy_only=False)
         self._see_order(numbers, has_gaps=len(known) < len(values))
         self.whole = self.whole and bool((numbers == np.floor(numbers)).all())
-        if self.whole and not self.distinct.repeats:
+        if self.whole:
             self.distinct.add(numbers)
         self.rows += len(values)
 
