@@ -22,11 +22,11 @@ FREE_TEXT = (
 )
 
 
-def check_target(column: Column, rows: int) -> None:
-    """Check that a column of `rows` rows can be a target.
+def check_target(column: Column, rows: int, learns: bool = True) -> None:
+    """Check that a column of `rows` rows can be a target, to learn from or to evaluate on.
 
     Raises:
-        Invalid: it is free text, or has no value or a single one.
+        Invalid: it is free text, or has no value, or a single one to learn from.
     """
     name = column.name
     if isinstance(column, Text):
@@ -35,7 +35,7 @@ def check_target(column: Column, rows: int) -> None:
         )
     if column.missing == rows:
         raise Invalid(f"the column {name!r} has no value in any row")
-    if (only := _only_value(column, rows)) is not None:
+    if learns and (only := _only_value(column, rows)) is not None:
         raise Invalid(f"the column {name!r} is {only} in every row: there is nothing to learn")
 
 
@@ -61,7 +61,7 @@ def task_of(column: Column, requested: Task | None) -> Task:
 
 
 def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
-    """Return the kind of a feature; numbers can be requested as categories.
+    """Return the kind of a feature; numbers and booleans can be requested as categories.
 
     Raises:
         Invalid: the column is free text, or cannot be of the requested kind.
@@ -72,7 +72,10 @@ def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
         )
     if requested in (None, column.kind):
         return column.kind
-    if requested == "categorical" and isinstance(column, Numeric) and column.distinct is not None:
+    if isinstance(column, Numeric) and column.min is None:
+        return requested  # without a value, its kind was not seen
+    is_countable = isinstance(column, Boolean) or column.distinct is not None
+    if requested == "categorical" and is_countable:
         return "categorical"
     raise Invalid(f"the column {column.name!r} is {column.kind} and cannot be used as {requested}")
 
@@ -81,7 +84,14 @@ def width_of(column: Column, kind: FeatureKind) -> int:
     """Return the greatest number of inputs that one feature is encoded as."""
     if kind != "categorical":
         return 1
-    return len(column.categories) if isinstance(column, Categorical) else _distinct(column)
+    match column:
+        case Categorical(categories=categories):
+            return len(categories)
+        case Boolean():
+            return 2
+        case Numeric(distinct=int(distinct)):
+            return distinct
+    return MAX_CATEGORIES
 
 
 def _only_value(column: Numeric | Categorical | Boolean, rows: int) -> str | None:
@@ -94,7 +104,3 @@ def _only_value(column: Numeric | Categorical | Boolean, rows: int) -> str | Non
         case Boolean(true=true, missing=missing) if true in (0, rows - missing):
             return "true" if true else "false"
     return None
-
-
-def _distinct(column: Column) -> int:
-    return (column.distinct if isinstance(column, Numeric) else None) or MAX_CATEGORIES

@@ -27,6 +27,10 @@ IMAGES = "images.npy"
 LABELS = "labels.npy"
 """File of the images' classes, int64 `(rows,)`, indices into the schema's classes."""
 
+Part = Literal["train", "validation", "test"]
+PART_ORDER: tuple[Part, ...] = ("train", "validation", "test")
+"""Order in which the rows of a data set's own splits are stored."""
+
 
 class Numeric(Frozen):
     """A column of numbers, float64. The statistics leave out missing values."""

@@ -42,6 +42,7 @@ Kind = Literal[
     "skipped_files",
     "skipped_lines",
     "split",
+    "unassigned",
 ]
 
 MEANINGS: dict[Kind, str] = {
@@ -67,6 +68,7 @@ MEANINGS: dict[Kind, str] = {
     "skipped_files": "Files of an archive were not read.",
     "skipped_lines": "Lines of a text file were not read as rows.",
     "split": "The file's own division into splits is used.",
+    "unassigned": "Rows without a group or time, by which the job divides them, are left out.",
 }
 """The kinds of warnings, in alphabetical order, and a sentence about each."""
 
