@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ml.errors import Invalid
 from ml.ingest.schema import PART_ORDER, Boolean, Categorical, Column, Numeric, Part
-from ml.inputs.table_rows import text_of
+from ml.spelling import text_of
+from ml.spelling.booleans import boolean_in
 
 MAX_SHOWN = 10
 PARTS: dict[str, Part] = {
@@ -40,8 +41,6 @@ WORD = re.compile(
     rf"({'|'.join(sorted(PARTS, key=len, reverse=True))})"
     r"(?:set|split|part|partition|data|dataset|rows?|samples?|subset|flag)?"
 )
-TRUTHS = {"true": True, "yes": True, "y": True, "t": True, "1": True}
-TRUTHS |= {"false": False, "no": False, "n": False, "f": False, "0": False}
 ALLOWED = "train, validation and test, however they are spelled"
 OF_TWO = "is_train, is_validation or is_test"
 
@@ -79,8 +78,9 @@ def meanings(name: str, values: list[object]) -> dict[object, Part]:
     """
     if None in values:
         raise Invalid(f"has no value in some rows; allowed are {ALLOWED}")
-    texts = {value: text_of(value).strip().casefold() for value in values}
-    if all(text in TRUTHS for text in texts.values()):
+    texts = {value: text_of(value) for value in values}
+    truths = {value: boolean_in(text.strip()) for value, text in texts.items()}
+    if None not in truths.values():
         named = part_of(name)
         if named is None:
             raise Invalid(
@@ -88,7 +88,7 @@ def meanings(name: str, values: list[object]) -> dict[object, Part]:
                 f"test; name it {OF_TWO}, or write {ALLOWED}"
             )
         other: Part = "test" if named == "train" else "train"
-        return {value: named if TRUTHS[text] else other for value, text in texts.items()}
+        return {value: named if truth else other for value, truth in truths.items()}
     found = {value: part_of(text) for value, text in texts.items()}
     if wrong := [value for value, part in found.items() if part is None]:
         raise Invalid(f"has the value {_shown(wrong)} in some rows; allowed are {ALLOWED}")

@@ -126,8 +126,9 @@ class Rows:
         keys = None if self.keys is None else self.keys.index_select(0, index)
         return Rows(self.inputs.index_select(0, index), self.targets.index_select(0, index), keys)
 
-    def split(self, size: int) -> "list[Rows]":
-        """Return the rows in parts of `size`; the last may be smaller."""
+    def split(self, size: int | list[int]) -> "list[Rows]":
+        """Return the rows in parts of `size`, of which the last may be smaller, or of these
+        sizes."""
         parts = zip(torch.split(self.inputs, size), torch.split(self.targets, size), strict=True)
         return [Rows(*part) for part in parts]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -25,6 +25,7 @@ from ml.datasets.splits import (
 from ml.datasets.uploaded_images import ImageView
 from ml.datasets.uploaded_table import TableView
 from ml.errors import DataUnavailable, Invalid, belonging_to, located_at
+from ml.ingest.options import ColumnKind
 from ml.ingest.schema import MAX_COLUMNS, Column, ImageSchema, Schema, TableSchema
 from ml.signature import Signature
 from ml.strict import Strict
@@ -47,6 +48,8 @@ class Upload:
     target: str | None
     """Target column unless a request names another."""
     directory: Path
+    types: Mapping[str, ColumnKind] = field(default_factory=dict)
+    """Kinds of columns that the user named at upload."""
 
     def columns(self) -> dict[str, Column]:
         """Return the columns by name; images have none."""
@@ -114,7 +117,8 @@ class UploadRequest(Strict):
         default=None,
         description="Column that assigns each row to a split by a word for train, validation or "
         "test in any case (`Training`, `VALID`, `dev`, `holdout`), or by true and false if its "
-        "name is such as `is_test`. It is not a feature.",
+        "name is such as `is_test`; by default that of the file's own splits, if it has any. It is "
+        "not a feature.",
     )
     features: dict[ColumnName, FeatureKind | None] | None = Field(
         default=None,
@@ -145,7 +149,7 @@ class UploadRequest(Strict):
             Damaged: the rows are missing, or are not as they were written.
         """
         with located_at("target"):
-            target = _target(upload, self.target, use)
+            target = _target(upload, self.target, self.task, use)
         with located_at("task"):
             task = _task(upload, target, self.task)
         with located_at("split_by"):
@@ -238,8 +242,8 @@ def check_split(spec: UploadSpec, split: SplitSpec, uploads: Uploads) -> None:
     divide(table, split)
 
 
-def _target(upload: Upload, requested: str | None, use: Use) -> str | None:
-    """Return the target column; images have none."""
+def _target(upload: Upload, requested: str | None, task: Task | None, use: Use) -> str | None:
+    """Return the target column for `task`; images have none."""
     if isinstance(upload.schema, ImageSchema):
         if requested is not None:
             raise Invalid(
@@ -250,7 +254,10 @@ def _target(upload: Upload, requested: str | None, use: Use) -> str | None:
     if target is None:
         raise Invalid(f"is missing; choose one of {_listed(upload.columns())}")
     column = _column(upload, target)
-    column_types.check_target(column, upload.schema.rows, use.learns)
+    warnings = upload.schema.warnings
+    column_types.check_target(column, upload.schema.rows, warnings, use.learns)
+    if task is None and target not in (*upload.types, *upload.schema.labels):
+        column_types.check_spelling(column)
     return column.name
 
 
@@ -264,7 +271,8 @@ def _task(upload: Upload, target: str | None, requested: Task | None) -> Task | 
 
 def _split_by(upload: Upload, target: str | None, requested: str | None) -> str | None:
     if requested is None:
-        return None
+        own = upload.schema.split_by if isinstance(upload.schema, TableSchema) else None
+        return own if own != target else None
     column = _column(upload, requested)
     if requested == target:
         raise Invalid("is the target; choose another column")
@@ -311,6 +319,7 @@ def _view(
 
 def _column(upload: Upload, name: str) -> Column:
     columns = upload.columns()
+    column_types.check_read(name, upload.schema)
     if not columns:
         raise Invalid("images have no columns")
     if name not in columns:

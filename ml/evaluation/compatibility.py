@@ -36,11 +36,15 @@ def _same(what: str, data: Sequence[str], model: Sequence[str]) -> None:
 
 def _same_kinds(data: Features, model: Features) -> None:
     for name in model.names:
-        given, wanted = (
-            "numbers" if name in features.numbers else "categories" for features in (data, model)
-        )
+        given, wanted = (_kind(features, name) for features in (data, model))
         if given != wanted:
             raise Invalid(f"has {given} in the feature {name!r}, but this model takes {wanted}")
+
+
+def _kind(features: Features, name: str) -> str:
+    if name in features.numbers:
+        return "numbers"
+    return "dates" if features.encoding and name in features.encoding.dates else "categories"
 
 
 def _none_unknown(what: str, data: Sequence[str], model: Sequence[str]) -> None:

@@ -36,6 +36,8 @@ Kind = Literal[
     "no_target",
     "number_spelling",
     "numbers_as_text",
+    "one_hot",
+    "pixels",
     "rare_classes",
     "sixteen_bit",
     "skewed",
@@ -43,6 +45,8 @@ Kind = Literal[
     "skipped_lines",
     "split",
     "unassigned",
+    "unit",
+    "unseen_class",
 ]
 
 MEANINGS: dict[Kind, str] = {
@@ -56,12 +60,14 @@ MEANINGS: dict[Kind, str] = {
     "held_out": "Rows are held out for the test although the job does not say so.",
     "identifier": "The column has a different value in nearly every row, as an id or a name has.",
     "index": "The column numbers the rows.",
-    "large_integers": "Whole numbers beyond 2^53, of which a float holds only the first 15 digits.",
-    "leading_zeros": "Codes with leading zeros were read as numbers.",
+    "large_integers": "Whole numbers beyond 2^53 were read as categories, or are rounded.",
+    "leading_zeros": "Digits with leading zeros were read as codes, not as numbers.",
     "left_out": "No model learns from the column: it is free text, or of a type that is not read.",
     "no_target": "Rows without a target are left out.",
     "number_spelling": "Texts such as `12%` or `1.234,5` were read as numbers.",
     "numbers_as_text": "Texts that look like numbers were not read as numbers.",
+    "one_hot": "One-hot labels were read as classes.",
+    "pixels": "The pixels of an array were converted to the range from 0 to 255, or are all dark.",
     "rare_classes": "Some classes have fewer than 5 rows.",
     "sixteen_bit": "Images with more than 8 bits per channel were reduced to 8.",
     "skewed": "The target is far more skewed than its logarithm.",
@@ -69,6 +75,8 @@ MEANINGS: dict[Kind, str] = {
     "skipped_lines": "Lines of a text file were not read as rows.",
     "split": "The file's own division into splits is used.",
     "unassigned": "Rows without a group or time, by which the job divides them, are left out.",
+    "unit": "Durations or times of day were read as numbers of seconds.",
+    "unseen_class": "Some classes have no training rows.",
 }
 """The kinds of warnings, in alphabetical order, and a sentence about each."""
 
