@@ -24,7 +24,8 @@ from ml.evaluation.schemas import (
     Split,
 )
 from ml.losses import Loss
-from ml.signature import UNKNOWN, Classes, Features, Signature, Value
+from ml.signature import Classes, Features, Signature, Value
+from ml.spelling import UNKNOWN
 from ml.units import to_units
 
 TOP = (2, 3, 5)

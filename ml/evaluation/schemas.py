@@ -90,14 +90,11 @@ class ClassBaseline(_Baseline):
     )
 
 
-UNKNOWN = Field(
+UNKNOWN_ROWS = Field(
     default={},
     description="Rows by feature whose category no training row had, for the features with any.",
 )
-BASELINE = Field(
-    default=None,
-    description="Simple predictors, to compare with; null for models of earlier versions.",
-)
+COMPARED = "Simple predictors, to compare with; null for models of earlier versions."
 
 
 class Classification(Frozen):
@@ -125,8 +122,18 @@ class Classification(Frozen):
         f"null for more than {MAX_CONFUSED:,} classes."
     )
     calibration: Calibration
-    unknown: dict[str, int] = UNKNOWN
-    baseline: ClassBaseline | None = BASELINE
+    unknown: dict[str, int] = UNKNOWN_ROWS
+    baseline: ClassBaseline | None = Field(
+        default=None,
+        description=COMPARED,
+        examples=[
+            {
+                "majority": {"accuracy": 0.1135, "log_loss": 2.301},
+                "linear": {"accuracy": 0.9003, "log_loss": 0.3561},
+                "linear_rows": 10204,
+            }
+        ],
+    )
 
     def figures(self) -> dict[str, float]:
         """Return the metrics in the form of `ml.evaluation.metrics.evaluate`."""
@@ -189,8 +196,18 @@ class Regression(Frozen):
     r2: float | None
     max_error: float | None
     residuals: Residuals
-    unknown: dict[str, int] = UNKNOWN
-    baseline: ValueBaseline | None = BASELINE
+    unknown: dict[str, int] = UNKNOWN_ROWS
+    baseline: ValueBaseline | None = Field(
+        default=None,
+        description=COMPARED,
+        examples=[
+            {
+                "mean": {"mse": 60.06, "mae": 6.56, "rmse": 7.75, "r2": -0.016},
+                "linear": {"mse": 6.32, "mae": 1.93, "rmse": 2.51, "r2": 0.893},
+                "linear_rows": 80,
+            }
+        ],
+    )
 
     def figures(self) -> dict[str, float]:
         """Return the metrics in the form of `ml.evaluation.metrics.evaluate`."""
