@@ -10,6 +10,7 @@ from ml.ingest.names import shown
 from ml.ingest.schema import (
     MAX_CATEGORIES,
     MAX_CATEGORY,
+    Boolean,
     Categorical,
     Column,
     Date,
@@ -41,11 +42,14 @@ def check_read(name: str, schema: Schema) -> None:
         raise Invalid(f"{schema.left_out[name]}; it was left out")
 
 
-def check_target(column: Column, rows: int, warnings: Sequence[DataWarning] = ()) -> None:
-    """Check that a column of `rows` rows can be a target; `warnings` are those of its data set.
+def check_target(
+    column: Column, rows: int, warnings: Sequence[DataWarning] = (), learns: bool = True
+) -> None:
+    """Check that a column of `rows` rows can be a target, to learn from or to evaluate on;
+    `warnings` are those of its data set.
 
     Raises:
-        Invalid: it is free text or a date, or has no value or a single one.
+        Invalid: it is free text or a date, or has no value, or a single one to learn from.
     """
     name = column.name
     if isinstance(column, Text):
@@ -62,7 +66,7 @@ def check_target(column: Column, rows: int, warnings: Sequence[DataWarning] = ()
         )
     if column.missing == rows:
         raise Invalid(f"the column {name!r} has no value in any row")
-    if (only := only_value(column, rows)) is not None:
+    if learns and (only := only_value(column, rows)) is not None:
         raise Invalid(f"the column {name!r} is {only} in every row: there is nothing to learn")
 
 
@@ -106,8 +110,8 @@ def task_of(column: Column, requested: Task | None) -> Task:
 
 
 def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
-    """Return the kind of a feature; numbers and dates can be requested as categories, and dates as
-    numbers of days.
+    """Return the kind of a feature; numbers, booleans and dates can be requested as categories, and
+    dates as numbers of days.
 
     Raises:
         Invalid: the column is free text, or cannot be of the requested kind.
@@ -118,9 +122,13 @@ def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
         )
     if requested in (None, column.kind):
         return column.kind
+    if isinstance(column, Numeric) and column.min is None and requested != "date":
+        return requested or column.kind  # without a value, its kind was not seen
     if isinstance(column, Date) and requested == "numeric":
         return "numeric"
-    is_countable = isinstance(column, Numeric | Date) and column.distinct is not None
+    is_countable = isinstance(column, Boolean) or (
+        isinstance(column, Numeric | Date) and column.distinct is not None
+    )
     if requested == "categorical" and is_countable:
         return "categorical"
     raise Invalid(f"the column {column.name!r} is {column.kind} and cannot be used as {requested}")
@@ -141,8 +149,11 @@ def width_of(column: Column, kind: FeatureKind) -> int:
         return len(all_parts(column.has_times, kind == "numeric"))
     if kind != "categorical":
         return 1
-    return len(column.categories) if isinstance(column, Categorical) else _distinct(column)
-
-
-def _distinct(column: Column) -> int:
-    return (column.distinct if isinstance(column, Numeric | Date) else None) or MAX_CATEGORIES
+    match column:
+        case Categorical(categories=categories):
+            return len(categories)
+        case Boolean():
+            return 2
+        case Numeric(distinct=int(distinct)) | Date(distinct=int(distinct)):
+            return distinct
+    return MAX_CATEGORIES

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 import pyarrow.compute as pc
 
 from ml.datasets import DatasetRequest, DatasetSpec
-from ml.datasets.splits import TEST_FRACTION, SplitSpec, held_out
+from ml.datasets.division import held_out
+from ml.datasets.splits import TEST_FRACTION, SplitSpec
 from ml.datasets.uploaded_table import TableView
 from ml.datasets.uploads import Upload, UploadRequest, Uploads, UploadSpec, damage_to
 from ml.ingest.names import shown
@@ -55,9 +56,11 @@ def _held_out(spec: DatasetSpec, split: SplitSpec) -> Iterator[DataWarning]:
     validation, test = held_out(counts, split)
     if split.test is None and test:
         train = counts.rows - validation - test
+        # Groups and times are not divided to have exactly the wanted sizes.
+        about = "about " if split.column is not None else ""
         message = (
-            f"{train:,} of {counts.rows:,} rows train; by default, {TEST_FRACTION:g} of the rows "
-            "are held out for the test; set split.test to choose another share"
+            f"{about}{train:,} of {counts.rows:,} rows train; by default, {TEST_FRACTION:g} of the "
+            "rows are held out for the test; set split.test to choose another share"
         )
         yield DataWarning(column=None, kind="held_out", message=message)
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from ml.datasets import masked, skewness
+from ml.datasets import masked, skewness, split_by, split_keys
 from ml.datasets.column_types import FeatureKind, Task, spelling_of, width_of
 from ml.datasets.date_features import all_parts, fit_dates
-from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
-from ml.errors import Damaged, Invalid
+from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, SplitSpec, Table
+from ml.errors import Damaged, Invalid, located_at
 from ml.ingest.schema import TABLE, Date, Numeric, Part, TableSchema, Text
 from ml.ingest.stored import read_table
 from ml.inputs.rows import FLOAT32_MAX
@@ -31,16 +31,6 @@ from ml.strict import Strict
 
 MAX_WIDTH = 100_000
 """Maximum number of inputs that one row is encoded as."""
-MAX_SHOWN = 10
-PARTS: dict[str, Part] = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
-"""Values allowed in a `split_by` column, and the split each stands for."""
 
 
 class TableView(Strict):
@@ -90,18 +80,14 @@ class TableView(Strict):
         builtin = sum(self.rows.values()) - train
         return RowCounts(train, "test" in self.rows, "validation" in self.rows, builtin)
 
-    def load(self, directory: Path) -> Table:
-        """Read the rows that have a target value.
+    def load(self, directory: Path, split: SplitSpec) -> Table:
+        """Read the rows that have a target value, and what `split` divides them by.
 
         Raises:
-            Invalid: a number is too large for float32.
+            Invalid: a number is too large for float32, or the rows cannot be divided.
             Damaged: the rows are missing, or are not as they were written.
         """
-        columns = {*self.features, self.target, *([self.split_by] if self.split_by else [])}
-        table = read_table(directory, [*columns])
-        table = table.filter(pc.is_valid(table[self.target]))
-        if table.num_rows != sum(self.rows.values()):
-            raise Damaged(directory / TABLE, "has another number of rows than when it was written")
+        table = self._read(directory, [*self.features], split)
         categories: Categories = {}
         inputs = torch.empty((table.num_rows, len(self.features)), dtype=torch.float64)
         for index, (name, kind) in enumerate(self.features.items()):
@@ -109,17 +95,44 @@ class TableView(Strict):
             if kind == "categorical":
                 column, categories[name] = self._dictionary_encode(name, column)
             inputs[:, index] = torch.from_numpy(_numbers(name, column))
-        rows = Rows(inputs, self._targets(table[self.target].combine_chunks()))
+        targets = self._targets(table[self.target].combine_chunks())
+        return self._divided(table, inputs, targets, split, categories)
+
+    def load_keys(self, directory: Path, split: SplitSpec) -> Table:
+        """Read what `split` divides the rows by, without inputs and targets.
+
+        Raises:
+            Invalid, Damaged: see `load`.
+        """
+        table = self._read(directory, [], split)
+        nothing = torch.empty((table.num_rows, 0))
+        return self._divided(table, nothing, nothing, split, {})
+
+    def _read(self, directory: Path, features: list[str], split: SplitSpec) -> Any:
+        others = (self.target, self.split_by, split.column)
+        columns = {*features, *(name for name in others if name is not None)}
+        table = read_table(directory, [*columns])
+        table = table.filter(pc.is_valid(table[self.target]))
+        if table.num_rows != sum(self.rows.values()):
+            raise Damaged(directory / TABLE, "has another number of rows than when it was written")
+        return table
+
+    def _divided(
+        self,
+        table: Any,
+        inputs: Tensor,
+        targets: Tensor,
+        split: SplitSpec,
+        categories: Categories,
+    ) -> Table:
+        """Return rows in the splits that `split_by` assigns them to."""
+        keys = None if split.column is None else split_keys.ranks(table[split.column], split)
+        rows = Rows(inputs, targets, keys)
         if self.split_by is None:
             return Table(rows, categories=categories)
-        marks = [PARTS[mark] for mark in table[self.split_by].to_pylist()]
-        parts = {part: _where(marks, part) for part in self.rows}
-        return Table(
-            rows.at(parts["train"]),
-            rows.at(parts["validation"]) if "validation" in parts else None,
-            rows.at(parts["test"]) if "test" in parts else None,
-            categories,
-        )
+        parts = split_by.rows_of(self.split_by, table[self.split_by])
+        held = {part: rows.at(index) for part, index in parts.items() if part in self.rows}
+        return Table(held["train"], held.get("validation"), held.get("test"), categories)
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return the encoding of the features, and offset and scale of a numeric target."""
@@ -235,23 +248,28 @@ def view(
     target: str,
     task: Task,
     features: Mapping[str, FeatureKind] | None,
-    split_by: str | None,
+    assigned_by: str | None,
+    divided_by: str | None,
 ) -> TableView:
-    """Return a job's view of the table in `directory`.
+    """Return a job's view of the table in `directory`. The column `assigned_by` assigns rows to
+    splits, and the rows are divided by the values of `divided_by`.
 
     Raises:
-        Invalid: there are no features, or too many inputs; or `split_by` has other values than
-            `PARTS`, or none for training. `loc` is within an upload's spec.
+        Invalid: there are no features, or too many inputs; or a value of `assigned_by` does not
+            name a split, or none is for training. `loc` is within an upload's spec.
         Damaged: the rows are missing, or are not as they were written.
     """
     columns = {column.name: column for column in schema.columns}
+    aside = {target, assigned_by, divided_by, schema.split_by}
     features = features or {
         name: column.kind
         for name, column in columns.items()
-        if name not in (target, split_by, schema.split_by) and not isinstance(column, Text)
+        if name not in aside and not isinstance(column, Text)
     }
     if not features:
-        raise Invalid("leaves no column to learn from; name at least one", ("features",))
+        but = "" if divided_by is None else f", since {divided_by!r} is one only if named"
+        message = f"leaves no column to learn from{but}; name at least one"
+        raise Invalid(message, ("features",))
     width = sum(
         width_of(columns[name], kind) + bool(columns[name].missing)
         for name, kind in features.items()
@@ -262,9 +280,12 @@ def view(
             "columns with many categories",
             ("features",),
         )
-    needed = [target, split_by] if split_by else [target]
-    table = read_table(directory, needed)
+    table = read_table(directory, [target] if assigned_by is None else [target, assigned_by])
     table = table.filter(pc.is_valid(table[target]))
+    rows: dict[Part, int] = {"train": table.num_rows}
+    if assigned_by is not None:
+        with located_at("split_by"):
+            rows = split_by.sizes_of(assigned_by, table[assigned_by])
     spellings = {
         name: spelling
         for name, kind in features.items()
@@ -293,30 +314,9 @@ def view(
         written=written,
         dates=dates,
         width=width,
-        split_by=split_by,
-        rows=_part_sizes(table[split_by]) if split_by else {"train": table.num_rows},
+        split_by=assigned_by,
+        rows=rows,
     )
-
-
-def _part_sizes(column: Any) -> dict[Part, int]:
-    rows_by_value = {one["values"]: one["counts"] for one in pc.value_counts(column).to_pylist()}
-    if wrong := [value for value in rows_by_value if value not in PARTS]:
-        shown = ", ".join(
-            "nothing" if value is None else repr(value) for value in wrong[:MAX_SHOWN]
-        )
-        raise Invalid(
-            f"has the value {shown} in some rows; allowed are {', '.join(PARTS)}", ("split_by",)
-        )
-    sizes: dict[Part, int] = {}
-    for value, count in rows_by_value.items():
-        sizes[PARTS[value]] = sizes.get(PARTS[value], 0) + count
-    if "train" not in sizes:
-        raise Invalid("has no training rows; mark some as train", ("split_by",))
-    return sizes
-
-
-def _where(marks: list[Part], wanted: Part) -> Tensor:
-    return torch.tensor([i for i, mark in enumerate(marks) if mark == wanted], dtype=torch.int64)
 
 
 def _names(values: Any, written: Mapping[str, str]) -> list[str]:

@@ -43,6 +43,7 @@ Kind = Literal[
     "skewed",
     "skipped_files",
     "split",
+    "unassigned",
     "unit",
     "unseen_class",
 ]
@@ -71,6 +72,7 @@ MEANINGS: dict[Kind, str] = {
     "skewed": "The target is far more skewed than its logarithm.",
     "skipped_files": "Files of an archive were not read.",
     "split": "The file's own division into splits is used.",
+    "unassigned": "Rows without a group or time, by which the job divides them, are left out.",
     "unit": "Durations or times of day were read as numbers of seconds.",
     "unseen_class": "Some classes have no training rows.",
 }

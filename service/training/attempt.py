@@ -243,9 +243,13 @@ class Attempt:
         self._step = fold_results.steps + run.progress.step
         training_summary = summary.summarize(run)
         metrics = fold_results.summary()
-        if training_summary.evaluation.split == "test":
-            figures = training_summary.evaluation.figures()
+        evaluation = training_summary.evaluation
+        if evaluation.split == "test":
+            figures, baseline = evaluation.figures(), evaluation.baseline
             metrics |= {f"test_{name}": figure for name, figure in figures.items()}
+            if baseline is not None:
+                compared = baseline.metrics()
+                metrics |= {f"baseline_{name}": figure for name, figure in compared.items()}
         directory = self._settings.models_dir / f"{self._claim.job_id}-{self._claim.attempt}"
         manifest = save_model(
             directory,
