@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from ml.datasets.cache import DatasetCache
+from ml.datasets.uploads import NO_UPLOADS
 from ml.errors import DataUnavailable, Diverged, Invalid
+from ml.ingest.warning import DataWarning
+from ml.specs import resolve
 from service.jobs.attempts import AttemptStore
+from service.jobs.schemas import JobRequest
 from service.jobs.store import JobStore
 from service.settings import Settings
 from service.training import attempt as attempt_module
@@ -52,6 +56,28 @@ def test_a_success_tells_steps_seconds_and_the_model(
     assert message.startswith("attempt 1 ended at step 8 after ")
     assert message.endswith(" s: the job succeeded as plane@1")
     assert record.levelno == logging.INFO
+
+
+def test_each_warning_of_a_job_is_one_line_of_its_log(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    features = {"x": {"uniform": [0, 1]}, "same": {"linspace": [5, 5]}}
+    dataset = {"kind": "synthetic", "features": features, "target": "x", "size": 10}
+    request = JobRequest.model_validate({"dataset": dataset, "epochs": 1, "split": {"folds": 2}})
+    held_out = DataWarning(column=None, kind="held_out", message="8 of 10 rows train")
+    spec = resolve(request.spec, NO_UPLOADS)
+    job_id = jobs.submit(spec, request.options, warnings=[held_out]).job.id
+    end_of(attempts, settings, caplog)
+    warnings = jobs.fetch(job_id).warnings
+    assert [(one.column, one.kind) for one in warnings] == [
+        (None, "held_out"),
+        ("same", "constant"),
+    ]
+    lines = [line.message for line in jobs.logs(job_id, 100, 0).data if line.level == "warning"]
+    assert lines == [one.message for one in warnings]
 
 
 @pytest.mark.parametrize(
