@@ -1,10 +1,13 @@
 """The data that a job's charts are drawn from."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ml.charts.axes import counted
+from ml.datasets.uploads import UploadSpec
 from ml.evaluation.schemas import Classification, Regression
-from ml.signature import Signature
+from ml.signature import Signature, Value
 from ml.specs import TrainingSpec
 from ml.training.summary import Sample, TrainingSummary
 
@@ -33,6 +36,13 @@ class ChartData:
         return self.spec.dataset.signature()
 
     @property
+    def is_target_standardized(self) -> bool:
+        """Whether the target is trained on, and the loss measured, in standard deviations."""
+        return isinstance(self.spec.dataset, UploadSpec) and isinstance(
+            self.signature.output, Value
+        )
+
+    @property
     def sample(self) -> Sample:
         """The summary's sample; the job must have succeeded."""
         assert self.summary
@@ -55,9 +65,21 @@ class ChartData:
     def evaluated_on(self) -> str:
         """Return the number of rows and the split of the evaluation: `2,000 test rows`."""
         assert self.summary
-        evaluation = self.summary.evaluation
+        evaluation, features = self.summary.evaluation, self.sample.features
         kind = {"train": "training"}.get(evaluation.split, evaluation.split)
-        return f"{evaluation.rows:,} {kind} row{'s' if evaluation.rows != 1 else ''}"
+        rows = counted(evaluation.rows, f"{kind} row")
+        total = features.rows if evaluation.split == "train" and features else None
+        # Of very many training rows, a part is evaluated.
+        return (
+            rows
+            if total in (None, evaluation.rows)
+            else f"{evaluation.rows:,} of {total:,} training rows"
+        )
+
+    def epochs_drawn(self) -> str:
+        """Return how many epochs are drawn if these are not all: `2,000 of 5,001 epochs drawn`."""
+        done = math.floor(self.epochs[-1].epoch) if self.epochs else 0
+        return f"{len(self.epochs):,} of {done:,} epochs drawn" if len(self.epochs) < done else ""
 
     def series(self, *names: str) -> list[tuple[str, Point, float]]:
         """Return the reported values of the epoch metrics `names`: name, point and value."""

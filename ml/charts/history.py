@@ -1,9 +1,11 @@
 """Charts of a run's history: loss, accuracy and learning rate by epoch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import altair as alt
 
+from ml.charts.axes import number_format
 from ml.charts.chart_data import ChartData
 from ml.charts.theme import (
     BLUE,
@@ -18,12 +20,24 @@ from ml.charts.theme import (
     whole,
 )
 from ml.losses import LossName
+from ml.signature import Value
 
-LOSS_TITLES: dict[LossName, str] = {
-    "mse": "mean squared error",
-    "mae": "mean absolute error",
-    "huber": "Huber loss",
-    "cross_entropy": "cross-entropy (nats)",
+
+@dataclass(frozen=True)
+class LossTitle:
+    """Name of a loss, and its unit: of targets as they are, and of targets that are standardized
+    for training."""
+
+    name: str
+    unit: str
+    standardized: str
+
+
+LOSS_TITLES: dict[LossName, LossTitle] = {
+    "mse": LossTitle("mean squared error", "unit: {} squared", "unit: variance of {}"),
+    "mae": LossTitle("mean absolute error", "unit: {}", "unit: standard deviation of {}"),
+    "huber": LossTitle("Huber loss", "of {}", "of {} in standard deviations"),
+    "cross_entropy": LossTitle("cross-entropy", "unit: nats", "unit: nats"),
 }
 SPREAD = 50.0
 """Ratio of the greatest to the least loss above which the axis is logarithmic."""
@@ -32,6 +46,8 @@ FEW = 40
 
 TRAINING, VALIDATION, STEPS = "training", "validation", "training, by step"
 
+LOSSES = {"train_loss": TRAINING, "validation_loss": VALIDATION}
+
 Row = tuple[str, float, float]
 """Series, epoch, value."""
 
@@ -39,20 +55,13 @@ Row = tuple[str, float, float]
 def loss(chart_data: ChartData) -> Picture:
     """Return training and validation loss by epoch, and the loss by step if there are more steps
     than epochs."""
-    names = {"train_loss": TRAINING, "validation_loss": VALIDATION}
-    rows = [(names[name], at.epoch, value) for name, at, value in chart_data.series(*names)]
-    steps = [(STEPS, point.epoch, point.values["loss"]) for point in chart_data.steps]
+    rows = [(LOSSES[name], at.epoch, value) for name, at, value in chart_data.series(*LOSSES)]
+    steps = [(STEPS, p.epoch, p.values["loss"]) for p in chart_data.steps if "loss" in p.values]
     if len(steps) <= len(chart_data.epochs):
         steps = []
-    values = [value for *_, value in steps + rows]
-    low, high = min(values), max(values)
-    measure = LOSS_TITLES[chart_data.spec.loss]
-    y = alt.Y("value:Q", title=measure)
-    if low > 0 and high / low > SPREAD:
-        y = y.scale(type="log", domain=[low, high]).title(f"{measure}, log scale")
     base = alt.Chart().encode(
         x=_epochs(chart_data),
-        y=y,
+        y=_losses(chart_data, [value for *_, value in steps + rows]),
         color=_colours(steps + rows, {STEPS: GREY, TRAINING: BLUE, VALIDATION: ORANGE}),
     )
     lines = [
@@ -61,7 +70,12 @@ def loss(chart_data: ChartData) -> Picture:
             data=_table(rows)
         ),
     ]
-    return _layered(lines, "Loss by epoch")
+    return _layered(lines, "Loss by epoch", chart_data.epochs_drawn())
+
+
+def has_loss(chart_data: ChartData) -> bool:
+    """Return whether a loss is reported."""
+    return bool(chart_data.series(*LOSSES)) or any("loss" in p.values for p in chart_data.steps)
 
 
 def accuracy(chart_data: ChartData) -> Picture:
@@ -91,7 +105,7 @@ def accuracy(chart_data: ChartData) -> Picture:
         ),
     ]
     subtitle = "" if series else "without a validation split only the end is measured"
-    return _layered(layers, "Accuracy by epoch", subtitle)
+    return _layered(layers, "Accuracy by epoch", subtitle, chart_data.epochs_drawn())
 
 
 def learning_rate(chart_data: ChartData) -> Picture:
@@ -108,12 +122,27 @@ def learning_rate(chart_data: ChartData) -> Picture:
         )
     )
     schedule = chart_data.spec.schedule.kind.replace("_", " ")
-    return _layered([line], "Learning rate by epoch", f"schedule: {schedule}")
+    drawn = chart_data.epochs_drawn()
+    return _layered([line], "Learning rate by epoch", f"schedule: {schedule}", drawn)
 
 
-def _layered(layers: Sequence[alt.Chart], text: str, subtitle: str = "") -> Picture:
+def _layered(layers: Sequence[alt.Chart], text: str, *subtitles: str) -> Picture:
     chart: Picture = alt.layer(*layers)
-    return chart.properties(width=WIDTH, height=HEIGHT, title=title(text, subtitle))
+    return chart.properties(width=WIDTH, height=HEIGHT, title=title(text, *subtitles))
+
+
+def _losses(chart_data: ChartData, values: Sequence[float]) -> alt.Y:
+    """Return the axis of losses, titled with the loss and its unit."""
+    low, high = min(values), max(values)
+    is_logarithmic = low > 0 and high / low > SPREAD
+    loss, output = LOSS_TITLES[chart_data.spec.loss], chart_data.signature.output
+    unit = loss.standardized if chart_data.is_target_standardized else loss.unit
+    if isinstance(output, Value):
+        unit = unit.format(output.name)
+    # The scale stands first: a long name would be truncated.
+    y = alt.Y("value:Q", title=[loss.name, f"log scale, {unit}" if is_logarithmic else unit])
+    y = y.axis(format=number_format(low, high))
+    return y.scale(type="log", domain=[low, high]) if is_logarithmic else y
 
 
 def _epochs(chart_data: ChartData) -> alt.X:

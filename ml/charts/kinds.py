@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ml.charts import classes, history, values
+from ml.charts import classes, features, history, values
 from ml.charts.chart_data import ChartData, Point
 from ml.charts.theme import CONFIG, Picture, drawable
 from ml.evaluation.schemas import MAX_CONFUSED
@@ -65,28 +65,34 @@ def _answers_a_few_classes(signature: Signature) -> bool:
 
 
 def _takes_features(signature: Signature) -> bool:
-    return isinstance(signature.inputs, Features) and bool(signature.inputs.numbers)
+    return isinstance(signature.inputs, Features)
 
 
 def _tells_images_apart(signature: Signature) -> bool:
     return isinstance(signature.inputs, Images) and _answers_classes(signature)
 
 
-LOSS = ChartRequirements("once its first loss is reported", lambda m: bool(m.epochs or m.steps))
-EPOCH = ChartRequirements("once its first epoch is done", lambda m: bool(m.epochs))
+LOSS = ChartRequirements("once its first loss is reported", history.has_loss)
+EPOCH = ChartRequirements("once its first epoch is done", lambda m: bool(m.series("lr")))
 ACCURACY = ChartRequirements(
     "at its end; with a validation split, once its first epoch is done",
     lambda m: m.summary is not None or bool(m.series("validation_accuracy")),
 )
 END = ChartRequirements("once it has succeeded", lambda m: m.summary is not None)
+FEATURES = ChartRequirements(
+    "once it has succeeded", lambda m: m.summary is not None and m.sample.features is not None
+)
+FIT = ChartRequirements(
+    "once it has succeeded", lambda m: m.summary is not None and m.sample.fit is not None
+)
 
 CHARTS: Mapping[str, Chart] = {
     "features": Chart(
         "Each feature against the target",
         "A sample of the training rows, with a panel for each feature.",
         _takes_features,
-        END,
-        values.features,
+        FEATURES,
+        features.features,
     ),
     "loss": Chart(
         "Loss by epoch",
@@ -125,9 +131,9 @@ CHARTS: Mapping[str, Chart] = {
     ),
     "fit": Chart(
         "The fit as it was learned",
-        "Curve of a regression with one feature after several epochs, over the data.",
+        "Curve of a regression with one numeric feature after several epochs, below the data.",
         has_curve,
-        END,
+        FIT,
         values.fit,
     ),
     "confusion": Chart(

@@ -1,7 +1,9 @@
 """Shared look of the charts: sizes, fonts and colours."""
 
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Any
 
 import altair as alt
@@ -15,10 +17,15 @@ BLUE = "#0072b2"
 VERMILLION = "#d55e00"
 GREY = "#8a8a8a"
 
+SHARES = ["#ffffff", "#08306b"]
+"""Colours of the shares 0 and 1."""
+
 WIDTH, HEIGHT = 560, 320
 SQUARE = 380
 MAX_LABEL = 120
 """Maximum width of an axis label in pixels; longer ones are truncated."""
+LONG_BEGINNING = 10
+"""Minimum number of characters of a beginning that labels leave out."""
 MOST_TICKS = 12
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
@@ -46,9 +53,9 @@ CONFIG = {
         "tickColor": "#888888",
         "labelLimit": MAX_LABEL,
         "titleLimit": 300,
-        # Millions and more would fill the page with zeros.
-        "labelExpr": "isNumber(datum.value) && abs(datum.value) >= 1e6"
-        " ? format(datum.value, '.3~e') : datum.label",
+        # 2e6 rather than 2e+6, and 0 rather than 0e+0.
+        "labelExpr": "datum.value === 0 ? '0' : isNumber(datum.value)"
+        " ? replace(datum.label, 'e+', 'e') : datum.label",
     },
     "legend": {
         "labelFontSize": 12,
@@ -85,9 +92,27 @@ def drawable(value: Any) -> Any:
     return value
 
 
-def title(text: str, subtitle: str = "") -> alt.TitleParams:
-    """Return the title of a chart."""
+def title(text: str, *lines: str) -> alt.TitleParams:
+    """Return the title of a chart, with lines below it; empty ones are left out."""
+    subtitle = [line for line in lines if line]
     return alt.TitleParams(text, subtitle=subtitle) if subtitle else alt.TitleParams(text)
+
+
+def names_axis(names: Sequence[str], **options: object) -> alt.Axis:
+    """Return the axis of names; a long beginning that all share is left out of their labels, which
+    would else be cut to the same few words."""
+    pairs = zip(min(names, default=""), max(names, default=""), strict=False)
+    shared = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    shared = shared[: max(shared.rfind(mark) for mark in " -_/.:") + 1]
+    if len(names) > 1 and len(shared) >= LONG_BEGINNING:
+        units = len(shared.encode("utf-16-le")) // 2
+        options |= {"labelExpr": f"'…' + slice(datum.label, {units})"}
+    return alt.Axis(labelLimit=MAX_LABEL, **options)
+
+
+def opacity(points: int) -> float:
+    """Return the opacity of each of `points` in one panel, in which crowds stay visible."""
+    return max(0.2, min(0.6, 10 / math.sqrt(max(points, 1))))
 
 
 def whole(last: float) -> alt.Axis:

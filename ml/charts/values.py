@@ -1,91 +1,62 @@
-"""Charts of values: features, predicted against actual, residuals, fit."""
-
-from collections.abc import Sequence
+"""Charts of values: predicted against actual, residuals, fit."""
 
 import altair as alt
 
+from ml.charts.axes import counted, domain, figure, number_axis, number_format, number_range
 from ml.charts.chart_data import ChartData
 from ml.charts.theme import (
     BLACK,
     BLUE,
     GREEN,
     HEIGHT,
-    MAX_LABEL,
     ORANGE,
     SKY,
     SQUARE,
     VERMILLION,
     WIDTH,
     Picture,
+    opacity,
     table,
     title,
     whole,
 )
 from ml.signature import Classes, Signature
-from ml.training.summary import FeatureSample, Number
 
-PANELS = 3
-"""Number of panels side by side."""
-PANEL_WIDTH, PANEL_HEIGHT = 230, 200
-MAX_CLASSES = 20
-"""Maximum number of classes shown of a target."""
-CURVES = [SKY, ORANGE, GREEN, VERMILLION, BLACK]
+CURVES = [SKY, GREEN, ORANGE, VERMILLION, BLACK]
 """Colours of the curves; the last one is that of the trained model."""
-GOLDEN = 0.6180339887
-"""Golden ratio minus 1: the fractional parts of its multiples are spread evenly."""
-
-
-def features(chart_data: ChartData) -> Picture:
-    """Return a panel for each feature, against the target."""
-    sample = chart_data.sample.features
-    assert sample
-    alone = len(sample.columns) == 1
-    width, height = (WIDTH, HEIGHT) if alone else (PANEL_WIDTH, PANEL_HEIGHT)
-    panels = [
-        alt.Chart(_column(sample, values, chart_data.signature))
-        .mark_circle(size=22, opacity=0.55, color=BLUE)
-        .encode(
-            x=alt.X("x:Q", title=name).scale(zero=False).axis(tickCount=5),
-            **_target(chart_data.signature, first=i % PANELS == 0),
-        )
-        .properties(width=width, height=height)
-        for i, (name, values) in enumerate(sample.columns.items())
-    ]
-    shown, rows = len(panels), len(sample.targets)
-    of = f"the first {shown} of {sample.features} features, " if sample.features > shown else ""
-    return alt.concat(
-        *panels,
-        columns=PANELS,
-        title=title("Each feature against the target", f"{of}{rows:,} training rows"),
-    )
+POINTS = "#777777"
 
 
 def predictions(chart_data: ChartData) -> Picture:
     """Return predicted against actual values, and the diagonal of equal values."""
     pairs, name = chart_data.sample.pairs, _name(chart_data.signature)
     assert pairs
-    seen = [*pairs.actual, *(value for value in pairs.predicted if value is not None)]
-    ends = [min(seen), max(seen)]
+    seen = [*pairs.actual, *pairs.predicted]
+    ends = domain(*number_range(seen))
     scale = alt.Scale(domain=ends, nice=False, zero=False, padding=8)
+    axis = number_axis(name, seen, ticks=8)
     diagonal = (
         alt.Chart(table(x=ends, y=ends))
-        .mark_line(color=VERMILLION, strokeDash=[6, 4])
-        .encode(x=alt.X("x:Q").scale(scale), y=alt.Y("y:Q").scale(scale))
+        .mark_line(color=VERMILLION, strokeDash=[6, 4], strokeWidth=1.5)
+        .encode(x="x:Q", y="y:Q")
     )
     points = (
         alt.Chart(table(x=pairs.actual, y=pairs.predicted))
-        .mark_circle(size=30, opacity=0.5, color=BLUE)
+        .mark_circle(size=30, opacity=opacity(len(pairs.actual)), color=BLUE)
         .encode(
-            x=alt.X("x:Q", title=f"actual {name}").scale(scale).axis(tickCount=8),
-            y=alt.Y("y:Q", title=f"predicted {name}").scale(scale).axis(tickCount=8),
+            x=alt.X("x:Q", title=f"actual {name}", scale=scale, axis=axis),
+            y=alt.Y("y:Q", title=f"predicted {name}", scale=scale, axis=axis),
         )
     )
-    found = chart_data.regression
-    r2 = "" if found.r2 is None else f", R² = {found.r2:.4f}"
+    found, drawn = chart_data.regression, sum(value is not None for value in pairs.predicted)
+    rows = chart_data.evaluated_on()
+    if drawn < found.rows:
+        rows = f"{drawn:,} of {rows} drawn"
+    r2 = "" if found.r2 is None else f", R² = {_short(found.r2)}"
     return alt.layer(points, diagonal).properties(
         width=SQUARE,
         height=SQUARE,
-        title=title("Predicted against actual", f"{chart_data.evaluated_on()}{r2}; dashed: equal"),
+        title=title("Predicted against actual", f"{rows}{r2}", "dashed: equal"),
     )
 
 
@@ -98,7 +69,9 @@ def residuals(chart_data: ChartData) -> Picture:
         alt.Chart(table(low=edges[:-1], high=edges[1:], rows=counts))
         .mark_bar(color=SKY, stroke="white", strokeWidth=0.5)
         .encode(
-            x=alt.X("low:Q", bin="binned", title=f"actual minus predicted {name}"),
+            x=alt.X("low:Q", bin="binned", title=f"actual minus predicted {name}").axis(
+                format=number_format(edges[0], edges[-1]), tickCount=8
+            ),
             x2="high:Q",
             y=alt.Y("rows:Q", title="rows", axis=whole(max(counts, default=0))),
         )
@@ -106,49 +79,60 @@ def residuals(chart_data: ChartData) -> Picture:
     zero = alt.Chart(table(x=[0])).mark_rule(color=BLACK, strokeDash=[6, 4]).encode(x="x:Q")
     spread = ""
     if found.residuals.mean is not None and found.residuals.std is not None:
-        spread = f", mean {found.residuals.mean:.3g}, deviation {found.residuals.std:.3g}"
+        spread = f", mean {figure(found.residuals.mean)}, deviation {figure(found.residuals.std)}"
     return alt.layer(bars, zero).properties(
         width=WIDTH, height=HEIGHT, title=title("Residuals", chart_data.evaluated_on() + spread)
     )
 
 
 def fit(chart_data: ChartData) -> Picture:
-    """Return the fitted curve after several epochs, over the data."""
-    [(feature, values)] = chart_data.sample.features.columns.items()  # type: ignore[union-attr]
-    assert chart_data.sample.features
-    assert chart_data.sample.fit
-    curves, grid = chart_data.sample.fit.curves, chart_data.sample.fit.grid
-    points = (
-        alt.Chart(table(x=values, y=chart_data.sample.features.targets))
-        .mark_circle(size=28, opacity=0.45, color="#777777")
-        .encode(x="x:Q", y="y:Q")
-    )
-    epochs = [f"{curve.epoch:,}" for curve in curves]
+    """Return the fitted curve after several epochs, below the data."""
+    sample, found = chart_data.sample.features, chart_data.sample.fit
+    assert sample
+    assert found
+    [(feature, values)] = sample.columns.items()
+    target = _name(chart_data.signature)
+    epochs = [f"{curve.epoch:,}" for curve in found.curves]
     rows = [
         (label, x, y)
-        for label, curve in zip(epochs, curves, strict=True)
-        for x, y in zip(grid, curve.values, strict=True)
+        for label, curve in zip(epochs, found.curves, strict=True)
+        for x, y in zip(found.grid, curve.values, strict=True)
     ]
     labels, xs, ys = zip(*rows, strict=True)
+    low, high = domain(*number_range([*values, *found.grid]))
+    colours = alt.Scale(domain=epochs, range=CURVES[-len(epochs) :])
     lines = (
         alt.Chart(table(epoch=labels, x=xs, y=ys))
         .mark_line()
         .encode(
-            x=alt.X("x:Q", title=feature).scale(zero=False, nice=False, padding=8),
-            y=alt.Y("y:Q", title=_name(chart_data.signature)).scale(zero=False),
-            color=alt.Color(
-                "epoch:N", title="epochs done", sort=epochs, scale=alt.Scale(range=CURVES)
-            ),
+            x=alt.X("x:Q", title=feature)
+            .scale(domain=[low, high], nice=False, zero=False, padding=8)
+            .axis(number_axis(feature, values, ticks=8)),
+            y=alt.Y("y:Q", title=target)
+            .scale(zero=False)
+            .axis(number_axis(target, sample.targets, ticks=6)),
+            color=alt.Color("epoch:N", title="epochs done", sort=epochs, scale=colours),
             # Earlier curves are wider, so that they show beneath later ones.
             strokeWidth=alt.StrokeWidth(
-                "epoch:O", sort=epochs, legend=None, scale=alt.Scale(range=[8, 2])
+                "epoch:O", sort=epochs, legend=None, scale=alt.Scale(range=[4.5, 1.8])
             ),
         )
     )
-    return alt.layer(points, lines).properties(
+    points = (
+        alt.Chart(table(x=values, y=sample.targets))
+        .mark_circle(size=24, opacity=opacity(len(values)), color=POINTS)
+        .encode(x="x:Q", y="y:Q")
+    )
+    drawn = sum(value is not None for value in values)
+    total = sample.rows or len(values)
+    rows_drawn = counted(total, "training row")
+    return alt.layer(lines, points).properties(
         width=WIDTH,
         height=HEIGHT,
-        title=title("The fit as it was learned", f"{len(values):,} training rows"),
+        title=title(
+            "The fit as it was learned",
+            rows_drawn if drawn == total else f"{drawn:,} of {rows_drawn} drawn",
+        ),
     )
 
 
@@ -157,29 +141,6 @@ def _name(signature: Signature) -> str:
     return signature.output.name
 
 
-def _column(
-    sample: FeatureSample, values: Sequence[Number], signature: Signature
-) -> alt.InlineData:
-    if not isinstance(signature.output, Classes):
-        return table(x=values, y=sample.targets)
-    names = signature.output.names
-    rows = [
-        (x, names[int(target)], i * GOLDEN % 1)
-        for i, (x, target) in enumerate(zip(values, sample.targets, strict=True))
-        if target < MAX_CLASSES
-    ]
-    xs, ys, jitter = zip(*rows, strict=True) if rows else ((), (), ())
-    return table(x=xs, y=ys, jitter=jitter)
-
-
-def _target(signature: Signature, first: bool) -> dict[str, alt.SchemaBase]:
-    """Return the encoding of the target; only the `first` panel of a row has labels."""
-    if not isinstance(signature.output, Classes):
-        name = signature.output.name if first else None
-        return {"y": alt.Y("y:Q", title=name).scale(zero=False)}
-    names = signature.output.names[:MAX_CLASSES]
-    axis = alt.Axis(labelLimit=MAX_LABEL, labels=first, ticks=first)
-    return {
-        "y": alt.Y("y:N", title=None, sort=names, axis=axis).scale(domain=names),
-        "yOffset": alt.YOffset("jitter:Q").scale(domain=[-0.3, 1.3]),
-    }
+def _short(number: float) -> str:
+    """Return a coefficient with four decimals, or few digits if it is far below 0."""
+    return f"{number:.4f}" if number > -100 else figure(number)

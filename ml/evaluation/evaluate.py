@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ml.datasets import Dataset, Rows
+from ml.evaluation.histogram import histogram
 from ml.evaluation.metrics import batchwise, device_of, value_metrics
 from ml.evaluation.schemas import (
     MAX_CONFUSED,
@@ -17,7 +18,6 @@ from ml.evaluation.schemas import (
     Calibration,
     Classification,
     ClassScores,
-    Histogram,
     Regression,
     Residuals,
     Scores,
@@ -31,8 +31,6 @@ from ml.units import to_units
 TOP = (2, 3, 5)
 BINS = 15
 """Bins of a calibration."""
-MAX_BARS = 30
-"""Bars of a histogram, at most; the number is the square root of the number of rows."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -230,23 +228,11 @@ def _regression(
             mean=_finite(residuals.mean().item()),
             std=_finite(residuals.std(correction=0).item()),
             quantiles=dict(zip(QUANTILES, map(_finite, quantiles), strict=True)),
-            histogram=_histogram(residuals),
+            histogram=histogram(residuals),
         ),
         unknown=unknown,
         **{name: _finite(figure) for name, figure in metrics.items()},
     )
-
-
-def _histogram(values: Tensor) -> Histogram | None:
-    low, high = values.min().item(), values.max().item()
-    if not math.isfinite(high - low):
-        return None
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    bars = min(MAX_BARS, math.ceil(math.sqrt(len(values))))
-    edges = np.linspace(low, high, bars + 1)
-    counts, _ = np.histogram(values.numpy(), edges)
-    return Histogram(edges=edges.tolist(), counts=counts.tolist())
 
 
 def _share(hits: Tensor) -> float:

@@ -12,7 +12,7 @@ MILESTONES = (0, 50, 100, 150)
 
 
 class FitCurves:
-    """Curves of a run at its milestones; empty unless it is a regression of one feature."""
+    """Curves of a run at its milestones; empty unless it is a regression of one number."""
 
     def __init__(self, data: Dataset, epochs: int) -> None:
         self.grid = grid(data) if has_curve(data.signature) else None
@@ -28,11 +28,12 @@ class FitCurves:
 
 
 def has_curve(signature: Signature) -> bool:
-    """Return whether a model is a regression of one feature."""
+    """Return whether a model is a regression of one number."""
     inputs = signature.inputs
     return (
         isinstance(inputs, Features)
         and len(inputs.names) == len(inputs.numbers) == 1
+        and not (inputs.encoding and inputs.encoding.booleans)
         and isinstance(signature.output, Value)
     )
 
@@ -45,10 +46,13 @@ def milestones(epochs: int) -> frozenset[int]:
     return frozenset(epochs * quarter // 4 for quarter in range(4))
 
 
-def grid(data: Dataset) -> Tensor:
-    """Return evenly spaced values of the one feature, over the range of the training rows."""
+def grid(data: Dataset) -> Tensor | None:
+    """Return evenly spaced values of the one feature, over the range of the training rows; None if
+    all are missing."""
     inputs = data.train.inputs
     known = inputs[~inputs.isnan()]
+    if not len(known):
+        return None
     low, high = known.min().item(), known.max().item()
     return torch.linspace(low, high, POINTS, dtype=inputs.dtype).unsqueeze(1)
 

@@ -1,12 +1,10 @@
 """Summary of a run, stored beside its model: the evaluation, the baselines, and a bounded sample of
 rows and predictions for charts. It is deterministic."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from pydantic import BaseModel, TypeAdapter
 from torch import Tensor
@@ -24,8 +22,16 @@ from ml.evaluation.schemas import Classification, Evaluation, Regression
 from ml.images.encode import png_base64
 from ml.integrity import holds, read_document
 from ml.losses import LOSSES
-from ml.signature import Classes, Features, Images, Signature, Value
+from ml.signature import Classes, Images, Signature, Value
 from ml.strict import Frozen
+from ml.training.feature_sample import (
+    FeatureSample,
+    Number,
+    finite,
+    numbers,
+    sample_features,
+    spaced,
+)
 from ml.training.fit_curves import curve
 from ml.training.run import Run
 from ml.units import to_units
@@ -35,25 +41,10 @@ SAMPLE = "sample.json"
 
 MAX_EVALUATED = 100_000
 """Maximum number of training rows to evaluate on where there is no other split."""
-MAX_FEATURES = 12
-MAX_FEATURE_ROWS = 1000
 MAX_PAIRS = 2000
 MAX_MISTAKES = 25
 LONGEST_EDGE = 96
 """Longest edge of a stored image, in pixels; smaller images are enlarged to keep them sharp."""
-
-Number = float | None
-"""A number, or null if it is not finite."""
-
-
-class FeatureSample(Frozen):
-    """A sample of training rows: the first numeric features by column, and the targets, in their
-    units or as class indices."""
-
-    columns: dict[str, list[Number]]
-    targets: list[float]
-    features: int
-    """Number of numeric features, of which `columns` has the first."""
 
 
 class Pairs(Frozen):
@@ -140,7 +131,7 @@ def summarize(run: Run) -> TrainingSummary:
     baseline = fit_baseline(run.data.train, preprocessing, signature)
     compared = evaluate_baseline(baseline, preprocessing, rows, signature)
     sample = Sample(
-        features=_features(run.data.train, signature),
+        features=sample_features(run.data.train, signature),
         pairs=_pairs(result),
         mistakes=_mistakes(result, rows, signature),
         fit=_fit(run),
@@ -149,37 +140,8 @@ def summarize(run: Run) -> TrainingSummary:
     return TrainingSummary(evaluation, sample, baseline)
 
 
-def spaced(total: int, most: int) -> Tensor:
-    """Return up to `most` evenly spaced indices below `total`, including the first and the
-    last."""
-    if total <= most:
-        return torch.arange(total)
-    return torch.linspace(0, total - 1, most, dtype=torch.float64).round().long()
-
-
 def _sample_rows(rows: Rows, most: int) -> Rows:
     return rows if len(rows) <= most else rows.at(spaced(len(rows), most))
-
-
-def _features(train: Rows, signature: Signature) -> FeatureSample | None:
-    inputs, output = signature.inputs, signature.output
-    if not isinstance(inputs, Features):
-        return None
-    sample = _sample_rows(train, MAX_FEATURE_ROWS)
-    targets = (
-        to_units(sample.targets, output) if isinstance(output, Value) else sample.targets.double()
-    )
-    numbers = inputs.numbers
-    if not numbers:
-        return None
-    return FeatureSample(
-        columns={
-            name: _numbers(sample.inputs[:, inputs.names.index(name)])
-            for name in numbers[:MAX_FEATURES]
-        },
-        targets=targets.tolist(),
-        features=len(numbers),
-    )
 
 
 def _pairs(result: EvaluationResult) -> Pairs | None:
@@ -188,7 +150,7 @@ def _pairs(result: EvaluationResult) -> Pairs | None:
         return None
     indices = spaced(len(value_predictions.actual), MAX_PAIRS)
     return Pairs(
-        predicted=_numbers(value_predictions.predicted[indices]),
+        predicted=numbers(value_predictions.predicted[indices]),
         actual=value_predictions.actual[indices].tolist(),
     )
 
@@ -208,7 +170,7 @@ def _mistakes(result: EvaluationResult, rows: Rows, signature: Signature) -> lis
             png=png(rows.inputs[row]),
             actual=output.names[int(class_predictions.actual[row])],
             predicted=output.names[int(class_predictions.predicted[row])],
-            probability=_number(class_predictions.confidence[row].item()),
+            probability=finite(class_predictions.confidence[row].item()),
         )
         for row in wrong[most_confident][:MAX_MISTAKES].tolist()
     ]
@@ -238,15 +200,7 @@ def _fit(run: Run) -> Fit | None:
     return Fit(
         grid=grid.squeeze(1).tolist(),
         curves=[
-            Curve(epoch=epoch, values=_numbers(to_units(values.cpu(), output)))
+            Curve(epoch=epoch, values=numbers(to_units(values.cpu(), output)))
             for epoch, values in sorted(curves.items())
         ],
     )
-
-
-def _numbers(values: Tensor) -> list[Number]:
-    return [_number(value) for value in values.tolist()]
-
-
-def _number(value: float) -> Number:
-    return value if math.isfinite(value) else None

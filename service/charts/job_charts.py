@@ -123,7 +123,8 @@ def _not_ready(job: Job, name: str, chart: Chart) -> str:
     if job.status == "succeeded":
         return (
             f"the chart {name!r} of job {job.id} needs data stored with its model; the model was "
-            "deleted, or was made by a version of this service that stored no data for charts"
+            "deleted, was trained without a value to draw, or was made by a version of this service "
+            "that stored no data for charts"
         )
     return (
         f"the chart {name!r} of job {job.id} can be drawn {chart.needs.when}; "

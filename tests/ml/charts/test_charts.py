@@ -208,7 +208,8 @@ def test_samples_are_bounded() -> None:
     assert {len(column) for column in columns.values()} == {1000}
     assert len(found.sample.pairs.actual) == 2000
     specification = CHARTS["features"].specification(found)
-    assert "the first 12 of 40 features" in specification["title"]["subtitle"]
+    said = ["the first 12 of 40 features, 1,000 of 15,000 training rows drawn"]
+    assert specification["title"]["subtitle"] == said
 
 
 def test_evaluated_training_rows_are_bounded() -> None:
@@ -243,7 +244,11 @@ def test_many_classes_and_long_names_stay_legible(materials: dict[str, ChartData
         ChartData(materials["mnist"].spec, [], [], TrainingSummary(many, kept.sample))
     )
     assert len(data_of(specification)) == 25 * 25
-    assert "the 25 most confused of 100 classes" in specification["title"]["subtitle"]
+    rows = sum(cell["rows"] for cell in data_of(specification))
+    assert specification["title"]["subtitle"] == [
+        f"{rows:,} of 100 test rows drawn",
+        "the 25 most confused of 100 classes",
+    ]
     assert specification["config"]["axis"]["labelLimit"] <= 150
     assert draw(specification, "svg")
 
