@@ -41,8 +41,8 @@ def _parts(dates: Tensor, first: Tensor) -> Tensor:
         [
             known - first,
             year.double(),
-            *_circle((month - 1) / 12),
-            *_circle(weekday / 7),
+            *_circle((month - 1).double() / 12),
+            *_circle(weekday.double() / 7),
             *_circle(known - whole),
         ],
         dim=2,
@@ -52,7 +52,7 @@ def _parts(dates: Tensor, first: Tensor) -> Tensor:
 
 
 def _circle(turns: Tensor) -> tuple[Tensor, Tensor]:
-    angle = turns.double() * (2 * math.pi)
+    angle = turns * (2 * math.pi)
     return angle.sin().round_(decimals=DECIMALS), angle.cos().round_(decimals=DECIMALS)
 
 

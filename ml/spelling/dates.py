@@ -5,7 +5,8 @@ and of the years 1 to 9999. A date without a time of day is its midnight, and a 
 is one in UTC. Columns and single values are read by the same patterns.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -41,6 +42,15 @@ MONTHS = {
     for number, name in enumerate(MONTH_NAMES, start=1)
     for text in (name, name[:3], *(["sept"] if name == "september" else []))
 }
+
+PM = 2
+WORDS: Mapping[str, Callable[[str], int]] = {
+    "month": lambda name: MONTHS.get(name, 0),
+    "half": lambda letter: PM if letter == "p" else 1,
+    "sign": lambda sign: int(sign == "-"),
+}
+"""Numbers of the parts that are no digits."""
+ZERO = ord("0")
 
 
 def instant(text: str, form: DateFormat) -> int | None:
@@ -93,60 +103,119 @@ def instants(texts: Any, form: DateFormat) -> Any:
         is_number = pc.match_substring_regex(texts, f"^(?:{form.pattern})$")
         plain = pc.replace_substring_regex(texts, r"^\+", "")
         return instants_of_numbers(pc.if_else(is_number, plain, None), form.unit)
-    found = pc.extract_regex(texts, pattern=f"^(?:{form.pattern})$")
-    count, known = len(texts), found.is_valid().to_numpy(zero_copy_only=False)
-    if not known.any():
-        return pa.nulls(count, TYPE)
-
-    def part(name: str) -> Any:
-        return pc.fill_null(pc.struct_field(found, name), "")
-
-    def numbers(name: str, otherwise: int = 0) -> Instants:
-        if name not in form.regex.groupindex:
-            return np.full(count, otherwise, np.int64)
-        return _integers(part(name), otherwise)
-
-    year, day = numbers("year"), numbers("day", 1)
-    month = _month_numbers(part("month")) if "Mon" in form.name else numbers("month", 1)
+    written = _Written.of(texts, form)
+    if written is None:
+        return pa.nulls(len(texts), TYPE)
+    year, month, day = (
+        written.numbers("year"),
+        written.numbers("month", 1),
+        written.numbers("day", 1),
+    )
     if form.has_short_years:
         year = year + np.where(year < CENTURY_BREAK, 2000, 1900)
     months = (year - 1970) * 12 + month - 1
     starts = months.astype("M8[M]").astype("M8[D]").astype(np.int64)
     ends = (months + 1).astype("M8[M]").astype("M8[D]").astype(np.int64)
-    known = known & (year >= 1) & (month >= 1) & (month <= 12)
+    known = written.matches & (year >= 1) & (month >= 1) & (month <= 12)
     known &= (day >= 1) & (day <= ends - starts)
     microseconds = (starts + day - 1) * DAY
-    if "hour" in form.regex.groupindex and pc.any(pc.not_equal(part("hour"), "")).as_py():
-        has_halves = "half" in form.regex.groupindex
-        time, is_time = _times(numbers, part, has_halves)
+    if written.has("hour"):
+        time, is_time = _times(written)
         microseconds += time
         known &= is_time
     known &= (microseconds >= FIRST) & (microseconds <= LAST)
     return pa.array(microseconds, mask=~known).cast(TYPE)
 
 
-def _times(
-    numbers: Callable[[str], Instants], part: Callable[[str], Any], has_halves: bool
-) -> tuple[Instants, NDArray[np.bool_]]:
+def _times(written: "_Written") -> tuple[Instants, NDArray[np.bool_]]:
     """Return the microseconds since midnight in UTC of each row, and which are times of day."""
-    hour, minute, second = numbers("hour"), numbers("minute"), numbers("second")
-    zone_hour, zone_minute = numbers("zone_hour"), numbers("zone_minute")
+    hour, minute, second = (written.numbers(name) for name in ("hour", "minute", "second"))
+    zone_hour, zone_minute = written.numbers("zone_hour"), written.numbers("zone_minute")
     is_time = (zone_hour <= 23) & (np.maximum.reduce([minute, second, zone_minute]) <= 59)
-    most: Instants | int = 23
-    if has_halves:
-        half = pc.utf8_lower(part("half"))
-        is_half = pc.not_equal(half, "").to_numpy(zero_copy_only=False)
-        is_afternoon = pc.equal(half, "p").to_numpy(zero_copy_only=False)
-        most = np.where(is_half, 12, 23)
-        is_time &= hour <= most
-        hour = np.where(is_half, hour % 12 + 12 * is_afternoon, hour)
+    if written.has("half"):
+        half = written.numbers("half")
+        is_time &= hour <= np.where(half, 12, 23)
+        hour = np.where(half, hour % 12 + np.where(half == PM, 12, 0), hour)
     else:
-        is_time &= hour <= most
-    is_negative = pc.equal(part("sign"), "-").to_numpy(zero_copy_only=False)
-    offset = (zone_hour * 60 + zone_minute) * np.where(is_negative, -1, 1)
-    fraction = pc.utf8_slice_codeunits(pc.utf8_rpad(part("fraction"), 6, "0"), 0, 6)
+        is_time &= hour <= 23
+    offset = zone_hour * 60 + zone_minute
+    if written.has("sign"):
+        offset = offset * np.where(written.numbers("sign"), -1, 1)
     seconds = (hour * 60 + minute - offset) * 60 + second
-    return seconds * 1_000_000 + _integers(fraction, 0), is_time
+    return seconds * 1_000_000 + written.numbers("fraction"), is_time
+
+
+class _Written:
+    """The parts of dates as a column of texts writes them.
+
+    The patterns treat all digits alike, so they are matched to the different shapes of the texts,
+    which have a 0 for each digit; there are few. Digits are then taken from their places.
+    """
+
+    def __init__(self, texts: Any, shapes: list[re.Match[str] | None], indices: Instants) -> None:
+        offsets, self._bytes = _buffers(texts)
+        self._starts = offsets[:-1]
+        self._shapes = shapes
+        self._order = np.argsort(indices, kind="stable") if len(shapes) > 1 else np.arange(0)
+        self._ends = np.bincount(indices, minlength=len(shapes)).cumsum().tolist()
+        is_match = np.array([shape is not None for shape in shapes])
+        self.matches: NDArray[np.bool_] = is_match[indices]
+        self.matches &= texts.is_valid().to_numpy(zero_copy_only=False)
+
+    @classmethod
+    def of(cls, texts: Any, form: DateFormat) -> "_Written | None":
+        """Return the parts of `texts`, None if none is written in the format `form`."""
+        encoded = _shapes(texts)
+        shapes = [form.regex.fullmatch(shape) for shape in encoded.dictionary.to_pylist()]
+        if not any(shapes):
+            return None
+        return cls(texts, shapes, encoded.indices.to_numpy(zero_copy_only=False))
+
+    def has(self, name: str) -> bool:
+        """Return whether any text has a part."""
+        return any(shape and shape.groupdict().get(name) for shape in self._shapes)
+
+    def numbers(self, name: str, otherwise: int = 0) -> Instants:
+        """Return a part of each text as a number, `otherwise` where it is left out."""
+        found = np.full(len(self._starts), otherwise, np.int64)
+        for shape, start, end in zip(self._shapes, [0, *self._ends], self._ends, strict=False):
+            part = shape.groupdict().get(name) if shape else None
+            if shape is None or not part:
+                continue
+            rows = self._order[start:end] if len(self._shapes) > 1 else slice(None)
+            if part.isdecimal():
+                digits = part[:6] if name == "fraction" else part
+                found[rows] = self._digits(rows, shape.start(name), len(digits))
+                if name == "fraction":
+                    found[rows] *= 10 ** (6 - len(digits))
+            else:
+                found[rows] = WORDS[name](part.lower())
+        return found
+
+    def _digits(self, rows: Instants | slice, start: int, count: int) -> Instants:
+        places = self._starts[rows] + start
+        value = np.zeros(len(places), np.int64)
+        for place in range(count):
+            value *= 10
+            value += self._bytes[places + place] - ZERO
+        return value
+
+
+def _shapes(texts: Any) -> Any:
+    """Return texts with a 0 for each digit, dictionary-encoded."""
+    offsets, written = _buffers(texts)
+    is_digit = (written >= ZERO) & (written <= ZERO + 9)
+    plain = np.where(is_digit, np.uint8(ZERO), written)
+    buffers = pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(plain)
+    return pa.StringArray.from_buffers(len(texts), *buffers).dictionary_encode()
+
+
+def _buffers(texts: Any) -> tuple[Instants, NDArray[np.uint8]]:
+    """Return where each text begins, and where the last one ends, in the bytes of all texts."""
+    _, ends, written = texts.buffers()
+    offsets = np.frombuffer(ends, np.int32)[texts.offset :][: len(texts) + 1].astype(np.int64)
+    data = np.frombuffer(written, np.uint8) if written else np.zeros(0, np.uint8)
+    return offsets - offsets[0], data[offsets[0] : offsets[-1]]
 
 
 def instants_of_numbers(numbers: Any, unit: int) -> Any:
@@ -157,21 +226,6 @@ def instants_of_numbers(numbers: Any, unit: int) -> Any:
         known = (microseconds >= FIRST) & (microseconds <= LAST)
     whole = np.rint(np.where(known, microseconds, 0.0)).astype(np.int64)
     return pa.array(whole, mask=~known).cast(TYPE)
-
-
-def _integers(texts: Any, otherwise: int) -> Instants:
-    """Return digits as numbers, `otherwise` for an empty text."""
-    written = pc.if_else(pc.equal(texts, ""), str(otherwise), texts)
-    numbers: Instants = pc.cast(written, pa.int64()).to_numpy(zero_copy_only=False)
-    return numbers
-
-
-def _month_numbers(names: Any) -> Instants:
-    """Return the numbers of months from their names, 0 for any other text."""
-    places = pc.index_in(pc.ascii_lower(names), value_set=pa.array(list(MONTHS)))
-    numbers = pc.take(pa.array(list(MONTHS.values()), pa.int64()), places)
-    found: Instants = pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False)
-    return found
 
 
 def from_timestamps(values: Any) -> Any:

@@ -45,7 +45,7 @@ def encoding_of(spec: TrainingSpec, shelf: Shelf) -> Encoding:
 def daily(form: str, days: int = 90, step: timedelta = timedelta(days=1)) -> str:
     """Return a table whose target grows by 2 a day."""
     moments = [datetime.combine(START, datetime.min.time()) + step * n for n in range(days)]
-    rows = "\n".join(f"{moment.strftime(form)},{2 * n + 5}" for n, moment in enumerate(moments))
+    rows = "\n".join(f'"{moment.strftime(form)}",{2 * n + 5}' for n, moment in enumerate(moments))
     return f"when,y\n{rows}"
 
 
@@ -150,7 +150,8 @@ def test_numbers_since_1970_are_dates_where_the_user_says_so(
 
 
 GAPPY = "when,colour,y\n" + "".join(
-    f"{'' if n % 5 == 0 else START + timedelta(days=n)},{'ab'[n % 2]},{n % 7}\n" for n in range(40)
+    f"{'' if n % 5 == 0 else START + timedelta(days=10 * n)},{'ab'[n % 2]},{n % 7}\n"
+    for n in range(40)
 )
 
 
