@@ -167,6 +167,7 @@ LINK = {"b/1.png": {"external_attr": (stat.S_IFLNK | 0o777) << 16}}
             "over 100 times as many",
         ),
         (png(), "is a single image"),
+        (encoded(Image.new("RGB", (6, 5)), "BMP"), "is a single image"),
         (zipped({}), "no images"),
         (zipped({"__MACOSX/x": b"junk"}), "no images"),
         (zipped({"data/train.csv": b"a,b\n"}), "no images, but 'data/train.csv'; send that file"),
@@ -255,6 +256,11 @@ def test_classes_of_one_name_in_two_spellings(tmp_path: Path) -> None:
     messages = [warning.message for warning in schema.warnings]
     assert messages[0].startswith("the folders 'b ' are read as the class 'b'")
     assert messages[1].startswith("the classes 'B' and 'b' differ only by case, and are two")
+
+
+def test_classes_may_be_called_as_parts_of_documents(tmp_path: Path) -> None:
+    schema = read(tmp_path, zipped({f"{name}/1.png": png() for name in ("xl", "word", "ppt")}))
+    assert [one.name for one in schema.classes] == ["ppt", "word", "xl"]
 
 
 def test_names_in_the_code_page_of_a_language(tmp_path: Path) -> None:
