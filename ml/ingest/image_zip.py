@@ -51,9 +51,10 @@ def read(source: Path, into: Path, options: Options) -> ImageSchema:
         shapes = _Shapes(ANY_PIXELS + PIXELS_PER_BYTE * source.stat().st_size, options.bit_depth)
         for image in found.images:
             with _naming(image.member):
-                shapes.add(
-                    image.member, read_header(_file(archive, image.member), max_pixels=MAX_PIXELS)
-                )
+                header = read_header(_file(archive, image.member), max_pixels=MAX_PIXELS)
+            shapes.add(image.member, header)
+            with _naming(image.member):
+                shapes.measure(header)
         size = options.image_size or shapes.size()
         with ImageWriter(
             into,
@@ -170,7 +171,7 @@ class _Shapes:
         """Take an image into account.
 
         Raises:
-            Invalid: the images have too many pixels in all, or this one cannot be decoded.
+            Invalid: the images have too many pixels in all.
         """
         self.sizes.add(header.size)
         self.are_grey = self.are_grey and header.is_grey
@@ -185,8 +186,15 @@ class _Shapes:
         if header.bits == 16:
             self.deep += 1
             self.are_deep_grey = self.are_deep_grey and header.is_grey
-            if self.bit_depth_set is None and self.deepest < 16:
-                self.deepest = max(self.deepest, used_bits(header))
+
+    def measure(self, header: ImageHeader) -> None:
+        """Take the bits of an image into account, unless those of all are known.
+
+        Raises:
+            Invalid: it cannot be decoded.
+        """
+        if header.bits == 16 and self.bit_depth_set is None and self.deepest < 16:
+            self.deepest = max(self.deepest, used_bits(header))
 
     def size(self) -> list[int]:
         """Return height and width of all images.
