@@ -33,7 +33,12 @@ class ImageView(Strict):
     @classmethod
     def of(cls, schema: ImageSchema) -> "ImageView":
         """Return the view of images described by `schema`."""
-        form = PictureForm(height=schema.height, width=schema.width, channels=schema.channels)
+        form = PictureForm(
+            height=schema.height,
+            width=schema.width,
+            channels=schema.channels,
+            bit_depth=schema.bit_depth,
+        )
         classes = [one.name for one in schema.classes]
         return cls(form=form, classes=classes, rows=schema.rows, splits=schema.splits)
 

@@ -1,9 +1,10 @@
-"""Decode PNG and JPEG files into arrays of pixels."""
+"""Decode image files into arrays of pixels."""
 
 import io
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from pydantic import AliasChoices, Field
 
 from ml.decoding import decoding
-from ml.images.header import ImageHeader, corrupt, read_header
+from ml.images.bits import BIT_DEPTHS, BitDepth
+from ml.images.formats.base import ImageHeader, corrupt
+from ml.images.header import read_header
 from ml.strict import Frozen
 
 Grey = NDArray[np.uint8]
@@ -27,6 +30,8 @@ _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
 # Blocks above 32 MiB, glibc's maximum threshold, are mapped one by one and given back when freed.
 # Smaller ones would keep the memory of a large image in the process.
 Image.core.set_block_size(64 * 1024 * 1024)  # type: ignore[attr-defined]
+# Headers are checked against the service's own limits.
+Image.MAX_IMAGE_PIXELS = None
 
 _TURN: Final[Mapping[int, Callable[[Grey], Grey]]] = {
     1: lambda grey: grey,
@@ -54,27 +59,39 @@ _TRANSPOSE: Final = {
 def decode(header: ImageHeader) -> Grey:
     """Return the luminance of an image file as a uint8 array (height, width).
 
-    Any colour mode is read; 16-bit samples are scaled to 8 bits; EXIF orientation is applied;
-    transparent parts become black or white, whichever contrasts with the opaque parts.
+    Any colour mode is read; 16-bit samples are scaled to 8 bits, by the bits that this image uses;
+    EXIF orientation is applied; transparent parts become black or white, whichever contrasts with
+    the opaque parts.
 
     Raises:
         Invalid: the file is truncated or corrupt.
     """
     # The decoded image is freed before a turned copy is made.
-    return np.ascontiguousarray(_TURN[header.orientation](_luminance(_loaded(header))))
+    return np.ascontiguousarray(_TURN[header.orientation](_luminance(*_shallow(header, None))))
 
 
 @decoding("the image")
-def decode_picture(header: ImageHeader) -> Image.Image:
+def decode_picture(header: ImageHeader, bit_depth: BitDepth = 16) -> Image.Image:
     """Return the upright image, in RGB unless its colour mode is grey.
 
-    Like `decode`, except that transparent parts of a coloured image become white.
+    Like `decode`, except that transparent parts of a coloured image become white, and that the
+    white of 16-bit samples is that of `bit_depth`.
 
     Raises:
         Invalid: the file is truncated or corrupt.
     """
-    image = _opaque(_loaded(header))
+    image = _opaque(*_shallow(header, bit_depth))
     return image.transpose(_TRANSPOSE[header.orientation]) if header.orientation > 1 else image
+
+
+@decoding("the image")
+def used_bits(header: ImageHeader) -> BitDepth:
+    """Return the bits that the samples of a 16-bit image need, in steps of 2 from 10 to 16.
+
+    Raises:
+        Invalid: the file is truncated or corrupt.
+    """
+    return _used_bits(_loaded(header))
 
 
 class PictureForm(Frozen):
@@ -84,13 +101,15 @@ class PictureForm(Frozen):
     width: int
     channels: Literal[1, 3] = Field(validation_alias=AliasChoices("channels", "planes"))
     """Number of channels: 1 for grey, 3 for RGB. `planes` in artifacts of earlier versions."""
+    bit_depth: BitDepth = 16
+    """Bits of 16-bit samples that the training images use; the highest number of them is white."""
 
     def apply(self, picture: Picture) -> NDArray[np.uint8]:
         """Return a picture of any size as uint8 `(height, width)` or `(3, height, width)`."""
         return self._resized(Image.fromarray(picture))
 
     def header(self, file: bytes, *, max_pixels: int) -> ImageHeader:
-        """Read the header of a PNG or JPEG file for `decode`.
+        """Read the header of an image file for `decode`.
 
         Raises:
             Invalid: as `read_header`.
@@ -103,7 +122,7 @@ class PictureForm(Frozen):
         Raises:
             Invalid: as `decode_picture`.
         """
-        return self._resized(decode_picture(header))
+        return self._resized(decode_picture(header, self.bit_depth))
 
     def _resized(self, image: Image.Image) -> NDArray[np.uint8]:
         mode = "L" if self.channels == 1 else "RGB"
@@ -128,7 +147,50 @@ def _loaded(header: ImageHeader) -> Image.Image:
         raise
     except Exception as error:  # Pillow documents no set of exceptions for corrupt files
         raise corrupt(error) from error
-    return image
+    # Colours multiplied by their opacity.
+    return image.convert("LA") if image.mode == "La" else image
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Numbers in 16-bit grey that are black and white."""
+
+    black: int
+    white: int
+
+    def scaled(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return numbers as grey from 0 to 255, not rounded to integers."""
+        return np.clip((values - float(self.black)) * 255 / (self.white - self.black), 0, 255)
+
+
+_FULL: Final = _Range(0, 65535)
+
+
+def _shallow(header: ImageHeader, bit_depth: BitDepth | None) -> tuple[Image.Image, _Range]:
+    """Return a decoded image, and the range of its samples if it is 16-bit grey. Pillow reads
+    colours of 16 bits as their upper 8; those that use fewer bits are stretched."""
+    image = _loaded(header)
+    if header.bits <= 8:
+        return image, _FULL
+    bits = header.bits if header.bits < 16 else bit_depth or _used_bits(image)
+    if image.mode.startswith("I"):
+        ends = (0, 2**bits - 1)
+        return image, _Range(*(ends[::-1] if header.is_inverted else ends))
+    if bits < 16:
+        top = 2 ** max(1, bits - 8) - 1
+        stretch = [min(255, round(255 * value / top)) for value in range(256)]
+        bands = [list(range(256)) if band == "A" else stretch for band in image.getbands()]
+        image = image.point([value for band in bands for value in band])
+    return image, _FULL
+
+
+def _used_bits(image: Image.Image) -> BitDepth:
+    if image.mode.startswith("I"):
+        bits = max(int(np.asarray(part).max()) for _, part in _tiles(image)).bit_length()
+    else:
+        tops = (image.getchannel(band).getextrema()[1] for band in image.getbands() if band != "A")
+        bits = 8 + max(int(top) for top in tops).bit_length()
+    return next(depth for depth in BIT_DEPTHS if depth >= min(bits, 16))
 
 
 Tile = tuple[slice, slice]
@@ -144,9 +206,9 @@ def _tiles(image: Image.Image) -> Iterator[tuple[Tile, Image.Image]]:
             yield (slice(top, bottom), slice(left, right)), image.crop((left, top, right, bottom))
 
 
-def _opaque(image: Image.Image) -> Image.Image:
+def _opaque(image: Image.Image, sixteen: _Range) -> Image.Image:
     if image.mode in _GREY_MODES:
-        return Image.fromarray(_luminance(image))
+        return Image.fromarray(_luminance(image, sixteen))
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     opaque = Image.new("RGB", image.size)
@@ -157,14 +219,14 @@ def _opaque(image: Image.Image) -> Image.Image:
     return opaque
 
 
-def _luminance(image: Image.Image) -> Grey:
+def _luminance(image: Image.Image, sixteen: _Range) -> Grey:
     if image.mode == "L" and not image.has_transparency_data:
         return np.asarray(image)
     grey = np.empty((image.height, image.width), np.uint8)
     if image.mode.startswith("I"):
         key = image.info.get("transparency")
         for tile, part in _tiles(image):
-            grey[tile] = np.rint(np.asarray(part) / 257)
+            grey[tile] = np.rint(sixteen.scaled(np.asarray(part)))
         return grey if key is None else _on_contrast(grey, image, partial(_unless, key))
     if not image.has_transparency_data:
         for tile, part in _tiles(image):

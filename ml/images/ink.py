@@ -109,7 +109,7 @@ class ImageForm:
         return self._placed(self._scaled(foreground))
 
     def header(self, file: bytes, *, max_pixels: int) -> ImageHeader:
-        """Read the header of a PNG or JPEG file for `decode`.
+        """Read the header of an image file for `decode`.
 
         Raises:
             Invalid: as `read_header`.

@@ -141,7 +141,7 @@ class Model:
         return TableReader(inputs) if inputs.kind == "features" and inputs.encoding else None
 
     def images(self, files: Sequence[bytes], max_pixels: int) -> Inputs:
-        """Convert PNG or JPEG `files`, at least one, to the form of the training images, as the
+        """Convert image `files`, at least one, to the form of the training images, as the
         input array of `predict`.
 
         Raises:

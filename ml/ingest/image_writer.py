@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.errors import Invalid
+from ml.images.bits import BitDepth
 from ml.images.decode import Picture, PictureForm
 from ml.images.header import ImageHeader
 from ml.ingest.names import check_name
@@ -34,7 +35,13 @@ class ImageWriter:
     """
 
     def __init__(
-        self, into: Path, rows: int, size: list[int], channels: Channels, classes: list[str]
+        self,
+        into: Path,
+        rows: int,
+        size: list[int],
+        channels: Channels,
+        classes: list[str],
+        bit_depth: BitDepth = 16,
     ) -> None:
         if rows * size[0] * size[1] > MAX_VALUES:
             raise Invalid(
@@ -47,7 +54,9 @@ class ImageWriter:
             raise Invalid(f"has {len(classes):,} classes; at most {MAX_CATEGORIES:,} are allowed")
         for name in classes:
             check_name(name, "the name of a class")
-        self.form = PictureForm(height=size[0], width=size[1], channels=channels)
+        self.form = PictureForm(
+            height=size[0], width=size[1], channels=channels, bit_depth=bit_depth
+        )
         self._codes = {name: code for code, name in enumerate(classes)}
         self._labels: list[int] = []
         self._splits: dict[Part, int] = {}
@@ -99,6 +108,7 @@ class ImageWriter:
                 ImageClass(name=name, count=count)
                 for name, count in zip(self._codes, counts, strict=True)
             ],
+            bit_depth=self.form.bit_depth,
             splits=self._splits if len(self._splits) > 1 else None,
             warnings=self._unseen(labels[: self._splits.get("train", 0)]),
         )

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from ml.images.bits import BitDepth
 from ml.ingest.schema import MAX_COLUMNS
 from ml.spelling import MISSING, ColumnKind, Gaps, Hints
 from ml.spelling.date_formats import DateStyle
@@ -88,6 +89,11 @@ class Options(Strict):
     image_size: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
         default=None,
         description="Height and width that images are resized to; None: their own, if equal.",
+    )
+    bit_depth: BitDepth | None = Field(
+        default=None,
+        description="Bits of the samples of 16-bit images that are used: 12 if white is 4,095. "
+        "None: as many as the images of the file need together.",
     )
 
     @model_validator(mode="after")

@@ -41,6 +41,7 @@ MARKS = {
     b"\x89PNG": IMAGE,
     b"\xff\xd8\xff": IMAGE,
     b"GIF8": IMAGE,
+    b"BM": IMAGE,
     b"II*\0": IMAGE,
     b"MM\0*": IMAGE,
     b"\xff\x0a": IMAGE,
@@ -74,8 +75,9 @@ TEXTS = {
 }
 """First characters of common types of text files, in lower case, as regular expressions."""
 MEMBERS = {
-    r"xl/": EXCEL,
-    r"word/|ppt/": "is an Office document; save its table as CSV",
+    # A folder of images may be called xl.
+    r"xl/workbook\.": EXCEL,
+    r"word/document\.|ppt/presentation\.": "is an Office document; save its table as CSV",
     r"\[Content_Types\]\.xml$": "is an Office document; save a sheet as CSV",
     r"content\.xml$": "is an OpenDocument file; save the sheet as CSV",
     r"Index/.*\.iwa$|Index\.zip$": "is a file of Numbers; export the sheet as CSV",

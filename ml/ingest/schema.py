@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from ml.images.bits import BitDepth
 from ml.ingest.warning import DataWarning
 from ml.spelling import EARLIER_MISSING, Notation
 from ml.strict import Frozen
@@ -156,6 +157,8 @@ class ImageSchema(Frozen):
     splits: dict[Part, int] | None = None
     """Number of images in each of the file's own splits, which are stored in this order; null if
     the file has none."""
+    bit_depth: BitDepth = 16
+    """Bits of the samples of 16-bit images that are used; the highest number of them is white."""
     warnings: SkipJsonSchema[list[DataWarning]] = Field(default=[])
 
 

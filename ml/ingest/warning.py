@@ -21,11 +21,13 @@ MAX_NAME = 60
 
 Kind = Literal[
     "ambiguous_date",
+    "class_names",
     "constant",
     "date_format",
     "empty",
     "encoding",
     "few_values",
+    "first_frame",
     "form",
     "held_out",
     "identifier",
@@ -50,11 +52,13 @@ Kind = Literal[
 
 MEANINGS: dict[Kind, str] = {
     "ambiguous_date": "Day and month of the dates cannot be told apart; an order was assumed.",
+    "class_names": "Names of classes differ only by case or by blanks around them.",
     "constant": "The column has a single value. It has no effect on predictions.",
     "date_format": "Texts were read as dates.",
     "empty": "The column has no value in any row. It has no effect on predictions.",
     "encoding": "The encoding of texts or names was guessed.",
     "few_values": "The target has few different whole numbers, and the task is a regression.",
+    "first_frame": "Images have several frames or pages, of which the first was read.",
     "form": "The form of a text file was guessed: its header, delimiter or quotes.",
     "held_out": "Rows are held out for the test although the job does not say so.",
     "identifier": "The column has a different value in nearly every row, as an id or a name has.",

@@ -23,6 +23,10 @@ BROKEN = (
 
 MAX_RATIO = 100
 """Maximum ratio of unpacked to packed size; numbers and images stay far below."""
+MAX_RAW_RATIO = 1000
+"""The same for images that are not compressed themselves: a page with a few strokes has about 500.
+Their pixels are limited."""
+RAW_EXTENSIONS = (".bmp", ".dib", ".tif", ".tiff")
 SMALL_BYTES = 16 * 1024 * 1024
 """Unpacked size below which any ratio is allowed."""
 
@@ -39,11 +43,14 @@ def check_archive(source: Path) -> None:
     if any(member.filename == "[Content_Types].xml" for member in members):
         raise Invalid("is an Office document; save a sheet as CSV")
     unpacked, size = sum(member.file_size for member in members), source.stat().st_size
-    if unpacked > MAX_RATIO * size + SMALL_BYTES:
-        raise Invalid(
-            f"would unpack from {size:,} to {unpacked:,} bytes, over {MAX_RATIO} times as many; "
-            "compress it less"
-        )
+    is_raw = [member.filename.lower().endswith(RAW_EXTENSIONS) for member in members]
+    raw = sum(member.file_size for member, raw in zip(members, is_raw, strict=True) if raw)
+    for found, ratio in ((unpacked - raw, MAX_RATIO), (unpacked, MAX_RAW_RATIO)):
+        if found > ratio * size + SMALL_BYTES:
+            raise Invalid(
+                f"would unpack from {size:,} to {found:,} bytes, over {ratio} times as many; "
+                "compress it less"
+            )
 
 
 @contextmanager

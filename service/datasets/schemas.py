@@ -113,6 +113,11 @@ class UploadQuery(Strict):
         max_length=20,
         description="Size to resize images to: side or height x width, for example 28 or 32x48.",
     )
+    bit_depth: int | None = Field(
+        default=None,
+        description="Bits that 16-bit images use, 10, 12, 14 or 16: 12 if white is 4,095; by "
+        "default as many as they need together.",
+    )
 
     def options(self) -> Options:
         """Return the options for reading the file.
@@ -146,6 +151,7 @@ class UploadQuery(Strict):
             "types": named | dict.fromkeys(styles, "date"),
             "dates": styles,
             "image_size": self._size(),
+            "bit_depth": self.bit_depth,
         }
         return parse(Options, document)
 

@@ -20,6 +20,7 @@ from starlette.formparsers import MultiPartException
 from starlette.types import Message, Receive, Scope
 
 from ml.errors import Invalid, Loc
+from ml.images.header import MEDIA_TYPES
 from ml.inference.model import Inputs, Model
 from ml.inputs.rows import PixelRange
 from service.errors import TooLarge, Unprocessable, UnsupportedMediaType
@@ -302,7 +303,6 @@ READERS: dict[str, PayloadReader] = {
     JSON: _read_json,
     "application/x-npy": _read_npy,
     "application/octet-stream": _read_numbers,
-    "image/png": _read_image,
-    "image/jpeg": _read_image,
+    **dict.fromkeys(MEDIA_TYPES, _read_image),
 }
 """Readers by content type, except `FORM` and `NDJSON`."""

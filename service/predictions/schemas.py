@@ -24,7 +24,8 @@ class PredictRequest(Strict):
         "foreground on a dark background.",
     )
     images: Annotated[list[str], FIRST_ERROR] | None = Field(
-        default=None, description="PNG or JPEG files of any size, base64-encoded."
+        default=None,
+        description="Image files of any size, base64-encoded: PNG, JPEG, GIF, WebP, TIFF or BMP.",
     )
     pixels: PixelRange | None = Field(
         default=None,

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from fastapi import APIRouter
 
+from ml.images.header import MEDIA_TYPES
 from service.errors import (
     DeadlineExceeded,
     FilesDamaged,
@@ -39,8 +40,7 @@ BODY = {
         },
         "application/x-npy": BINARY,
         "application/octet-stream": BINARY,
-        "image/png": BINARY,
-        "image/jpeg": BINARY,
+        **dict.fromkeys(MEDIA_TYPES, BINARY),
         "multipart/form-data": {
             "schema": {
                 "type": "object",

@@ -12,7 +12,9 @@ from PIL import Image
 
 from ml.errors import Invalid
 from ml.images.decode import PictureForm, decode, decode_picture
-from ml.images.header import MAX_PARTS, MAX_SCANS, REDUCED_PIXELS, ImageHeader, read_header
+from ml.images.formats.base import MAX_PARTS, REDUCED_PIXELS, ImageHeader
+from ml.images.formats.jpeg import MAX_SCANS
+from ml.images.header import read_header
 from ml.images.ink import ImageForm
 
 MIB = 1024 * 1024

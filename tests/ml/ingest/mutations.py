@@ -18,7 +18,7 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -83,13 +83,39 @@ def zipped(members: Mapping[str, bytes]) -> bytes:
     return file.getvalue()
 
 
+MODES: Mapping[str, Sequence[str]] = {
+    "PNG": ["1", "L", "LA", "P", "RGBA", "I;16"],
+    "JPEG": ["L", "RGB", "CMYK"],
+    "GIF": ["1", "L", "P", "RGBA"],
+    "BMP": ["1", "L", "P", "RGB"],
+    "TIFF": ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"],
+    "WEBP": ["L", "RGB", "RGBA"],
+}
+"""Modes of each format."""
+OPTIONS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "JPEG": [{}, {"progressive": True}],
+    "TIFF": [{}, *({"compression": name} for name in ("tiff_lzw", "tiff_deflate", "packbits"))],
+    "WEBP": [{"lossless": True}, {"quality": 50}],
+}
+"""Ways to write each format."""
+ANIMATED = {"GIF", "WEBP", "TIFF"}
+
+
 def picture(kind: str, random: Random) -> bytes:
-    mode = random.choice(["L", "RGB", "CMYK"] if kind == "JPEG" else ["1", "L", "LA", "P", "RGBA"])
+    mode = random.choice(MODES[kind])
     noise = np.random.default_rng(random.randrange(1000)).integers(0, 256, (24, 20, 3), np.uint8)
     file, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = random.randint(1, 8)
-    options: dict[str, Any] = {"progressive": random.random() < 0.5} if kind == "JPEG" else {}
-    Image.fromarray(noise).convert(mode).save(file, kind, exif=exif, **options)
+    options = dict(random.choice(OPTIONS.get(kind, [{}])))
+    if mode == "RGB" and kind == "TIFF" and random.random() < 0.3:
+        options["compression"] = "jpeg"
+    image = Image.fromarray(noise)
+    image = (
+        Image.fromarray(noise[..., 0] * np.uint16(257)) if mode == "I;16" else image.convert(mode)
+    )
+    if kind in ANIMATED and random.random() < 0.3:
+        options |= {"save_all": True, "append_images": [image.rotate(90)]}
+    image.save(file, kind, exif=exif, **options)
     return file.getvalue()
 
 
@@ -166,8 +192,16 @@ def parquet(random: Random) -> bytes:
 
 
 def images(random: Random) -> bytes:
-    members = {f"{c}/{i}.png": picture("PNG", random) for c in "ab" for i in range(2)}
-    members["a/0.png"] = damaged(members["a/0.png"], random)
+    splits = random.choice([[""], [""], ["train/", "val/"]])
+    members = {
+        f"{split}{c}/{i}.{kind.lower()}": picture(kind, random)
+        for split in splits
+        for c in ("a", random.choice(["b", "é", "A", "a "]))
+        for i in range(2)
+        if (kind := random.choice([*MODES]))
+    }
+    first = next(iter(members))
+    members[first] = damaged(members[first], random)
     whole = zipped(members)
     return damaged(whole, random) if random.random() < 0.5 else whole
 
@@ -177,12 +211,19 @@ def png(random: Random) -> bytes:
     return with_valid_checksums(changed) if random.random() < 0.7 else changed
 
 
-def jpeg(random: Random) -> bytes:
-    return damaged(picture("JPEG", random), random)
+def other(kind: str) -> Mutate:
+    return lambda random: damaged(picture(kind, random), random)
+
+
+def pictures(random: Random) -> bytes:
+    return IMAGES[random.choice([*IMAGES])](random)
 
 
 UPLOADS: Mapping[str, Mutate] = {"csv": csv, "npz": npz, "parquet": parquet, "zip": images}
-IMAGES: Mapping[str, Mutate] = {"png": png, "jpeg": jpeg}
+IMAGES: Mapping[str, Mutate] = {
+    "png": png,
+    **{kind.lower(): other(kind) for kind in MODES if kind != "PNG"},
+}
 
 
 def read_upload(content: bytes, directory: Path) -> None:
@@ -207,7 +248,7 @@ def read_image(content: bytes, _: Path) -> None:
 
 def run(name: str, count: int, seed: int) -> dict[str, Any]:
     """Read `count` damaged files, and return how many were read or refused."""
-    mutate = {**UPLOADS, **IMAGES}[name]
+    mutate = {**UPLOADS, **IMAGES, "pictures": pictures}[name]
     read = read_upload if name in UPLOADS else read_image
     outcomes: Counter[str] = Counter()
     slowest = 0.0

@@ -7,16 +7,18 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from starlette.types import Message
 
 from ml.errors import Invalid
 from ml.images.decode import PictureForm
+from ml.images.header import MEDIA_TYPES
 from ml.inference.model import Model
-from service.errors import ClientGone, DeadlineExceeded, TooLarge
+from service.errors import ClientGone, DeadlineExceeded, TooLarge, UnsupportedMediaType
 from service.predictions.images import GROUP_FILES, SMALL_PIXELS, read_images
-from service.predictions.payloads import ImageFiles
+from service.predictions.payloads import ImageFiles, reader_of
 from service.settings import Settings
 from service.work import Work
 from service.work.attended import AttendedRequest
@@ -90,6 +92,22 @@ def test_images_keep_their_order_in_groups(settings: Settings) -> None:
     images = Images()
     asyncio.run(read([png(1)] * (GROUP_FILES + 1), images, settings))
     assert images.calls == [GROUP_FILES, 1]
+
+
+def test_every_format_of_uploads_is_read(settings: Settings) -> None:
+    files = []
+    for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"):
+        file = io.BytesIO()
+        Image.new("L", (8, 8), 100).save(file, kind)
+        files.append(file.getvalue())
+    found = asyncio.run(read(files, Images(), settings))
+    assert np.abs(found.astype(int) - 100).max() <= 1
+    for media_type in MEDIA_TYPES:
+        scope = {"query_string": b"model=m"}
+        payload = reader_of(media_type)(scope, files[0])
+        assert isinstance(payload, ImageFiles)
+    with pytest.raises(UnsupportedMediaType, match="image/webp"):
+        reader_of("image/svg+xml")
 
 
 @pytest.mark.parametrize("place", [0, 70, 99])

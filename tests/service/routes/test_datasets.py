@@ -201,6 +201,7 @@ def test_unknown_target_of_batches_names_the_parameter(client: TestClient) -> No
         (b"a,b\n1,2\n", {"target": "c"}, "there is no column 'c'; choose one of a, b"),
         (b"a,b\n1,2\n", {"encoding": "klingon"}, "encoding"),
         (b"a,b\n1,2\n", {"image_size": "big"}, "image_size"),
+        (b"a,b\n1,2\n", {"bit_depth": "13"}, "query.bit_depth: "),
         (b"a,b\n1,2\n", {"name": "no spaces"}, "name"),
         (b"a,b\n1,2\n", {"colour": "red"}, "colour"),
         (b"a,b\n1,x\n", {"numeric": "b"}, "'b'"),
