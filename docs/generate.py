@@ -11,6 +11,7 @@ from typing import Any
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
+from ml.ingest.warning import MEANINGS
 from service.errors import Problem
 from service.settings import Settings
 
@@ -37,7 +38,16 @@ def problems() -> str:
     return _table(("status", "meaning", "headers"), rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"settings": settings, "problems": problems}
+def warnings() -> str:
+    """Return the table of kinds of warnings."""
+    return _table(("kind", "meaning"), ((f"`{k}`", meaning) for k, meaning in MEANINGS.items()))
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "problems": problems,
+    "warnings": warnings,
+}
 
 
 def filled(page: str) -> str:

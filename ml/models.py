@@ -60,7 +60,7 @@ class Embed(nn.Module):
     def __init__(self, inputs: Features, size: int) -> None:
         super().__init__()
         categories = inputs.encoding.categories if inputs.encoding else {}
-        self._start = len(inputs.numbers)
+        self._start = inputs.standardised
         self._blocks = [len(values) for values in categories.values()]
         self.tables = nn.ParameterList(torch.empty(count, size) for count in self._blocks)
         for table in self.tables:

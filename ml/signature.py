@@ -1,36 +1,78 @@
 """Inputs and output of a model, known before data is loaded and saved with the model."""
 
 from math import prod
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import Field
 from torch import Tensor
 
 from ml.images.decode import PictureForm
 from ml.images.ink import ImageForm
+from ml.spelling import EARLIER_MISSING, Spelling
 from ml.strict import Frozen
 
 Number = TypeVar("Number", Tensor, float)
 
 
+DatePart = Literal[
+    "days",
+    "year",
+    "month_sin",
+    "month_cos",
+    "weekday_sin",
+    "weekday_cos",
+    "time_sin",
+    "time_cos",
+]
+"""A number that a date is encoded as: the days since the first training date, with fractions; the
+year; or a coordinate on a circle of 12 months, 7 weekdays or 24 hours, in UTC."""
+DATE_PARTS: tuple[DatePart, ...] = get_args(DatePart)
+
+
+class DateEncoding(Frozen):
+    """Encoding of a feature of dates."""
+
+    first: str
+    """Day of the first training date, in ISO 8601; before fitting, empty."""
+    parts: list[DatePart]
+    """Numbers that the date becomes, each standardised: `days`, and those that vary in the training
+    rows; before fitting, all that may vary."""
+
+
 class Encoding(Frozen):
     """Layout of the encoded rows of a table.
 
-    Numeric and boolean features come first, then one column for each value of each categorical
-    feature, then one column for each feature with gaps in its training rows, which is 1 at a gap.
+    Numeric and boolean features come first, then the parts of each date, then one column for each
+    value of each categorical feature, then one column for each feature with gaps in its training
+    rows, which is 1 at a gap.
     """
 
     booleans: list[str] = Field(default=[])
     categories: dict[str, list[str]] = Field(default={})
     """Values of each categorical feature in the training rows; before fitting, as many blanks as
     there may be values."""
+    dates: dict[str, DateEncoding] = Field(default={})
+    """Encodings of the features of dates."""
     gaps: list[str] = Field(default=[])
     """Features with missing values in the training rows, and others; in models of earlier versions,
     also those with missing values only."""
     masked: list[str] = Field(default=[])
     """Features with a single value, or none, in the training rows: their values have no effect."""
+    missing: list[str] = Field(default=list(EARLIER_MISSING))
+    """Texts that mark a missing value."""
+    spellings: dict[str, Spelling] = Field(default={})
+    """How values are written, for features that are not written plainly: numbers with other marks
+    or units, dates, and numbers and dates that are used as categories."""
     width: int
     """Columns of an encoded row; before the data is loaded, an upper bound."""
+
+    def spelling(self, name: str) -> Spelling:
+        """Return how the values of a feature are written."""
+        if name in self.spellings:
+            return self.spellings[name]
+        if name in self.booleans:
+            return Spelling(kind="boolean")
+        return Spelling(kind="categorical" if name in self.categories else "numeric")
 
 
 class Features(Frozen):
@@ -38,7 +80,8 @@ class Features(Frozen):
 
     Without an encoding all values are numbers. With one, raw rows are float64, since a table may
     hold numbers far from 0 such as timestamps: a category is its index among the feature's
-    categories or `UNKNOWN`, true is 1, false is 0, and a missing value is NaN.
+    categories or `UNKNOWN`, true is 1, false is 0, a date is the number of days since 1970-01-01
+    in UTC, with fractions, and a missing value is NaN.
     """
 
     kind: Literal["features"] = "features"
@@ -47,9 +90,20 @@ class Features(Frozen):
 
     @property
     def numbers(self) -> list[str]:
-        """Features that are not categorical."""
-        categorical = self.encoding.categories if self.encoding else {}
-        return [name for name in self.names if name not in categorical]
+        """Features that are neither categorical nor dates."""
+        others = {*self.encoding.categories, *self.encoding.dates} if self.encoding else set()
+        return [name for name in self.names if name not in others]
+
+    @property
+    def texts(self) -> list[str]:
+        """Features that are texts in requests: categories and dates."""
+        return [*self.encoding.categories, *self.encoding.dates] if self.encoding else []
+
+    @property
+    def standardised(self) -> int:
+        """Columns of an encoded row that are standardised: numbers and parts of dates."""
+        dates = self.encoding.dates.values() if self.encoding else ()
+        return len(self.numbers) + sum(len(date.parts) for date in dates)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,10 +119,6 @@ class Features(Frozen):
     def width(self) -> int:
         """Numbers of one input that reach the network."""
         return self.encoding.width if self.encoding else len(self.names)
-
-
-UNKNOWN = -1
-"""Code of a category that is absent from the training rows."""
 
 
 class Images(Frozen):

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, fiel
 
 from ml import datasets
 from ml.datasets import DatasetRequest, DatasetSpec, SplitSpec, check_split
-from ml.datasets.uploads import NO_UPLOADS, Uploads, UploadSpec
+from ml.datasets.uploads import NO_UPLOADS, Uploads, UploadSpec, Use
 from ml.errors import located_at
 from ml.losses import LossName, losses_for
 from ml.models import LinearSpec, MLPSpec, ModelSpec
@@ -170,7 +170,9 @@ def resolve(request: TrainingRequest, uploads: Uploads) -> TrainingSpec:
             `loc` is within `request`.
     """
     with located_at("dataset"):
-        dataset = datasets.resolve(request.dataset, uploads)
+        dataset = datasets.resolve(request.dataset, uploads, Use(divided_by=request.split.column))
+    with located_at("split"):
+        datasets.check_columns(dataset, request.split, uploads)
     signature = dataset.signature()
     asked = {name: getattr(request, name) for name in TrainingSpec.model_fields}
     filled_in = {

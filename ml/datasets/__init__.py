@@ -12,9 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from ml.datasets import splits
+from ml.datasets import division, uploads
 from ml.datasets.mnist import VisionSpec
 from ml.datasets.splits import (
+    BY_CHANCE,
     Categories,
     Dataset,
     Fitted,
@@ -22,11 +23,9 @@ from ml.datasets.splits import (
     Rows,
     SplitSpec,
     Table,
-    divide,
-    held_out,
 )
 from ml.datasets.synthetic import SyntheticSpec
-from ml.datasets.uploads import UploadRequest, Uploads, UploadSpec
+from ml.datasets.uploads import TO_LEARN, UploadRequest, Uploads, UploadSpec, Use
 from ml.errors import Invalid, located_at
 from ml.signature import Classes, Signature, Value
 from ml.units import from_units
@@ -40,8 +39,11 @@ __all__ = [
     "Rows",
     "SplitSpec",
     "Table",
+    "Use",
+    "check_columns",
     "check_split",
     "load",
+    "load_undivided",
     "resolve",
 ]
 
@@ -55,8 +57,9 @@ class DatasetSource(Protocol):
     def row_counts(self) -> RowCounts:
         """Return the number of rows, without loading them."""
 
-    def load(self, root: Path) -> Table:
-        """Return the rows; data stored in files is read from below `root`."""
+    def load(self, root: Path, split: SplitSpec = BY_CHANCE) -> Table:
+        """Return the rows, with the keys that `split` divides them by; data stored in files is read
+        from below `root`."""
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Fit the preprocessing to the training rows: return the layer that turns raw inputs into
@@ -74,27 +77,47 @@ DatasetRequest = Annotated[Complete | UploadRequest, Field(discriminator="kind")
 DatasetSpec = Annotated[Complete | UploadSpec, Field(discriminator="kind")]
 
 
-def resolve(request: DatasetRequest, uploads: Uploads) -> DatasetSpec:
+def resolve(request: DatasetRequest, uploads: Uploads, use: Use = TO_LEARN) -> DatasetSpec:
     """Return the complete spec of a request.
 
     Raises:
         Invalid: see `UploadRequest.resolve`.
     """
-    return request.resolve(uploads) if isinstance(request, UploadRequest) else request
+    return request.resolve(uploads, use) if isinstance(request, UploadRequest) else request
 
 
 def check_split(spec: DatasetSource, split: SplitSpec) -> None:
     """Check that the data can be divided as `split` says.
 
     Raises:
-        Invalid: a split would be empty, or `stratify` is set and the target is not a class.
+        Invalid: a split would be empty, `stratify` is set and the target is not a class, or `split`
+            names a column of data that has none; `loc` is within `split`.
     """
-    held_out(spec.row_counts(), split)
+    has_columns = isinstance(spec, UploadSpec) and spec.signature().inputs.kind == "features"
+    if split.column is not None and not has_columns:
+        raise Invalid(
+            f"only uploaded tables have columns to divide by; leave {split.criterion} out",
+            (split.criterion,),
+        )
+    division.held_out(spec.row_counts(), split)
     if split.stratify and spec.signature().output.kind != "classes":
         raise Invalid(
             "stratify needs a target of classes, and the target of this data set is a value; "
             "leave stratify out"
         )
+
+
+def check_columns(spec: DatasetSpec, split: SplitSpec, lookup: Uploads) -> None:
+    """Check that the column `split` names, if any, divides the rows of `spec`.
+
+    Raises:
+        Invalid: see `check_split` and `ml.datasets.uploads.check_split`; `loc` is within `split`.
+    """
+    if split.column is None:
+        return
+    check_split(spec, split)
+    if isinstance(spec, UploadSpec):
+        uploads.check_split(spec, split, lookup)
 
 
 def load(
@@ -115,11 +138,12 @@ def load(
         Damaged: a stored file of the data is missing, or is not as it was written.
         Invalid: the data or the split cannot be used; `loc` is within a `TrainingSpec`.
     """
-    table = spec.load(root)
+    table = spec.load(root, split)
     with located_at("split"):
-        parts = divide(table, split)
+        parts = division.divide(table, split)
+        warnings = division.warnings(table, split)
     if fold is not None:
-        parts = splits.fold(parts.train, split, fold)
+        parts = division.fold(parts.train, split, fold)
     fitted = spec.fit(parts.train, table.categories)
     wanted, data_output = signature or fitted.signature, fitted.signature.output
 
@@ -127,7 +151,28 @@ def load(
         inputs = spec.encode_categories(rows.inputs, table.categories, wanted)
         return Rows(inputs, _targets(rows.targets, data_output, wanted.output))
 
-    return Dataset(wanted, fitted.preprocessing, *parts.map(converted), warnings=fitted.warnings)
+    return Dataset(
+        wanted,
+        fitted.preprocessing,
+        *parts.map(converted),
+        warnings=[*warnings, *fitted.warnings],
+    )
+
+
+def load_undivided(spec: DatasetSource, root: Path, signature: Signature) -> Rows:
+    """Load all rows of `spec`, whatever their split, as a model with `signature` takes them.
+
+    Raises:
+        DataUnavailable, Damaged, Invalid: see `load`.
+    """
+    table = spec.load(root)
+    parts = [part for part in (table.rows, table.validation, table.test) if part is not None]
+    inputs = torch.cat([part.inputs for part in parts])
+    targets = torch.cat([part.targets for part in parts])
+    return Rows(
+        spec.encode_categories(inputs, table.categories, signature),
+        _targets(targets, spec.signature().output, signature.output),
+    )
 
 
 def _targets(targets: Tensor, data_output: Value | Classes, wanted: Value | Classes) -> Tensor:

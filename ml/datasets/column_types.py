@@ -1,20 +1,30 @@
 """The roles that the columns of an uploaded table can take in a job: target, feature or neither."""
 
+from collections.abc import Sequence
 from typing import Literal
 
+from ml.datasets.date_features import all_parts
 from ml.errors import Invalid
+from ml.ingest.findings import only_value
+from ml.ingest.names import shown
 from ml.ingest.schema import (
     MAX_CATEGORIES,
     MAX_CATEGORY,
     Boolean,
     Categorical,
     Column,
+    Date,
     Numeric,
+    Schema,
+    TableSchema,
     Text,
 )
+from ml.ingest.warning import DataWarning
+from ml.spelling import PLAIN, Spelling
+from ml.spelling.likeness import like_numbers
 
 Task = Literal["regression", "classification"]
-FeatureKind = Literal["numeric", "boolean", "categorical"]
+FeatureKind = Literal["numeric", "boolean", "categorical", "date"]
 
 FREE_TEXT = (
     f"is free text (over {MAX_CATEGORIES:,} different ones, or one of over {MAX_CATEGORY:,} "
@@ -22,21 +32,60 @@ FREE_TEXT = (
 )
 
 
-def check_target(column: Column, rows: int) -> None:
-    """Check that a column of `rows` rows can be a target.
+def check_read(name: str, schema: Schema) -> None:
+    """Check that a column was not left out when its file was read.
 
     Raises:
-        Invalid: it is free text, or has no value or a single one.
+        Invalid: it was; the message says why.
+    """
+    if isinstance(schema, TableSchema) and name in schema.left_out:
+        raise Invalid(f"{schema.left_out[name]}; it was left out")
+
+
+def check_target(
+    column: Column, rows: int, warnings: Sequence[DataWarning] = (), learns: bool = True
+) -> None:
+    """Check that a column of `rows` rows can be a target, to learn from or to evaluate on;
+    `warnings` are those of its data set.
+
+    Raises:
+        Invalid: it is free text or a date, or has no value, or a single one to learn from.
     """
     name = column.name
     if isinstance(column, Text):
+        for warning in warnings:
+            if (warning.column, warning.kind) == (name, "numbers_as_text"):
+                raise Invalid(f"the column {warning.message}")
         raise Invalid(
             f"the column {name!r} {FREE_TEXT}, which is neither a value nor a class; choose another"
         )
+    if isinstance(column, Date):
+        raise Invalid(
+            f"the column {name!r} is a date, which is neither a value nor a class; choose another, "
+            "or upload the file again with this column in `categorical`"
+        )
     if column.missing == rows:
         raise Invalid(f"the column {name!r} has no value in any row")
-    if (only := _only_value(column, rows)) is not None:
+    if learns and (only := only_value(column, rows)) is not None:
         raise Invalid(f"the column {name!r} is {only} in every row: there is nothing to learn")
+
+
+def check_spelling(column: Column) -> None:
+    """Check that a target for which no task is requested does not only look like numbers.
+
+    Raises:
+        Invalid: its texts do. They would be classes, each with few rows.
+    """
+    if not isinstance(column, Categorical):
+        return
+    texts = [category.value for category in column.categories]
+    if (like := like_numbers(texts)) is not None:
+        raise Invalid(
+            f"the column {column.name!r} was read as categories, but {like.count:,} of its "
+            f"{len(texts):,} values look like numbers, such as {shown(like.example)}; upload it "
+            f"again with numeric={column.name} and, if need be, decimal, thousands or missing; for "
+            "classes say task=classification"
+        )
 
 
 def task_of(column: Column, requested: Task | None) -> Task:
@@ -61,7 +110,8 @@ def task_of(column: Column, requested: Task | None) -> Task:
 
 
 def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
-    """Return the kind of a feature; numbers can be requested as categories.
+    """Return the kind of a feature; numbers, booleans and dates can be requested as categories, and
+    dates as numbers of days.
 
     Raises:
         Invalid: the column is free text, or cannot be of the requested kind.
@@ -72,29 +122,38 @@ def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
         )
     if requested in (None, column.kind):
         return column.kind
-    if requested == "categorical" and isinstance(column, Numeric) and column.distinct is not None:
+    if isinstance(column, Numeric) and column.min is None and requested != "date":
+        return requested or column.kind  # without a value, its kind was not seen
+    if isinstance(column, Date) and requested == "numeric":
+        return "numeric"
+    is_countable = isinstance(column, Boolean) or (
+        isinstance(column, Numeric | Date) and column.distinct is not None
+    )
+    if requested == "categorical" and is_countable:
         return "categorical"
     raise Invalid(f"the column {column.name!r} is {column.kind} and cannot be used as {requested}")
 
 
+def spelling_of(column: Column, kind: FeatureKind) -> Spelling | None:
+    """Return how the values of a feature are written, None if that follows from `kind`."""
+    if isinstance(column, Date):
+        return Spelling(kind="date", date=column.format)
+    if not isinstance(column, Numeric) or (kind == "numeric" and column.notation is None):
+        return None
+    return Spelling(kind="numeric", notation=column.notation or PLAIN)
+
+
 def width_of(column: Column, kind: FeatureKind) -> int:
     """Return the greatest number of inputs that one feature is encoded as."""
+    if isinstance(column, Date) and kind != "categorical":
+        return len(all_parts(column.has_times, kind == "numeric"))
     if kind != "categorical":
         return 1
-    return len(column.categories) if isinstance(column, Categorical) else _distinct(column)
-
-
-def _only_value(column: Numeric | Categorical | Boolean, rows: int) -> str | None:
-    """Return the value of a column that has only one, else None."""
     match column:
-        case Numeric(min=float(low), max=high) if low == high:
-            return f"{low:g}"
-        case Categorical(categories=[category]):
-            return repr(category.value)
-        case Boolean(true=true, missing=missing) if true in (0, rows - missing):
-            return "true" if true else "false"
-    return None
-
-
-def _distinct(column: Column) -> int:
-    return (column.distinct if isinstance(column, Numeric) else None) or MAX_CATEGORIES
+        case Categorical(categories=categories):
+            return len(categories)
+        case Boolean():
+            return 2
+        case Numeric(distinct=int(distinct)) | Date(distinct=int(distinct)):
+            return distinct
+    return MAX_CATEGORIES

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from ml.datasets import mnist_files
-from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
+from ml.datasets.splits import (
+    BY_CHANCE,
+    Categories,
+    Fitted,
+    RowCounts,
+    Rows,
+    SplitSpec,
+    Table,
+)
 from ml.images.ink import ImageForm
 from ml.preprocessing import Standardize
 from ml.signature import Classes, Images, Signature
@@ -38,8 +46,8 @@ class VisionSpec(Strict):
         """Return the number of rows."""
         return RowCounts(60_000, has_test_split=True, builtin_split_rows=10_000)
 
-    def load(self, root: Path) -> Table:
-        """Read the files below `root`; missing ones are fetched first.
+    def load(self, root: Path, split: SplitSpec = BY_CHANCE) -> Table:
+        """Read the files below `root`; missing ones are fetched first. `split` is unused.
 
         Raises:
             DataUnavailable: no source has the files.

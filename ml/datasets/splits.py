@@ -1,22 +1,22 @@
-"""Rows, and their division into training, validation and test splits."""
+"""Rows, and the description of their division into training, validation and test splits."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from ml.errors import Invalid
 from ml.ingest.warning import DataWarning
 from ml.signature import Signature
 from ml.strict import Strict
 
 TEST_FRACTION = 0.2
 
+ColumnName = Annotated[str, Field(max_length=1000)]
 Categories = dict[str, list[str]]
 """The values of each categorical feature; a value's index is its code in the inputs."""
 
@@ -47,8 +47,26 @@ class SplitSpec(Strict):
         description="Number of cross-validation folds of the training rows. For each fold, a model "
         "is trained on the others and evaluated on it; the final model is then trained on all.",
     )
+    group: ColumnName | None = Field(
+        default=None,
+        description="Column of an uploaded table, such as a patient, whose equal values stay "
+        "together: no group has rows in two splits, or in a fold and its training rows. It is a "
+        "feature only if `features` names it. Rows without a value are left out.",
+        examples=["patient"],
+    )
+    time: ColumnName | None = Field(
+        default=None,
+        description="Column of an uploaded table, a number or a date, by which the newest rows are "
+        "the test rows and the next newest the validation rows; each fold is newer than the rows "
+        "it is trained on. Equal times stay together. It is a feature only if `features` names "
+        "it. Rows without a value are left out.",
+        examples=["date"],
+    )
     seed: int = Field(
-        default=0, ge=0, lt=2**63, description="Seed of the assignment of rows to splits."
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="Seed of the assignment of rows or groups to splits; `time` does not use it.",
     )
 
     @model_validator(mode="after")
@@ -59,6 +77,30 @@ class SplitSpec(Strict):
             raise ValueError("folds are validated on in turn; leave validation out")
         return self
 
+    @model_validator(mode="after")
+    def _divides_in_one_way(self) -> "SplitSpec":
+        if self.group is not None and self.time is not None:
+            raise ValueError("rows are divided by group or by time; choose one of the two")
+        if self.stratify and self.column is not None:
+            raise ValueError(
+                f"rows of one {self.criterion} stay together, whatever their classes; leave "
+                "stratify out"
+            )
+        return self
+
+    @property
+    def column(self) -> str | None:
+        """Column that decides the splits of rows; None if chance alone does."""
+        return self.group if self.time is None else self.time
+
+    @property
+    def criterion(self) -> Literal["group", "time"]:
+        """Name of the field that names `column`."""
+        return "group" if self.time is None else "time"
+
+
+BY_CHANCE = SplitSpec()
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -67,6 +109,9 @@ class Rows:
 
     inputs: Tensor
     targets: Tensor
+    keys: Tensor | None = None
+    """Where a column decides the splits, `(rows,)` int64: the rank of its value among the different
+    values of the table, from 0, and -1 where it is missing."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -78,10 +123,12 @@ class Rows:
 
     def at(self, index: Tensor) -> "Rows":
         """Return the rows at `index`."""
-        return Rows(self.inputs.index_select(0, index), self.targets.index_select(0, index))
+        keys = None if self.keys is None else self.keys.index_select(0, index)
+        return Rows(self.inputs.index_select(0, index), self.targets.index_select(0, index), keys)
 
-    def split(self, size: int) -> "list[Rows]":
-        """Return the rows in parts of `size`; the last may be smaller."""
+    def split(self, size: int | list[int]) -> "list[Rows]":
+        """Return the rows in parts of `size`, of which the last may be smaller, or of these
+        sizes."""
         parts = zip(torch.split(self.inputs, size), torch.split(self.targets, size), strict=True)
         return [Rows(*part) for part in parts]
 
@@ -167,88 +214,3 @@ class Dataset:
     def _tensors(self) -> Iterator[Tensor]:
         for rows in (self.train, self.validation, self.test):
             yield from (rows.inputs, rows.targets) if rows else ()
-
-
-def held_out(row_counts: RowCounts, spec: SplitSpec) -> tuple[int, int]:
-    """Return the number of rows to hold out for the validation and the test split.
-
-    Raises:
-        Invalid: a split would be empty, or is requested of a data set that has its own.
-    """
-    if row_counts.has_test_split and spec.test is not None:
-        raise Invalid("this data set has its own test split; leave test out")
-    if row_counts.has_validation_split and spec.validation:
-        raise Invalid("this data set has its own validation split; leave validation out")
-    if row_counts.has_validation_split and spec.folds:
-        raise Invalid("this data set has its own validation split; leave folds out")
-    has_builtin_split = row_counts.has_test_split or row_counts.has_validation_split
-    test = spec.test if spec.test is not None else 0.0 if has_builtin_split else TEST_FRACTION
-    sizes = []
-    for name, fraction in (("validation", spec.validation), ("test", test)):
-        sizes.append(size := round(fraction * row_counts.rows))
-        if fraction and not size:
-            raise Invalid(
-                f"{name}: {fraction:g} of {row_counts.rows} rows is none; choose a larger "
-                "fraction, or 0"
-            )
-    left = row_counts.rows - sum(sizes)
-    if left <= 0:
-        raise Invalid(
-            f"of {row_counts.rows} rows none is left to train on; hold out smaller fractions"
-        )
-    if spec.folds and spec.folds > left:
-        raise Invalid(
-            f"folds: {spec.folds} is too many for {left} training rows; choose at most {left}"
-        )
-    return sizes[0], sizes[1]
-
-
-def divide(table: Table, spec: SplitSpec) -> Splits:
-    """Return the training, validation and test rows of `table`.
-
-    Raises:
-        Invalid: see `held_out`.
-    """
-    total = len(table.rows)
-    row_counts = RowCounts(total, table.test is not None, table.validation is not None)
-    validation_size, test_size = held_out(row_counts, spec)
-    if test_size + validation_size == 0:
-        return Splits(table.rows, table.validation, table.test)
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(spec.seed))
-    if spec.stratify:
-        order = order[_evenly(table.rows.targets[order])]
-    test_rows, validation_rows, train_rows = order.tensor_split(
-        [test_size, test_size + validation_size]
-    )
-    return Splits(
-        table.rows.at(train_rows),
-        table.rows.at(validation_rows) if validation_size else table.validation,
-        table.rows.at(test_rows) if test_size else table.test,
-    )
-
-
-def fold(train: Rows, spec: SplitSpec, number: int) -> Splits:
-    """Return fold `number` (from 0) of `spec.folds` as the test split, and the other folds as the
-    training split."""
-    assert spec.folds is not None
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(spec.seed))
-    if spec.stratify:
-        order = order[_by_class(train.targets[order])]
-    is_left_out = torch.zeros(len(train), dtype=torch.bool)
-    is_left_out[order[number :: spec.folds]] = True
-    rest, left_out = (~is_left_out).nonzero(), is_left_out.nonzero()
-    return Splits(train.at(rest.squeeze(1)), None, train.at(left_out.squeeze(1)))
-
-
-def _by_class(classes: Tensor) -> Tensor:
-    return torch.argsort(classes, stable=True)
-
-
-def _evenly(classes: Tensor) -> Tensor:
-    """Return an order of rows that spreads each class evenly, so that any contiguous part has all
-    classes in proportion."""
-    by_class = _by_class(classes)
-    counts = torch.bincount(classes)
-    within = torch.arange(len(classes)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
-    place = (within + 0.5) / torch.repeat_interleave(counts, counts)
-    return by_class[torch.argsort(place, stable=True)]

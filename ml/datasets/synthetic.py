@@ -8,7 +8,15 @@ from pydantic import Field, ValidationInfo, field_validator, model_serializer, m
 from torch import Generator, Tensor, nn
 
 from ml.datasets import masked
-from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
+from ml.datasets.splits import (
+    BY_CHANCE,
+    Categories,
+    Fitted,
+    RowCounts,
+    Rows,
+    SplitSpec,
+    Table,
+)
 from ml.errors import Invalid
 from ml.expressions.formula import Expression, check_name
 from ml.preprocessing import Standardize, moments
@@ -119,8 +127,8 @@ class SyntheticSpec(Strict):
         """Return the number of rows."""
         return RowCounts(self.size, has_test_split=False)
 
-    def load(self, root: Path) -> Table:
-        """Draw the rows; `root` is unused.
+    def load(self, root: Path, split: SplitSpec = BY_CHANCE) -> Table:
+        """Draw the rows; `root` and `split` are unused.
 
         Raises:
             Invalid: the formula's value is not finite for some row.

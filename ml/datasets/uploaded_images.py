@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
 from ml.images.decode import PictureForm
-from ml.ingest.schema import ImageSchema
+from ml.ingest.schema import PART_ORDER, ImageSchema, Part
 from ml.ingest.stored import read_images, read_labels
 from ml.ingest.warning import DataWarning
 from ml.preprocessing import Standardize
@@ -27,21 +27,25 @@ class ImageView(Strict):
     form: PictureForm
     classes: list[str]
     rows: int
+    splits: dict[Part, int] | None = None
+    """Number of rows of each of the file's own splits; None if it has none."""
 
     @classmethod
     def of(cls, schema: ImageSchema) -> "ImageView":
         """Return the view of images described by `schema`."""
         form = PictureForm(height=schema.height, width=schema.width, channels=schema.channels)
         classes = [one.name for one in schema.classes]
-        return cls(form=form, classes=classes, rows=schema.rows)
+        return cls(form=form, classes=classes, rows=schema.rows, splits=schema.splits)
 
     def signature(self) -> Signature:
         """Return the signature of a model of these images."""
         return Signature(inputs=Images(form=self.form), output=Classes(names=self.classes))
 
     def row_counts(self) -> RowCounts:
-        """Return the number of rows."""
-        return RowCounts(self.rows, has_test_split=False)
+        """Return the number of rows of each split."""
+        splits = self.splits or {"train": self.rows}
+        builtin = self.rows - splits["train"]
+        return RowCounts(splits["train"], "test" in splits, "validation" in splits, builtin)
 
     def load(self, directory: Path) -> Table:
         """Map the images from `directory` and read their labels.
@@ -52,7 +56,13 @@ class ImageView(Strict):
         # Memory-mapped, copy on write: a reader of a few images need not wait for all.
         images = read_images(directory, (self.rows, *self.signature().inputs.shape), "c")
         labels = read_labels(directory, self.rows, len(self.classes))
-        return Table(Rows(torch.from_numpy(images), torch.from_numpy(labels)))
+        rows = Rows(torch.from_numpy(images), torch.from_numpy(labels))
+        if self.splits is None:
+            return Table(rows)
+        # Views of the mapped file, whose rows are sorted by split.
+        sizes = [self.splits.get(part, 0) for part in PART_ORDER]
+        train, validation, test = rows.split(sizes)
+        return Table(train, validation if len(validation) else None, test if len(test) else None)
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return the layer that scales each channel to mean 0 and standard deviation 1."""

@@ -13,32 +13,24 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from ml.datasets import masked
-from ml.datasets.column_types import FeatureKind, Task, width_of
-from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
-from ml.errors import Damaged, Invalid
-from ml.ingest.schema import TABLE, TableSchema, Text
+from ml.datasets import masked, skewness, split_by, split_keys
+from ml.datasets.column_types import FeatureKind, Task, spelling_of, width_of
+from ml.datasets.date_features import all_parts, fit_dates
+from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, SplitSpec, Table
+from ml.errors import Damaged, Invalid, located_at
+from ml.ingest.schema import TABLE, Date, Numeric, Part, TableSchema, Text
 from ml.ingest.stored import read_table
 from ml.inputs.rows import FLOAT32_MAX
-from ml.inputs.table_rows import text_of
+from ml.inputs.table_rows import value_readers
 from ml.preprocessing import Encode, moments
-from ml.signature import UNKNOWN, Classes, Encoding, Features, Signature, Value
+from ml.signature import Classes, DateEncoding, DatePart, Encoding, Features, Signature, Value
+from ml.spelling import EARLIER_MISSING, Gaps, Spelling, as_texts, text_of
+from ml.spelling.dates import days_of, iso_of_days
+from ml.spelling.numbers import number_in
 from ml.strict import Strict
-
-Part = Literal["train", "validation", "test"]
 
 MAX_WIDTH = 100_000
 """Maximum number of inputs that one row is encoded as."""
-MAX_SHOWN = 10
-PARTS: dict[str, Part] = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
-"""Values allowed in a `split_by` column, and the split each stands for."""
 
 
 class TableView(Strict):
@@ -52,6 +44,15 @@ class TableView(Strict):
     features: dict[str, FeatureKind]
     categories: dict[str, int] = Field(default={})
     """Number of values of each categorical feature."""
+    missing: list[str] = Field(default=list(EARLIER_MISSING))
+    """Texts that mark a missing value."""
+    spellings: dict[str, Spelling] = Field(default={})
+    """How the file writes features; see `ml.signature.Encoding`."""
+    written: dict[str, dict[str, str]] = Field(default={})
+    """Names of the values of columns of numbers that are used as categories or classes, by the
+    values' plain texts, where they differ: see `ml.ingest.schema.Numeric`."""
+    dates: dict[str, list[DatePart]] = Field(default={})
+    """Parts that each feature of dates may be encoded as."""
     width: int
     """Maximum number of inputs that one row is encoded as: see `ml.signature.Encoding`."""
     split_by: str | None
@@ -64,6 +65,9 @@ class TableView(Strict):
         encoding = Encoding(
             booleans=[name for name, kind in kinds.items() if kind == "boolean"],
             categories={name: [""] * count for name, count in self.categories.items()},
+            dates={name: DateEncoding(first="", parts=ps) for name, ps in self.dates.items()},
+            missing=self.missing,
+            spellings=self.spellings,
             width=self.width,
         )
         return Signature(
@@ -76,36 +80,59 @@ class TableView(Strict):
         builtin = sum(self.rows.values()) - train
         return RowCounts(train, "test" in self.rows, "validation" in self.rows, builtin)
 
-    def load(self, directory: Path) -> Table:
-        """Read the rows that have a target value.
+    def load(self, directory: Path, split: SplitSpec) -> Table:
+        """Read the rows that have a target value, and what `split` divides them by.
 
         Raises:
-            Invalid: a number is too large for float32.
+            Invalid: a number is too large for float32, or the rows cannot be divided.
             Damaged: the rows are missing, or are not as they were written.
         """
-        columns = {*self.features, self.target, *([self.split_by] if self.split_by else [])}
-        table = read_table(directory, [*columns])
-        table = table.filter(pc.is_valid(table[self.target]))
-        if table.num_rows != sum(self.rows.values()):
-            raise Damaged(directory / TABLE, "has another number of rows than when it was written")
+        table = self._read(directory, [*self.features], split)
         categories: Categories = {}
         inputs = torch.empty((table.num_rows, len(self.features)), dtype=torch.float64)
         for index, (name, kind) in enumerate(self.features.items()):
             column = table[name].combine_chunks()
             if kind == "categorical":
-                column, categories[name] = _dictionary_encode(column)
+                column, categories[name] = self._dictionary_encode(name, column)
             inputs[:, index] = torch.from_numpy(_numbers(name, column))
-        rows = Rows(inputs, self._targets(table[self.target].combine_chunks()))
+        targets = self._targets(table[self.target].combine_chunks())
+        return self._divided(table, inputs, targets, split, categories)
+
+    def load_keys(self, directory: Path, split: SplitSpec) -> Table:
+        """Read what `split` divides the rows by, without inputs and targets.
+
+        Raises:
+            Invalid, Damaged: see `load`.
+        """
+        table = self._read(directory, [], split)
+        nothing = torch.empty((table.num_rows, 0))
+        return self._divided(table, nothing, nothing, split, {})
+
+    def _read(self, directory: Path, features: list[str], split: SplitSpec) -> Any:
+        others = (self.target, self.split_by, split.column)
+        columns = {*features, *(name for name in others if name is not None)}
+        table = read_table(directory, [*columns])
+        table = table.filter(pc.is_valid(table[self.target]))
+        if table.num_rows != sum(self.rows.values()):
+            raise Damaged(directory / TABLE, "has another number of rows than when it was written")
+        return table
+
+    def _divided(
+        self,
+        table: Any,
+        inputs: Tensor,
+        targets: Tensor,
+        split: SplitSpec,
+        categories: Categories,
+    ) -> Table:
+        """Return rows in the splits that `split_by` assigns them to."""
+        keys = None if split.column is None else split_keys.ranks(table[split.column], split)
+        rows = Rows(inputs, targets, keys)
         if self.split_by is None:
             return Table(rows, categories=categories)
-        marks = [PARTS[mark] for mark in table[self.split_by].to_pylist()]
-        parts = {part: _where(marks, part) for part in self.rows}
-        return Table(
-            rows.at(parts["train"]),
-            rows.at(parts["validation"]) if "validation" in parts else None,
-            rows.at(parts["test"]) if "test" in parts else None,
-            categories,
-        )
+        parts = split_by.rows_of(self.split_by, table[self.split_by])
+        held = {part: rows.at(index) for part, index in parts.items() if part in self.rows}
+        return Table(held["train"], held.get("validation"), held.get("test"), categories)
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return the encoding of the features, and offset and scale of a numeric target."""
@@ -122,6 +149,12 @@ class TableView(Strict):
         # An indicator that is always 1 would say nothing.
         gaps = [name for index, name in numbered if 0 < missing[index] < len(train)]
         mean, std = moments(train.inputs)
+        fitted_dates = {
+            name: fit_dates(train.inputs[:, index], self.dates[name])
+            for index, name in numbered
+            if name in self.dates
+        }
+        dates = {name: encoding for name, (encoding, _) in fitted_dates.items()}
         only = {
             name: None
             if missing[index] == len(train)
@@ -129,12 +162,16 @@ class TableView(Strict):
             for index, name in numbered
             if std[index].isinf()
         }
+        columns = [*used_categories.values(), *(date.parts for date in dates.values())]
         encoding = Encoding(
             booleans=[name for name, kind in self.features.items() if kind == "boolean"],
             categories=used_categories,
+            dates=dates,
             gaps=gaps,
             masked=list(only),
-            width=len(self.features) - len(seen) + sum(map(len, seen.values())) + len(gaps),
+            missing=self.missing,
+            spellings=self.spellings,
+            width=len(self.features) - len(columns) + sum(map(len, columns)) + len(gaps),
         )
         output = self._output()
         if isinstance(output, Value):
@@ -144,26 +181,51 @@ class TableView(Strict):
             )
         features = Features(names=list(self.features), encoding=encoding)
         signature = Signature(inputs=features, output=output)
-        return Fitted(signature, Encode.of(features, mean, std), masked.warnings(only, gaps))
+        layer = Encode.of(features, mean, std, [parts for _, parts in fitted_dates.values()])
+        warnings = masked.warnings(only, gaps)
+        if self.task == "regression":
+            warnings += skewness.warnings(self.target, train.targets)
+        return Fitted(signature, layer, warnings)
 
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
     ) -> Tensor:
-        """Return loaded inputs with their category codes mapped to those of `signature`."""
+        """Return loaded inputs as a model with `signature` reads the same values in a request:
+        with its codes of categories, and gaps where it knows a missing value."""
         assert isinstance(signature.inputs, Features)
         encoding = signature.inputs.encoding or Encoding(width=0)
+        gaps = Gaps.of(encoding.missing if encoding.missing != self.missing else ()).numbers
         encoded = inputs.clone()
-        for index, name in enumerate(self.features):
+        readers = value_readers(signature.inputs)
+        for index, (name, read) in enumerate(zip(self.features, readers, strict=True)):
+            column = encoded[:, index]
             if name in categories:
-                codes = _recoding(categories[name], encoding.categories.get(name, []))
-                known = ~encoded[:, index].isnan()
-                encoded[known, index] = codes[encoded[known, index].long()]
+                codes = [read(self._value(name, text)) for text in categories[name]]
+                known = ~column.isnan()
+                column[known] = torch.tensor(codes, dtype=torch.float64)[column[known].long()]
+            else:
+                for gap in gaps:
+                    column[column == gap] = math.nan
         return encoded
+
+    def _value(self, name: str, text: str) -> str | float | None:
+        """Return the value whose name as a category of a feature is `text`."""
+        spelling = self.spellings.get(name)
+        if spelling is None or spelling.kind != "numeric":
+            return text
+        return number_in(text, spelling.notation)
+
+    def _dictionary_encode(self, name: str, column: Any) -> tuple[Any, list[str]]:
+        """Return a column's values as indices into its distinct values, and the names of these."""
+        values = pc.unique(column.drop_null()).sort()
+        return pc.index_in(column, value_set=values), _names(values, self.written.get(name, {}))
 
     def _shown(self, name: str, value: float, categories: Categories) -> str:
         """Return the raw `value` of a feature as a user would write it."""
         if name in categories:
             return repr(categories[name][round(value)])
+        if name in self.dates:
+            return iso_of_days(value)
         return text_of(bool(value) if self.features[name] == "boolean" else value)
 
     def _output(self) -> Value | Classes:
@@ -175,7 +237,8 @@ class TableView(Strict):
         """Return float64 values `(rows, 1)`, or int64 class indices `(rows,)`."""
         if self.task == "regression":
             return torch.from_numpy(_numbers(self.target, column)).unsqueeze(1)
-        indices = pc.index_in(_texts(column), value_set=pa.array(self.classes))
+        indices, names = self._dictionary_encode(self.target, column)
+        assert names == self.classes, "the classes are those of the whole column"
         return torch.from_numpy(indices.to_numpy(zero_copy_only=False).astype(np.int64))
 
 
@@ -185,23 +248,28 @@ def view(
     target: str,
     task: Task,
     features: Mapping[str, FeatureKind] | None,
-    split_by: str | None,
+    assigned_by: str | None,
+    divided_by: str | None,
 ) -> TableView:
-    """Return a job's view of the table in `directory`.
+    """Return a job's view of the table in `directory`. The column `assigned_by` assigns rows to
+    splits, and the rows are divided by the values of `divided_by`.
 
     Raises:
-        Invalid: there are no features, or too many inputs; or `split_by` has other values than
-            `PARTS`, or none for training. `loc` is within an upload's spec.
+        Invalid: there are no features, or too many inputs; or a value of `assigned_by` does not
+            name a split, or none is for training. `loc` is within an upload's spec.
         Damaged: the rows are missing, or are not as they were written.
     """
     columns = {column.name: column for column in schema.columns}
+    aside = {target, assigned_by, divided_by, schema.split_by}
     features = features or {
         name: column.kind
         for name, column in columns.items()
-        if name not in (target, split_by) and not isinstance(column, Text)
+        if name not in aside and not isinstance(column, Text)
     }
     if not features:
-        raise Invalid("leaves no column to learn from; name at least one", ("features",))
+        but = "" if divided_by is None else f", since {divided_by!r} is one only if named"
+        message = f"leaves no column to learn from{but}; name at least one"
+        raise Invalid(message, ("features",))
     width = sum(
         width_of(columns[name], kind) + bool(columns[name].missing)
         for name, kind in features.items()
@@ -212,66 +280,58 @@ def view(
             "columns with many categories",
             ("features",),
         )
-    needed = [target, split_by] if split_by else [target]
-    table = read_table(directory, needed)
+    table = read_table(directory, [target] if assigned_by is None else [target, assigned_by])
     table = table.filter(pc.is_valid(table[target]))
+    rows: dict[Part, int] = {"train": table.num_rows}
+    if assigned_by is not None:
+        with located_at("split_by"):
+            rows = split_by.sizes_of(assigned_by, table[assigned_by])
+    spellings = {
+        name: spelling
+        for name, kind in features.items()
+        if (spelling := spelling_of(columns[name], kind)) is not None
+    }
+    coded = [name for name, kind in features.items() if kind == "categorical"]
+    written = {
+        name: column.written
+        for name in (*coded, *([target] if task == "classification" else []))
+        if isinstance(column := columns[name], Numeric) and column.written
+    }
+    dates = {
+        name: all_parts(column.has_times, kind == "numeric")
+        for name, kind in features.items()
+        if isinstance(column := columns[name], Date) and kind != "categorical"
+    }
+    values = pc.unique(table[target].combine_chunks()).sort()
     return TableView(
         target=target,
         task=task,
-        classes=_classes(table[target].combine_chunks()) if task == "classification" else [],
+        classes=_names(values, written.get(target, {})) if task == "classification" else [],
         features=dict(features),
-        categories={
-            name: width_of(columns[name], kind)
-            for name, kind in features.items()
-            if kind == "categorical"
-        },
+        categories={name: width_of(columns[name], "categorical") for name in coded},
+        missing=schema.missing,
+        spellings=spellings,
+        written=written,
+        dates=dates,
         width=width,
-        split_by=split_by,
-        rows=_part_sizes(table[split_by]) if split_by else {"train": table.num_rows},
+        split_by=assigned_by,
+        rows=rows,
     )
 
 
-def _part_sizes(column: Any) -> dict[Part, int]:
-    rows_by_value = {one["values"]: one["counts"] for one in pc.value_counts(column).to_pylist()}
-    if wrong := [value for value in rows_by_value if value not in PARTS]:
-        shown = ", ".join(
-            "nothing" if value is None else repr(value) for value in wrong[:MAX_SHOWN]
-        )
-        raise Invalid(
-            f"has the value {shown} in some rows; allowed are {', '.join(PARTS)}", ("split_by",)
-        )
-    sizes: dict[Part, int] = {}
-    for value, count in rows_by_value.items():
-        sizes[PARTS[value]] = sizes.get(PARTS[value], 0) + count
-    if "train" not in sizes:
-        raise Invalid("has no training rows; mark some as train", ("split_by",))
-    return sizes
-
-
-def _where(marks: list[Part], wanted: Part) -> Tensor:
-    return torch.tensor([i for i, mark in enumerate(marks) if mark == wanted], dtype=torch.int64)
-
-
-def _classes(column: Any) -> list[str]:
-    """Return the distinct values in order: numbers by size, texts by code point."""
-    return [str(text) for text in _texts(pc.unique(column).sort()).to_pylist()]
-
-
-def _dictionary_encode(column: Any) -> tuple[Any, list[str]]:
-    """Return a column's values as indices into its distinct values, and the distinct values."""
-    values = _classes(column.drop_null())
-    return pc.index_in(_texts(column), value_set=pa.array(values, pa.string())), values
-
-
-def _texts(column: Any) -> Any:
-    """Return values as texts, as a user would write them: 3 for 3.0, true for True."""
-    if pa.types.is_string(column.type):
-        return column
-    return pa.array([None if v is None else text_of(v) for v in column.to_pylist()], pa.string())
+def _names(values: Any, written: Mapping[str, str]) -> list[str]:
+    """Return the names of values as categories or classes."""
+    if pa.types.is_temporal(values.type):
+        names: list[str] = as_texts(values).to_pylist()
+        return names
+    texts = [text_of(value) for value in values.to_pylist()]
+    return [written.get(text, text) for text in texts]
 
 
 def _numbers(name: str, column: Any) -> NDArray[np.float64]:
-    """Return values as a float64 array, NaN where one is missing."""
+    """Return values as a float64 array, NaN where one is missing: dates as days since 1970."""
+    if pa.types.is_temporal(column.type):
+        return days_of(column)
     numbers = np.array(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False))
     if (too_large := np.abs(numbers) > FLOAT32_MAX).any():
         largest = numbers[np.argmax(too_large)]
@@ -282,10 +342,3 @@ def _numbers(name: str, column: Any) -> NDArray[np.float64]:
 def _different(codes: Tensor) -> list[int]:
     known = codes[~codes.isnan()].numpy()
     return [int(code) for code in np.unique(known)]
-
-
-def _recoding(names: list[str], wanted: list[str]) -> Tensor:
-    """Return the index in `wanted` of each of `names`, `UNKNOWN` where it is missing."""
-    places = {value: place for place, value in enumerate(wanted)}
-    indices = [places.get(value, UNKNOWN) for value in names]
-    return torch.tensor(indices, dtype=torch.float64)

@@ -2,20 +2,31 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
 from pydantic import Field
 from torch import Tensor
 
-from ml.datasets import column_types, uploaded_table
+from ml.datasets import column_types, split_by, split_keys, uploaded_table
 from ml.datasets.column_types import FeatureKind, Task
-from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, Table
+from ml.datasets.division import divide
+from ml.datasets.splits import (
+    BY_CHANCE,
+    Categories,
+    ColumnName,
+    Fitted,
+    RowCounts,
+    Rows,
+    SplitSpec,
+    Table,
+)
 from ml.datasets.uploaded_images import ImageView
-from ml.datasets.uploaded_table import PARTS, TableView
+from ml.datasets.uploaded_table import TableView
 from ml.errors import DataUnavailable, Invalid, belonging_to, located_at
-from ml.ingest.schema import MAX_COLUMNS, Categorical, Column, ImageSchema, Schema, TableSchema
+from ml.ingest.options import ColumnKind
+from ml.ingest.schema import MAX_COLUMNS, Column, ImageSchema, Schema, TableSchema
 from ml.signature import Signature
 from ml.strict import Strict
 
@@ -23,8 +34,6 @@ UPLOADS = "uploads"
 """Directory of uploads, relative to that of the data sets."""
 MAX_SHOWN = 20
 REMEDY = "upload the same file again"
-
-ColumnName = Annotated[str, Field(max_length=1000)]
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Upload:
     target: str | None
     """Target column unless a request names another."""
     directory: Path
+    types: Mapping[str, ColumnKind] = field(default_factory=dict)
+    """Kinds of columns that the user named at upload."""
 
     def columns(self) -> dict[str, Column]:
         """Return the columns by name; images have none."""
@@ -76,6 +87,19 @@ class Resolved(Strict):
     view: Annotated[TableView | ImageView, Field(discriminator="kind")]
 
 
+@dataclass(frozen=True)
+class Use:
+    """Purpose for which a request is resolved."""
+
+    divided_by: str | None = None
+    """Column by whose values the rows are divided."""
+    learns: bool = True
+    """Whether a model is trained, for which the target must vary."""
+
+
+TO_LEARN = Use()
+
+
 class UploadRequest(Strict):
     """An uploaded data set, and the columns to learn from and to predict."""
 
@@ -91,8 +115,10 @@ class UploadRequest(Strict):
     )
     split_by: ColumnName | None = Field(
         default=None,
-        description="Column that assigns each row to a split: train, validation or test. It is not "
-        "a feature.",
+        description="Column that assigns each row to a split by a word for train, validation or "
+        "test in any case (`Training`, `VALID`, `dev`, `holdout`), or by true and false if its "
+        "name is such as `is_test`; by default that of the file's own splits, if it has any. It is "
+        "not a feature.",
     )
     features: dict[ColumnName, FeatureKind | None] | None = Field(
         default=None,
@@ -105,7 +131,7 @@ class UploadRequest(Strict):
         description="The fields above resolved against the stored data; filled in by the service.",
     )
 
-    def resolve(self, uploads: Uploads) -> "UploadSpec":
+    def resolve(self, uploads: Uploads, use: Use) -> "UploadSpec":
         """Return the complete spec, for the upload that this request names.
 
         Raises:
@@ -113,9 +139,9 @@ class UploadRequest(Strict):
         """
         with located_at("id"):
             upload = uploads.find(self.id)
-        return self.resolve_for(upload)
+        return self.resolve_for(upload, use)
 
-    def resolve_for(self, upload: Upload) -> "UploadSpec":
+    def resolve_for(self, upload: Upload, use: Use = TO_LEARN) -> "UploadSpec":
         """Return the complete spec, for `upload`.
 
         Raises:
@@ -123,23 +149,24 @@ class UploadRequest(Strict):
             Damaged: the rows are missing, or are not as they were written.
         """
         with located_at("target"):
-            target = _target(upload, self.target)
+            target = _target(upload, self.target, self.task, use)
         with located_at("task"):
             task = _task(upload, target, self.task)
         with located_at("split_by"):
-            split_by = _split_by(upload, target, self.split_by)
+            assigned_by = _split_by(upload, target, self.split_by)
+        roles = {"target": target, "split_by": assigned_by}
         with located_at("features"):
-            features = _features(upload, {"target": target, "split_by": split_by}, self.features)
+            features = _features(upload, roles, self.features)
         if self.resolved is not None and self.resolved.content != upload.content:
             message = "does not match the content of the data set; leave it out"
             raise Invalid(message, ("resolved",))
-        view = _view(upload, target, task, features, split_by)
+        view = _view(upload, target, task, features, assigned_by, use)
         return UploadSpec(
             kind=self.kind,
             id=self.id,
             target=target,
             task=task,
-            split_by=split_by,
+            split_by=assigned_by,
             features=None if features is None else {**features},
             resolved=Resolved(name=upload.name, content=upload.content, view=view),
         )
@@ -158,12 +185,13 @@ class UploadSpec(UploadRequest):
         """Return the number of rows of each split."""
         return self.resolved.view.row_counts()
 
-    def load(self, root: Path) -> Table:
+    def load(self, root: Path, split: SplitSpec = BY_CHANCE) -> Table:
         """Read the rows.
 
         Raises:
             DataUnavailable: the upload was deleted, or its directory is missing.
             Damaged: a file is missing, or is not as it was written.
+            Invalid: the rows cannot be used or divided.
         """
         directory = root / UPLOADS / self.resolved.content
         if not directory.exists():
@@ -171,7 +199,10 @@ class UploadSpec(UploadRequest):
                 f"the data set {self.id} was deleted, or its files are missing; {REMEDY}"
             )
         with damage_to(self.id):
-            return self.resolved.view.load(directory)
+            view = self.resolved.view
+            return (
+                view.load(directory) if isinstance(view, ImageView) else view.load(directory, split)
+            )
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return the preprocessing and the signature fitted to the training rows."""
@@ -189,8 +220,30 @@ def damage_to(dataset_id: str) -> AbstractContextManager[None]:
     return belonging_to(f"the data set {dataset_id}", REMEDY)
 
 
-def _target(upload: Upload, requested: str | None) -> str | None:
-    """Return the target column; images have none."""
+def check_split(spec: UploadSpec, split: SplitSpec, uploads: Uploads) -> None:
+    """Check that the column of a split by group or time exists and divides the rows.
+
+    Raises:
+        Invalid: it does not; `loc` is within `split`.
+        Damaged: the rows are missing, or are not as they were written.
+    """
+    view, name = spec.resolved.view, split.column
+    if name is None or isinstance(view, ImageView):
+        return
+    upload = uploads.find(spec.id)
+    with located_at(split.criterion):
+        column = _column(upload, name)
+        for role, taken in (("target", view.target), ("split_by column", view.split_by)):
+            if name == taken:
+                raise Invalid(f"is the {role}; choose another column")
+    split_keys.check_kind(column, split)
+    with damage_to(upload.id):
+        table = view.load_keys(upload.directory, split)
+    divide(table, split)
+
+
+def _target(upload: Upload, requested: str | None, task: Task | None, use: Use) -> str | None:
+    """Return the target column for `task`; images have none."""
     if isinstance(upload.schema, ImageSchema):
         if requested is not None:
             raise Invalid(
@@ -201,7 +254,10 @@ def _target(upload: Upload, requested: str | None) -> str | None:
     if target is None:
         raise Invalid(f"is missing; choose one of {_listed(upload.columns())}")
     column = _column(upload, target)
-    column_types.check_target(column, upload.schema.rows)
+    warnings = upload.schema.warnings
+    column_types.check_target(column, upload.schema.rows, warnings, use.learns)
+    if task is None and target not in (*upload.types, *upload.schema.labels):
+        column_types.check_spelling(column)
     return column.name
 
 
@@ -215,12 +271,12 @@ def _task(upload: Upload, target: str | None, requested: Task | None) -> Task | 
 
 def _split_by(upload: Upload, target: str | None, requested: str | None) -> str | None:
     if requested is None:
-        return None
+        own = upload.schema.split_by if isinstance(upload.schema, TableSchema) else None
+        return own if own != target else None
     column = _column(upload, requested)
     if requested == target:
         raise Invalid("is the target; choose another column")
-    if not isinstance(column, Categorical):
-        raise Invalid(f"is {column.kind}; choose a column with the values {', '.join(PARTS)}")
+    split_by.check_kind(column)
     return requested
 
 
@@ -248,7 +304,8 @@ def _view(
     target: str | None,
     task: Task | None,
     features: Mapping[str, FeatureKind] | None,
-    split_by: str | None,
+    assigned_by: str | None,
+    use: Use,
 ) -> TableView | ImageView:
     if isinstance(upload.schema, ImageSchema):
         return ImageView.of(upload.schema)
@@ -256,12 +313,13 @@ def _view(
     assert task is not None, "a table's task follows from its target"
     with damage_to(upload.id):
         return uploaded_table.view(
-            upload.schema, upload.directory, target, task, features, split_by
+            upload.schema, upload.directory, target, task, features, assigned_by, use.divided_by
         )
 
 
 def _column(upload: Upload, name: str) -> Column:
     columns = upload.columns()
+    column_types.check_read(name, upload.schema)
     if not columns:
         raise Invalid("images have no columns")
     if name not in columns:

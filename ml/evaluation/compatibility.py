@@ -28,38 +28,40 @@ def check(data: Signature, model: Signature) -> None:
 
 def _same(what: str, data: Sequence[str], model: Sequence[str]) -> None:
     if missing := [name for name in model if name not in data]:
-        raise Invalid(
-            f"is missing {what} of this model: {_listed(missing)}; it has {_listed(data)}"
-        )
+        raise Invalid(f"is missing {what} of this model: {listed(missing)}; it has {listed(data)}")
     _none_unknown(what, data, model)
     if list(data) != list(model):
-        raise Invalid(f"has its {what} in another order; this model requires {_listed(model)}")
+        raise Invalid(f"has its {what} in another order; this model requires {listed(model)}")
 
 
 def _same_kinds(data: Features, model: Features) -> None:
     for name in model.names:
-        given, wanted = (
-            "numbers" if name in features.numbers else "categories" for features in (data, model)
-        )
+        given, wanted = (_kind(features, name) for features in (data, model))
         if given != wanted:
             raise Invalid(f"has {given} in the feature {name!r}, but this model takes {wanted}")
 
 
+def _kind(features: Features, name: str) -> str:
+    if name in features.numbers:
+        return "numbers"
+    return "dates" if features.encoding and name in features.encoding.dates else "categories"
+
+
 def _none_unknown(what: str, data: Sequence[str], model: Sequence[str]) -> None:
     if unknown := [name for name in data if name not in model]:
-        raise Invalid(f"has {what} unknown to this model: {_listed(unknown)}")
+        raise Invalid(f"has {what} unknown to this model: {listed(unknown)}")
 
 
 def _inputs(signature: Signature) -> str:
     if isinstance(signature.inputs, Features):
-        return f"the features {_listed(signature.inputs.names)}"
+        return f"the features {listed(signature.inputs.names)}"
     return f"images of {'x'.join(map(str, signature.inputs.shape))} pixels"
 
 
 def _output(signature: Signature) -> str:
     output = signature.output
     if isinstance(output, Classes):
-        return f"the classes {_listed(output.names)}"
+        return f"the classes {listed(output.names)}"
     return f"the value {output.name!r}"
 
 
@@ -67,5 +69,6 @@ def _name(signature: Signature) -> str | None:
     return signature.output.name if isinstance(signature.output, Value) else None
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return the first of some names, for a message."""
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -24,7 +24,8 @@ from ml.evaluation.schemas import (
     Split,
 )
 from ml.losses import Loss
-from ml.signature import Classes, Signature, Value
+from ml.signature import Classes, Features, Signature, Value
+from ml.spelling import UNKNOWN
 from ml.units import to_units
 
 TOP = (2, 3, 5)
@@ -102,14 +103,26 @@ def evaluate_split(
     )
     columns = [torch.cat(column).cpu() for column in zip(*columns_of_batches, strict=True)]
     mean = _finite(sum(losses) / len(rows))
-    output = signature.output
+    output, unknown = signature.output, _unknown(rows.inputs, signature)
     if isinstance(output, Classes):
         class_predictions = ClassPredictions(*columns)
-        return EvaluationResult(
-            _classification(class_predictions, output.names, split, mean), class_predictions
-        )
+        classification = _classification(class_predictions, output.names, split, mean, unknown)
+        return EvaluationResult(classification, class_predictions)
     value_predictions = ValuePredictions(*columns)
-    return EvaluationResult(_regression(value_predictions, split, mean), value_predictions)
+    regression = _regression(value_predictions, split, mean, unknown)
+    return EvaluationResult(regression, value_predictions)
+
+
+def _unknown(inputs: Tensor, signature: Signature) -> dict[str, int]:
+    """Return the number of rows with an unknown category, of each feature that has any."""
+    features = signature.inputs
+    if not isinstance(features, Features) or features.encoding is None:
+        return {}
+    counts = {
+        name: int((inputs[:, features.names.index(name)] == UNKNOWN).sum())
+        for name in features.encoding.categories
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def _predictions(
@@ -128,7 +141,11 @@ def _predictions(
 
 
 def _classification(
-    class_predictions: ClassPredictions, names: list[str], split: Split, loss: float | None
+    class_predictions: ClassPredictions,
+    names: list[str],
+    split: Split,
+    loss: float | None,
+    unknown: dict[str, int],
 ) -> Classification:
     from torchmetrics.functional.classification import (
         multiclass_confusion_matrix,
@@ -161,6 +178,7 @@ def _classification(
         ],
         confusion=confusion,
         calibration=_calibration(class_predictions.confidence.double(), predicted == actual),
+        unknown=unknown,
     )
 
 
@@ -191,7 +209,10 @@ def _calibration(confidence: Tensor, right: Tensor) -> Calibration:
 
 
 def _regression(
-    value_predictions: ValuePredictions, split: Split, loss: float | None
+    value_predictions: ValuePredictions,
+    split: Split,
+    loss: float | None,
+    unknown: dict[str, int],
 ) -> Regression:
     actual, predicted = value_predictions
     residuals = actual - predicted
@@ -209,6 +230,7 @@ def _regression(
             quantiles=dict(zip(QUANTILES, map(_finite, quantiles), strict=True)),
             histogram=histogram(residuals),
         ),
+        unknown=unknown,
         **{name: _finite(figure) for name, figure in metrics.items()},
     )
 

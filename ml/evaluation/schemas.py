@@ -53,8 +53,52 @@ class Calibration(Frozen):
     bins: list[Bin] = Field(description="Bins of equal width over the probabilities from 0 to 1.")
 
 
+class _Baseline(Frozen):
+    def metrics(self) -> dict[str, float]:
+        """Return the defined metrics by baseline and name, such as `linear_accuracy`."""
+        found = {name: figures for name, figures in self if isinstance(figures, Frozen)}
+        return {
+            f"{baseline}_{name}": figure
+            for baseline, figures in found.items()
+            for name, figure in figures
+            if figure is not None
+        }
+
+
+class ClassFigures(Frozen):
+    """Metrics of a simple classifier."""
+
+    accuracy: float
+    log_loss: float | None = Field(
+        description="Mean negative log-likelihood of the actual class, in nats; null if it is "
+        "infinite."
+    )
+
+
+class ClassBaseline(_Baseline):
+    """Simple classifiers fitted to the training rows, evaluated on the same rows as the model."""
+
+    majority: ClassFigures = Field(
+        description="The most frequent class, with the shares of all classes as probabilities."
+    )
+    linear: ClassFigures | None = Field(
+        description="Logistic regression on the inputs as the network sees them; null if there are "
+        "too many inputs and classes to fit it quickly."
+    )
+    linear_rows: int | None = Field(
+        description="Number of training rows that the linear model was fitted to; null without it."
+    )
+
+
+UNKNOWN_ROWS = Field(
+    default={},
+    description="Rows by feature whose category no training row had, for the features with any.",
+)
+COMPARED = "Simple predictors, to compare with; null for models of earlier versions."
+
+
 class Classification(Frozen):
-    """Evaluation of a classifier. Undefined metrics are null."""
+    """Evaluation of a classifier. Undefined metrics are null, as for a class without rows."""
 
     kind: Literal["classes"] = "classes"
     split: Split
@@ -78,6 +122,18 @@ class Classification(Frozen):
         f"null for more than {MAX_CONFUSED:,} classes."
     )
     calibration: Calibration
+    unknown: dict[str, int] = UNKNOWN_ROWS
+    baseline: ClassBaseline | None = Field(
+        default=None,
+        description=COMPARED,
+        examples=[
+            {
+                "majority": {"accuracy": 0.1135, "log_loss": 2.301},
+                "linear": {"accuracy": 0.9003, "log_loss": 0.3561},
+                "linear_rows": 10204,
+            }
+        ],
+    )
 
     def figures(self) -> dict[str, float]:
         """Return the metrics in the form of `ml.evaluation.metrics.evaluate`."""
@@ -102,9 +158,31 @@ class Residuals(Frozen):
     )
 
 
+class ValueFigures(Frozen):
+    """Metrics of a simple regression, in the target's units."""
+
+    mse: float | None
+    mae: float | None
+    rmse: float | None
+    r2: float | None = Field(description="R²; null if all targets are equal.")
+
+
+class ValueBaseline(_Baseline):
+    """Simple predictors fitted to the training rows, evaluated on the same rows as the model."""
+
+    mean: ValueFigures = Field(description="The mean of the training targets.")
+    linear: ValueFigures | None = Field(
+        description="Ridge regression on the inputs as the network sees them; null if there are "
+        "too many to fit it quickly."
+    )
+    linear_rows: int | None = Field(
+        description="Number of training rows that the linear model was fitted to; null without it."
+    )
+
+
 class Regression(Frozen):
     """Evaluation of a regression, in the target's units. Undefined metrics are null: R² if all
-    targets are equal, and any metric if a prediction is not finite."""
+    targets are equal, as those of a single row, and any metric if a prediction is not finite."""
 
     kind: Literal["value"] = "value"
     split: Split
@@ -118,6 +196,18 @@ class Regression(Frozen):
     r2: float | None
     max_error: float | None
     residuals: Residuals
+    unknown: dict[str, int] = UNKNOWN_ROWS
+    baseline: ValueBaseline | None = Field(
+        default=None,
+        description=COMPARED,
+        examples=[
+            {
+                "mean": {"mse": 60.06, "mae": 6.56, "rmse": 7.75, "r2": -0.016},
+                "linear": {"mse": 6.32, "mae": 1.93, "rmse": 2.51, "r2": 0.893},
+                "linear_rows": 80,
+            }
+        ],
+    )
 
     def figures(self) -> dict[str, float]:
         """Return the metrics in the form of `ml.evaluation.metrics.evaluate`."""

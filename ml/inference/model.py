@@ -127,10 +127,11 @@ class Model:
         return pixel_rows(inputs, rows, pixels)
 
     @property
-    def categorical(self) -> Features | None:
-        """The model's features if any of them is categorical, else None."""
+    def texts(self) -> Features | None:
+        """The model's features if any of them is a text in requests, a category or a date, else
+        None."""
         inputs = self.manifest.signature.inputs
-        if inputs.kind == "features" and inputs.encoding and inputs.encoding.categories:
+        if inputs.kind == "features" and inputs.texts:
             return inputs
         return None
 
@@ -169,10 +170,12 @@ class Model:
         """
         inputs, shape = self.manifest.signature.inputs, self._shape
         encoding = inputs.encoding if inputs.kind == "features" else None
-        if encoding and encoding.categories:
-            named = ", ".join(list(encoding.categories)[:20])
+        if inputs.kind == "features" and inputs.texts:
+            kinds = {"categories": inputs.encoding.categories, "dates": inputs.encoding.dates}
+            kind, names = next((kind, names) for kind, names in kinds.items() if names)
             raise Invalid(
-                f"holds numbers only, but this model takes categories ({named}); send rows as JSON"
+                f"holds numbers only, but this model takes {kind} ({', '.join([*names][:20])}); "
+                "send rows as JSON"
             )
         if array.dtype.kind not in "buif":
             raise Invalid(f"has dtype {array.dtype}; must be numeric or boolean")

@@ -13,6 +13,8 @@ from ml.errors import Invalid
 from ml.ingest import csv_file, image_zip, npz_file, parquet_file
 from ml.ingest.options import Options
 from ml.ingest.schema import MAX_SCHEMA_BYTES, Categorical, Schema
+from ml.ingest.selection import check_ignored
+from ml.ingest.warning import folded
 from ml.ingest.zip_safety import check_archive, refusing_broken
 from ml.integrity import seal
 
@@ -45,9 +47,13 @@ def ingest(source: Path, into: Path, options: Options) -> Schema:
     """
     try:
         with decoding("the file", OSError, MemoryError):
-            schema = _reader(source)(source, into, options)
+            reader = _reader(source)
+            if reader is image_zip.read:
+                check_ignored(options.ignore, [])
+            schema = reader(source, into, options)
         _check_size(schema)
         seal(into)
+        schema = schema.model_copy(update={"warnings": folded(schema.warnings)})
     except BaseException:
         for path in into.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -75,7 +81,8 @@ def _reader(source: Path) -> FileReader:
 
 
 def _check_size(schema: Schema) -> None:
-    size = len(schema.model_dump_json().encode())
+    # The warnings are bounded by themselves, and must not refuse a file.
+    size = len(schema.model_dump_json(exclude={"warnings"}).encode())
     if size <= MAX_SCHEMA_BYTES:
         return
     columns = schema.columns if schema.kind == "table" else []

@@ -3,25 +3,19 @@
 import codecs
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ml.errors import Invalid
 from ml.ingest.names import check_names, shown
-from ml.ingest.options import ColumnKind, Options
+from ml.ingest.options import Options
 from ml.ingest.schema import TABLE, TableSchema
-from ml.ingest.table_writer import (
-    NUMBER,
-    TableWriter,
-    check_size,
-    check_types,
-    trimmed,
-)
+from ml.ingest.selection import kept
+from ml.ingest.table_writer import TableWriter, check_size, warnings_of
+from ml.spelling import guess_spellings
 
 MIB = 1024 * 1024
 BLOCK_BYTES = 4 * MIB
@@ -30,10 +24,6 @@ HEADER_BYTES = 64 * 1024
 DELIMITERS = (",", ";", "\t", "|")
 FIRST_ROW = 2
 """Number of the first row below the header, as in a spreadsheet; empty lines are not counted."""
-MOSTLY = 0.9
-"""Share of numbers from which the other values of a column are errors, not categories."""
-FEW_ROWS = 20
-"""Number of known values below which `MOSTLY` is not applied."""
 WIDE = {"utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)}
 
 
@@ -48,11 +38,12 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
     try:
         _check_text(source)
         table = _Table(source, options)
-        kinds = _kinds(table, options)
-        with TableWriter(into / TABLE, kinds, FIRST_ROW) as writer:
+        hints = options.hints(decimal_comma=table.delimiter == ";")
+        spellings, findings = guess_spellings(table.names, table.batches, FIRST_ROW, hints)
+        with TableWriter(into / TABLE, spellings, options.gaps(), FIRST_ROW) as writer:
             for batch in table.batches():
                 writer.add(batch)
-        return writer.schema(options.types)
+        return writer.schema(options.types, warnings_of(findings))
     finally:
         (into / "utf8").unlink(missing_ok=True)
 
@@ -119,22 +110,24 @@ class _Table:
     def __init__(self, source: Path, options: Options) -> None:
         self._source = source
         self._ragged: Invalid | None = None
-        self._delimiter = options.delimiter or _delimiter(source)
-        self._missing = options.missing
-        self._names = self._header()
-        self.names = [name.strip() for name in self._names]
-        check_names(self.names)
-        check_types(options.types, self.names)
+        self.delimiter = options.delimiter or _delimiter(source)
+        self._gaps = options.gaps()
+        header = self._header()
+        check_names([name.strip() for name in header])
+        self.names = kept([name.strip() for name in header], options)
+        self._names = [name for name in header if name.strip() not in options.ignore]
 
     def batches(self) -> Iterator[list[Any]]:
         """Yield batches of rows: for each column the trimmed texts, null where missing."""
         wanted = pacsv.ConvertOptions(
-            column_types=dict.fromkeys(self._names, pa.string()), strings_can_be_null=False
+            column_types=dict.fromkeys(self._names, pa.string()),
+            include_columns=self._names,
+            strings_can_be_null=False,
         )
         rows = 0
         for batch in self._parsed(wanted):
             check_size(rows := rows + batch.num_rows, len(self.names))
-            yield [trimmed(column, self._missing) for column in batch.columns]
+            yield [self._gaps.trimmed(column) for column in batch.columns]
 
     def _header(self) -> list[str]:
         reader = self._open(pacsv.ConvertOptions())
@@ -152,7 +145,7 @@ class _Table:
                 self._source,
                 pacsv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
                 pacsv.ParseOptions(
-                    delimiter=self._delimiter,
+                    delimiter=self.delimiter,
                     newlines_in_values=True,
                     invalid_row_handler=self._note_ragged,
                 ),
@@ -186,61 +179,3 @@ def _delimiter(source: Path) -> str:
     outside = "".join(header.split('"')[::2])
     counts = Counter(character for character in outside if character in DELIMITERS)
     return max(DELIMITERS, key=lambda delimiter: counts[delimiter])
-
-
-@dataclass
-class _Guess:
-    """Inference of a column's kind from the texts seen so far."""
-
-    known: int = 0
-    numbers: int = 0
-    truths: int = 0
-    odd: tuple[int, str] | None = None
-    """Row and text of the first value that is not a number."""
-
-    def see(self, texts: Any, first_row: int) -> None:
-        known = len(texts) - texts.null_count
-        if not known:
-            return
-        self.known += known
-        is_number = pc.match_substring_regex(texts, NUMBER)
-        self.numbers += pc.sum(is_number).as_py()
-        truths = pc.is_in(pc.utf8_lower(texts), value_set=pa.array(["true", "false"]))
-        self.truths += pc.sum(truths).as_py()
-        if self.odd is None and (index := pc.index(is_number, False).as_py()) >= 0:
-            self.odd = first_row + index, texts[index].as_py()
-
-    def kind(self, name: str) -> ColumnKind:
-        """Return the kind of the column.
-
-        Raises:
-            Invalid: most values are numbers, but not all.
-        """
-        if self.odd is None:
-            return "numeric"
-        if self.truths == self.known:
-            return "boolean"
-        if self.known >= FEW_ROWS and self.numbers >= MOSTLY * self.known:
-            row, text = self.odd
-            raise Invalid(
-                f"row {row}, column {name!r}: {shown(text)} is not a number, but {self.numbers:,} "
-                f"of {self.known:,} values are; correct it, add it to `missing`, or add the column "
-                "to `categorical`"
-            )
-        return "categorical"
-
-
-def _kinds(table: _Table, options: Options) -> dict[str, ColumnKind]:
-    guesses = [_Guess() for _ in table.names]
-    row = FIRST_ROW
-    for batch in table.batches():
-        for guess, name, texts in zip(guesses, table.names, batch, strict=True):
-            if name not in options.types:
-                guess.see(texts, row)
-        row += len(batch[0])
-    if row == FIRST_ROW:
-        raise Invalid("has no rows below its header")
-    return {
-        name: options.types.get(name) or guess.kind(name)
-        for name, guess in zip(table.names, guesses, strict=True)
-    }

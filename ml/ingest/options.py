@@ -2,14 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ml.ingest.schema import MAX_COLUMNS
+from ml.spelling import MISSING, ColumnKind, Gaps, Hints
+from ml.spelling.date_formats import DateStyle
+from ml.spelling.numbers import DecimalMark, ThousandsMark
 from ml.strict import Strict
 
-ColumnKind = Literal["numeric", "categorical", "boolean", "text"]
 Encoding = Literal["utf-8", "utf-16", "utf-32", "latin-1", "windows-1252", "gb18030", "shift_jis"]
 Delimiter = Literal[",", ";", "\t", "|"]
+Layout = Literal["nhwc", "nchw"]
+Pixels = Literal["0-1", "0-255", "0-4095", "0-65535"]
 Side = Annotated[int, Field(ge=1, le=2048)]
 
 
@@ -27,12 +31,55 @@ class Options(Strict):
         max_length=100,
         description="Texts that mark a missing value, in addition to the usual ones.",
     )
+    decimal: DecimalMark | None = Field(
+        default=None, description="Decimal mark of numbers in texts; None: detected by column."
+    )
+    thousands: ThousandsMark | None = Field(
+        default=None,
+        description="Mark between groups of three digits of numbers in texts; None: detected by "
+        "column.",
+    )
     types: dict[str, ColumnKind] = Field(
         default={},
         max_length=MAX_COLUMNS,
         description="Kinds of columns; those of the others are inferred.",
     )
+    dates: dict[str, DateStyle] = Field(
+        default={},
+        max_length=MAX_COLUMNS,
+        description="Order of day, month and year, or unit since 1970, of columns of type `date`; "
+        "those of the others are inferred.",
+    )
+    ignore: list[Annotated[str, Field(max_length=1000)]] = Field(
+        default=[],
+        max_length=MAX_COLUMNS,
+        description="Columns to leave out; also arrays of an NPZ file.",
+    )
+    layout: Layout | None = Field(
+        default=None,
+        description="Order of the sides of an array of images: rows, height, width, channels "
+        "(nhwc) or rows, channels, height, width (nchw); None: the one that fits its shape.",
+    )
+    pixels: Pixels | None = Field(
+        default=None,
+        description="Range of the pixels of an array of images; None: the one that fits them.",
+    )
     image_size: Annotated[list[Side], Field(min_length=2, max_length=2)] | None = Field(
         default=None,
         description="Height and width that images are resized to; None: their own, if equal.",
     )
+
+    @model_validator(mode="after")
+    def _styles_are_of_dates(self) -> "Options":
+        for name in self.dates:
+            if self.types.get(name) != "date":
+                raise ValueError(f"dates names {name!r}, whose type in `types` must be date")
+        return self
+
+    def gaps(self) -> Gaps:
+        """Return the texts that mark a missing value."""
+        return Gaps.of([*MISSING, *self.missing])
+
+    def hints(self, decimal_comma: bool = False) -> Hints:
+        """Return what the user and the file say about the spelling of columns."""
+        return Hints(self.types, self.decimal, self.thousands, decimal_comma, self.dates)

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.errors import Invalid
+from ml.ingest.clues import NumberClues
+from ml.ingest.findings import column_warnings
 from ml.ingest.names import shown
-from ml.ingest.options import ColumnKind
 from ml.ingest.reading import reading
 from ml.ingest.schema import (
     MAX_CATEGORIES,
@@ -21,40 +22,56 @@ from ml.ingest.schema import (
     MAX_CATEGORY_CHARACTERS,
     MAX_ROWS,
     MAX_VALUES,
+    MAX_WRITTEN_CHARACTERS,
     Boolean,
     Categorical,
     Category,
     Column,
+    Date,
     Numeric,
     TableSchema,
     Text,
 )
+from ml.ingest.warning import DataWarning, Kind
+from ml.spelling import (
+    PLAIN,
+    TYPES,
+    ColumnKind,
+    Finding,
+    Gaps,
+    Spelling,
+    read_column,
+    text_of,
+    unreadable,
+)
+from ml.spelling.column_guess import FindingKind
+from ml.spelling.date_formats import FORMATS
+from ml.spelling.dates import DAY, written
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?")
-"""Texts that mark a missing value."""
-NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-"""Texts allowed in a column declared to be boolean."""
 FLOAT32_MAX = 3.4028234663852886e38
 
-TYPES: dict[ColumnKind, Any] = {
-    "numeric": pa.float64(),
-    "boolean": pa.bool_(),
-    "categorical": pa.string(),
-    "text": pa.string(),
+WANTED: dict[ColumnKind, str] = {"numeric": "a number", "boolean": "true or false"}
+MAX_TEXTS = 4 * MAX_CATEGORIES
+"""Maximum number of different texts of a batch whose numbers are read once each."""
+
+
+WARNINGS: dict[FindingKind, Kind] = {
+    "ambiguous_date": "ambiguous_date",
+    "date_format": "date_format",
+    "inexact": "large_integers",
+    "leading_zeros": "leading_zeros",
+    "notation": "number_spelling",
+    "numbers_as_text": "numbers_as_text",
 }
+"""Kind of the warning about each kind of finding of the speller."""
 
 
-def check_types(types: Mapping[str, ColumnKind], names: list[str]) -> None:
-    """Check that every column with a declared kind exists.
-
-    Raises:
-        Invalid: a column is missing.
-    """
-    for name in types:
-        if name not in names:
-            there = ", ".join(names[:20])
-            raise Invalid(f"there is no column {name!r} to be {types[name]}; choose from {there}")
+def warnings_of(findings: Iterable[Finding]) -> list[DataWarning]:
+    """Return what was found about the spelling of columns as warnings."""
+    return [
+        DataWarning(column=found.column, kind=WARNINGS[found.kind], message=found.message)
+        for found in findings
+    ]
 
 
 def check_size(rows: int, columns: int) -> None:
@@ -69,77 +86,38 @@ def check_size(rows: int, columns: int) -> None:
         raise Invalid(f"has over {MAX_VALUES:,} values, the maximum")
 
 
-def trimmed(texts: Any, missing: Sequence[str]) -> Any:
-    """Return texts without surrounding whitespace, null for those in `missing` or `MISSING`."""
-    bare = pc.utf8_trim_whitespace(texts)
-    is_missing = pc.is_in(bare, value_set=pa.array([*MISSING, *missing]))
-    return pc.if_else(is_missing, pa.scalar(None, pa.string()), bare)
-
-
-def typed(values: Any, kind: ColumnKind, name: str, first_row: int) -> Any:
-    """Return `values`, texts or already typed, as the type of `kind`.
+def typed(values: Any, spelling: Spelling, gaps: Gaps, name: str, first_row: int) -> Any:
+    """Return `values`, trimmed texts or already typed, as the type of the kind of `spelling`.
 
     Raises:
         Invalid: a value is not of that kind; the message gives `name` and its row, counted from
             `first_row`.
     """
-    wanted = TYPES[kind]
-    if values.type == wanted:
-        found = values
-    elif pa.types.is_string(values.type):
-        found = (
-            _numbers(values, name, first_row)
-            if kind == "numeric"
-            else _truths(values, name, first_row)
-        )
-    elif kind == "boolean":
-        found = _truths(_as_texts(values), name, first_row)
-    elif kind == "numeric":
-        found = pc.cast(values, wanted, safe=False)
-    else:
-        found = _as_texts(values)
-    return _without_infinity(found, name, first_row) if kind == "numeric" else found
+    found = read_column(values, spelling, gaps)
+    if found.null_count > values.null_count:
+        index = unreadable(values, found, spelling, gaps)
+        if index is not None:
+            raise _refused(values, index, name, first_row, _wanted(spelling))
+    return _without_infinity(found, name, first_row) if spelling.kind == "numeric" else found
 
 
-def _as_texts(values: Any) -> Any:
-    """Return numbers and booleans as texts: 3 for 3.0, true for True."""
-    if pa.types.is_boolean(values.type):
-        return pc.if_else(values, "true", "false")
-    if pa.types.is_integer(values.type):
-        return pc.cast(values, pa.string())
-    numbers = pc.cast(values, pa.float64(), safe=False).to_pylist()
-    texts = [None if n is None or math.isnan(n) else repr(n).removesuffix(".0") for n in numbers]
-    return pa.array(texts, pa.string())
-
-
-def _numbers(texts: Any, name: str, first_row: int) -> Any:
-    _all_are(pc.match_substring_regex(texts, NUMBER), texts, name, first_row, "a number")
-    return pc.cast(pc.replace_substring_regex(texts, r"^\+", ""), pa.float64())
-
-
-def _truths(texts: Any, name: str, first_row: int) -> Any:
-    lowered = pc.utf8_lower(texts)
-    known = pa.array(list(TRUTHS))
-    is_known = pc.if_else(pc.is_null(texts), None, pc.is_in(lowered, value_set=known))
-    _all_are(is_known, texts, name, first_row, "true or false")
-    return pc.take(pa.array(list(TRUTHS.values())), pc.index_in(lowered, value_set=known))
+def _wanted(spelling: Spelling) -> str:
+    if spelling.kind == "date":
+        return f"a date of the years 1 to 9999 like {FORMATS[spelling.date]}"
+    return WANTED[spelling.kind]
 
 
 def _without_infinity(numbers: Any, name: str, first_row: int) -> Any:
-    """Return `numbers` with null for NaN; raise `Invalid` for one beyond float32."""
     is_small = pc.less_equal(pc.abs(numbers), FLOAT32_MAX)
-    wanted = f"a finite number of at most {FLOAT32_MAX:.3g}"
-    _all_are(pc.or_(is_small, pc.is_nan(numbers)), numbers, name, first_row, wanted)
-    return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+    if not pc.all(is_small, min_count=0).as_py():
+        index, wanted = pc.index(is_small, False).as_py(), f"at most {FLOAT32_MAX:.3g}"
+        raise _refused(numbers, index, name, first_row, f"a finite number of {wanted}")
+    return numbers
 
 
-def _all_are(is_good: Any, values: Any, name: str, first_row: int, wanted: str) -> None:
-    if pc.all(is_good, min_count=0).as_py():
-        return
-    index = pc.index(is_good, False).as_py()
-    raise Invalid(
-        f"row {first_row + index}, column {name!r}: {shown(values[index].as_py())} is not {wanted}"
-    )
+def _refused(values: Any, index: int, name: str, first_row: int, wanted: str) -> Invalid:
+    value = shown(values[index].as_py())
+    return Invalid(f"row {first_row + index}, column {name!r}: {value} is not {wanted}")
 
 
 @dataclass
@@ -147,7 +125,7 @@ class Tally:
     """Running statistics of a column."""
 
     name: str
-    kind: ColumnKind
+    spelling: Spelling
     rows: int = 0
     missing: int = 0
     true: int = 0
@@ -159,8 +137,17 @@ class Tally:
     squares: float = 0.0
     """Sum of squared differences from the mean."""
     whole: bool = True
+    has_times: bool = False
+    """Whether any instant is not a midnight."""
     characters: int = 0
     """Number of characters of all values in `counts`, if they are texts."""
+    written: dict[float, str] = field(default_factory=dict)
+    """First text of each number in `counts`, if they came as texts."""
+
+    @property
+    def kind(self) -> ColumnKind:
+        """The kind of the column, unless it has too many values to be categorical."""
+        return self.spelling.kind
 
     def add(self, values: Any) -> None:
         """Add the values of a batch."""
@@ -172,6 +159,9 @@ class Tally:
         if self.kind == "boolean":
             self.true += pc.sum(known).as_py()
             return
+        if self.kind == "date":
+            known = known.cast(pa.int64())
+            self._see_instants(known)
         self._count(known)
         if self.kind == "numeric":
             self._measure(known)
@@ -179,7 +169,7 @@ class Tally:
     def _count(self, known: Any) -> None:
         if self.counts is None:
             return
-        is_text = self.kind != "numeric"
+        is_text = pa.types.is_string(known.type)
         found = pc.value_counts(known)
         if len(found) > MAX_CATEGORIES or (
             is_text and pc.max(pc.utf8_length(known)).as_py() > MAX_CATEGORY
@@ -193,7 +183,7 @@ class Tally:
             self.characters = sum(len(str(value)) for value in self.counts)
 
     def _stop_counting(self) -> None:
-        self.counts, self.characters = None, 0
+        self.counts, self.characters, self.written = None, 0, {}
 
     def _measure(self, known: Any) -> None:
         before, count = self.rows - self.missing - len(known), len(known)
@@ -208,17 +198,38 @@ class Tally:
         self.high = max(self.high, extremes["max"])
         self.whole = self.whole and bool(pc.all(pc.equal(known, pc.floor(known))).as_py())
 
+    def _see_instants(self, known: Any) -> None:
+        extremes = pc.min_max(known).as_py()
+        self.low, self.high = min(self.low, extremes["min"]), max(self.high, extremes["max"])
+        midnights = pc.multiply(pc.divide(known, DAY), DAY)
+        self.has_times = self.has_times or pc.any(pc.not_equal(known, midnights)).as_py()
+
     def column(self) -> Column:
         """Return the description of the column."""
         if self.kind == "boolean":
             return Boolean(name=self.name, missing=self.missing, true=self.true)
         if self.kind == "numeric":
             return self._numeric()
+        if self.kind == "date":
+            return self._date()
         if self.counts is None or self.kind == "text":
             return Text(name=self.name, missing=self.missing)
         counts = sorted((str(value), count) for value, count in self.counts.items())
         categories = [Category(value=value, count=count) for value, count in counts]
         return Categorical(name=self.name, missing=self.missing, categories=categories)
+
+    def _date(self) -> Date:
+        is_known = self.rows > self.missing
+        first, last = (int(self.low), int(self.high)) if is_known else (0, 0)
+        return Date(
+            name=self.name,
+            missing=self.missing,
+            distinct=None if self.counts is None else len(self.counts),
+            format=self.spelling.date,
+            has_times=self.has_times,
+            min=written(first, self.has_times) if is_known else None,
+            max=written(last, self.has_times) if is_known else None,
+        )
 
     def _numeric(self) -> Numeric:
         known = self.rows - self.missing
@@ -232,20 +243,32 @@ class Tally:
             max=self.high if known else None,
             mean=self.mean if known else None,
             std=math.sqrt(variance) if known else None,
+            notation=None if self.spelling.notation == PLAIN else self.spelling.notation,
+            written={
+                text_of(number): text
+                for number, text in sorted(self.written.items())
+                if text != text_of(number)
+            },
         )
 
 
 class TableWriter:
     """Writes a table batch by batch, and derives its schema."""
 
-    def __init__(self, path: Path, kinds: Mapping[str, ColumnKind], first_row: int) -> None:
-        self._tallies = [Tally(name, kind) for name, kind in kinds.items()]
+    def __init__(
+        self, path: Path, spellings: Mapping[str, Spelling], gaps: Gaps, first_row: int
+    ) -> None:
+        self._gaps = gaps
+        self._tallies = [Tally(name, spelling) for name, spelling in spellings.items()]
+        self._clues = {
+            name: NumberClues() for name, one in spellings.items() if one.kind == "numeric"
+        }
         self._next_row = self._first_row = first_row
-        types = pa.schema([(name, TYPES[kind]) for name, kind in kinds.items()])
-        self._writer = pq.ParquetWriter(path, types)
+        types = [(name, TYPES[spelling.kind]) for name, spelling in spellings.items()]
+        self._writer = pq.ParquetWriter(path, pa.schema(types))
 
     def add(self, columns: list[Any]) -> None:
-        """Write a batch: equally many values of each column.
+        """Write a batch: equally many values of each column, texts trimmed by the gaps.
 
         Raises:
             Invalid: a value is not of its column's kind, or the table gets too large.
@@ -253,11 +276,13 @@ class TableWriter:
         arrays = []
         for values, tally in zip(columns, self._tallies, strict=True):
             with reading(f"the column {tally.name!r}"):
-                arrays.append(typed(values, tally.kind, tally.name, self._next_row))
+                arrays.append(self._read(values, tally))
         self._next_row += len(arrays[0])
         check_size(self._next_row - self._first_row, len(arrays))
         for values, tally in zip(arrays, self._tallies, strict=True):
             tally.add(values)
+            if tally.name in self._clues:
+                self._clues[tally.name].see(values)
         if sum(tally.characters for tally in self._tallies) > MAX_CATEGORY_CHARACTERS:
             raise Invalid(
                 f"has categories of over {MAX_CATEGORY_CHARACTERS:,} characters in all; make the "
@@ -265,13 +290,35 @@ class TableWriter:
             )
         self._writer.write_batch(pa.record_batch(arrays, schema=self._writer.schema))
 
+    def _read(self, values: Any, tally: Tally) -> Any:
+        """Return the values of a column with their type; note how few different numbers are
+        written."""
+        arguments = tally.spelling, self._gaps, tally.name, self._next_row
+        is_written = tally.kind == "numeric" and pa.types.is_string(values.type)
+        if not is_written or tally.counts is None:
+            return typed(values, *arguments)
+        encoded = values.dictionary_encode()
+        texts = encoded.dictionary
+        if len(texts) > MAX_TEXTS:
+            return typed(values, *arguments)
+        try:
+            numbers = typed(texts, *arguments)
+        except Invalid:
+            return typed(values, *arguments)  # names the row
+        for number, text in zip(numbers.to_pylist(), texts.to_pylist(), strict=True):
+            if number is not None:
+                tally.written.setdefault(number, text)
+        return numbers.take(encoded.indices)
+
     def __enter__(self) -> "TableWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
-    def schema(self, declared: Mapping[str, ColumnKind]) -> TableSchema:
+    def schema(
+        self, declared: Mapping[str, ColumnKind], warnings: Iterable[DataWarning] = ()
+    ) -> TableSchema:
         """Return the schema of the table; `declared` are the kinds that the user chose.
 
         Raises:
@@ -288,4 +335,24 @@ class TableWriter:
                     f"one of over {MAX_CATEGORY:,} characters, and cannot be categorical; make it "
                     "text"
                 )
-        return TableSchema(rows=rows, columns=columns)
+        return TableSchema(
+            rows=rows,
+            columns=_within_budget(columns),
+            missing=list(self._gaps.texts),
+            warnings=[*warnings, *column_warnings(columns, self._clues, rows, declared)],
+        )
+
+
+def _within_budget(columns: list[Column]) -> list[Column]:
+    """Return the columns without the texts of numbers that take more than the schema has room
+    for."""
+    left, kept = MAX_WRITTEN_CHARACTERS, list[Column]()
+    for column in columns:
+        if isinstance(column, Numeric) and column.written:
+            size = sum(len(number) + len(text) for number, text in column.written.items())
+            if size > left:
+                kept.append(column.model_copy(update={"written": {}}))
+                continue
+            left -= size
+        kept.append(column)
+    return kept

@@ -1,21 +1,28 @@
 """Conversion of JSON table rows to the input array of a model of tables."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.errors import Invalid
 from ml.inputs.rows import FLOAT32_MAX, count_of, describe, in_order
-from ml.signature import UNKNOWN, Encoding, Features
+from ml.signature import Encoding, Features
+from ml.spelling import Categories, ColumnKind, Gaps, ValueReader
+from ml.spelling.date_formats import FORMATS, ISO
+from ml.spelling.values import READERS, date_category_reader
 
-ValueReader = Callable[[object], float]
-"""Function from a JSON value to its raw number."""
+WANTED: dict[ColumnKind, str] = {
+    "numeric": "a number or null",
+    "boolean": "true or false",
+    "categorical": "a string",
+}
 
 
 class TableReader:
-    """Reads rows of numbers, booleans and categories; null denotes a missing value.
+    """Reads rows of numbers, booleans, dates and categories, written as JSON values or as texts of the
+    training data; null denotes a missing value.
 
     A category unseen in training is valid: it becomes `UNKNOWN`.
     """
@@ -23,7 +30,8 @@ class TableReader:
     def __init__(self, features: Features) -> None:
         self._features = features
         encoding = features.encoding or Encoding(width=len(features.names))
-        self._readers = [_reader(encoding, name) for name in features.names]
+        self._readers = value_readers(features)
+        self._wanted = [_wanted(encoding, name) for name in features.names]
 
     def rows(self, rows: Sequence[object]) -> NDArray[np.float64]:
         """Return `rows`, lists in the order of the features or objects keyed by feature name, as an
@@ -51,63 +59,40 @@ class TableReader:
             )
         numbers = []
         for column, (value, reader) in enumerate(zip(values, self._readers, strict=True)):
-            try:
-                numbers.append(math.nan if value is None else reader(value))
-            except Invalid as error:
+            number = math.nan if value is None else reader(value)
+            if number is None or abs(number) > FLOAT32_MAX:
                 place = names[column] if isinstance(row, Mapping) else column
-                raise error.at(index, place) from None
+                raise Invalid(self._fault(column, value, number), (index, place))
+            numbers.append(number)
         return numbers
 
-
-def text_of(value: float | bool | str) -> str:
-    """Return the category name of a value: `3` for 3.0, `true` for True."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value).removesuffix(".0")
+    def _fault(self, column: int, value: object, number: float | None) -> str:
+        if number is not None:
+            return f"must be a finite number of at most {FLOAT32_MAX:.3g}"
+        return f"must be {self._wanted[column]}, not {describe(value)}"
 
 
-def _reader(encoding: Encoding, name: str) -> ValueReader:
-    if name in encoding.booleans:
-        return _boolean
+def value_readers(features: Features) -> list[ValueReader]:
+    """Return the function that reads the values of each feature of a table."""
+    encoding = features.encoding or Encoding(width=len(features.names))
+    gaps = Gaps.of(encoding.missing)
+    return [_reader(encoding, name, gaps) for name in features.names]
+
+
+def _wanted(encoding: Encoding, name: str) -> str:
+    """Return the values that a feature takes, in words."""
+    spelling = encoding.spelling(name)
+    if spelling.kind == "date":
+        form = FORMATS[spelling.date]
+        return f"a date like {form}" + ("" if form == ISO else f" or {ISO.example}")
+    return WANTED["categorical" if name in encoding.categories else spelling.kind]
+
+
+def _reader(encoding: Encoding, name: str, gaps: Gaps) -> ValueReader:
+    spelling = encoding.spelling(name)
     if name not in encoding.categories:
-        return _number
-    categories = encoding.categories[name]
-    codes = {text: float(code) for code, text in enumerate(categories)}
-    # 2.5 and true match categories that a file wrote as 2.50 and True.
-    meanings = {_meaning(text): codes[text] for text in reversed(categories)}
-
-    def category(value: object) -> float:
-        if not isinstance(value, str | int | float):
-            raise Invalid(f"must be a string, not {describe(value)}")
-        if isinstance(value, int) and not abs(value) <= FLOAT32_MAX:
-            return UNKNOWN
-        code = codes.get(text_of(value))
-        if code is None and not isinstance(value, str):
-            code = meanings.get(_meaning(value))
-        return UNKNOWN if code is None else code
-
-    return category
-
-
-def _meaning(value: float | bool | str) -> float | str:
-    """Return the number of a value or of its text, else the text in lower case."""
-    text = text_of(value)
-    try:
-        return float(text)
-    except ValueError:
-        return text.lower()
-
-
-def _boolean(value: object) -> float:
-    # True and 1 are equal, as are False and 0.
-    if not isinstance(value, int | float) or value not in (0, 1):
-        raise Invalid(f"must be true or false, not {describe(value)}")
-    return float(value)
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise Invalid(f"must be a number or null, not {describe(value)}")
-    if not abs(value) <= FLOAT32_MAX:
-        raise Invalid(f"must be a finite number of at most {FLOAT32_MAX:.3g}")
-    return float(value)
+        return READERS[spelling.kind](spelling, gaps)
+    if spelling.kind == "date":
+        return date_category_reader(spelling, gaps, encoding.categories[name])
+    notation = spelling.notation if spelling.kind == "numeric" else None
+    return Categories(encoding.categories[name], gaps, notation).code

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ml.datasets.splits import held_out
+from ml.datasets.division import held_out
 from ml.errors import located_at
 from ml.models import CNNSpec, MLPSpec, ModelSpec, TorchvisionSpec, blueprint
 from ml.signature import Signature
@@ -77,7 +77,10 @@ def culprit(spec: TrainingSpec, need: Footprint) -> tuple[str, ...]:
 
 
 def _training_rows(spec: TrainingSpec) -> int:
-    """Return the number of rows of a training epoch, without one fold in cross-validation."""
+    """Return the number of rows of a training epoch, without one fold in cross-validation, or 1 if
+    it depends on the sizes of groups."""
+    if spec.split.column is not None:
+        return 1
     counts = spec.dataset.row_counts()
     return counts.rows - sum(held_out(counts, spec.split))
 

@@ -1,5 +1,5 @@
-"""Summary of a run, stored beside its model: the evaluation, and a bounded sample of rows and
-predictions for charts. It is deterministic."""
+"""Summary of a run, stored beside its model: the evaluation, the baselines, and a bounded sample of
+rows and predictions for charts. It is deterministic."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from torch import Tensor
 
 from ml.datasets import Rows
+from ml.evaluation.baseline import BASELINE, Baseline, evaluate_baseline, fit_baseline
 from ml.evaluation.evaluate import (
     ClassPredictions,
     EvaluationResult,
@@ -95,11 +96,14 @@ class TrainingSummary:
 
     evaluation: Classification | Regression
     sample: Sample
+    baseline: Baseline | None = None
+    """The fitted baselines; `load` leaves them out."""
 
     def files(self) -> dict[str, bytes]:
         """Return the summary as files by name, for `ml.artifacts.save_model`."""
         documents: dict[str, BaseModel] = {EVALUATION: self.evaluation, SAMPLE: self.sample}
-        return {name: value.model_dump_json().encode() for name, value in documents.items()}
+        files = {name: value.model_dump_json().encode() for name, value in documents.items()}
+        return files if self.baseline is None else files | {BASELINE: self.baseline.file()}
 
     @classmethod
     def load(cls, directory: Path) -> "TrainingSummary":
@@ -122,15 +126,18 @@ def summarize(run: Run) -> TrainingSummary:
     split, rows = evaluation_split(run.data)
     if split == "train":
         rows = _sample_rows(rows, MAX_EVALUATED)
-    signature = run.signature
+    signature, preprocessing = run.signature, run.data.preprocessing
     result = evaluate_split(run.model, rows, signature, LOSSES[run.spec.loss], split)
+    baseline = fit_baseline(run.data.train, preprocessing, signature)
+    compared = evaluate_baseline(baseline, preprocessing, rows, signature)
     sample = Sample(
         features=sample_features(run.data.train, signature),
         pairs=_pairs(result),
         mistakes=_mistakes(result, rows, signature),
         fit=_fit(run),
     )
-    return TrainingSummary(result.evaluation, sample)
+    evaluation = result.evaluation.model_copy(update={"baseline": compared})
+    return TrainingSummary(evaluation, sample, baseline)
 
 
 def _sample_rows(rows: Rows, most: int) -> Rows:

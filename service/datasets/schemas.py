@@ -1,14 +1,17 @@
 """Request and response bodies about data sets."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
 from ml.errors import Invalid
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
+from ml.ingest.warning import DataWarning
 from ml.specs import Name
+from ml.spelling import ColumnKind
+from ml.spelling.date_formats import DateStyle
 from ml.strict import Strict, parse
 from service.errors import Unprocessable
 from service.schemas import Body
@@ -36,11 +39,54 @@ class UploadQuery(Strict):
         default=[],
         description="Further texts that mean a missing value, in addition to the usual ones.",
     )
+    decimal: str | None = Field(
+        default=None,
+        description="Decimal mark of numbers in texts, . or a comma; by default detected by "
+        "column.",
+    )
+    thousands: str | None = Field(
+        default=None,
+        description="Mark between groups of three digits of numbers in texts: a comma, a point, a "
+        "space or an apostrophe, or empty for none; by default detected by column.",
+    )
     numeric: Columns = Field(default=[], description="Columns to read as numbers.")
     categorical: Columns = Field(default=[], description="Columns to read as categories.")
     boolean: Columns = Field(default=[], description="Columns to read as booleans.")
+    date: Columns = Field(
+        default=[],
+        description="Columns to read as dates, such as 2024-12-31, 31.12.2024 or 20241231.",
+    )
+    day_first: Columns = Field(
+        default=[], description="Columns to read as dates with the day first: 03/04/2024 in April."
+    )
+    month_first: Columns = Field(
+        default=[], description="Columns to read as dates with the month first: 04/03/2024."
+    )
+    year_first: Columns = Field(
+        default=[], description="Columns to read as dates with the year first: 24-04-03."
+    )
+    epoch_seconds: Columns = Field(
+        default=[], description="Columns to read as dates: numbers of seconds since 1970, in UTC."
+    )
+    epoch_milliseconds: Columns = Field(
+        default=[],
+        description="Columns to read as dates: numbers of milliseconds since 1970, in UTC.",
+    )
     text: Columns = Field(
         default=[], description="Columns to read as text, which models do not use."
+    )
+    ignore: Columns = Field(
+        default=[], description="Columns to leave out; also arrays of an NPZ file."
+    )
+    layout: str | None = Field(
+        default=None,
+        description="Sides of an NPZ file's array of images: `nhwc` (rows, height, width, channels)"
+        " or `nchw` (rows, channels, height, width); by default the one that fits its shape.",
+    )
+    pixels: str | None = Field(
+        default=None,
+        description="Range of the pixels in an NPZ file: `0-1`, `0-255`, `0-4095` or `0-65535`; by "
+        "default the one that fits them.",
     )
     image_size: str | None = Field(
         default=None,
@@ -54,17 +100,28 @@ class UploadQuery(Strict):
         Raises:
             Unprocessable: an option is invalid.
         """
-        types: dict[str, str] = {}
-        for kind in ("numeric", "categorical", "boolean", "text"):
-            for name in getattr(self, kind):
-                if (other := types.setdefault(name, kind)) != kind:
-                    message = f"names {name!r}, which {other} also names; a column has one type"
-                    raise Unprocessable.at(Invalid(message), "query", kind)
+        named: dict[str, str] = {}
+        for field in (*get_args(ColumnKind), *get_args(DateStyle)):
+            for name in getattr(self, field):
+                if (other := named.setdefault(name, field)) == field:
+                    continue
+                if other == "date" and field in get_args(DateStyle):
+                    named[name] = field
+                    continue
+                message = f"names {name!r}, which {other} also names; a column has one type"
+                raise Unprocessable.at(Invalid(message), "query", field)
+        styles = {name: field for name, field in named.items() if field in get_args(DateStyle)}
         document = {
             "encoding": self.encoding,
             "delimiter": self.delimiter,
             "missing": self.missing,
-            "types": types,
+            "ignore": self.ignore,
+            "layout": self.layout,
+            "pixels": self.pixels,
+            "decimal": self.decimal,
+            "thousands": self.thousands,
+            "types": named | dict.fromkeys(styles, "date"),
+            "dates": styles,
             "image_size": self._size(),
         }
         try:
@@ -103,6 +160,19 @@ class Dataset(_Known):
 
     options: Options = Field(description="Options with which the file was read.")
     contents: Schema = Field(description="Columns or classes, with their statistics.")
+    warnings: list[DataWarning] = Field(
+        description="Guesses made about the data, and what its owner may not expect of it.",
+        examples=[
+            [
+                {
+                    "column": "price",
+                    "kind": "numbers_as_text",
+                    "message": "'price' is read as categories, but its values look like numbers, "
+                    "such as '1,5'; if they are, upload it with decimal=,",
+                }
+            ]
+        ],
+    )
     damage: str | None = Field(
         default=None,
         description="Stored file of the data set that is missing or damaged; null if all are "

@@ -32,6 +32,8 @@ from service.storage.tables import DatasetRow, JobRow, ModelVersionRow
 from service.storage.trash import Trash
 
 SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
+FIRST_OPTIONS = ("encoding", "delimiter", "missing", "types", "image_size")
+"""Options that count in `content_hash` even if they are not set."""
 SUMMARIZED = ("id", "name", "target", "sha256", "bytes", "created_at")
 
 
@@ -172,6 +174,7 @@ class DatasetStore:
             schema=SCHEMA.validate_python(row.schema),
             target=row.target,
             directory=self._directory / row.content,
+            types=row.options["types"],
         )
 
     def delete(self, dataset_id: str, force: bool) -> None:
@@ -229,7 +232,16 @@ class DatasetStore:
 
 def content_hash(file_sha256: str, options: Options) -> str:
     """Return the hash of a file and its options: see `DatasetRow.content`."""
-    return sha256(f"{file_sha256} {options.model_dump_json()}".encode()).hexdigest()
+    # An option that an earlier version did not have counts only if it is set: a file uploaded
+    # again must be found.
+    unset = {
+        name
+        for name, field in Options.model_fields.items()
+        if name not in FIRST_OPTIONS and getattr(options, name) == field.default
+    }
+    missing = options.missing or []
+    text = options.model_copy(update={"missing": missing}).model_dump_json(exclude=unset)
+    return sha256(f"{file_sha256} {text}".encode()).hexdigest()
 
 
 def _set_schema(session: Session, dataset: NewDataset) -> None:
@@ -298,6 +310,7 @@ def _refuse_if_in_use(session: Session, dataset_id: str) -> None:
 
 
 def _dataset(row: DatasetRow) -> Dataset:
+    schema = SCHEMA.validate_python(row.schema)
     return Dataset(
         id=row.id,
         name=row.name,
@@ -305,6 +318,7 @@ def _dataset(row: DatasetRow) -> Dataset:
         sha256=row.sha256,
         bytes=row.bytes,
         options=Options.model_validate(row.options),
-        contents=SCHEMA.validate_python(row.schema),
+        contents=schema,
+        warnings=schema.warnings,
         created_at=row.created_at,
     )

@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from ulid import ULID
 
-from ml.datasets.column_types import check_target
+from ml.datasets.column_types import check_read, check_target
 from ml.errors import Invalid
 from ml.files import sync
 from ml.ingest.options import Options
@@ -164,9 +164,10 @@ def _check_target(target: str | None, schema: Schema) -> None:
         return
     columns = schema.columns if isinstance(schema, TableSchema) else []
     try:
+        check_read(target, schema)
         for column in columns:
             if column.name == target:
-                check_target(column, schema.rows)
+                check_target(column, schema.rows, schema.warnings)
                 return
         names = ", ".join(column.name for column in columns[:20])
         there = f"choose one of {names}" if names else "images have no columns"

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from ml import faults
 from ml.artifacts import Manifest
-from ml.ingest.warning import DataWarning
+from ml.ingest.warning import DataWarning, merged
 from ml.specs import TrainingSpec
 from ml.strict import parse
 from service.jobs import events, thinning
@@ -53,10 +53,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Work:
-    """The spec and options of a claimed job."""
+    """The spec and options of a claimed job, and the warnings known so far."""
 
     spec: TrainingSpec
     options: JobOptions
+    warnings: list[DataWarning]
 
 
 class AttemptStore:
@@ -112,7 +113,7 @@ class AttemptStore:
             return claim
 
     def load_work(self, claim: Claim) -> Work:
-        """Return the spec and options of the claimed job.
+        """Return the spec, options and warnings of the claimed job.
 
         Raises:
             LeaseLost: the claim is over; so do all methods below that take a claim.
@@ -120,7 +121,9 @@ class AttemptStore:
         """
         with self._database.read() as session:
             row = _held_row(session, claim)
-            return Work(parse(TrainingSpec, row.spec), parse(JobOptions, row.options))
+            return Work(
+                parse(TrainingSpec, row.spec), parse(JobOptions, row.options), _warnings(row)
+            )
 
     def mark_started(
         self,
@@ -131,13 +134,13 @@ class AttemptStore:
         steps: int,
         warnings: Sequence[DataWarning] = (),
     ) -> None:
-        """Record that the data is loaded, with `warnings`, and training starts at `step` of
+        """Record that the data is loaded, which adds `warnings`, and training starts at `step` of
         `steps`."""
         with self._database.write() as session:
             row = self._renew_lease(session, claim)
             row.device, row.engine, row.step, row.steps = device, engine, step, steps
             row.training_at, row.training_step = datetime.now(UTC), step
-            row.warnings = [warning.model_dump() for warning in warnings]
+            row.warnings = [one.model_dump() for one in merged(_warnings(row), warnings)]
 
     def heartbeat(
         self, claim: Claim, new_events: Sequence[NewEvent] = (), engine: str | None = None
@@ -290,6 +293,10 @@ class AttemptStore:
 def _newest_reports(row: JobRow) -> dict[events.Kind, int]:
     """Return the number of the job's newest report at each level; see `thinning`."""
     return {"step": row.step // row.spec["report_every"], "epoch": row.epoch}
+
+
+def _warnings(row: JobRow) -> list[DataWarning]:
+    return [DataWarning.model_validate(warning) for warning in row.warnings]
 
 
 def _requested_action(row: JobRow) -> RequestedAction | None:

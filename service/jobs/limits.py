@@ -1,8 +1,12 @@
-"""Limits of this machine and of its operator on a training request."""
+"""Admission of a training request: the limits of this machine and of its operator."""
+
+from dataclasses import dataclass
 
 from ml import devices
+from ml.datasets.job_warnings import job_warnings
 from ml.datasets.uploads import Uploads
 from ml.errors import Invalid
+from ml.ingest.warning import DataWarning
 from ml.specs import TrainingRequest, TrainingSpec, resolve
 from ml.training.footprint import Footprint, culprit, footprint
 from service import memory
@@ -12,8 +16,16 @@ from service.settings import Settings
 GIB = 1024**3
 
 
-def check_limits(request: TrainingRequest, uploads: Uploads, settings: Settings) -> TrainingSpec:
-    """Return the spec of a request's body if it can run here.
+@dataclass(frozen=True)
+class Admitted:
+    """A request that can run, resolved, and the warnings about it."""
+
+    spec: TrainingSpec
+    warnings: list[DataWarning]
+
+
+def admit(request: TrainingRequest, uploads: Uploads, settings: Settings) -> Admitted:
+    """Resolve a request's body and check that it can run here.
 
     Raises:
         Unprocessable: the request cannot be resolved, the model is too large or does not fit the
@@ -25,9 +37,10 @@ def check_limits(request: TrainingRequest, uploads: Uploads, settings: Settings)
         _check_parameters(need, settings.max_parameters)
         devices.resolve(spec.device)
         _check_memory(spec, need)
+        warnings = job_warnings(request.dataset, spec.dataset, spec.split, uploads)
     except Invalid as error:
         raise Unprocessable.at(error, "body") from None
-    return spec
+    return Admitted(spec, warnings)
 
 
 def _check_parameters(need: Footprint, limit: int) -> None:

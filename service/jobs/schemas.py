@@ -123,7 +123,17 @@ class Job(Body):
     progress: Progress
     metrics: dict[str, float] = Field(description="Latest value of each metric.")
     warnings: list[DataWarning] = Field(
-        description="Warnings about the data; empty until it is loaded."
+        description="Warnings about the job and its data; some are known only once it is loaded.",
+        examples=[
+            [
+                {
+                    "column": None,
+                    "kind": "held_out",
+                    "message": "80 of 100 rows train; by default, 0.2 of the rows are held out "
+                    "for the test; set split.test to choose another share",
+                }
+            ]
+        ],
     )
     error: JobError | None
     model: ModelRef | None = Field(description="Model this job produced.")

@@ -81,8 +81,10 @@ class JobStore:
         options: JobOptions,
         idempotency_key: str | None = None,
         refusal: Problem | None = None,
+        warnings: Sequence[DataWarning] = (),
     ) -> Submitted:
-        """Queue a job and commit it. With a key that was used before, return the job created then.
+        """Queue a job and commit it, with `warnings` about it. With a key that was used before,
+        return the job created then.
 
         Raises:
             Conflict: the key was used before for a different request.
@@ -98,6 +100,7 @@ class JobStore:
             idempotency_key=idempotency_key,
             status="queued",
             not_before=options.not_before,
+            warnings=[warning.model_dump() for warning in warnings],
             created_at=datetime.now(UTC),
         )
         row.request_sha256 = sha256(orjson.dumps(row.options | row.spec)).hexdigest()

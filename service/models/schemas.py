@@ -85,7 +85,8 @@ class EvaluationRequest(Strict):
 
     dataset: DatasetRequest | None = Field(
         default=None,
-        description="Data set with the same inputs and output; by default the model's own.",
+        description="Data set with the same inputs and output; by default the model's own. Of an "
+        "uploaded table, the columns of the model are read in any order, and others are ignored.",
     )
     division: SplitSpec | None = Field(
         default=None,
@@ -94,6 +95,8 @@ class EvaluationRequest(Strict):
     )
     split: Split | None = Field(
         default=None,
-        description="Rows to evaluate on; by default the first split that has rows of `test`, "
-        "`validation` and `train`.",
+        description="Rows to evaluate on. By default `all` rows of another data set, unless the "
+        "request divides it by `division` or `split_by`; else the first split that has rows of "
+        "`test`, `validation` and `train`.",
+        examples=["all", "test"],
     )

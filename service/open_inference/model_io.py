@@ -20,7 +20,7 @@ def describe(model: Model) -> tuple[Described, Described]:
     signature = model.manifest.signature
     datatype = "UINT8" if signature.inputs.kind == "images" else _number(signature.inputs)
     inputs: Described = [(INPUT, datatype, list(signature.inputs.shape))]
-    if (features := model.categorical) is not None:
+    if (features := model.texts) is not None:
         inputs = [(name, _datatype(features, name), [1]) for name in features.names]
     if not isinstance(signature.output, Classes):
         return inputs, [("value", "FP64" if signature.output.is_scaled else "FP32", [1])]
@@ -33,13 +33,13 @@ def describe(model: Model) -> tuple[Described, Described]:
 
 def inputs_of(model: Model, tensors: dict[str, Tensor], request: InferRequest) -> Inputs:
     """Return the input tensors as one array. They are either `inputs` or one column per feature; a
-    model with categorical features takes only columns."""
+    model with features that are texts takes only columns."""
     signature = model.manifest.signature
     pixels = request.parameters.get("pixels")
     if pixels is not None and pixels not in list(PIXEL_MAXIMA):  # a parameter may have any type
         raise Invalid(f"the parameter pixels must be {' or '.join(PIXEL_MAXIMA)}, not {pixels!r}")
     texts = [name for name, tensor in tensors.items() if tensor.dtype == object]
-    if texts and model.categorical is None:
+    if texts and model.texts is None:
         raise Invalid(f"the input {texts[0]!r} has datatype BYTES; the model takes numbers")
     if tensors.keys() == {INPUT}:
         return model.array(tensors[INPUT], pixels)
@@ -52,7 +52,7 @@ def inputs_of(model: Model, tensors: dict[str, Tensor], request: InferRequest) -
     if len(flat) != 1:
         raise Invalid("the inputs have different numbers of rows; all must have the same")
     columns_of = [tensors[name].ravel() for name in names]
-    if model.categorical is not None:
+    if model.texts is not None:
         values = [[_value(value) for value in column.tolist()] for column in columns_of]
         return model.rows([list(row) for row in zip(*values, strict=True)])
     return model.array(np.stack(columns_of, axis=1))
@@ -66,7 +66,7 @@ def _value(value: object) -> object:
 
 def _datatype(features: Features, name: str) -> str:
     encoding = features.encoding or Encoding(width=0)
-    kinds = {"BOOL": encoding.booleans, "BYTES": encoding.categories}
+    kinds = {"BOOL": encoding.booleans, "BYTES": features.texts}
     return next((kind for kind, names in kinds.items() if name in names), _number(features))
 
 

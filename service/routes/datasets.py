@@ -42,6 +42,8 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 MAX_NUMBERS = 100_000
 """Maximum number of input values in a response with batches."""
+WARNINGS_OF_CONTENTS = {"contents": {"warnings"}}
+"""Part of a stored schema that a data set shows beside its contents."""
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 BODY = {
     "required": True,
@@ -61,6 +63,7 @@ BODY = {
 @router.post(
     "",
     status_code=201,
+    response_model_exclude=WARNINGS_OF_CONTENTS,
     responses=problems(InsufficientStorage)
     | {200: {"model": Dataset, "description": "The data set already exists."}},
     openapi_extra={"requestBody": BODY},
@@ -90,7 +93,11 @@ def list_datasets(
     return components.datasets.page(limit, after)
 
 
-@router.get("/{dataset_id}", responses=problems(NotFound))
+@router.get(
+    "/{dataset_id}",
+    response_model_exclude=WARNINGS_OF_CONTENTS,
+    responses=problems(NotFound),
+)
 def get_dataset(dataset_id: str, components: AppComponents) -> Dataset:
     """Return a data set with its columns or classes and their statistics."""
     return components.datasets.fetch(dataset_id)

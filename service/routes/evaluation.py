@@ -27,7 +27,12 @@ EXAMPLES = {
                 "target": "3*x + 2",
                 "size": 1000,
             },
-            "split": "all",
+        }
+    },
+    "The newest rows of a table": {
+        "value": {
+            "dataset": {"kind": "upload", "id": "ds_01JD3V0M8Q6W4N2X7Y9Z5K1T3B"},
+            "division": {"time": "date", "test": 0.1},
         }
     },
 }
@@ -50,8 +55,12 @@ async def evaluate(
     components: AppComponents,
     http_request: Request,
 ) -> Evaluation:
-    """Evaluate the model on any data set with the same inputs and output. An uploaded table is
-    read by the columns the model was trained on, unless the request names others."""
+    """Evaluate the model on any data set with the same inputs and output: on all rows of another
+    one, and by default on the test rows of its own. An uploaded table is read by the columns the
+    model was trained on, in any order, unless the request names others.
+
+    One row or rows of one class suffice; metrics that are undefined are null. `baseline` has the
+    metrics of simple predictors on the same rows."""
     attended = AttendedRequest(http_request.receive, LOADING_SECONDS + SECONDS)
     evaluate_model = components.evaluator.evaluate
     with components.datasets.recording_damage():

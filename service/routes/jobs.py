@@ -9,7 +9,7 @@ from pydantic import Field
 
 from service.errors import Conflict, FilesDamaged, InsufficientStorage, NotFound, QueueFull
 from service.http.problem_json import problems
-from service.jobs.limits import check_limits
+from service.jobs.limits import admit
 from service.jobs.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord
 from service.jobs.states import Status
 from service.routes.dependencies import WRITES, AppComponents
@@ -93,9 +93,13 @@ def submit(
     of the first one, with the header `Idempotent-Replayed: true`.
     """
     with components.datasets.recording_damage():
-        spec = check_limits(request.spec, components.datasets, components.settings)
+        admitted = admit(request.spec, components.datasets, components.settings)
     submitted = components.jobs.submit(
-        spec, request.options, idempotency_key, components.disk_space.refusal()
+        admitted.spec,
+        request.options,
+        idempotency_key,
+        components.disk_space.refusal(),
+        admitted.warnings,
     )
     components.nudge()
     response.headers["Location"] = f"/jobs/{submitted.job.id}"

@@ -101,7 +101,7 @@ class JobRow(Table):
     """Total optimisation steps of the run, known once the data is loaded."""
     metrics: Mapped[dict[str, float]] = mapped_column(default=dict)
     warnings: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
-    """Warnings about the data, known once it is loaded."""
+    """Warnings about the data: those known at submission, then also those of its loading."""
     model_version: Mapped[int | None]
     """Version of the model this job produced."""
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

@@ -16,6 +16,7 @@ from ml import devices, faults
 from ml.artifacts import Manifest, save_model
 from ml.datasets.cache import DatasetCache
 from ml.errors import Damaged
+from ml.ingest.warning import DataWarning, merged
 from ml.specs import TrainingSpec
 from ml.training import checkpoints, summary
 from ml.training.cross_validation import FoldResults
@@ -109,6 +110,8 @@ class Attempt:
         self._context = context
         self._reporter = Reporter(attempts, claim, context.report_waiting)
         self._checkpoints = context.settings.checkpoints_dir / claim.job_id
+        self._warnings: list[DataWarning] = []
+        """Warnings about the job from before its data is loaded."""
         self._state: dict[str, Any] | None = None
         """Checkpoint from which the next run resumes."""
         self.device = context.auto_device
@@ -172,6 +175,7 @@ class Attempt:
         """Train to the end and save the model; return None if the attempt stopped between two steps
         as requested."""
         spec, context = work.spec, self._context
+        self._warnings = work.warnings
         self.device = context.device_for(spec.device)
         devices.use(self.device, context.share)
         timer = CheckpointTimer(work.options)
@@ -239,9 +243,13 @@ class Attempt:
         self._step = fold_results.steps + run.progress.step
         training_summary = summary.summarize(run)
         metrics = fold_results.summary()
-        if training_summary.evaluation.split == "test":
-            figures = training_summary.evaluation.figures()
+        evaluation = training_summary.evaluation
+        if evaluation.split == "test":
+            figures, baseline = evaluation.figures(), evaluation.baseline
             metrics |= {f"test_{name}": figure for name, figure in figures.items()}
+            if baseline is not None:
+                compared = baseline.metrics()
+                metrics |= {f"baseline_{name}": figure for name, figure in compared.items()}
         directory = self._settings.models_dir / f"{self._claim.job_id}-{self._claim.attempt}"
         manifest = save_model(
             directory,
@@ -278,7 +286,7 @@ class Attempt:
         self._reporter.engine = engine.name
         # A fold's own are not those of the model.
         warnings = data.warnings if fold is None else []
-        for warning in warnings:
+        for warning in merged(self._warnings, warnings) if fold is None else []:
             self._reporter.log("warning", warning.message)
         self._until_done(
             lambda: self._attempts.mark_started(

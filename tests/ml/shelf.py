@@ -32,8 +32,9 @@ class Shelf:
         source, directory = self.root / name, self.root / UPLOADS / name
         source.write_bytes(content if isinstance(content, bytes) else content.encode())
         directory.mkdir(parents=True)
-        schema = ingest(source, directory, Options(**options))
-        self._uploads[name] = Upload(name, "fruit", name, schema, target, directory)
+        read = Options(**options)
+        schema = ingest(source, directory, read)
+        self._uploads[name] = Upload(name, "fruit", name, schema, target, directory, read.types)
         return name
 
     def find(self, dataset_id: str) -> Upload:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from ml import datasets
 from ml.artifacts import load_model, save_model
-from ml.datasets.masked import MAX_WARNINGS, warnings
+from ml.datasets.masked import warnings
 from ml.errors import Invalid
 from ml.inference.model import Model
+from ml.ingest.warning import MAX_ALIKE
 from ml.signature import Features
 from ml.specs import TrainingSpec
 from ml.training import loop
@@ -211,10 +212,10 @@ def test_nothing_is_learned_from_features_without_any_value(tmp_path: Path) -> N
 
 def test_warnings_are_bounded() -> None:
     found = warnings({f"c{i}": "x" * 5000 for i in range(3000)})
-    assert len(found) == MAX_WARNINGS + 1
+    assert len(found) == MAX_ALIKE + 1
     assert all(len(warning.message) < 300 for warning in found)
     assert found[-1].column is None
-    assert "2,950 more columns" in found[-1].message
+    assert "2,995 more columns" in found[-1].message
 
 
 def synthetic(**more: Any) -> TrainingSpec:

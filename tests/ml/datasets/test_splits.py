@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ml import datasets
 from ml.datasets import Dataset, SplitSpec
 from ml.datasets.batches import batches
-from ml.datasets.splits import Rows, Table, divide, fold
+from ml.datasets.division import divide, fold
+from ml.datasets.splits import Rows, Table
 from ml.errors import Invalid
 from ml.specs import TrainingSpec
 from ml.training.cross_validation import FoldResults

@@ -19,6 +19,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -117,15 +118,49 @@ def npy(random: Random) -> bytes:
     return file.getvalue()
 
 
+def arrays(random: Random) -> dict[str, bytes]:
+    return {"a.npy": npy(random), "b.npy": npy(random)}
+
+
+def splits(random: Random) -> dict[str, bytes]:
+    shape = random.choice([(6, 3, 4), (6, 3, 4, 3), (6, 1, 5, 7), (6, 5, 7, 4), (6, 4)])
+    dtype = random.choice(["u1", "<f2", "<f4", ">u2", "?", "<i8"])
+    labels = random.choice(
+        [np.arange(6) % 2, np.eye(2)[np.arange(6) % 2], np.array(["a", "b"] * 3)]
+    )
+    members = {}
+    images = np.ones(shape).astype(dtype)
+    for part in ("train", "val", "test")[: random.randint(1, 3)]:
+        for name, array in ((f"x_{part}", images), (f"y_{part}", labels)):
+            file = io.BytesIO()
+            np.save(file, array)
+            members[f"{name}.npy"] = file.getvalue()
+    return members
+
+
 def npz(random: Random) -> bytes:
-    members = {"a.npy": damaged(npy(random), random), "b.npy": npy(random)}
+    members = random.choice([arrays, splits])(random)
+    name = random.choice(list(members))
+    members[name] = damaged(members[name], random)
     whole = zipped(members)
     return damaged(whole, random) if random.random() < 0.3 else whole
 
 
 def parquet(random: Random) -> bytes:
     file = io.BytesIO()
-    table = pa.table({"a": range(50), "b": [i / 3 for i in range(50)], "c": ["x", "y"] * 25})
+    table = pa.table(
+        {
+            "a": range(50),
+            "b": [i / 3 for i in range(50)],
+            "c": ["x", "y"] * 25,
+            "d": pa.array(["x", "y"] * 25).dictionary_encode(),
+            "e": pa.array([Decimal(i) for i in range(50)], pa.decimal128(20, 0)),
+            "f": pa.array(range(50), pa.timestamp("ns", "UTC")),
+            "g": [[i] for i in range(50)],
+            "h": ["1.5", "2"] * 25,
+            "i": pa.array(range(50), pa.time32("s")),
+        }
+    )
     pq.write_table(table, file, compression=random.choice(["none", "snappy", "zstd"]))
     return damaged(file.getvalue(), random)
 

@@ -30,8 +30,8 @@ from ml.ingest.schema import (
     TableSchema,
     Text,
 )
-from ml.ingest.table_writer import MISSING
 from ml.integrity import CHECKSUMS
+from ml.spelling import MISSING
 
 ANY_FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -74,6 +74,7 @@ def test_column_types_are_inferred_from_all_values(tmp_path: Path) -> None:
             max=4,
             mean=-14.5 / 3,
             std=statistics.pstdev([1.5, -20, 4]),
+            written={"-20": "-2e1", "4": "+4"},
         ),
         "truth": Boolean(name="truth", missing=2, true=1),
         "colour": Categorical.model_validate(

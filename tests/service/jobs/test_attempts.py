@@ -8,15 +8,16 @@ import pytest
 from sqlalchemy import update
 
 from ml.artifacts import Manifest
+from ml.datasets.uploads import NO_UPLOADS
 from ml.errors import Invalid
 from ml.ingest.warning import DataWarning
-from ml.specs import TrainingSpec
+from ml.specs import TrainingSpec, resolve
 from ml.training.loop import Report
 from service.errors import NotFound
 from service.jobs.attempts import AttemptStore, Claim, LeaseLost
 from service.jobs.events import NewEvent
 from service.jobs.failures import LEASE_EXPIRED
-from service.jobs.schemas import JobError
+from service.jobs.schemas import JobError, JobRequest
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry
 from service.storage.database import Database
@@ -69,14 +70,19 @@ def test_concurrent_claims_never_share_a_job(jobs: JobStore, attempts: AttemptSt
     assert set(taken) == ids
 
 
-def test_warnings_are_those_of_the_latest_attempt(jobs: JobStore, attempts: AttemptStore) -> None:
-    job_id = submitted(jobs)
+def test_warnings_of_an_attempt_are_added_once(jobs: JobStore, attempts: AttemptStore) -> None:
+    request = JobRequest.model_validate(LINE)
+    spec = resolve(request.spec, NO_UPLOADS)
+    held_out = DataWarning(column=None, kind="held_out", message="80 of 100 rows train")
+    job_id = jobs.submit(spec, request.options, warnings=[held_out]).job.id
+    assert jobs.fetch(job_id).warnings == [held_out]
     claim = claimed(attempts)
-    assert jobs.fetch(job_id).warnings == []
+    assert attempts.load_work(claim).warnings == [held_out]
     found = [DataWarning(column="x", kind="constant", message="'x' is 5"), EMPTY]
-    for warnings in (found, [EMPTY]):
-        attempts.mark_started(claim, "cpu", "resident", 0, 2000, warnings)
-        assert jobs.fetch(job_id).warnings == warnings
+    for _ in range(2):
+        attempts.mark_started(claim, "cpu", "resident", 0, 2000, found)
+        assert jobs.fetch(job_id).warnings == [held_out, *found]
+    assert attempts.load_work(claim).warnings == [held_out, *found]
 
 
 def test_reports_become_metrics_and_progress(jobs: JobStore, attempts: AttemptStore) -> None:

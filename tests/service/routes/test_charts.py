@@ -189,7 +189,8 @@ def test_evaluation_accepts_other_splits_and_data(client: TestClient, line: str)
     found = evaluated(client, dataset=exact, split="all")
     assert (found["rows"], found["split"]) == (1000, "all")
     far = evaluated(client, dataset=exact | {"features": {"x": {"linspace": [500, 600]}}})
-    assert far["rows"] == 200
+    assert (far["rows"], far["split"]) == (1000, "all")
+    assert evaluated(client, dataset=exact, split="test")["rows"] == 200
     assert far["mse"] > found["mse"]
 
 

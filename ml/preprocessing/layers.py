@@ -1,9 +1,16 @@
-"""Preprocessing layers, fitted on the training split and saved with the model."""
+"""Layers that standardise images and encode the rows of tables."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ml.signature import UNKNOWN, Encoding, Features, Images
+from ml.preprocessing.date_parts import date_parts, first_days
+from ml.signature import DATE_PARTS, Encoding, Features, Images
+from ml.spelling import UNKNOWN
+
+Moments = tuple[Tensor, Tensor]
+"""Mean and standard deviation of columns."""
 
 ROUNDING = {torch.float32: torch.finfo(torch.float32).eps, torch.float64: 1e-14}
 """Spread of a column, relative to its values, attributable to rounding."""
@@ -98,12 +105,13 @@ def standardized(raw: Tensor, offset: Tensor, factor: Tensor) -> Tensor:
 
 
 class Encode(nn.Module):
-    """Encodes rows of a table: fills gaps, standardises numbers and one-hot encodes categories.
+    """Encodes rows of a table: fills gaps, standardises numbers and the parts of dates, and one-hot
+    encodes categories.
 
     Input `(batch, features)` float64 as described by `ml.signature.Features`, output
-    `(batch, encoding.width)` float32. A missing number becomes 0, the mean of the training rows; a
-    missing or unknown category becomes 0 in every column of its feature. Columns of the features in
-    `encoding.masked` are always 0.
+    `(batch, encoding.width)` float32. A missing number becomes 0, the mean of the training rows, as
+    does each part of a missing date; a missing or unknown category becomes 0 in every column of its
+    feature. Columns of the features in `encoding.masked` are always 0.
     """
 
     mean: Tensor
@@ -119,12 +127,20 @@ class Encode(nn.Module):
             for name, categories in encoding.categories.items()
             for value in range(len(categories))
         ]
+        dates = encoding.dates
         self.register_buffer("mean", mean.double())
         self.register_buffer("std", std.double())
+        self.register_buffer("_first", first_days(dates.values()), persistent=False)
         self._width = encoding.width
         # Source of each output column. It follows from the signature, so it is not saved.
         for name, indices in {
             "_numbers": numbers,
+            "_dates": [place[name] for name in dates],
+            "_parts": [
+                index * len(DATE_PARTS) + DATE_PARTS.index(part)
+                for index, date in enumerate(dates.values())
+                for part in date.parts
+            ],
             "_features": [feature for feature, _ in values],
             "_values": [value for _, value in values],
             "_gaps": [place[name] for name in encoding.gaps],
@@ -134,18 +150,29 @@ class Encode(nn.Module):
     @classmethod
     def blank(cls, features: Features) -> "Encode":
         """Return a layer into which a saved state can be loaded."""
-        count = len(features.numbers)
+        count = features.standardised
         return cls(features, torch.zeros(count), torch.ones(count))
 
     @classmethod
-    def of(cls, features: Features, mean: Tensor, std: Tensor) -> "Encode":
-        """Return the layer for `features` whose raw values have these `moments`."""
+    def of(
+        cls, features: Features, mean: Tensor, std: Tensor, parts: Sequence[Moments] = ()
+    ) -> "Encode":
+        """Return the layer for `features` whose raw values have these `moments`; `parts` are those
+        of the parts of each date."""
         numbers = cls.blank(features).get_buffer("_numbers")
-        return cls(features, mean[numbers], std[numbers])
+        means, stds = (
+            torch.cat([of_numbers[numbers], *of_parts])
+            for of_numbers, *of_parts in zip((mean, std), *parts, strict=True)
+        )
+        return cls(features, means, stds)
 
     def forward(self, raw: Tensor) -> Tensor:
         """Return the encoded batch."""
         numbers = raw.index_select(1, self.get_buffer("_numbers"))
+        if len(self.get_buffer("_parts")):
+            days = raw.index_select(1, self.get_buffer("_dates"))
+            parts = date_parts(days, self.get_buffer("_first")).flatten(1)
+            numbers = torch.cat([numbers, parts.index_select(1, self.get_buffer("_parts"))], dim=1)
         numbers = (numbers - self.mean) / self.std
         numbers = torch.where(numbers.isnan(), 0.0, numbers).float()
         if numbers.shape[1] == self._width:
@@ -158,17 +185,23 @@ class Encode(nn.Module):
         """Convert `weights` (encoding.width,) float64 of encoded columns to raw units; return them
         by name, and the amount to add to the bias."""
         encoding = features.encoding or Encoding(width=len(features.names))
-        categories, numbers = encoding.categories, features.numbers
-        slopes = weights[: len(numbers)] / self.std
+        names = {name: name for name in features.numbers} | {
+            f"{name}.{part}": name for name, date in encoding.dates.items() for part in date.parts
+        }
+        slopes = weights[: len(names)] / self.std
         shifts = slopes * self.mean
-        named = dict(zip(numbers, slopes.tolist(), strict=True))
-        means = dict(zip(numbers, shifts.tolist(), strict=True))
-        columns = [f"{name}={value}" for name, values in categories.items() for value in values]
-        rest = weights[len(numbers) :].where(~self.masked()[len(numbers) :], 0.0).tolist()
+        named = dict(zip(names, slopes.tolist(), strict=True))
+        means = dict.fromkeys(features.names, 0.0)
+        for name, shift in zip(names.values(), shifts.tolist(), strict=True):
+            means[name] += shift
+        columns = [
+            f"{name}={value}" for name, values in encoding.categories.items() for value in values
+        ]
+        rest = weights[len(names) :].where(~self.masked()[len(names) :], 0.0).tolist()
         named |= dict(zip(columns, rest, strict=False))
         for name, weight in zip(encoding.gaps, rest[len(columns) :], strict=True):
-            # A missing number is encoded as the mean.
-            named[f"{name} is missing"] = weight + means.get(name, 0.0)
+            # A missing number, or part of a date, is encoded as the mean.
+            named[f"{name} is missing"] = weight + means[name]
         return named, -shifts.sum().item()
 
     def masked(self) -> Tensor:
@@ -179,7 +212,13 @@ class Encode(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the number of columns of each kind."""
-        kinds = ("_numbers", "numbers"), ("_values", "values of categories"), ("_gaps", "gaps")
+        dates = [("_parts", "parts of dates")] if len(self.get_buffer("_parts")) else []
+        kinds = (
+            ("_numbers", "numbers"),
+            *dates,
+            ("_values", "values of categories"),
+            ("_gaps", "gaps"),
+        )
         return ", ".join(f"{len(self.get_buffer(b))} {name}" for b, name in kinds)
 
 

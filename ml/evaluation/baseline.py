@@ -1,0 +1,159 @@
+"""Baselines of a trained model: predictors so simple that a model must beat them to be of use.
+
+They are fitted to the training rows as the model's network sees them, at the end of its training,
+and saved beside it, because its data may be gone when it is evaluated on other rows.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from ml.datasets import Rows
+from ml.errors import Damaged
+from ml.evaluation.linear import Affine, logistic, ridge
+from ml.evaluation.metrics import batchwise, value_metrics
+from ml.evaluation.schemas import ClassBaseline, ClassFigures, ValueBaseline, ValueFigures
+from ml.integrity import holds, read_file
+from ml.signature import Classes, Signature, Value
+from ml.units import to_units
+
+BASELINE = "baseline.safetensors"
+
+MAX_RIDGE_WIDTH = 1024
+"""Maximum number of inputs of a ridge regression."""
+MAX_RIDGE_VALUES = 8_000_000
+"""Maximum number of values, rows times inputs, that a ridge regression is fitted to."""
+MAX_LOGISTIC_PRODUCTS = 80_000_000
+"""Maximum number of rows times inputs times classes that a logistic regression is fitted to."""
+FEWEST_ROWS = 1000
+"""Number of rows, if there are as many, without which a linear model is not fitted."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The fitted baselines of a model."""
+
+    constant: Tensor
+    """Mean `(1,)` of the training targets on the network's scale, float64, or share of each class
+    among the training rows `(classes,)`, float64."""
+    linear: Affine | None
+    """Linear model of the network's inputs; None if they are too many for a fit in bounded time."""
+    linear_rows: int
+    """Number of training rows that the linear model was fitted to."""
+
+    def file(self) -> bytes:
+        """Return the content of the file `BASELINE`."""
+        tensors = {"constant": self.constant, "linear_rows": torch.tensor(self.linear_rows)}
+        if self.linear is not None:
+            tensors |= {"weights": self.linear.weights, "bias": self.linear.bias}
+        return save({name: tensor.contiguous() for name, tensor in tensors.items()})
+
+    @classmethod
+    def load(cls, directory: Path) -> "Baseline | None":
+        """Load the baselines of the model in `directory`; None if an earlier version saved it.
+
+        Raises:
+            Damaged: the file is missing, or is not as it was written.
+        """
+        if not holds(directory, BASELINE):
+            return None
+        data = read_file(directory, BASELINE)
+        try:
+            found = load(data)
+            linear = Affine(found["weights"], found["bias"]) if "weights" in found else None
+            return cls(found["constant"], linear, int(found["linear_rows"]))
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise Damaged(directory / BASELINE, f"cannot be read: {error}") from error
+
+
+def fit_baseline(train: Rows, preprocessing: nn.Module, signature: Signature) -> Baseline:
+    """Return the baselines of a model of `train`, whose `preprocessing` and rows are on the CPU.
+
+    The linear model is a ridge regression of a value, or a logistic regression of classes. Of more
+    rows than its bounds allow, it is fitted to evenly spaced ones.
+    """
+    output, width = signature.output, signature.inputs.width
+    if isinstance(output, Value):
+        constant = train.targets.double().mean(0)
+        most = MAX_RIDGE_VALUES // width if width <= MAX_RIDGE_WIDTH else 0
+    else:
+        constant = torch.bincount(train.targets, minlength=output.size).double() / len(train)
+        most = MAX_LOGISTIC_PRODUCTS // (width * output.size)
+    rows = min(len(train), most)
+    if rows < min(len(train), FEWEST_ROWS):
+        return Baseline(constant, None, 0)
+    chosen = train.at(torch.arange(rows) * len(train) // rows)
+    with torch.inference_mode(False), torch.no_grad():
+        inputs = torch.cat(batchwise(_encoder(preprocessing), chosen.inputs))
+        if isinstance(output, Value):
+            linear = ridge(inputs, chosen.targets.squeeze(1))
+        else:
+            linear = logistic(inputs, chosen.targets, output.size)
+    return Baseline(constant, linear, rows) if linear.is_finite() else Baseline(constant, None, 0)
+
+
+@torch.inference_mode()
+def evaluate_baseline(
+    baseline: Baseline,
+    preprocessing: nn.Module,
+    rows: Rows,
+    signature: Signature,
+    between_batches: Callable[[], None] = lambda: None,
+) -> ValueBaseline | ClassBaseline:
+    """Evaluate the baselines of a model with `signature` on `rows`; both are on the CPU.
+
+    `between_batches` is called before each batch; an exception it raises ends the evaluation.
+    """
+    output = signature.output
+    outputs = None
+    if (linear := baseline.linear) is not None:
+        encode = _encoder(preprocessing)
+
+        def forward(inputs: Tensor) -> Tensor:
+            between_batches()
+            return linear(encode(inputs))
+
+        outputs = torch.cat(batchwise(forward, rows.inputs))
+    rows_used = baseline.linear_rows if outputs is not None else None
+    if isinstance(output, Classes):
+        shares = baseline.constant.log().expand(len(rows), -1)
+        return ClassBaseline(
+            majority=_class_figures(shares, rows.targets),
+            linear=None if outputs is None else _class_figures(outputs, rows.targets),
+            linear_rows=rows_used,
+        )
+    mean = baseline.constant.expand(len(rows), 1)
+    return ValueBaseline(
+        mean=_value_figures(mean, rows.targets, output),
+        linear=None if outputs is None else _value_figures(outputs, rows.targets, output),
+        linear_rows=rows_used,
+    )
+
+
+def _encoder(preprocessing: nn.Module) -> Callable[[Tensor], Tensor]:
+    return lambda inputs: preprocessing(inputs).flatten(1)
+
+
+def _value_figures(outputs: Tensor, targets: Tensor, output: Value) -> ValueFigures:
+    predicted, actual = to_units(outputs, output), to_units(targets, output)
+    figures = {name: metric(predicted, actual) for name, metric in value_metrics().items()}
+    return ValueFigures(**{name: _finite(figure) for name, figure in figures.items()})
+
+
+def _class_figures(logits: Tensor, classes: Tensor) -> ClassFigures:
+    likelihoods = logits.double().log_softmax(1).gather(1, classes[:, None])
+    return ClassFigures(
+        accuracy=(logits.argmax(1) == classes).double().mean().item(),
+        log_loss=_finite(-likelihoods.mean()),
+    )
+
+
+def _finite(figure: Tensor) -> float | None:
+    number = figure.item()
+    return number if math.isfinite(number) else None

@@ -1,0 +1,99 @@
+"""Linear models fitted at once, as baselines: ridge and logistic regression.
+
+Both are deterministic, and their work is bounded by the callers' choice of rows.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ml.preprocessing import moments
+
+PENALTIES = torch.logspace(-8, 2, 21, dtype=torch.float64)
+"""Penalties of a ridge regression to choose from, per row."""
+PENALTY = 1.0
+"""Penalty of a logistic regression: half the sum of squared weights, against the sum of losses."""
+MAX_ITERATIONS = 40
+GRADIENT_TOLERANCE = 1e-5
+
+
+class Affine(NamedTuple):
+    """`inputs @ weights + bias`."""
+
+    weights: Tensor
+    """`(inputs, outputs)`."""
+    bias: Tensor
+    """`(outputs,)`."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the outputs `(rows, outputs)` for `inputs` `(rows, inputs)`."""
+        return inputs.to(self.weights.dtype) @ self.weights + self.bias
+
+    def is_finite(self) -> bool:
+        """Return whether all numbers are finite."""
+        return all(bool(tensor.isfinite().all()) for tensor in self)
+
+
+def ridge(inputs: Tensor, targets: Tensor) -> Affine:
+    """Return the ridge regression of `targets` `(rows,)` on `inputs` `(rows, columns)`, float64.
+
+    Columns are standardised; constant ones have no weight. Of `PENALTIES`, the one with the lowest
+    error of generalised cross-validation is used (Golub, Heath and Wahba 1979, equation 1.4), so
+    that well-determined weights are those of least squares.
+    """
+    rows, mean_target = len(targets), targets.double().mean()
+    mean, std = moments(inputs)
+    columns = (inputs.double() - mean) / std
+    residuals = targets.double() - mean_target
+    eigenvalues, vectors = torch.linalg.eigh(columns.T @ columns)
+    # Of directions in which the rows do not vary, rounding leaves a little.
+    least = eigenvalues.amax() * rows * torch.finfo(torch.float64).eps
+    varies = eigenvalues > least
+    projections = (vectors.T @ (columns.T @ residuals)).where(varies, 0.0)
+    eigenvalues = eigenvalues.where(varies, torch.inf)
+    explained = projections.square() / eigenvalues
+    penalties = rows * PENALTIES[:, None]
+    shrinkage = (penalties / (eigenvalues + penalties)).where(varies, 1.0)
+    unexplained = (residuals.square().sum() - explained.sum()).clamp(min=0.0)
+    errors = unexplained + (explained * shrinkage.square()).sum(1)
+    freedom = rows - 1 - (1 - shrinkage).sum(1)
+    # Near 0 degrees of freedom, both errors and freedom are little more than rounding.
+    scores = torch.where(freedom > 0.01 * rows, errors / freedom.square(), torch.inf)
+    penalty = penalties[scores.argmin()]
+    weights = vectors @ (projections / (eigenvalues + penalty)) / std
+    return Affine(weights[:, None], (mean_target - mean @ weights)[None])
+
+
+def logistic(inputs: Tensor, classes: Tensor, size: int) -> Affine:
+    """Return the multinomial logistic regression of `classes` `(rows,)`, indices below `size`, on
+    `inputs` `(rows, columns)`, float32: at most `MAX_ITERATIONS` of L-BFGS from the shares of the
+    classes."""
+    inputs = inputs.float()
+    rows, columns = inputs.shape
+    actual = torch.zeros(rows, size)
+    actual[torch.arange(rows), classes] = 1.0
+    parameters = torch.zeros(columns + 1, size)
+    # A class without rows would have a bias of minus infinity.
+    parameters[-1] = (actual.sum(0) + 0.5).log()
+    optimizer = torch.optim.LBFGS(
+        [parameters],
+        max_iter=MAX_ITERATIONS,
+        tolerance_grad=GRADIENT_TOLERANCE,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss() -> Tensor:
+        weights, bias = parameters[:-1], parameters[-1]
+        logits = torch.addmm(bias, inputs, weights)
+        errors = (logits.softmax(1) - actual) / rows
+        parameters.grad = torch.cat(
+            [inputs.T @ errors + PENALTY / rows * weights, errors.sum(0, keepdim=True)]
+        )
+        penalty = PENALTY / (2 * rows) * weights.square().sum()
+        return cross_entropy(logits, classes) + penalty
+
+    with torch.no_grad():
+        optimizer.step(loss)  # type: ignore[no-untyped-call,arg-type]
+    return Affine(parameters[:-1].clone(), parameters[-1].clone())

@@ -1,0 +1,1 @@
+"""NPZ files: their form, and how their arrays become tables and images."""
