@@ -27,6 +27,8 @@ MAX_CLASSES = 25
 COUNTED = 15
 """Maximum number of classes for which every cell shows its count."""
 CELL, LONGEST_CELL = 26, 42
+SMALLEST = 180
+"""Minimum side of a confusion matrix, in pixels."""
 SHEET = 5
 """Number of images in a row of the sheet."""
 ROWS_PER_POINT = 4
@@ -51,7 +53,7 @@ def confusion(chart_data: ChartData) -> Picture:
     ]
     actual, predicted, share, rows = zip(*cells, strict=True)
     order = [names[i] for i in chosen]
-    size = len(chosen) * (LONGEST_CELL if len(chosen) <= COUNTED else CELL)
+    size = max(SMALLEST, len(chosen) * (LONGEST_CELL if len(chosen) <= COUNTED else CELL))
     base = alt.Chart(table(actual=actual, predicted=predicted, share=share, rows=rows)).encode(
         x=alt.X("predicted:N", sort=order).axis(
             names_axis(order, labelAngle=-45 if _are_long(order) else 0)

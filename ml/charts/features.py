@@ -34,6 +34,8 @@ CLASS_HEIGHT = 17
 """Minimum height of a class, in pixels; its name needs as much."""
 COUNT_WIDTH = 26
 """Minimum width of a cell that shows its count, in pixels."""
+DAY = 24 * 60 * 60 * 1000
+"""Milliseconds of a day."""
 GOLDEN = 0.6180339887
 """Golden ratio minus 1: the fractional parts of its multiples are spread evenly."""
 JITTER = alt.Scale(domain=[-0.3, 1.3])
@@ -66,8 +68,9 @@ class Feature:
 
     name: str
     values: Sequence[Number]
-    """Numbers, or codes of categories; null where missing."""
+    """Numbers, milliseconds since 1970-01-01 in UTC, or codes of categories; null where missing."""
     categories: KeptCategories | None
+    is_date: bool
     width: int
     height: int
     is_first: bool
@@ -100,8 +103,11 @@ def features(chart_data: ChartData) -> Picture:
     height = max(height, CLASS_HEIGHT * len(target.shown))
     panels = []
     for place, (name, values) in enumerate(sample.columns.items()):
-        categories = sample.categories.get(name)
-        feature = Feature(name, values, categories, width, height, place % PANELS == 0)
+        categories, is_date = sample.categories.get(name), name in sample.dates
+        if is_date:
+            values = [None if value is None else value * DAY for value in values]
+        is_first = place % PANELS == 0
+        feature = Feature(name, values, categories, is_date, width, height, is_first)
         draw = PANEL_KINDS[categories is not None, bool(target.classes)]
         panels.append(draw(feature, target).properties(width=width, height=height))
     return alt.concat(
@@ -245,11 +251,24 @@ def _subtitles(sample: FeatureSample, target: Target) -> list[str]:
 
 
 def _number(feature: Feature) -> alt.X:
+    if feature.is_date:
+        return _date(feature)
     low, high = domain(*number_range(feature.values))
     return (
         alt.X("x:Q", title=feature.titled())
         .scale(domain=[low, high], zero=False, nice=False, padding=8)
         .axis(number_axis(feature.name, feature.values, ticks=5))
+    )
+
+
+def _date(feature: Feature) -> alt.X:
+    low, high = number_range(feature.values)
+    if low == high:
+        low, high = low - DAY, high + DAY
+    return (
+        alt.X("x:T", title=feature.titled())
+        .scale(type="utc", domain=[low, high], nice=False, padding=8)
+        .axis(tickCount=5, labelExpr="datum.label")
     )
 
 

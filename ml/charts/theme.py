@@ -54,8 +54,8 @@ CONFIG = {
         "labelLimit": MAX_LABEL,
         "titleLimit": 300,
         # 2e6 rather than 2e+6, and 0 rather than 0e+0.
-        "labelExpr": "datum.value === 0 ? '0' : isNumber(datum.value)"
-        " ? replace(datum.label, 'e+', 'e') : datum.label",
+        "labelExpr": "!isNumber(datum.value) ? datum.label"
+        " : datum.label === '0e+0' ? '0' : replace(datum.label, 'e+', 'e')",
     },
     "legend": {
         "labelFontSize": 12,

@@ -31,7 +31,13 @@ def tables(panel: dict[str, Any], specification: dict[str, Any]) -> list[list[di
     """Return the data of a panel, by layer."""
     layers = panel.get("layer", [panel])
     names = [layer.get("data", panel.get("data"))["name"] for layer in layers]
-    return [specification["datasets"][name] for name in dict.fromkeys(names)]
+    found = [specification["datasets"][name] for name in dict.fromkeys(names)]
+    # Targets went through float32.
+    return [[{k: _rounded(v) for k, v in row.items()} for row in rows] for rows in found]
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def subtitles(specification: dict[str, Any]) -> str:
@@ -141,6 +147,17 @@ def test_years_and_codes_have_no_separators(tmp_path: Path) -> None:
     axes = [panel["encoding"]["x"]["axis"] for panel in panels]
     assert [axis["format"] for axis in axes] == ["f", "f", ",f"]
     assert {axis["tickMinStep"] for axis in axes} == {1}
+
+
+def test_dates_are_drawn_on_an_axis_of_time(tmp_path: Path) -> None:
+    table = "day,y\n" + "\n".join(f"2024-02-{day:02},{day}" for day in range(1, 29))
+    specification = drawn(chart_data(tmp_path, table + "\n,3\n", "y"))
+    [panel] = specification["concat"]
+    x = panel["encoding"]["x"]
+    assert (x["type"], x["scale"]["type"]) == ("temporal", "utc")
+    assert x["title"] == ["day", "1 row without a value not drawn"]
+    assert x["scale"]["domain"] == [1706745600000, 1709078400000]
+    assert tables(panel, specification)[0][1] == {"x": 1706832000000, "y": 2}
 
 
 @pytest.mark.parametrize("output", [Value(name="y"), Classes(names=["a", "b"])])
