@@ -81,7 +81,8 @@ def layout_of(member: Member, requested: Layout | None) -> ImageLayout:
         raise Invalid(f"{shown}; it must be {wanted} of 1, 3 or 4 channels")
     if len(fitting) > 1:
         ways = " or ".join(
-            f"of {one.height}x{one.width} pixels with {one.channels} channels (layout={name})"
+            f"of {one.height}x{one.width} pixels with {one.channels} "
+            f"channel{'s' if one.channels > 1 else ''} (layout={name})"
             for name, one in fitting.items()
         )
         raise Invalid(f"{shown}, which may be images {ways}; set layout")
