@@ -123,8 +123,8 @@ def _not_ready(job: Job, spec: TrainingSpec, name: str, chart: Chart) -> str:
     if job.status == "succeeded":
         return (
             f"the chart {name!r} of job {job.id} needs data stored with its model; the model was "
-            "deleted, was trained without a value to draw, or was made by a version of this service "
-            "that stored no data for charts"
+            "deleted, was trained without a value to draw, or was made by a version of this "
+            "service that stored no data for charts"
         )
     folds = spec.split.folds if job.status in ("queued", "running", "paused") else None
     first = f" and trains its {folds} folds first" if folds else ""
