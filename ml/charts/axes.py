@@ -55,9 +55,10 @@ def number_format(low: float, high: float, is_code: bool = False) -> str:
 
 def figure(number: float) -> str:
     """Return a number with three significant digits, for a sentence: `4,050`, `1.5e9`."""
-    is_plain = number == 0 or SMALL <= abs(number) < LARGE
-    rounded = float(f"{number:.3g}")
-    text = f"{rounded:,.10g}" if is_plain else f"{number:.3g}".replace("e+", "e")
+    mantissa, exponent = f"{number:.2e}".split("e")
+    text = f"{float(mantissa):g}e{int(exponent)}"
+    if number == 0 or SMALL <= abs(number) < LARGE:
+        text = f"{float(text):,.10g}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 

@@ -69,12 +69,10 @@ class ChartData:
         kind = {"train": "training"}.get(evaluation.split, evaluation.split)
         rows = counted(evaluation.rows, f"{kind} row")
         total = features.rows if evaluation.split == "train" and features else None
+        if total in (None, evaluation.rows):
+            return rows
         # Of very many training rows, a part is evaluated.
-        return (
-            rows
-            if total in (None, evaluation.rows)
-            else f"{evaluation.rows:,} of {total:,} training rows"
-        )
+        return f"{evaluation.rows:,} of {total:,} training rows"
 
     def epochs_drawn(self) -> str:
         """Return how many epochs are drawn if these are not all: `2,000 of 5,001 epochs drawn`."""

@@ -57,7 +57,7 @@ def loss(chart_data: ChartData) -> Picture:
     than epochs."""
     rows = [(LOSSES[name], at.epoch, value) for name, at, value in chart_data.series(*LOSSES)]
     steps = [(STEPS, p.epoch, p.values["loss"]) for p in chart_data.steps if "loss" in p.values]
-    if len(steps) <= len(chart_data.epochs):
+    if rows and len(steps) <= len(chart_data.epochs):
         steps = []
     base = alt.Chart().encode(
         x=_epochs(chart_data),

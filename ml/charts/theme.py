@@ -98,7 +98,7 @@ def title(text: str, *lines: str) -> alt.TitleParams:
     return alt.TitleParams(text, subtitle=subtitle) if subtitle else alt.TitleParams(text)
 
 
-def names_axis(names: Sequence[str], **options: object) -> alt.Axis:
+def names_axis(names: Sequence[str], **options: Any) -> alt.Axis:
     """Return the axis of names; a long beginning that all share is left out of their labels, which
     would else be cut to the same few words."""
     pairs = zip(min(names, default=""), max(names, default=""), strict=False)

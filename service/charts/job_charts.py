@@ -70,7 +70,7 @@ class JobCharts:
             raise NotFound(f"job {job.id} has no chart {name!r}; choose one of {', '.join(charts)}")
         chart_data = self._chart_data(job, spec)
         if not charts[name].needs.are_met(chart_data):
-            raise NotFound(_not_ready(job, name, charts[name]))
+            raise NotFound(_not_ready(job, spec, name, charts[name]))
         return charts[name].specification(chart_data)
 
     def picture(self, job_id: str, name: str, form: PictureFormat) -> bytes:
@@ -119,14 +119,16 @@ def _spec(job: Job) -> TrainingSpec:
         raise Unprocessable(message) from None
 
 
-def _not_ready(job: Job, name: str, chart: Chart) -> str:
+def _not_ready(job: Job, spec: TrainingSpec, name: str, chart: Chart) -> str:
     if job.status == "succeeded":
         return (
             f"the chart {name!r} of job {job.id} needs data stored with its model; the model was "
-            "deleted, was trained without a value to draw, or was made by a version of this service "
-            "that stored no data for charts"
+            "deleted, was trained without a value to draw, or was made by a version of this "
+            "service that stored no data for charts"
         )
+    folds = spec.split.folds if job.status in ("queued", "running", "paused") else None
+    first = f" and trains its {folds} folds first" if folds else ""
     return (
         f"the chart {name!r} of job {job.id} can be drawn {chart.needs.when}; "
-        f"the job is {job.status}"
+        f"the job is {job.status}{first}"
     )

@@ -30,7 +30,9 @@ def drawn(data: ChartData) -> dict[str, Any]:
 def tables(panel: dict[str, Any], specification: dict[str, Any]) -> list[list[dict[str, Any]]]:
     """Return the data of a panel, by layer."""
     layers = panel.get("layer", [panel])
-    names = [layer.get("data", panel.get("data"))["name"] for layer in layers]
+    # Data that all panels or layers share is moved up to them.
+    shared = specification | panel
+    names = [(shared | layer)["data"]["name"] for layer in layers]
     found = [specification["datasets"][name] for name in dict.fromkeys(names)]
     # Targets went through float32.
     return [[{k: _rounded(v) for k, v in row.items()} for row in rows] for rows in found]

@@ -65,7 +65,7 @@ def test_calibration_of_many_rows_has_every_bin_and_stays_in_its_frame() -> None
     assert len(found) == 15
     assert all(0 <= point[name] <= 1 for point in found for name in ("x", "y", "low", "high"))
     for channel in ("x", "y"):
-        scale = specification["layer"][1]["encoding"][channel]["scale"]
+        scale = specification["layer"][2]["encoding"][channel]["scale"]
         assert (scale["domain"], scale["padding"]) == ([0, 1], 12)
 
 

@@ -89,6 +89,10 @@ def test_missing_chart_says_when_it_will_be_available(
     missing = client.get(f"/jobs/{job_id}/charts/loss.svg")
     assert missing.status_code == 404
     assert "once its first loss is reported; the job is queued" in missing.json()["detail"]
+    folded = client.post("/jobs", json=LINE | {"name": "folded", "split": {"folds": 3}}).json()
+    missing = client.get(f"/jobs/{folded['id']}/charts/loss.svg")
+    assert "the job is queued and trains its 3 folds first" in missing.json()["detail"]
+    client.post(f"/jobs/{folded['id']}/cancel").raise_for_status()
     claim = claimed(attempts)
     attempts.mark_started(claim, "cpu", "resident", 0, 200)
     first = Report("epoch", 1, 1, {"train_loss": 3.0, "lr": 0.1})
