@@ -41,6 +41,9 @@ MISSING = "missing"
 
 Panel = alt.Chart | alt.LayerChart
 
+DAY = 24 * 60 * 60 * 1000
+"""Milliseconds of a day."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -70,6 +73,8 @@ class Feature:
     categories: KeptCategories | None
     width: int
     height: int
+    is_date: bool
+    """Whether the values are dates: milliseconds since 1970."""
     is_first: bool
     """Whether the panel is the first of its row, and has the labels of the target."""
 
@@ -101,7 +106,10 @@ def features(chart_data: ChartData) -> Picture:
     panels = []
     for place, (name, values) in enumerate(sample.columns.items()):
         categories = sample.categories.get(name)
-        feature = Feature(name, values, categories, width, height, place % PANELS == 0)
+        is_date = name in sample.dates
+        if is_date:
+            values = [None if value is None else value * DAY for value in values]
+        feature = Feature(name, values, categories, width, height, is_date, place % PANELS == 0)
         draw = PANEL_KINDS[categories is not None, bool(target.classes)]
         panels.append(draw(feature, target).properties(width=width, height=height))
     return alt.concat(
@@ -246,6 +254,9 @@ def _subtitles(sample: FeatureSample, target: Target) -> list[str]:
 
 def _number(feature: Feature) -> alt.X:
     low, high = domain(*number_range(feature.values))
+    if feature.is_date:
+        scale = alt.Scale(type="utc", domain=[low, high], nice=False, padding=8)
+        return alt.X("x:T", title=feature.titled(), scale=scale, axis=alt.Axis(tickCount=4))
     return (
         alt.X("x:Q", title=feature.titled())
         .scale(domain=[low, high], zero=False, nice=False, padding=8)

@@ -21,8 +21,8 @@ WANTED: dict[ColumnKind, str] = {
 
 
 class TableReader:
-    """Reads rows of numbers, booleans, dates and categories, written as JSON values or as texts of the
-    training data; null denotes a missing value.
+    """Reads rows of numbers, booleans, dates and categories, written as JSON values or as texts of
+    the training data; null denotes a missing value.
 
     A category unseen in training is valid: it becomes `UNKNOWN`.
     """

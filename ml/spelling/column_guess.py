@@ -15,8 +15,8 @@ from ml.spelling.candidates import (
     Candidate,
     candidates,
     is_known,
-    names_things,
     matching,
+    names_things,
     of_numbers,
 )
 from ml.spelling.categories import text_of

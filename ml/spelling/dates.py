@@ -106,7 +106,11 @@ def instants(texts: Any, form: DateFormat) -> Any:
     written = _Written.of(texts, form)
     if written is None:
         return pa.nulls(len(texts), TYPE)
-    year, month, day = written.numbers("year"), written.numbers("month", 1), written.numbers("day", 1)
+    year, month, day = (
+        written.numbers("year"),
+        written.numbers("month", 1),
+        written.numbers("day", 1),
+    )
     if form.has_short_years:
         year = year + np.where(year < CENTURY_BREAK, 2000, 1900)
     months = (year - 1970) * 12 + month - 1

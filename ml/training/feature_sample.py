@@ -41,6 +41,8 @@ class FeatureSample(Frozen):
     that are not categorical."""
     categories: dict[str, KeptCategories] = Field(default={})
     """Categories of the columns that are not numbers; false and true of a boolean."""
+    dates: list[str] = Field(default=[])
+    """Columns of dates: days since 1970-01-01 in UTC."""
     rows: int | None = None
     """Number of training rows; null in samples of earlier versions."""
 
@@ -69,6 +71,7 @@ def sample_features(train: Rows, signature: Signature) -> FeatureSample | None:
         targets=targets.tolist(),
         features=len(inputs.names),
         categories=kept,
+        dates=[name for name in columns if inputs.encoding and name in inputs.encoding.dates],
         rows=len(train),
     )
 

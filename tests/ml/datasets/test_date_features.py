@@ -150,7 +150,8 @@ def test_numbers_since_1970_are_dates_where_the_user_says_so(
 
 
 GAPPY = "when,colour,y\n" + "".join(
-    f"{'' if n % 5 == 0 else START + timedelta(days=10 * n)},{'ab'[n % 2]},{n % 7}\n" for n in range(40)
+    f"{'' if n % 5 == 0 else START + timedelta(days=10 * n)},{'ab'[n % 2]},{n % 7}\n"
+    for n in range(40)
 )
 
 
