@@ -22,7 +22,12 @@ RARE = 5
 MAX_SHOWN = 5
 OF_FEATURES: tuple[Kind, ...] = ("identifier", "index")
 """Kinds of a data set's warnings that matter to a job if the column is a feature."""
-OF_TARGETS: tuple[Kind, ...] = ("leading_zeros", "number_spelling", "numbers_as_text")
+OF_TARGETS: tuple[Kind, ...] = (
+    "large_integers",
+    "leading_zeros",
+    "number_spelling",
+    "numbers_as_text",
+)
 """Kinds of a data set's warnings that matter to a job if the column is its target."""
 
 

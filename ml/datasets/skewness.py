@@ -24,9 +24,9 @@ def warnings(name: str, targets: Tensor) -> list[DataWarning]:
     if skew < HIGHLY_SKEWED or skew < FAR_MORE * abs(of_logarithm):
         return []
     message = (
-        f"{quoted(name)} has a skewness of {skew:.1f}, and its logarithm of {round(of_logarithm, 1) + 0.0:.1f}: "
-        "the few largest values decide what is learned; consider a column of its logarithm as the "
-        "target, or loss=huber"
+        f"{quoted(name)} has a skewness of {skew:.1f}, and its logarithm of "
+        f"{round(of_logarithm, 1) + 0.0:.1f}: the few largest values decide what is learned; "
+        "consider a column of its logarithm as the target, or loss=huber"
     )
     return [DataWarning(column=name, kind="skewed", message=message)]
 

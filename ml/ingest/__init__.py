@@ -6,12 +6,13 @@ The file is not trusted. Torch is not imported here.
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 from ml.decoding import decoding
 from ml.errors import Invalid
-from ml.ingest import csv_file, image_zip, npz_file, parquet_file
+from ml.ingest import csv_file, gzip_file, image_zip, npz_file, parquet_file
 from ml.ingest.options import Options
+from ml.ingest.other_files import refuse_documents, refuse_others
 from ml.ingest.schema import MAX_SCHEMA_BYTES, Categorical, Schema
 from ml.ingest.selection import check_ignored
 from ml.ingest.warning import folded
@@ -22,18 +23,7 @@ __all__ = ["Options", "Schema", "ingest"]
 
 FileReader = Callable[[Path, Path, Options], Schema]
 
-OTHERS = {
-    b"\x1f\x8b": "is packed with gzip; unpack it first",
-    b"BZh": "is packed with bzip2; unpack it first",
-    b"\x28\xb5\x2f\xfd": "is packed with zstd; unpack it first",
-    b"\xd0\xcf\x11\xe0": "is an Excel workbook; save the sheet as CSV",
-    b"%PDF": "is a PDF; send CSV, Parquet, NPZ or a zip of images",
-    b"ARROW1": "is an Arrow file; save it as Parquet",
-    b"\x93NUMPY": "is a single array; save it with numpy.savez, under a name",
-    b"\x89PNG": "is a single image; send a zip with a folder for each class",
-    b"\xff\xd8\xff": "is a single image; send a zip with a folder for each class",
-}
-"""First bytes of common unsupported file types, and advice for each."""
+GZIP = b"\x1f\x8b"
 
 
 def ingest(source: Path, into: Path, options: Options) -> Schema:
@@ -47,10 +37,7 @@ def ingest(source: Path, into: Path, options: Options) -> Schema:
     """
     try:
         with decoding("the file", OSError, MemoryError):
-            reader = _reader(source)
-            if reader is image_zip.read:
-                check_ignored(options.ignore, [])
-            schema = reader(source, into, options)
+            schema = _read(source, into, options)
         _check_size(schema)
         seal(into)
         schema = schema.model_copy(update={"warnings": folded(schema.warnings)})
@@ -61,23 +48,42 @@ def ingest(source: Path, into: Path, options: Options) -> Schema:
     return schema
 
 
+def _read(source: Path, into: Path, options: Options) -> Schema:
+    unpacked = into / "unpacked"
+    try:
+        if _start(source).startswith(GZIP):
+            source = gzip_file.unpack(source, unpacked)
+        reader = _reader(source)
+        if reader is image_zip.read:
+            check_ignored(options.ignore, [])
+        return reader(source, into, options)
+    finally:
+        unpacked.unlink(missing_ok=True)
+
+
 def _reader(source: Path) -> FileReader:
-    with source.open("rb") as file:
-        start = file.read(8)
+    start = _start(source)
     if not start:
         raise Invalid("is empty; send CSV, Parquet, NPZ or a zip of images")
-    for mark, advice in OTHERS.items():
-        if start.startswith(mark):
-            raise Invalid(advice)
+    if start.startswith(GZIP):
+        raise Invalid("is packed with gzip twice; unpack it first")
+    refuse_others(source)
     if start.startswith(b"PAR1"):
         return parquet_file.read
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         if not is_zipfile(source):
             raise Invalid("is a truncated or corrupt zip file; send it again")
         with refusing_broken():
+            with ZipFile(source) as archive:
+                refuse_documents(archive)
             check_archive(source)
             return npz_file.read if npz_file.is_npz(source) else image_zip.read
     return csv_file.read
+
+
+def _start(source: Path) -> bytes:
+    with source.open("rb") as file:
+        return file.read(8)
 
 
 def _check_size(schema: Schema) -> None:

@@ -17,6 +17,7 @@ EXACT = 2**53
 """Magnitude up to which float64 holds every whole number."""
 MAX_TYPE = 60
 """Characters of a type that messages show."""
+INFINITIES = ("inf", "-inf", "+inf", "infinity", "-infinity", "+infinity")
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 """Length of Arrow's units of time."""
 
@@ -79,18 +80,21 @@ def plain(column: Any, gaps: Gaps) -> Any:
         unit = SECONDS[column.type.unit]
         ticks = pc.cast(column, pa.int32() if pa.types.is_time32(column.type) else pa.int64())
         return pc.multiply(pc.cast(ticks, pa.float64(), safe=False), unit)
-    if pa.types.is_float16(column.type) or pa.types.is_float32(column.type):
-        return _without_rounded(pc.cast(column, pa.float32()), gaps)
+    if pa.types.is_floating(column.type):
+        if pa.types.is_float16(column.type):
+            column = pc.cast(column, pa.float32())
+        return _without_marks(column, gaps)
     return column
 
 
-def _without_rounded(numbers: Any, gaps: Gaps) -> Any:
-    """Return float32 numbers with null for gaps, which the file has rounded."""
+def _without_marks(numbers: Any, gaps: Gaps) -> Any:
+    """Return floats with null for gaps as their type rounds them, and for infinity if it is one."""
     marks = [number for number in gaps.numbers if abs(number) <= FLOAT32_MAX]
+    marks += [float(text) for text in gaps.texts if text.lower() in INFINITIES]
     if not marks:
         return numbers
-    is_gap = pc.is_in(numbers, value_set=pa.array(marks, pa.float32()))
-    return pc.if_else(is_gap, pa.scalar(None, pa.float32()), numbers)
+    is_gap = pc.is_in(numbers, value_set=pa.array(marks, numbers.type))
+    return pc.if_else(is_gap, pa.scalar(None, numbers.type), numbers)
 
 
 def as_written(column: Any, spelling: Spelling, gaps: Gaps) -> Any:

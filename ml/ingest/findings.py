@@ -1,6 +1,6 @@
 """Warnings about the columns of a table, found while it is read."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ml.ingest.clues import NumberClues
@@ -11,6 +11,7 @@ from ml.ingest.schema import (
     Boolean,
     Categorical,
     Column,
+    Date,
     Numeric,
     Text,
 )
@@ -19,6 +20,8 @@ from ml.spelling import ColumnKind
 
 MIN_IDENTIFIERS = 10
 """Number of different texts from which they are taken for an id; fewer differ by chance."""
+MIN_NUMBERED = 5
+"""Number of rows from which values that count up are taken for row numbers."""
 NEARLY_ALL = 0.95
 """Share of the rows that have a text of their own in a column of ids or names."""
 REPEATS = 3.0
@@ -47,12 +50,15 @@ def column_warnings(
     clues: Mapping[str, NumberClues],
     rows: int,
     declared: Mapping[str, ColumnKind],
+    known: Iterable[DataWarning] = (),
 ) -> list[DataWarning]:
     """Return the warnings about columns of `rows` rows, some with `clues`, or `declared` to be of
-    a kind."""
+    a kind. Of texts that look like numbers, `known` warnings say enough."""
+    told = {warning.column for warning in known if warning.kind == "numbers_as_text"}
     return [
         warning
         for column in columns
+        if column.name not in told
         for warning in _about(
             Found(column, rows, clues.get(column.name), declared.get(column.name))
         )
@@ -73,6 +79,8 @@ def only_value(column: Column, rows: int) -> str | None:
     match column:
         case Numeric(min=float(low), max=high) if low == high:
             return repr(low).removesuffix(".0")
+        case Date(min=str(first), max=last) if first == last:
+            return first
         case Categorical(categories=[category]):
             return shown(category.value)
         case Boolean(true=true, missing=missing) if missing < rows and true in (0, rows - missing):
@@ -104,17 +112,22 @@ def _left_out(found: Found) -> str | None:
 
 def _index(found: Found) -> str | None:
     clues = found.clues
-    if clues is None or not clues.counts_up or found.rows < 2 or clues.first not in (0, 1):
+    if clues is None or not clues.counts_up or clues.first not in (0, 1):
+        return None
+    if found.rows < MIN_NUMBERED:
         return None
     last = clues.first + found.rows - 1
     return (
-        f"numbers the rows, from {clues.first:.0f} to {last:.0f}; leave it out of the features "
-        "unless their order means something"
+        f"numbers the rows, from {clues.first:.0f} to {last:.0f}; unless their order means "
+        "something, leave it out with ignore, or of a job's features"
     )
 
 
 def _identifier(found: Found) -> str | None:
-    advice = "as an id has; leave it out of the features unless it measures something"
+    advice = (
+        "as an id has; unless it measures something, leave it out with ignore, or of a job's "
+        "features"
+    )
     match found.column, found.clues:
         case Numeric(whole=True, min=float(low), max=float(high)), NumberClues() as clues:
             # Of so many draws from so many numbers, this many pairs would be equal.

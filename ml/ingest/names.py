@@ -41,6 +41,16 @@ def check_name(name: str, subject: str) -> None:
         )
 
 
+def check_count(columns: int) -> None:
+    """Check that a table has not too many columns.
+
+    Raises:
+        Invalid: it has.
+    """
+    if columns > MAX_COLUMNS:
+        raise Invalid(f"has {columns:,} columns; at most {MAX_COLUMNS:,} are allowed")
+
+
 def check_names(names: list[str]) -> None:
     """Check the names of columns.
 
@@ -49,8 +59,7 @@ def check_names(names: list[str]) -> None:
     """
     if not names:
         raise Invalid("has no columns")
-    if len(names) > MAX_COLUMNS:
-        raise Invalid(f"has {len(names):,} columns; at most {MAX_COLUMNS:,} are allowed")
+    check_count(len(names))
     seen: dict[str, int] = {}
     for place, name in enumerate(names, start=1):
         if not name.strip():

@@ -11,7 +11,10 @@ from ml.spelling.numbers import DecimalMark, ThousandsMark
 from ml.strict import Strict
 
 Encoding = Literal["utf-8", "utf-16", "utf-32", "latin-1", "windows-1252", "gb18030", "shift_jis"]
-Delimiter = Literal[",", ";", "\t", "|"]
+Delimiter = Literal[",", ";", "\t", "|", " "]
+Quote = Literal['"', "'", "none"]
+Escape = Literal["backslash", "none"]
+Header = Literal["first", "none"]
 Layout = Literal["nhwc", "nchw"]
 Pixels = Literal["0-1", "0-255", "0-4095", "0-65535"]
 Side = Annotated[int, Field(ge=1, le=2048)]
@@ -24,12 +27,30 @@ class Options(Strict):
         default=None, description="Encoding of a text file; None: UTF-8."
     )
     delimiter: Delimiter | None = Field(
-        default=None, description="Field delimiter; None: the most frequent one in the header."
+        default=None,
+        description="Field delimiter; a blank stands for runs of blanks and tabs. None: the one "
+        "that divides the lines most evenly.",
     )
-    missing: list[Annotated[str, Field(max_length=100)]] = Field(
-        default=[],
+    header: Header | None = Field(
+        default=None,
+        description="`first`: the first line has the names of the columns; `none`: no line has, "
+        "and they are called c1, c2, …; None: found.",
+    )
+    quote: Quote | None = Field(
+        default=None,
+        description="Quotation mark of fields; `none`: quotation marks are ordinary characters. "
+        'None: ".',
+    )
+    escape: Escape | None = Field(
+        default=None,
+        description="Quotation marks within a quoted field: `backslash`: they are preceded by a "
+        "backslash; `none`: they are doubled. None: doubled, unless only the other fits.",
+    )
+    missing: list[Annotated[str, Field(max_length=100)]] | None = Field(
+        default=None,
         max_length=100,
-        description="Texts that mark a missing value, in addition to the usual ones.",
+        description="Texts that mark a missing value instead of the usual ones, besides the empty "
+        "text; None: the usual ones.",
     )
     decimal: DecimalMark | None = Field(
         default=None, description="Decimal mark of numbers in texts; None: detected by column."
@@ -78,7 +99,7 @@ class Options(Strict):
 
     def gaps(self) -> Gaps:
         """Return the texts that mark a missing value."""
-        return Gaps.of([*MISSING, *self.missing])
+        return Gaps.of(MISSING if self.missing is None else self.missing)
 
     def hints(self, decimal_comma: bool = False) -> Hints:
         """Return what the user and the file say about the spelling of columns."""

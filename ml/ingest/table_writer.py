@@ -327,7 +327,7 @@ class TableWriter:
         rows = self._next_row - self._first_row
         if not rows:
             raise Invalid("has no rows below its header")
-        columns = [tally.column() for tally in self._tallies]
+        columns, known = [tally.column() for tally in self._tallies], list(warnings)
         for column in columns:
             if declared.get(column.name) == "categorical" and isinstance(column, Text):
                 raise Invalid(
@@ -339,7 +339,7 @@ class TableWriter:
             rows=rows,
             columns=_within_budget(columns),
             missing=list(self._gaps.texts),
-            warnings=[*warnings, *column_warnings(columns, self._clues, rows, declared)],
+            warnings=[*known, *column_warnings(columns, self._clues, rows, declared, known)],
         )
 
 

@@ -6,17 +6,18 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from ml.errors import Invalid
-from ml.ingest.options import Options
+from ml.ingest.options import Escape, Header, Options, Quote
 from ml.ingest.schema import Schema
 from ml.ingest.warning import DataWarning
 from ml.specs import Name
 from ml.spelling import ColumnKind
 from ml.spelling.date_formats import DateStyle
 from ml.strict import Strict, parse
-from service.errors import Unprocessable
 from service.schemas import Body
 
 Columns = Annotated[list[str], Field(max_length=4096)]
+DELIMITER_NAMES = {"tab": "\t", "space": " "}
+"""Names of delimiters that are hard to write in a query."""
 
 
 class UploadQuery(Strict):
@@ -33,11 +34,30 @@ class UploadQuery(Strict):
         default=None, description="Encoding of a text file; by default UTF-8."
     )
     delimiter: str | None = Field(
-        default=None, description="Field delimiter of a text file; by default detected."
+        default=None,
+        max_length=10,
+        description="Field delimiter of a text file: a comma, semicolon, vertical bar, `tab`, or "
+        "`space` for runs of blanks; by default detected.",
     )
-    missing: list[str] = Field(
-        default=[],
-        description="Further texts that mean a missing value, in addition to the usual ones.",
+    header: Header | None = Field(
+        default=None,
+        description="`first`: the first line of a text file names its columns; `none`: they have "
+        "no names, and are called c1, c2, …; by default detected.",
+    )
+    quote: Quote | None = Field(
+        default=None,
+        description='Quotation mark of fields, by default `"`; `none`: quotation marks are '
+        "ordinary characters.",
+    )
+    escape: Escape | None = Field(
+        default=None,
+        description="`backslash`: a quotation mark within a field is preceded by a backslash; "
+        "`none`: it is doubled; by default detected.",
+    )
+    missing: list[str] | None = Field(
+        default=None,
+        description="Texts that mean a missing value, instead of the usual ones. An empty field is "
+        "always missing: a single empty text leaves no others.",
     )
     decimal: str | None = Field(
         default=None,
@@ -98,7 +118,7 @@ class UploadQuery(Strict):
         """Return the options for reading the file.
 
         Raises:
-            Unprocessable: an option is invalid.
+            Invalid: an option is invalid; `loc` begins with its name.
         """
         named: dict[str, str] = {}
         for field in (*get_args(ColumnKind), *get_args(DateStyle)):
@@ -109,11 +129,14 @@ class UploadQuery(Strict):
                     named[name] = field
                     continue
                 message = f"names {name!r}, which {other} also names; a column has one type"
-                raise Unprocessable.at(Invalid(message), "query", field)
+                raise Invalid(message, (field,))
         styles = {name: field for name, field in named.items() if field in get_args(DateStyle)}
         document = {
             "encoding": self.encoding,
-            "delimiter": self.delimiter,
+            "delimiter": DELIMITER_NAMES.get(self.delimiter or "", self.delimiter),
+            "header": self.header,
+            "quote": self.quote,
+            "escape": self.escape,
             "missing": self.missing,
             "ignore": self.ignore,
             "layout": self.layout,
@@ -124,10 +147,7 @@ class UploadQuery(Strict):
             "dates": styles,
             "image_size": self._size(),
         }
-        try:
-            return parse(Options, document)
-        except Invalid as error:
-            raise Unprocessable.at(error, "query") from None
+        return parse(Options, document)
 
     def _size(self) -> list[int] | None:
         if self.image_size is None:
@@ -135,7 +155,7 @@ class UploadQuery(Strict):
         sides = self.image_size.split("x")
         if len(sides) > 2 or not all(side.isdecimal() and side.isascii() for side in sides):
             message = "must be side or height x width, for example 28 or 32x48"
-            raise Unprocessable.at(Invalid(message), "query", "image_size")
+            raise Invalid(message, ("image_size",))
         return [int(sides[0]), int(sides[-1])]
 
 
@@ -166,9 +186,9 @@ class Dataset(_Known):
             [
                 {
                     "column": "price",
-                    "kind": "numbers_as_text",
-                    "message": "'price' is read as categories, but its values look like numbers, "
-                    "such as '1,5'; if they are, upload it with decimal=,",
+                    "kind": "number_spelling",
+                    "message": "'price' is read as numbers: '1,5' is 1.5; if these are no numbers, "
+                    "list the column in categorical",
                 }
             ]
         ],

@@ -4,7 +4,7 @@ import asyncio
 import math
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -20,8 +20,10 @@ from ml.files import sync
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema, TableSchema
 from service.datasets.file_reader import FileReader
+from service.datasets.schemas import UploadQuery
 from service.datasets.store import AddedDataset, DatasetStore, NewDataset, content_hash
-from service.errors import BadRequest, ClientGone, Unavailable, Unprocessable
+from service.datasets.upload_parameters import UploadParameters
+from service.errors import BadRequest, ClientGone, Unavailable
 from service.http.body_limit import too_large
 from service.settings import MIB, Settings
 from service.storage.disk_space import DiskSpace
@@ -33,6 +35,9 @@ from service.work.executors import run_in
 FORM = "multipart/form-data"
 CHECK_BYTES = 64 * MIB
 """Received bytes between two looks at the disk's free space."""
+MAX_FIELDS = 1000
+MAX_FIELD_BYTES = 8192
+"""Maximum number of fields of a form besides its file, and size of each."""
 DEFAULT_NAME = "dataset"
 WRITE_PATIENCE_SECONDS = 30.0
 """Wait for a busy database, longer than that of others: a refusal would cost a whole upload."""
@@ -46,6 +51,8 @@ class Received:
     filename: str | None
     sha256: str
     bytes: int
+    fields: tuple[tuple[str, str], ...] = ()
+    """Names and values of the other fields of its form."""
 
 
 class DatasetUploader:
@@ -66,31 +73,34 @@ class DatasetUploader:
         self._disk_space = disk_space
         self._reader = FileReader(settings)
 
-    async def upload(
-        self, request: Request, name: str | None, target: str | None, options: Options
-    ) -> AddedDataset:
+    async def upload(self, request: Request, query: UploadQuery) -> AddedDataset:
         """Receive and parse the file in a request, and return its data set. A failed upload leaves
         no files behind.
 
         Raises:
             BadRequest: the upload was interrupted or has no file.
             TooLarge: the file exceeds the limit.
-            Unprocessable: the file cannot be parsed; the message says where and why.
+            Unprocessable: a parameter is invalid, or the file cannot be parsed; the message says
+                where and why.
             InsufficientStorage: the disk leaves no room for the file.
             Unavailable: the file cannot be stored.
         """
         place = self._settings.incoming_dir / str(ULID())
+        parameters = UploadParameters(query)
+        parameters.options()  # refuses invalid ones before the file is sent
         try:
             await self._require_space(_announced_bytes(request))
             await run_in(self._bulk, partial(place.mkdir, parents=True))
             received = await self._receive(request, place / "file")
-            name = name or _name_of(received.filename)
+            parameters = parameters.with_form(received.fields)
+            options, target = parameters.options(), parameters.values.target
+            name = parameters.values.name or _name_of(received.filename)
             content = content_hash(received.sha256, options)
             known = await asyncio.to_thread(self._store.find_duplicate, name, target, content)
             if known is not None:
                 return AddedDataset(known, created=False)
             schema = await self._read(request, received.path, place / "rows", options)
-            _check_target(target, schema)
+            _check_target(parameters, schema)
             dataset = NewDataset(
                 name, target, received.sha256, received.bytes, options, schema, place / "rows"
             )
@@ -106,13 +116,18 @@ class DatasetUploader:
     async def _receive(self, request: Request, path: Path) -> Received:
         if not request.headers.get("content-type", "").startswith(FORM):
             return await self._write(None, request.stream(), path)
-        async with request.form(max_files=1, max_fields=10) as form:
-            files = [value for value in form.values() if isinstance(value, UploadFile)]
+        async with request.form(
+            max_files=1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+        ) as form:
+            parts = form.multi_items()
+            files = [value for _, value in parts if isinstance(value, UploadFile)]
             if not files:
                 raise BadRequest(
                     "the form has no file; send one, for example with curl -F file=@table.csv"
                 )
-            return await self._write(files[0].filename, _spooled(files[0]), path)
+            received = await self._write(files[0].filename, _spooled(files[0]), path)
+            fields = tuple((name, value) for name, value in parts if isinstance(value, str))
+            return replace(received, fields=fields)
 
     async def _write(
         self, filename: str | None, chunks: AsyncIterator[bytes], path: Path
@@ -158,8 +173,9 @@ async def _spooled(file: UploadFile) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _check_target(target: str | None, schema: Schema) -> None:
+def _check_target(parameters: UploadParameters, schema: Schema) -> None:
     """Raise `Unprocessable` for a target that no job could predict."""
+    target = parameters.values.target
     if target is None:
         return
     columns = schema.columns if isinstance(schema, TableSchema) else []
@@ -173,7 +189,7 @@ def _check_target(target: str | None, schema: Schema) -> None:
         there = f"choose one of {names}" if names else "images have no columns"
         raise Invalid(f"there is no column {target!r}; {there}")
     except Invalid as error:
-        raise Unprocessable.at(error, "query", "target") from None
+        raise parameters.refusal(Invalid(error.msg, ("target",))) from None
 
 
 def _name_of(filename: str | None) -> str:

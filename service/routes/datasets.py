@@ -35,7 +35,7 @@ from service.errors import (
 )
 from service.http.problem_json import problems
 from service.routes.dependencies import WRITES, AppComponents, Components
-from service.schemas import Page
+from service.schemas import Page, self_contained
 from service.work.executors import run_in
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -52,8 +52,10 @@ BODY = {
         "multipart/form-data": {
             "schema": {
                 "type": "object",
-                "properties": {"file": BINARY["schema"]},
+                "properties": {"file": BINARY["schema"]}
+                | self_contained(UploadQuery)["properties"],
                 "required": ["file"],
+                "additionalProperties": False,
             }
         },
     },
@@ -74,9 +76,10 @@ async def upload(
     query: Annotated[UploadQuery, Query()],
     components: AppComponents,
 ) -> Dataset:
-    """Upload a data set as the request body or as a form file: CSV, Parquet, NPZ, or a zip with one
-    folder of images per class. The format is detected from the first bytes."""
-    added = await components.uploader.upload(request, query.name, query.target, query.options())
+    """Upload a data set as the request body or as a form file: CSV, JSON lines, Parquet, NPZ, or a
+    zip with one folder of images per class, packed with gzip or not. The format is detected from
+    the first bytes. Other fields of a form count like query parameters."""
+    added = await components.uploader.upload(request, query)
     response.headers["Location"] = f"/datasets/{added.dataset.id}"
     if not added.created:
         response.status_code = 200

@@ -88,8 +88,8 @@ def open_member(archive: ZipFile, file: str) -> Member:
     shape, dtype = header.shape, header.dtype
     if dtype.kind not in KINDS or _lacks_unit(dtype):
         raise Invalid(
-            f"the array {name!r} holds {dtype}; allowed are numbers, strings, booleans and dates; or "
-            "leave it out with `ignore`"
+            f"the array {name!r} holds {dtype}; allowed are numbers, strings, booleans and dates; "
+            "or leave it out with `ignore`"
         )
     if dtype.kind in "US" and dtype.itemsize > MAX_TEXT * (4 if dtype.kind == "U" else 1):
         raise Invalid(

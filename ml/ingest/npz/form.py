@@ -36,7 +36,6 @@ ROLES: dict[str, Role] = {
     "inputs": "inputs",
     "y": "targets",
     "class": "targets",
-    "classes": "targets",
     "label": "targets",
     "labels": "targets",
     "output": "targets",

@@ -124,7 +124,7 @@ def test_target_with_decimal_commas_is_a_value(shelf: Shelf) -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        [f"{i} widgets" for i in range(9)],
+        [f"{i} box" for i in range(9)],
         [*map(str, range(9)), "n/d"],
         [f"({i})" for i in range(9)],
         [f"<{i}" for i in range(9)],
@@ -178,7 +178,7 @@ def test_declared_categories_are_classes(shelf: Shelf) -> None:
 
 
 def test_long_target_of_texts_that_look_like_numbers_names_the_remedy(shelf: Shelf) -> None:
-    rows = [f"{i / 7},{i} widgets" for i in range(1100)]
+    rows = [f"{i / 7},{i} box" for i in range(1100)]
     dataset = put(shelf, "x,y", rows)
-    with pytest.raises(Invalid, match="to read '0 widgets' as a number, list it in numeric"):
+    with pytest.raises(Invalid, match="to read '0 box' as a number, list it in numeric"):
         found(shelf, {"id": dataset, "target": "y"})

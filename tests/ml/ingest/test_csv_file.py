@@ -276,3 +276,11 @@ def test_reader_process_needs_no_torch_and_bounded_memory(tmp_path: Path) -> Non
     (into / TABLE).unlink()
     source.write_bytes(b"a,b\n1,\n")
     assert run(4096)["schema"]["rows"] == 1
+
+
+def test_columns_can_be_ignored(tmp_path: Path) -> None:
+    schema = read(tmp_path, "a,b,c\n1,x,2\n2,y,3\n", ignore=["b"])
+    assert [column.name for column in schema.columns] == ["a", "c"]
+    assert pq.read_table(tmp_path / "into" / TABLE).to_pylist()[1] == {"a": 2.0, "c": 3.0}
+    with pytest.raises(Invalid, match="there is no column 'z' to ignore; choose from a, b, c"):
+        read(tmp_path, "a,b,c\n1,x,2\n", ignore=["z"])

@@ -45,14 +45,14 @@ def kinds(schema: TableSchema) -> dict[str | None, str]:
 @pytest.mark.parametrize(
     ("values", "kind", "message"),
     [
-        (range(ROWS), "index", "'a' numbers the rows, from 0 to 99; leave it out"),
-        (range(1, ROWS + 1), "index", "'a' numbers the rows, from 1 to 100; leave it out"),
+        (range(ROWS), "index", "'a' numbers the rows, from 0 to 99; unless"),
+        (range(1, ROWS + 1), "index", "'a' numbers the rows, from 1 to 100; unless"),
         (SHUFFLED, "identifier", "'a' has a different whole number in each of 100 rows, as an id"),
         (range(500, 500 + ROWS), "identifier", "'a' has a different whole number in each of 100"),
         (
             [f"u{i:03d}" for i in range(ROWS)],
             "identifier",
-            "'a' has 100 different values in 100 rows, as an id has; leave it out",
+            "'a' has 100 different values in 100 rows, as an id has; unless it",
         ),
         (
             [f"name {min(i, 97)}" for i in range(ROWS)],
@@ -75,14 +75,14 @@ def kinds(schema: TableSchema) -> dict[str | None, str]:
             "'a' has leading zeros, as in '00': it is read as categories",
         ),
         (
-            [f"{i} widgets" for i in range(8)],
+            [f"{i} box" for i in range(8)],
             "numbers_as_text",
-            "'a' is read as categories; to read '0 widgets' as a number, list it in numeric",
+            "'a' is read as categories; to read '0 box' as a number, list it in numeric",
         ),
         (
             [f"1,{i}%" for i in range(9)],
             "number_spelling",
-            "'a' is read as numbers: '1,0%' is 1.0",
+            "'a' is read as numbers: '1,0%' is 1;",
         ),
         (
             ["1", "2", "3", "4", "5", "6", "7", "8", "9", "n/d"],

@@ -1,7 +1,7 @@
 """Parquet files as pandas, polars and others write them."""
 
 import io
-from datetime import time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -91,23 +91,25 @@ def test_every_type_becomes_its_kind(tmp_path: Path) -> None:
     for kind in (pa.string(), pa.large_string(), pa.string_view()):
         table[str(kind)] = pa.array([" a", None, "b"], kind)
     table["coded"] = table["large_string"].dictionary_encode()
-    table["levels"] = pa.array([3, None, 10]).dictionary_encode()
+    table["day"] = pa.array([date(2024, 12, 31), None, date(2025, 1, 1)])
+    table["zoned"] = pa.array([0, None, 1], pa.timestamp("ns", "Europe/Berlin"))
     table["flag"] = pa.array([True, None, False])
     table["wait"] = pa.array([timedelta(minutes=1), None, timedelta(milliseconds=-500)])
     table["at"] = pa.array([time(0, 1), None, time(12)], pa.time32("ms"))
     schema = read(tmp_path, table)
-    texts = ["string", "large_string", "string_view", "coded", "levels"]
+    texts = ["string", "large_string", "string_view", "coded"]
     assert kinds(schema) == (
         dict.fromkeys(map(str, numbers), "numeric")
         | dict.fromkeys(texts, "categorical")
-        | {"flag": "boolean", "wait": "numeric", "at": "numeric"}
+        | {"day": "date", "zoned": "date", "flag": "boolean", "wait": "numeric", "at": "numeric"}
     )
     assert {column.missing for column in schema.columns} == {1}
     assert warned(schema) == [("wait", "unit"), ("at", "unit")]
     found = columns(tmp_path)
     assert [found[str(kind)] for kind in numbers] == [[1.0, None, 3.0]] * len(numbers)
-    assert [found[name] for name in texts[:4]] == [["a", None, "b"]] * 4
-    assert found["levels"] == ["3", None, "10"]
+    assert [found[name] for name in texts] == [["a", None, "b"]] * 4
+    assert found["day"][0] == datetime(2024, 12, 31, tzinfo=UTC)
+    assert found["zoned"][0] == datetime(1970, 1, 1, tzinfo=UTC)
     assert found["wait"] == [60.0, None, -0.5]
     assert found["at"] == [60.0, None, 43_200.0]
 
@@ -137,6 +139,16 @@ def test_the_index_of_pandas_is_left_out(tmp_path: Path, name: str, metadata: by
         read(tmp_path, table, types={name: "categorical"})
 
 
+def test_categories_of_pandas_are_categories(tmp_path: Path) -> None:
+    metadata = b'{"columns": [{"field_name": "size", "pandas_type": "categorical"}, 7]}'
+    table = with_pandas(pa.table({"size": [3, 3, 10], "y": [1, 2, 4]}), metadata)
+    assert kinds(read(tmp_path, table)) == {"size": "categorical", "y": "numeric"}
+    assert columns(tmp_path)["size"] == ["3", "3", "10"]
+    shelf = Shelf(tmp_path)
+    spec = shelf.spec({"id": shelf.put(parquet(table)), "target": "size"})
+    assert spec.dataset.signature().output.kind == "classes", "no guess, so no task is needed"
+
+
 def test_texts_that_are_numbers_are_numbers(tmp_path: Path) -> None:
     numbers = ["1", "-2.5", None, "NA", "+3e2"]
     table = {
@@ -160,11 +172,11 @@ def test_texts_that_are_numbers_are_numbers(tmp_path: Path) -> None:
 
 
 def test_texts_of_which_most_are_numbers_are_left_out(tmp_path: Path) -> None:
-    table = {"a": ["1"] * 30 + ["1,5"], "b": list(range(31))}
+    table = {"a": ["1"] * 30 + ["one"], "b": list(range(31))}
     schema = read(tmp_path, table)
     assert warned(schema) == [("a", "left_out")]
-    assert "row 31, column 'a': '1,5' is not a number, but 30 of 31" in schema.warnings[0].message
-    assert kinds(read(tmp_path, table, missing=["1,5"]))["a"] == "numeric"
+    assert "row 31, column 'a': 'one' is not a number, but 30 of 31" in schema.left_out["a"]
+    assert kinds(read(tmp_path, table, missing=["one"]))["a"] == "numeric"
     assert kinds(read(tmp_path, table, types={"a": "categorical"}))["a"] == "categorical"
 
 

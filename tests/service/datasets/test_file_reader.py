@@ -15,6 +15,7 @@ from ml.ingest.schema import Schema
 from service import processes
 from service.app import create_app
 from service.datasets.file_reader import LARGE_BYTES, FileReader
+from service.datasets.schemas import UploadQuery
 from service.datasets.store import DatasetStore
 from service.datasets.uploads import DatasetUploader
 from service.errors import BadRequest, ReaderFailed, Unprocessable
@@ -176,7 +177,7 @@ def test_a_client_that_leaves_frees_the_reader(
             DatasetStore(database, settings), settings, work, WriteTurns(), DiskSpace(settings)
         )
         with pytest.raises(BadRequest, match="interrupted"):
-            await uploader.upload(Request(scope, receive), None, None, Options())
+            await uploader.upload(Request(scope, receive), UploadQuery())
 
     asyncio.run(upload())
     assert started[0].returncode is not None

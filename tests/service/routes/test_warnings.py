@@ -26,8 +26,8 @@ def test_warnings_of_a_data_set_are_shown_beside_its_contents(client: TestClient
         {
             "column": "id",
             "kind": "index",
-            "message": "'id' numbers the rows, from 1 to 60; leave it out of the features unless "
-            "their order means something",
+            "message": "'id' numbers the rows, from 1 to 60; unless their order means something, "
+            "leave it out with ignore, or of a job's features",
         }
     ]
     assert "warnings" not in dataset["contents"]
@@ -49,7 +49,7 @@ def test_warnings_of_a_job_are_there_from_its_submission(client: TestClient) -> 
 
 
 def test_refused_target_names_its_field_and_the_remedy(client: TestClient) -> None:
-    rows = b"x,y\n" + b"".join(b"%d.5,%d widgets\n" % (i, i) for i in range(30))
+    rows = b"x,y\n" + b"".join(b"%d.5,%d box\n" % (i, i) for i in range(30))
     dataset = sent(client, rows, target="y")
     assert [warning["kind"] for warning in dataset["warnings"]] == ["numbers_as_text"]
     refused = client.post("/jobs", json={"dataset": {"kind": "upload", "id": dataset["id"]}})

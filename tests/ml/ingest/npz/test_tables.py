@@ -1,5 +1,6 @@
 """Tables in NPZ files, with and without splits."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,30 @@ def test_large_integers_are_categories_if_they_are_few(tmp_path: Path) -> None:
     assert kinds(schema) == [("few", "large_integers"), ("many", "left_out")]
     schema = read_table(tmp_path, {"types": {"many": "numeric"}}, many=ids)
     assert (schema.columns[0].kind, schema.left_out) == ("numeric", {})
+
+
+def test_times_are_dates_and_spans_are_seconds(tmp_path: Path) -> None:
+    days = np.array(["2024-12-31", "2024-02-29", "NaT"], "datetime64[D]")
+    schema = read_table(
+        tmp_path,
+        day=days,
+        month=days.astype("datetime64[M]"),
+        at=days.astype(">M8[ms]") + np.timedelta64(1500, "ms"),
+        wait=np.array([2, -1, 0], "timedelta64[m]"),
+    )
+    assert [column.kind for column in schema.columns] == ["date", "date", "date", "numeric"]
+    assert kinds(schema) == [("wait", "unit")]
+    found = rows(tmp_path)
+    assert found[0]["day"] == datetime(2024, 12, 31, tzinfo=UTC)
+    assert found[1]["month"] == datetime(2024, 2, 1, tzinfo=UTC)
+    assert found[1]["at"] == datetime(2024, 2, 29, 0, 0, 1, 500_000, tzinfo=UTC)
+    assert [row["wait"] for row in found] == [120, -60, 0]
+    assert (found[2]["day"], found[2]["month"], found[2]["at"]) == (None, None, None)
+    far = np.array([2**62, 0], "datetime64[Y]")
+    with pytest.raises(Invalid, match="beyond the years"):
+        read_table(tmp_path, far=far)
+    with pytest.raises(Invalid, match=r"holds timedelta64\[M\]"):
+        read_table(tmp_path, far=far.astype("timedelta64[M]"))
 
 
 def test_a_column_that_cannot_be_used_is_left_out(tmp_path: Path) -> None:
