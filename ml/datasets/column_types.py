@@ -20,6 +20,7 @@ from ml.ingest.schema import (
 )
 from ml.ingest.warning import DataWarning
 from ml.spelling import PLAIN, Spelling
+from ml.spelling.booleans import boolean_in
 from ml.spelling.likeness import like_numbers
 
 Task = Literal["regression", "classification"]
@@ -106,8 +107,8 @@ def task_of(column: Column, requested: Task | None) -> Task:
 
 
 def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
-    """Return the kind of a feature; numbers and dates can be requested as categories, and dates as
-    numbers of days.
+    """Return the kind of a feature. Numbers and dates can be requested as categories; dates as
+    numbers of days; 1 and 0, and texts such as yes and no, as booleans.
 
     Raises:
         Invalid: the column is free text, or cannot be of the requested kind.
@@ -123,6 +124,8 @@ def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
     is_countable = isinstance(column, Numeric | Date) and column.distinct is not None
     if requested == "categorical" and is_countable:
         return "categorical"
+    if requested == "boolean" and _are_booleans(column):
+        return "boolean"
     raise Invalid(f"the column {column.name!r} is {column.kind} and cannot be used as {requested}")
 
 
@@ -142,6 +145,15 @@ def width_of(column: Column, kind: FeatureKind) -> int:
     if kind != "categorical":
         return 1
     return len(column.categories) if isinstance(column, Categorical) else _distinct(column)
+
+
+def _are_booleans(column: Column) -> bool:
+    match column:
+        case Numeric(whole=True, min=low, max=high):
+            return low in (0, 1, None) and high in (0, 1, None)
+        case Categorical(categories=categories):
+            return all(boolean_in(category.value) is not None for category in categories)
+    return False
 
 
 def _distinct(column: Column) -> int:
