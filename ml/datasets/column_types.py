@@ -21,6 +21,7 @@ from ml.ingest.schema import (
 )
 from ml.ingest.warning import DataWarning
 from ml.spelling import PLAIN, Spelling
+from ml.spelling.booleans import boolean_in
 from ml.spelling.likeness import like_numbers
 
 Task = Literal["regression", "classification"]
@@ -110,8 +111,8 @@ def task_of(column: Column, requested: Task | None) -> Task:
 
 
 def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
-    """Return the kind of a feature; numbers, booleans and dates can be requested as categories, and
-    dates as numbers of days.
+    """Return the kind of a feature. Numbers, booleans and dates can be requested as categories;
+    dates as numbers of days; 1 and 0, and texts such as yes and no, as booleans.
 
     Raises:
         Invalid: the column is free text, or cannot be of the requested kind.
@@ -131,6 +132,8 @@ def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
     )
     if requested == "categorical" and is_countable:
         return "categorical"
+    if requested == "boolean" and _are_booleans(column):
+        return "boolean"
     raise Invalid(f"the column {column.name!r} is {column.kind} and cannot be used as {requested}")
 
 
@@ -157,3 +160,12 @@ def width_of(column: Column, kind: FeatureKind) -> int:
         case Numeric(distinct=int(distinct)) | Date(distinct=int(distinct)):
             return distinct
     return MAX_CATEGORIES
+
+
+def _are_booleans(column: Column) -> bool:
+    match column:
+        case Numeric(whole=True, min=low, max=high):
+            return low in (0, 1, None) and high in (0, 1, None)
+        case Categorical(categories=categories):
+            return all(boolean_in(category.value) is not None for category in categories)
+    return False

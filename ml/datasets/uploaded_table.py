@@ -25,6 +25,7 @@ from ml.inputs.table_rows import value_readers
 from ml.preprocessing import Encode, moments
 from ml.signature import Classes, DateEncoding, DatePart, Encoding, Features, Signature, Value
 from ml.spelling import EARLIER_MISSING, Gaps, Spelling, as_texts, text_of
+from ml.spelling.booleans import read_booleans
 from ml.spelling.dates import days_of, iso_of_days
 from ml.spelling.numbers import number_in
 from ml.strict import Strict
@@ -94,6 +95,8 @@ class TableView(Strict):
             column = table[name].combine_chunks()
             if kind == "categorical":
                 column, categories[name] = self._dictionary_encode(name, column)
+            elif kind == "boolean" and pa.types.is_string(column.type):
+                column = read_booleans(column)
             inputs[:, index] = torch.from_numpy(_numbers(name, column))
         targets = self._targets(table[self.target].combine_chunks())
         return self._divided(table, inputs, targets, split, categories)
@@ -203,7 +206,7 @@ class TableView(Strict):
                 codes = [read(self._value(name, text)) for text in categories[name]]
                 known = ~column.isnan()
                 column[known] = torch.tensor(codes, dtype=torch.float64)[column[known].long()]
-            else:
+            elif name not in self.dates:
                 for gap in gaps:
                     column[column == gap] = math.nan
         return encoded

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from ml.images.encode import png_base64
 from ml.ingest.schema import ImageSchema, Schema, TableSchema
 from ml.ingest.stored import open_table, read_images, read_labels, shape_of
+from ml.spelling import as_texts
 
 MAX_VALUES = 100_000
 MAX_PIXELS = 4_000_000
@@ -40,6 +41,8 @@ def _rows(directory: Path, count: int) -> list[list[object]]:
 
 
 def _shortened(column: Any) -> Any:
+    if pa.types.is_temporal(column.type):
+        return as_texts(column)
     if not pa.types.is_string(column.type):
         return column
     beginning = pc.binary_join_element_wise(pc.utf8_slice_codeunits(column, 0, MAX_TEXT), "…", "")

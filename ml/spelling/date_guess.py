@@ -187,11 +187,11 @@ def ambiguity(name: str, reading: DateReading) -> str | None:
     if reading.otherwise is None:
         return None
     first = {"day_first": "day", "month_first": "month"}
-    style = reading.otherwise.style
+    style, example = reading.otherwise.style, reading.example
     return (
         f"{name!r} may have the day or the month first, since neither is over 12 in any row; it is "
-        f"read as {reading.form.name}, so {reading.example} is {_iso(reading.example, reading.form)}"
-        f"; if the {first[style]} comes first, name the column in `{style}`"
+        f"read as {reading.form.name}, so {example} is {_iso(example, reading.form)}; if "
+        f"the {first[style]} comes first, name the column in `{style}`"
     )
 
 

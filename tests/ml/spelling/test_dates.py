@@ -185,7 +185,7 @@ MADE_UP = st.builds(
 
 @settings(deadline=None, max_examples=15)
 @given(st.lists(MADE_UP | st.lists(PIECES, max_size=12).map("".join), min_size=10, max_size=40))
-@example(["2024-02-30", "ſep 1, 2024", "1 ſep 2024"])
+@example(["2024-02-30", "\u017fep 1, 2024", "1 \u017fep 2024"])
 def test_a_column_and_a_value_agree(texts: list[str]) -> None:
     for form in FORMATS.values():
         found = dates.instants(pa.array(texts), form).cast(pa.int64()).to_pylist()
