@@ -15,8 +15,8 @@ class DataWarning(Frozen):
     )
     kind: Literal["constant", "empty", "form", "inexact", "leading_zeros", "notation"] = Field(
         description="`constant`: a single value in the training rows; `empty`: none; `form`: the "
-        "form of a file, guessed; `inexact`: whole numbers beyond 2^53; `leading_zeros`: digits that "
-        "are codes rather than a quantity; `notation`: numbers with a unit, or with marks other than "
-        "a decimal point."
+        "form of a file, guessed; `inexact`: whole numbers beyond 2^53; `leading_zeros`: digits "
+        "that are codes rather than a quantity; `notation`: numbers with a unit, or with marks "
+        "other than a decimal point."
     )
     message: str
