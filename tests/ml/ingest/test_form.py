@@ -101,7 +101,7 @@ def test_missing_header_is_noticed(tmp_path: Path, content: str, names: list[str
     lines = content.splitlines()
     rows, warning = read(tmp_path, content)
     if names is None:
-        assert (len(rows), list(rows[0])[0]) == (len(lines), "c1")
+        assert (len(rows), next(iter(rows[0]))) == (len(lines), "c1")
         assert "row 1 looks like data" in warning
         named, warning = read(tmp_path, content, header="none")
         assert (named, warning) == (rows, "")
