@@ -135,6 +135,12 @@ class Metrics:
             MODEL_LABELS,
             registry=registry,
         )
+        self._unknown = Counter(
+            "epochd_unknown_values_total",
+            "Values in prediction requests that are no category of the model.",
+            MODEL_LABELS,
+            registry=registry,
+        )
         self._loaded = Gauge(
             "epochd_models_loaded",
             "Models in memory.",
@@ -162,6 +168,10 @@ class Metrics:
     def record_failure(self, ref: ModelRef) -> None:
         """Count a failed prediction request of a model version."""
         self._failures.labels(ref.name, str(ref.version)).inc()
+
+    def record_unknown(self, ref: ModelRef, count: int) -> None:
+        """Count values that are no category of a model version."""
+        self._unknown.labels(ref.name, str(ref.version)).inc(count)
 
     def record_loaded(self, count: int, nbytes: int) -> None:
         """Set the number of loaded models and the size of their weights."""

@@ -13,6 +13,7 @@ from ml.ingest.schema import (
     Text,
 )
 from ml.spelling import PLAIN, Spelling
+from ml.spelling.booleans import boolean_in
 
 Task = Literal["regression", "classification"]
 FeatureKind = Literal["numeric", "boolean", "categorical"]
@@ -62,7 +63,8 @@ def task_of(column: Column, requested: Task | None) -> Task:
 
 
 def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
-    """Return the kind of a feature; numbers can be requested as categories.
+    """Return the kind of a feature. Numbers can be requested as categories; 1 and 0, and texts
+    such as yes and no, as booleans.
 
     Raises:
         Invalid: the column is free text, or cannot be of the requested kind.
@@ -75,6 +77,8 @@ def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
         return column.kind
     if requested == "categorical" and isinstance(column, Numeric) and column.distinct is not None:
         return "categorical"
+    if requested == "boolean" and _are_booleans(column):
+        return "boolean"
     raise Invalid(f"the column {column.name!r} is {column.kind} and cannot be used as {requested}")
 
 
@@ -90,6 +94,15 @@ def width_of(column: Column, kind: FeatureKind) -> int:
     if kind != "categorical":
         return 1
     return len(column.categories) if isinstance(column, Categorical) else _distinct(column)
+
+
+def _are_booleans(column: Column) -> bool:
+    match column:
+        case Numeric(whole=True, min=low, max=high):
+            return low in (0, 1, None) and high in (0, 1, None)
+        case Categorical(categories=categories):
+            return all(boolean_in(category.value) is not None for category in categories)
+    return False
 
 
 def _only_value(column: Numeric | Categorical | Boolean, rows: int) -> str | None:

@@ -24,6 +24,7 @@ from ml.inputs.table_rows import value_readers
 from ml.preprocessing import Encode, moments
 from ml.signature import Classes, Encoding, Features, Signature, Value
 from ml.spelling import EARLIER_MISSING, Gaps, Spelling, text_of
+from ml.spelling.booleans import read_booleans
 from ml.spelling.numbers import number_in
 from ml.strict import Strict
 
@@ -105,6 +106,8 @@ class TableView(Strict):
             column = table[name].combine_chunks()
             if kind == "categorical":
                 column, categories[name] = self._dictionary_encode(name, column)
+            elif kind == "boolean" and pa.types.is_string(column.type):
+                column = read_booleans(column)
             inputs[:, index] = torch.from_numpy(_numbers(name, column))
         rows = Rows(inputs, self._targets(table[self.target].combine_chunks()))
         if self.split_by is None:

@@ -22,7 +22,7 @@ from ml.images.decode import PictureForm
 from ml.images.ink import ImageForm
 from ml.inference.forward import Forward, plain
 from ml.inputs.rows import FLOAT32_MAX, Array, PixelRange, feature_rows, in_pixel_range, pixel_rows
-from ml.inputs.table_rows import TableReader
+from ml.inputs.table_rows import Scalar, TableReader
 from ml.signature import Classes, Features, Value
 
 Inputs = Array
@@ -36,15 +36,23 @@ class ValuePrediction(TypedDict):
 
     value: float
     seen: NotRequired[str]
+    unknown: NotRequired[dict[str, Scalar]]
 
 
 ClassPrediction = TypedDict(
     "ClassPrediction",
-    {"class": int, "label": str, "probabilities": list[float], "seen": NotRequired[str]},
+    {
+        "class": int,
+        "label": str,
+        "probabilities": list[float],
+        "seen": NotRequired[str],
+        "unknown": NotRequired[dict[str, Scalar]],
+    },
 )
 """Prediction of a classifier: index and name of the most probable class, and all probabilities.
 
 `seen` is the image that the model saw, as a PNG file in base64, if the request asked for it.
+`unknown` are the values of the row, by feature, that are no category of the model, if it has any.
 """
 
 Prediction = ValuePrediction | ClassPrediction
@@ -127,6 +135,20 @@ class Model:
         return pixel_rows(inputs, rows, pixels)
 
     @property
+    def takes_texts(self) -> bool:
+        """Whether rows may have texts: those of an uploaded table."""
+        return self._table is not None
+
+    def count_unknown(self, inputs: Inputs) -> int:
+        """Return the number of values in `inputs` that are no category of the model."""
+        return 0 if self._table is None else self._table.count_unknown(inputs)
+
+    def unknown(self, row: object, inputs: NDArray[Any]) -> dict[str, Scalar]:
+        """Return the values of a row that are no category of the model, by feature. `inputs` are
+        the row's inputs."""
+        return {} if self._table is None else self._table.unknown(row, inputs)
+
+    @cached_property
     def categorical(self) -> Features | None:
         """The model's features if any of them is categorical, else None."""
         inputs = self.manifest.signature.inputs
@@ -190,7 +212,8 @@ class Model:
                 bad = ~usable.reshape(len(rows), -1).all(1)
                 raise Invalid("has a number that is not finite", (int(np.argmax(bad)),))
         if inputs.kind == "features":
-            return rows if rows.dtype.kind == "f" else rows.astype(np.float32)
+            numbers = rows if rows.dtype.kind == "f" else rows.astype(np.float32)
+            return numbers if self._table is None else self._table.array(numbers)
         return in_pixel_range(rows, pixels)
 
     @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +10,12 @@ from numpy.typing import NDArray
 from ml.errors import Invalid
 from ml.inputs.rows import FLOAT32_MAX, count_of, describe, in_order
 from ml.signature import Encoding, Features
-from ml.spelling import Categories, ColumnKind, Gaps, ValueReader
+from ml.spelling import UNKNOWN, Categories, ColumnKind, Gaps, ValueReader
 from ml.spelling.values import READERS
 
+Scalar = str | float | bool
+MAX_SHOWN = 200
+"""Maximum number of characters of an unknown category in a response."""
 WANTED: dict[ColumnKind, str] = {
     "numeric": "a number or null",
     "boolean": "true or false",
@@ -31,6 +35,8 @@ class TableReader:
         encoding = features.encoding or Encoding(width=len(features.names))
         self._readers = value_readers(features)
         self._kinds = [kind_of(encoding, name) for name in features.names]
+        self._gaps = Gaps.of(encoding.missing).numbers
+        self._categorical = [i for i, kind in enumerate(self._kinds) if kind == "categorical"]
 
     def rows(self, rows: Sequence[object]) -> NDArray[np.float64]:
         """Return `rows`, lists in the order of the features or objects keyed by feature name, as an
@@ -46,6 +52,30 @@ class TableReader:
         for index, row in enumerate(rows):
             array[index] = self._row(row, index)
         return array
+
+    def array(self, array: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Return an array of numbers `(rows, features)` with NaN for those that are gaps."""
+        for gap in self._gaps:
+            is_gap = array == gap
+            if is_gap.any():
+                array = np.where(is_gap, math.nan, array)
+        return array
+
+    def count_unknown(self, array: NDArray[Any]) -> int:
+        """Return the number of unknown categories in an array that `rows` returned."""
+        if not self._categorical:
+            return 0
+        return int(np.count_nonzero(array[:, self._categorical] == UNKNOWN))
+
+    def unknown(self, row: object, numbers: NDArray[Any]) -> dict[str, Scalar]:
+        """Return the unknown categories of a row by feature, given its numbers from `rows`."""
+        names = self._features.names
+        found = {}
+        for index in self._categorical:
+            if numbers[index] == UNKNOWN:
+                value: Any = row[names[index] if isinstance(row, Mapping) else index]  # type: ignore[index]
+                found[names[index]] = _shown(value)
+        return found
 
     def _row(self, row: object, index: int) -> list[float]:
         names = self._features.names
@@ -69,6 +99,15 @@ class TableReader:
         if number is not None:
             return f"must be a finite number of at most {FLOAT32_MAX:.3g}"
         return f"must be {WANTED[self._kinds[column]]}, not {describe(value)}"
+
+
+def _shown(value: Scalar) -> Scalar:
+    """Return a value of a request for its response, if it is long, its beginning."""
+    if isinstance(value, str):
+        return value if len(value) <= MAX_SHOWN else f"{value[:MAX_SHOWN]}…"
+    if isinstance(value, int) and value.bit_length() > 63:
+        return f"about 2^{value.bit_length()}"
+    return value
 
 
 def value_readers(features: Features) -> list[ValueReader]:

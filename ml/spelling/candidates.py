@@ -49,7 +49,7 @@ _LOOSE = re.compile(
     rf"(?:{BOUND}[{SPACES}]*)?\(?[+{MINUS}-]?"
     rf"(?P<before>[^\d\s.,'{APOSTROPHE}()<>=≤≥~≈+{MINUS}-]{{1,4}})?[{SPACES}]*[+{MINUS}-]?"
     rf"[.,]?[0-9][0-9.,'{APOSTROPHE}{SPACES}]*(?:[eE][+-]?[0-9]+)?"
-    rf"(?P<after>[^\d\s.,'{APOSTROPHE}()<>=≤≥~≈]{{1,6}})?\)?"
+    rf"(?P<after>[^\d\s.,'{APOSTROPHE}()<>=≤≥~≈]{{1,12}})?\)?"
 )
 
 
@@ -103,9 +103,10 @@ def candidates(
     head = sample[:HEAD]
     if head and head[0].lower() in TRUE_OR_FALSE:
         found.append(TRUTHS)
-    if 2 * sum(_LOOSE.fullmatch(text) is not None for text in head) < len(head):
+    units = [unit for text in head if (unit := _unit(text)) is not None]
+    if 2 * len(units) < len(head):
         return found
-    unit = _unit(sample)
+    [(unit, _)] = Counter(units).most_common(1)
     notations = (
         Notation(decimal=decimal, thousands=thousands, unit=unit, parentheses=True, bounds=True)
         for decimal, thousands in marks
@@ -113,11 +114,13 @@ def candidates(
     return [*found, *(of_numbers(notation, needs_unit) for notation in notations)]
 
 
-def _unit(sample: Sequence[str]) -> str:
-    """Return the most frequent text beside a number, empty if most have none."""
-    matches = [match for text in sample if (match := _LOOSE.fullmatch(text))]
-    units = Counter(match["before"] or (match["after"] or "").strip() for match in matches)
-    return units.most_common(1)[0][0] if units else ""
+def _unit(text: str) -> str | None:
+    """Return the text beside a number, empty if there is none; None for a text that is no number.
+    Before a number, only known units are taken for one: Q1 is none."""
+    match = _LOOSE.fullmatch(text)
+    if match is None or not is_known(match["before"] or ""):
+        return None
+    return match["before"] or match["after"] or ""
 
 
 def is_known(unit: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ml.spelling.booleans import boolean_in
 from ml.spelling.gaps import Gaps
-from ml.spelling.numbers import Notation, number_in
+from ml.spelling.numbers import MAX_NUMBER, Notation, number_in
 
 UNKNOWN = -1
 """Code of a category that is absent from the training rows."""
@@ -41,8 +41,12 @@ class Categories:
         self._gaps = gaps
         self._notation = notation
         self._sizes = _unique((self._size(name), code) for name, code in self._codes.items())
-        truths = [(boolean_in(name), code) for name, code in self._codes.items()]
-        self._truths = {} if any(truth is None for truth, _ in truths) else _unique(truths)
+        only_truths = all(boolean_in(name) is not None for name in names)
+        self._truths = _unique(
+            (boolean_in(name), code)
+            for name, code in self._codes.items()
+            if only_truths or name.lower() in ("true", "false")
+        )
 
     def code(self, value: object) -> float | None:
         """Return the index of the category of a value, `UNKNOWN` if there is none, and NaN for a
@@ -88,7 +92,7 @@ class Categories:
 
 
 def _decimal(text: str) -> Decimal | None:
-    number = number_in(text)
+    number = number_in(text) if len(text) <= MAX_NUMBER else None
     if number is None or math.isinf(number):
         return None
     try:

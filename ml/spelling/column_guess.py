@@ -351,7 +351,7 @@ class ColumnGuess:
                 f"{self._known:,} values are{like}; correct it, add it to `missing`, or add the "
                 "column to `categorical`"
             )
-        if hits <= PARTLY * self._known:
+        if hits < PARTLY * self._known:
             return []
         message = (
             f"{self.name!r} is read as categories, but {hits:,} of {self._known:,} values are "

@@ -16,12 +16,13 @@ NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 """Numbers as programs write them."""
 UNPADDED = r"^[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 """The same without leading zeros: a text like 01234 may be a code."""
+_PLAIN = re.compile(NUMBER)
 SPACES = " \u00a0\u2009\u202f"
 MINUS = "\u2212"
 APOSTROPHE = "\u2019"
 BOUND = "(?:[<>]=?|[≤≥~≈])"
 MAX_NUMBER = 100
-"""Maximum number of characters of a number in a request."""
+"""Maximum number of characters of a number that is not written plainly."""
 
 
 class Notation(Frozen):
@@ -85,7 +86,10 @@ def _mark(thousands: ThousandsMark) -> str:
 
 def are_numbers(texts: Any, notation: Notation = PLAIN) -> Any:
     """Return which texts of an array are numbers of a notation; null for null."""
-    return pc.match_substring_regex(texts, _whole(notation))
+    if notation == PLAIN:
+        return pc.match_substring_regex(texts, NUMBER)
+    is_short = pc.less_equal(pc.utf8_length(texts), MAX_NUMBER)
+    return pc.and_(is_short, pc.match_substring_regex(texts, _grammar(notation).whole))
 
 
 def read_numbers(texts: Any, notation: Notation = PLAIN) -> Any:
@@ -113,17 +117,14 @@ def _cast(texts: Any) -> Any:
 def number_in(text: str, notation: Notation = PLAIN) -> float | None:
     """Return the number that a trimmed text is in a notation, None if it is none; see
     `read_numbers`."""
-    if len(text) > MAX_NUMBER or not _compiled(_whole(notation)).fullmatch(text):
-        return None
     if notation == PLAIN:
-        return float(text)
+        return float(text) if _PLAIN.fullmatch(text) else None
+    # Python would take long to find that a long text is none.
+    if len(text) > MAX_NUMBER or not _compiled(_grammar(notation).whole).fullmatch(text):
+        return None
     bare = _compiled(_grammar(notation).ornaments).sub("", text)
     bare = bare.replace(MINUS, "-").replace(notation.decimal, ".")
     return number_in(f"-{bare}" if "(" in text else bare)
-
-
-def _whole(notation: Notation) -> str:
-    return NUMBER if notation == PLAIN else _grammar(notation).whole
 
 
 @lru_cache(maxsize=256)

@@ -39,7 +39,7 @@ def inputs_of(model: Model, tensors: dict[str, Tensor], request: InferRequest) -
     if pixels is not None and pixels not in list(PIXEL_MAXIMA):  # a parameter may have any type
         raise Invalid(f"the parameter pixels must be {' or '.join(PIXEL_MAXIMA)}, not {pixels!r}")
     texts = [name for name, tensor in tensors.items() if tensor.dtype == object]
-    if texts and model.categorical is None:
+    if texts and not model.takes_texts:
         raise Invalid(f"the input {texts[0]!r} has datatype BYTES; the model takes numbers")
     if tensors.keys() == {INPUT}:
         return model.array(tensors[INPUT], pixels)
@@ -52,7 +52,7 @@ def inputs_of(model: Model, tensors: dict[str, Tensor], request: InferRequest) -
     if len(flat) != 1:
         raise Invalid("the inputs have different numbers of rows; all must have the same")
     columns_of = [tensors[name].ravel() for name in names]
-    if model.categorical is not None:
+    if texts or model.categorical is not None:
         values = [[_value(value) for value in column.tolist()] for column in columns_of]
         return model.rows([list(row) for row in zip(*values, strict=True)])
     return model.array(np.stack(columns_of, axis=1))

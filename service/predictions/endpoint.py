@@ -37,6 +37,7 @@ from service.predictions.responses import (
     encode_long_response,
     encode_response,
 )
+from service.predictions.unknown import unknown_values
 from service.settings import Settings
 from service.work import Work
 from service.work.attended import AttendedRequest
@@ -117,10 +118,11 @@ class PredictEndpoint:
         if is_explained:
             encode = partial(encode_explained, loaded, predictions, inputs)
             return await request.run(self._work.decode, encode, request.check)
+        unknown = unknown_values(loaded.model, inputs, payload.row)
         if len(predictions) < MANY_ROWS:
-            return encode_response(loaded, predictions)
+            return encode_response(loaded, predictions, unknown)
         return await request.run(
-            self._work.decode, encode_long_response, loaded, predictions, request.check
+            self._work.decode, encode_long_response, loaded, predictions, unknown, request.check
         )
 
     async def _read_long(

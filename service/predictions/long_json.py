@@ -69,6 +69,10 @@ class LongRows(Payload):
             before += len(group)
         return np.concatenate(arrays)
 
+    def row(self, index: int) -> object:
+        start, stop = self.spans[index]
+        return parsed(self.body[start:stop])
+
     def place(self, loc: Loc) -> Loc:
         return ("body", "inputs", *loc)
 

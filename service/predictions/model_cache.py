@@ -107,11 +107,15 @@ class ModelCache:
         try:
             future = loaded.batcher.submit(inputs, seconds)
             if loaded.batcher.is_quick():
-                return await future
-            return await _in_time(future, receive, seconds)
+                predictions = await future
+            else:
+                predictions = await _in_time(future, receive, seconds)
         except (Invalid, Problem):
             self._metrics.record_failure(loaded.ref)
             raise
+        if count := loaded.model.count_unknown(inputs):
+            self._metrics.record_unknown(loaded.ref, count)
+        return predictions
 
     async def refresh(self) -> None:
         """Read the registry if it has changed, and evict models that are no longer served."""

@@ -21,6 +21,7 @@ from service.http.body_limit import too_large
 from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.payloads import NDJSON
 from service.predictions.query import parse_query
+from service.predictions.unknown import unknown_values
 from service.settings import Settings
 from service.work import Work
 from service.work.executors import run_in
@@ -113,6 +114,7 @@ class _Chunk:
                 rows[number] = _row(line, loaded.model, longest)
             except Invalid as error:
                 self._set_error(number, error.loc, error.msg)
+        self._rows = rows
         self._numbers = list(rows)
         """Positions of the valid rows."""
         self._inputs = self._converted(list(rows.values()), pixels) if rows else None
@@ -142,6 +144,11 @@ class _Chunk:
                 inputs = np.delete(inputs, index, axis=0)
                 continue
             results = self._loaded.model.to_json(predictions)
+            unknown = unknown_values(
+                self._loaded.model, inputs, lambda index: self._rows[numbers[index]]
+            )
+            if unknown is not None:
+                unknown.add_to(results)
             for number, prediction in zip(numbers, results, strict=True):
                 self._results[number] = prediction
             break

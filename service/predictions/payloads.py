@@ -61,6 +61,10 @@ class Payload(ABC):
         """Return the location in the request for the `loc` of an `Invalid`."""
         return ("body", *loc)
 
+    def row(self, index: int) -> object:
+        """Return a row as the client sent it, for requests that may have texts."""
+        raise TypeError("this kind of request has no texts")
+
 
 @dataclass
 class JsonRows(Payload):
@@ -77,6 +81,9 @@ class JsonRows(Payload):
     def inputs(self, model: Model, settings: Settings, check: Check = unchecked) -> Inputs:
         check_count(len(self.rows), settings)
         return model.rows(self.rows, self.pixels)
+
+    def row(self, index: int) -> object:
+        return self.rows[index]
 
     def place(self, loc: Loc) -> Loc:
         return ("body", "inputs", *loc)

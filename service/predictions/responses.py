@@ -8,24 +8,29 @@ import orjson
 from ml.images.encode import png_base64
 from ml.inference.model import Inputs, Predictions
 from service.predictions.model_cache import LoadedModel
+from service.predictions.unknown import UnknownValues
 
 PART_NUMBERS = 50_000
 """Numbers of a long response that are encoded at a time."""
 
 
-def encode_response(loaded: LoadedModel, predictions: Predictions) -> bytes:
+def encode_response(
+    loaded: LoadedModel, predictions: Predictions, unknown: UnknownValues | None = None
+) -> bytes:
     """Return a `PredictResponse` as JSON."""
+    results = loaded.model.to_json(predictions)
+    if unknown is not None:
+        unknown.add_to(results)
     return orjson.dumps(
-        {
-            "model": loaded.ref.name,
-            "version": loaded.ref.version,
-            "predictions": loaded.model.to_json(predictions),
-        }
+        {"model": loaded.ref.name, "version": loaded.ref.version, "predictions": results}
     )
 
 
 def encode_long_response(
-    loaded: LoadedModel, predictions: Predictions, check: Callable[[], None]
+    loaded: LoadedModel,
+    predictions: Predictions,
+    unknown: UnknownValues | None,
+    check: Callable[[], None],
 ) -> bytes:
     """Return the same as `encode_response`, made in parts: the encoder holds the interpreter's
     lock. Call `check` between them."""
@@ -34,6 +39,8 @@ def encode_long_response(
     for start in range(0, len(predictions), rows):
         check()
         part = loaded.model.to_json(predictions[start : start + rows])
+        if unknown is not None:
+            unknown.add_to(part, start)
         parts.append(orjson.dumps(part)[1:-1])
     return _response_of(loaded, parts)
 

@@ -14,6 +14,7 @@ from ml.losses import LOSSES
 from ml.models import Embed, count_parameters
 from ml.signature import Classes, Features, Value
 from ml.specs import TrainingSpec
+from ml.spelling import MISSING
 from ml.training.run import build
 from ml.units import to_units
 from tests.ml.shelf import Shelf
@@ -48,6 +49,7 @@ def test_features_default_to_all_columns_but_the_target(shelf: Shelf) -> None:
                 "booleans": ["ripe"],
                 "categories": {"colour": ["green", "red", "yellow"], "origin": ["Chile", "Peru"]},
                 "gaps": ["weight", "ripe", "colour", "origin"],
+                "missing": [*MISSING],
                 "width": 2 + 3 + 2 + 4,
             },
         }
@@ -174,7 +176,7 @@ def test_preprocessing_is_fitted_on_training_rows_only(shelf: Shelf) -> None:
             "unknown",
             (0, "smell"),
         ),
-        (["heavy", True, "red", "Peru"], "must be a number or null", (0, 0)),
+        (["heavy", True, "red", "Peru"], "must be a number or null, not the string", (0, 0)),
         ({"weight": 1, "ripe": 7, "colour": "a", "origin": "b"}, "must be true or", (0, "ripe")),
         ([1, True, ["red"], "Peru"], "must be a string", (0, 2)),
         ([1e39, True, "red", "Peru"], "finite", (0, 0)),

@@ -19,7 +19,7 @@ def test_a_long_response_is_made_in_parts(manifest: Manifest, tmp_path: Path) ->
     )
     predictions = loaded.model.predict(np.ones((2 * PART_NUMBERS + 1, 1), np.float32))
     checks = []
-    parts = encode_long_response(loaded, predictions, lambda: checks.append(1))
+    parts = encode_long_response(loaded, predictions, None, lambda: checks.append(1))
     assert parts == encode_response(loaded, predictions)
     assert len(checks) == 3
 
