@@ -24,6 +24,10 @@ ESCAPES = guess(
     r"\" is taken for a quotation mark within a field; set escape=backslash to say so, or "
     "quote=none if quotation marks are ordinary characters"
 )
+SINGLE = guess(
+    "fields are taken to be quoted with ' because all names are; set quote to say so, or quote=none"
+)
+SINGLE_QUOTED = re.compile(r"""'[^'"\r\n]+'(?:[,;|\t ]+'[^'"\r\n]+')+[ \t]*(?:[\r\n]|\Z)""")
 PADDING = guess("blanks between a delimiter and a quotation mark are skipped")
 
 
@@ -42,8 +46,9 @@ def find_dialect(source: Path, options: Options, copy: Path) -> TextFile:
         Invalid: a quotation mark is not closed, a row is too long, there is no row, or a name of a
             column is not allowed.
     """
-    quote = None if options.quote == "none" else options.quote or '"'
     sample = read_sample(source)
+    is_single = options.quote is None and _has_single_quotes(sample.text)
+    quote = None if options.quote == "none" else "'" if is_single else options.quote or '"'
     delimiter = _delimiter(sample, options, quote)
     wanted = Rewriting(
         escape=options.escape == "backslash" and quote is not None,
@@ -56,6 +61,7 @@ def find_dialect(source: Path, options: Options, copy: Path) -> TextFile:
         BLANKS: done.blanks and options.delimiter is None,
         ESCAPES: done.escape and not wanted.escape,
         PADDING: done.padded is not None,
+        SINGLE: is_single,
     }
     guesses = [warning for warning, is_due in warnings.items() if is_due]
     beginning = sample if path == source else read_sample(path)
@@ -73,6 +79,11 @@ def _delimiter(sample: Sample, options: Options, quote: str | None) -> str | Non
         if _broken(rewritten, quote) < _broken(text, quote):
             text = rewritten
     return find_delimiter(text, quote)
+
+
+def _has_single_quotes(text: str) -> bool:
+    """Whether the first line is of names in single quotation marks, and no other marks are used."""
+    return SINGLE_QUOTED.match(text.lstrip()) is not None and '"' not in text
 
 
 def _broken(text: str, quote: str) -> int:

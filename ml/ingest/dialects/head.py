@@ -85,8 +85,8 @@ def _titles(body: Sequence[Record], delimiter: str) -> list[Record]:
         if is_wide or is_index_header(line, below, delimiter):
             told = looks_like_header(line, below)
             apart = count and line.row > body[count - 1].row + 1
-            padded = all(len(title.fields) == width for title in body[:count])
-            is_likely = told or (padded and told is None)
+            padded = width > 2 and all(len(title.fields) == width for title in body[:count])
+            is_likely = told or (padded and told is None and below)
             if (apart and told is not False) or (is_likely and not passed):
                 return list(body[:count])
             if told is not None:

@@ -70,6 +70,52 @@ def test_form_upload_is_named_after_its_file(client: TestClient) -> None:
     assert (nothing.status_code, "no file" in nothing.json()["detail"]) == (400, True)
 
 
+def test_fields_of_a_form_count_like_query_parameters(client: TestClient) -> None:
+    def sent(data: dict[str, Any], **params: Any) -> Response:
+        file = {"file": ("fruit.csv", FRUIT, "text/csv")}
+        return client.post("/datasets", data=data, files=file, params=params)
+
+    response = sent({"target": "price", "name": "mine", "text": ["ripe", "colour"]}, text="weight")
+    assert response.status_code == 201, response.text
+    dataset = response.json()
+    assert (dataset["name"], dataset["target"]) == ("mine", "price")
+    kinds = [column["kind"] for column in dataset["contents"]["columns"]]
+    assert kinds == ["text", "text", "text", "numeric"]
+    for data, params, field, message in [
+        ({"colour": "red"}, {}, "colour", "extra inputs are not permitted"),
+        ({"encoding": "klingon"}, {}, "encoding", "utf-8"),
+        ({"target": "taste"}, {}, "target", "there is no column 'taste'"),
+        (
+            {"target": "price"},
+            {"target": "weight"},
+            "target",
+            "is 'price' in the form, but 'weight'",
+        ),
+        ({"image_size": "big"}, {}, "image_size", "must be side or height x width"),
+    ]:
+        refused = sent(data, **params).json()
+        assert (refused["status"], refused["errors"][0]["loc"]) == (422, ["body", field])
+        assert message in refused["detail"]
+    query = sent({"name": "mine"}, target="taste").json()
+    assert query["errors"][0]["loc"] == ["query", "target"]
+
+
+def test_form_of_a_text_file_can_be_set(client: TestClient) -> None:
+    options = {"delimiter": "tab", "header": "none", "quote": "none", "missing": ""}
+    dataset = sent(client, b'NA\t"1\nNone\t"2\n', **options)
+    assert [column["name"] for column in dataset["contents"]["columns"]] == ["c1", "c2"]
+    assert dataset["options"]["missing"] == [""]
+    preview = client.get(f"/datasets/{dataset['id']}/preview").json()
+    assert preview["rows"] == [["NA", '"1'], ["None", '"2']]
+
+
+def test_guess_about_the_form_is_a_warning(client: TestClient) -> None:
+    dataset = sent(client, b"Sales\n\n" + FRUIT)
+    assert dataset["contents"]["columns"][0]["name"] == "weight"
+    (warning,) = dataset["contents"]["warnings"]
+    assert (warning["kind"], "skipped, as a title: 'Sales'" in warning["message"]) == ("form", True)
+
+
 def test_equal_uploads_are_stored_once(client: TestClient, settings: Settings) -> None:
     first, again = send(client), send(client)
     assert (first.status_code, again.status_code) == (201, 200)
@@ -197,7 +243,7 @@ def test_unknown_target_of_batches_names_the_parameter(client: TestClient) -> No
         (b"", {}, "empty"),
         (b"a,b\n", {}, ""),
         (b"a,b\n1,2,3\n", {}, "row 2"),
-        (b"a,a\n1,2\n", {}, "'a'"),
+        (b"a,b\n1,2\n", {"header": "second"}, "query.header"),
         (b"a,b\n1,2\n", {"target": "c"}, "there is no column 'c'; choose one of a, b"),
         (b"a,b\n1,2\n", {"encoding": "klingon"}, "encoding"),
         (b"a,b\n1,2\n", {"image_size": "big"}, "image_size"),
