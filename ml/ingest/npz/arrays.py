@@ -143,7 +143,8 @@ def _read(stream: IO[bytes], member: Member, shape: tuple[int, ...]) -> NDArray[
         data += part
     if member.dtype.kind == "b":
         # A byte other than 0 and 1 is no boolean.
-        return np.frombuffer(data, np.uint8).reshape(shape) != 0
+        truths: NDArray[np.bool_] = np.frombuffer(data, np.uint8).reshape(shape) != 0
+        return truths
     found = np.frombuffer(data, member.dtype).reshape(shape)
     return found.astype(member.dtype.newbyteorder("="), copy=False)
 

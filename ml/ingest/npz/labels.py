@@ -23,7 +23,8 @@ ONE_HOT = "one-hot; its classes are the numbers of its columns, from 0"
 
 def class_of(rows: NDArray[Any]) -> NDArray[np.int64]:
     """Return the classes of one-hot rows."""
-    return np.argmax(rows == 1, 1)
+    classes: NDArray[np.int64] = np.argmax(rows == 1, 1)
+    return classes
 
 
 def is_one_hot(archive: ZipFile, member: Member) -> bool:
@@ -36,7 +37,8 @@ def is_one_hot(archive: ZipFile, member: Member) -> bool:
 def _hot(rows: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which rows are one-hot."""
     is_one = rows == 1
-    return (is_one.sum(1) == 1) & (is_one | (rows == 0)).all(1)
+    is_hot: NDArray[np.bool_] = (is_one.sum(1) == 1) & (is_one | (rows == 0)).all(1)
+    return is_hot
 
 
 def columns(member: Member) -> int | None:

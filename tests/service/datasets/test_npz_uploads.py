@@ -35,7 +35,7 @@ def test_splits_of_images_are_told_and_used(client: TestClient) -> None:
     batches = client.get(f"/datasets/{dataset['id']}/batches").json()
     assert batches["rows"] == 6, "rows to train on"
     job = {"dataset": {"kind": "upload", "id": dataset["id"]}, "model": {"kind": "linear"}}
-    assert client.post("/jobs", json=job).status_code == 201
+    assert client.post("/jobs", json=job).status_code == 202
     refused = client.post("/jobs", json=job | {"split": {"test": 0.5}})
     assert "has its own test split; leave test out" in refused.json()["detail"]
     wrong = client.post("/datasets", content=content, params={"layout": "hwc"})
