@@ -37,9 +37,10 @@ def number_axis(name: str, values: Iterable[float | None], ticks: int) -> alt.Ax
     have neither, and whole numbers have no fractional ticks."""
     known = [value for value in values if value is not None]
     whole = all(value % 1 == 0 for value in known)
-    written = number_format(*number_range(known), is_code=whole and is_code(name))
-    if whole:
-        return alt.Axis(format=written, tickCount=ticks, tickMinStep=1)
+    low, high = number_range(known)
+    written = number_format(low, high, is_code=whole and is_code(name))
+    if known and whole and high - low <= ticks:
+        return alt.Axis(format=written, values=list(range(int(low), int(high) + 1)))
     return alt.Axis(format=written, tickCount=ticks)
 
 

@@ -39,7 +39,13 @@ def test_codes_are_known_by_their_last_word(name: str, is_one: bool) -> None:
 def test_only_whole_numbers_are_codes() -> None:
     assert number_axis("id", [1e7, 2e7], 5).to_dict()["format"] == "f"
     assert number_axis("id", [1e7 + 0.5, None], 5).to_dict()["format"] == "~e"
-    assert number_axis("x", [], 5).to_dict()["format"] == "f"
+    assert number_axis("x", [], 5).to_dict() == {"format": "f", "tickCount": 5}
+
+
+def test_few_whole_numbers_have_whole_ticks() -> None:
+    assert number_axis("rooms", [3, 1, None, 2], 5).to_dict()["values"] == [1, 2, 3]
+    assert "values" not in number_axis("rooms", [1, 40], 5).to_dict()
+    assert "values" not in number_axis("size", [1, 2.5], 5).to_dict()
 
 
 def test_equal_ends_of_an_axis_are_moved_apart() -> None:
