@@ -17,6 +17,8 @@ import httpx
 
 EPOCHD_SERVE = (Path(sys.executable).parent / "epochd", "serve")
 ENDED = {"succeeded", "failed", "cancelled"}
+PATIENCE = 300
+"""Seconds to wait for what takes one or two, for machines that many share."""
 
 
 class Log:
@@ -29,7 +31,7 @@ class Log:
         self._grown = threading.Condition()
         threading.Thread(target=self._read, daemon=True).start()
 
-    def wait_for(self, pattern: str, seconds: float = 120) -> "re.Match[str]":
+    def wait_for(self, pattern: str, seconds: float = PATIENCE) -> "re.Match[str]":
         """Return the first match of `pattern`, once there is one."""
         with self._grown:
             self._grown.wait_for(lambda: self._ended or re.search(pattern, self._text), seconds)
@@ -66,11 +68,11 @@ class Server:
         self.process = process
         self.log = log
         self._seen: dict[str, int] = {}
-        self.client = httpx.Client(base_url=url, timeout=60)
+        self.client = httpx.Client(base_url=url, timeout=PATIENCE)
 
     def another(self) -> httpx.Client:
         """Return a client with a connection of its own, which any web process may accept."""
-        return httpx.Client(base_url=self.client.base_url, timeout=60)
+        return httpx.Client(base_url=self.client.base_url, timeout=PATIENCE)
 
     def submit(self, spec: dict[str, Any]) -> str:
         response = self.client.post("/jobs", json=spec)
@@ -82,7 +84,7 @@ class Server:
         job: dict[str, Any] = self.client.get(f"/jobs/{job_id}").raise_for_status().json()
         return job
 
-    def events(self, job_id: str, last: int = 0, seconds: float = 180) -> Iterator[dict[str, Any]]:
+    def events(self, job_id: str, last: int = 0, seconds: float = PATIENCE) -> Iterator[dict[str, Any]]:
         """Yield the job's events after event `last`, live, until the job ends."""
         deadline = time.monotonic() + seconds
         headers = {"Last-Event-ID": str(last)}
@@ -94,7 +96,7 @@ class Server:
                     yield json.loads(line.removeprefix("data: "))
 
     def until(
-        self, job_id: str, matches: Callable[[dict[str, Any]], bool], seconds: float = 180
+        self, job_id: str, matches: Callable[[dict[str, Any]], bool], seconds: float = PATIENCE
     ) -> dict[str, Any]:
         """Return the first matching event after the last one returned."""
         for event in self.events(job_id, self._seen.get(job_id, 0), seconds):
@@ -103,7 +105,7 @@ class Server:
                 return event
         raise AssertionError(f"it ended before: {self.job(job_id)}")
 
-    def wait(self, job_id: str, *statuses: str, seconds: float = 180) -> dict[str, Any]:
+    def wait(self, job_id: str, *statuses: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """Return the job once its status is one of `statuses`, by default a final one."""
         self.until(job_id, lambda e: e["data"].get("status") in (statuses or ENDED), seconds)
         return self.job(job_id)
@@ -214,7 +216,7 @@ def serving(
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
             process.wait()

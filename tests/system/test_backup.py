@@ -75,7 +75,6 @@ def name_another_database(data: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("change", [put_older_copy_back, name_another_database])
-@pytest.mark.timeout(400)
 def test_database_without_the_artifacts_deletes_none(
     change: Callable[[Path], dict[str, str]], original: Original, tmp_path: Path
 ) -> None:
@@ -153,7 +152,6 @@ def back_up_under_load(tmp_path: Path, number: int) -> Load:
     return load
 
 
-@pytest.mark.timeout(600)
 def test_backups_under_load_are_complete(tmp_path: Path) -> None:
     load = back_up_under_load(tmp_path, BACKUPS)
     assert load.done["uploads"] > 0

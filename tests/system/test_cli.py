@@ -19,7 +19,7 @@ def epochd(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 MAX_PIXELS = 50_000_000
 """Default of `EPOCHD_MAX_IMAGE_PIXELS`: of one image, and of all images decoded at a time."""
 PIXEL_BYTES = 8
-LONGEST_GAP = 1.0
+LONGEST_GAP = 3.0
 """Seconds for which a busy machine may keep the event loop from answering; 0.1 on an idle one."""
 
 

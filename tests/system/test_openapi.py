@@ -31,7 +31,7 @@ def assert_conforms(directory: Path, phases: str, examples: int) -> str:
             f"--phases={phases}",
             f"--max-examples={examples}",
             "--seed=1",
-            "--request-timeout=20",
+            "--request-timeout=60",
             # The stream has no end while a job is queued.
             "--exclude-path=/jobs/{job_id}/events",
             # Later requests for an unloaded model would fail.

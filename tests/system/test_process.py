@@ -206,5 +206,5 @@ def test_a_socket_serves_this_user_and_readiness_tells_why_no_trainer_starts(
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     finally:
         process.terminate()
-        assert process.wait(20) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM
     assert not path.exists()

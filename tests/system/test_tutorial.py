@@ -107,7 +107,6 @@ def fresh_service(data: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_print_the_shown_output(
     page: Path, fresh_service: Server, data: Path, tmp_path: Path

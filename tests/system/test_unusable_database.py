@@ -53,7 +53,7 @@ def test_the_reason_is_one_line(
         env=os.environ | {"EPOCHD_DATA_DIR": str(tmp_path), "EPOCHD_PORT": "0"} | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -89,4 +89,4 @@ def test_aliases_are_shared_and_a_killed_process_is_replaced(
         with httpx.Client(base_url=server.client.base_url) as client:
             assert client.get("/models").status_code == 200
     server.process.terminate()
-    assert server.process.wait(15) == 0
+    assert server.process.wait(60) == 0

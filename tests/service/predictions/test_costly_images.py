@@ -24,7 +24,7 @@ from service.work import Work
 
 MIB = 1024 * 1024
 TICK = 0.005
-LONGEST_GAP = 1.0
+LONGEST_GAP = 3.0
 """Seconds that a busy machine may keep the event loop waiting; an idle one stays below 0.1."""
 
 
