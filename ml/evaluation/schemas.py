@@ -1,6 +1,6 @@
 """Evaluation documents, computed by `ml.evaluation.evaluate`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -90,7 +90,7 @@ class ClassBaseline(_Baseline):
     )
 
 
-UNKNOWN_ROWS = Field(
+UNKNOWN_ROWS: Any = Field(
     default={},
     description="Rows by feature whose category no training row had, for the features with any.",
 )

@@ -84,7 +84,9 @@ class Server:
         job: dict[str, Any] = self.client.get(f"/jobs/{job_id}").raise_for_status().json()
         return job
 
-    def events(self, job_id: str, last: int = 0, seconds: float = PATIENCE) -> Iterator[dict[str, Any]]:
+    def events(
+        self, job_id: str, last: int = 0, seconds: float = PATIENCE
+    ) -> Iterator[dict[str, Any]]:
         """Yield the job's events after event `last`, live, until the job ends."""
         deadline = time.monotonic() + seconds
         headers = {"Last-Event-ID": str(last)}
