@@ -26,7 +26,7 @@ def test_parameters_say_how_dates_are_written(client: TestClient) -> None:
         "date",
         *["numeric"] * 2,
     ]
-    assert "ambiguous_date" in {one["kind"] for one in guessed["contents"]["warnings"]}
+    assert "ambiguous_date" in {one["kind"] for one in guessed["warnings"]}
     named = sent(date="when", day_first="when", epoch_seconds="t")
     when, t, _ = named["contents"]["columns"]
     assert (when["min"], when["max"], when["format"]) == ("2024-04-03", "2024-06-05", "DD/MM/YYYY")
