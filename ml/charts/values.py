@@ -24,7 +24,6 @@ from ml.signature import Classes, Signature
 
 CURVES = [SKY, GREEN, ORANGE, VERMILLION, BLACK]
 """Colours of the curves; the last one is that of the trained model."""
-POINTS = "#777777"
 
 
 def predictions(chart_data: ChartData) -> Picture:
@@ -114,13 +113,15 @@ def fit(chart_data: ChartData) -> Picture:
             color=alt.Color("epoch:N", title="epochs done", sort=epochs, scale=colours),
             # Earlier curves are wider, so that they show beneath later ones.
             strokeWidth=alt.StrokeWidth(
-                "epoch:O", sort=epochs, legend=None, scale=alt.Scale(range=[4.5, 1.8])
+                "epoch:O", sort=epochs, legend=None, scale=alt.Scale(range=[4, 1.5])
             ),
         )
     )
     points = (
         alt.Chart(table(x=values, y=sample.targets))
-        .mark_circle(size=24, opacity=opacity(len(values)), color=POINTS)
+        .mark_circle(
+            size=38, opacity=opacity(len(values)) + 0.3, color=BLUE, stroke="white", strokeWidth=0.8
+        )
         .encode(x="x:Q", y="y:Q")
     )
     drawn = sum(value is not None for value in values)

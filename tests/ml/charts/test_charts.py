@@ -14,13 +14,15 @@ from PIL import Image
 from ml import datasets
 from ml.charts.kinds import CHARTS, ChartData, Point, charts_of
 from ml.charts.render import draw
-from ml.datasets import Dataset, Rows, Table, divide
+from ml.datasets import Dataset, Rows, Table
+from ml.datasets.division import divide
 from ml.datasets.mnist import VisionSpec
 from ml.signature import Classes, Features, Images, Signature, Value
 from ml.specs import TrainingSpec
 from ml.training import loop, summary
+from ml.training.feature_sample import spaced
 from ml.training.run import Run, build, steps_per_epoch
-from ml.training.summary import TrainingSummary, png, spaced
+from ml.training.summary import TrainingSummary, png
 from tests.conftest import LINE, PLANE
 
 CPU = torch.device("cpu")
