@@ -168,7 +168,7 @@ def difference(schema: TableSchema, table: Any, frame: pd.DataFrame) -> str:
     for place, column in enumerate(schema.columns):
         right = frame.iloc[:, place]
         name = " ".join(str(right.name).split())
-        if column.name != name and not isinstance(frame.columns, pd.RangeIndex):
+        if column.name not in (name, f"c{place + 1}" if name.isdecimal() else name):
             return f"the column {name!r} is called {column.name!r}"
         values = table.column(place)
         if column.missing != right.isna().sum():
