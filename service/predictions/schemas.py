@@ -19,9 +19,10 @@ class PredictRequest(Strict):
     )
     inputs: list[Any] | None = Field(
         default=None,
-        description="Rows, each a list of numbers in the order of the features or an object keyed "
-        "by feature name; for images, 28 lists of 28 pixels or a list of 784 pixels, with a light "
-        "foreground on a dark background.",
+        description="Rows, each a list of values in the order of the features or an object keyed "
+        "by feature name: numbers, or for uploaded tables also booleans, texts as in the file, and "
+        "null for missing values; for images, 28 lists of 28 pixels or a list of 784 pixels, with "
+        "a light foreground on a dark background.",
     )
     images: Annotated[list[str], FIRST_ERROR] | None = Field(
         default=None, description="PNG or JPEG files of any size, base64-encoded."
