@@ -33,14 +33,18 @@ MARKS: tuple[tuple[DecimalMark, ThousandsMark], ...] = (
 )
 """Decimal and thousands marks, the most usual first. Numbers without a thousands mark have one of
 these notations too."""
-UNIT_TEXTS = """
+MEASURES = """
 % ‰ ° °C °F g kg mg lb lbs oz km m cm mm mi ft in km/h mph l ml s ms min h W kW kWh V A kB MB GB TB
+"""
+CURRENCIES = """
 US$ R$ A$ C$ HK$ NT$ kr zł Kč Ft lei Fr AED ARS AUD BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD
 HUF IDR ILS INR JPY KRW MXN MYR NGN NOK NZD PHP PKR PLN RMB RON RUB SAR SEK SGD THB TRY TWD UAH USD
 VND ZAR
 """
-UNITS = frozenset(UNIT_TEXTS.split())
-"""Texts beside a number that leave no doubt that it is one, besides signs of currencies."""
+LEADING = frozenset(CURRENCIES.split())
+"""Texts before a number that leave no doubt that it is one, besides signs of currencies."""
+UNITS = LEADING | frozenset(MEASURES.split())
+"""The same, before or after a number."""
 PADDED = "0[0-9]"
 TRUE_OR_FALSE = ("true", "false")
 HEAD = 32
@@ -116,9 +120,9 @@ def candidates(
 
 def _unit(text: str) -> str | None:
     """Return the text beside a number, empty if there is none; None for a text that is no number.
-    Before a number, only known units are taken for one: Q1 is none."""
+    Before a number, only currencies are taken for one: Q1, g3 and A4 are none."""
     match = _LOOSE.fullmatch(text)
-    if match is None or not is_known(match["before"] or ""):
+    if match is None or not is_known(match["before"] or "", LEADING):
         return None
     return match["before"] or match["after"] or ""
 
@@ -129,6 +133,7 @@ def names_things(unit: str, texts: Iterable[str]) -> bool:
     return not is_known(unit) and any(text.startswith(unit) for text in texts)
 
 
-def is_known(unit: str) -> bool:
-    """Return whether a text beside numbers leaves no doubt that they are numbers."""
-    return not unit or unit in UNITS or all(unicodedata.category(c) == "Sc" for c in unit)
+def is_known(unit: str, units: frozenset[str] = UNITS) -> bool:
+    """Return whether a text beside numbers leaves no doubt that they are numbers: it is one of
+    `units`, or signs of currencies."""
+    return not unit or unit in units or all(unicodedata.category(c) == "Sc" for c in unit)

@@ -22,7 +22,9 @@ class Head:
 
     names: tuple[str, ...]
     """Name of each column, empty for one without."""
-    first: Record | None
+    last: int
+    """Number of the last line above the rows, 0 if there is none."""
+    first: Record | None = None
     """The first row; None if there is none."""
     has_index: bool = False
     """Whether the first column has the names of rows, and is left out."""
@@ -33,15 +35,21 @@ class Head:
 def find_head(lines: Sequence[Record], delimiter: str, header: Header | None) -> Head:
     """Return the head of a table whose first lines are `lines`; `header` says whether the first of
     them is its header, if the user does."""
-    lines = [line for line in lines if line.filled]
+    head = _find_head([line for line in lines if line.filled], delimiter, header)
+    # The first row may have nothing but gaps.
+    rows = (line for line in lines if len(line.fields) > 1 or line.filled)
+    return replace(head, first=next((line for line in rows if line.row > head.last), None))
+
+
+def _find_head(lines: Sequence[Record], delimiter: str, header: Header | None) -> Head:
     if not lines:
-        return Head((), None)
+        return Head((), 0)
     if header == "first":
         return _below(lines[0], lines[1:], delimiter)
     comments = _comments(lines)
     body = lines[len(comments) :]
     if header == "none":
-        head = Head(numbered(len(body[0].fields)), body[0])
+        head = Head(numbered(len(body[0].fields)), body[0].row - 1)
         return _with_comments(head, comments)
     named = _commented_header(comments, body)
     if named is not None:
@@ -98,7 +106,6 @@ def _titles(body: Sequence[Record], delimiter: str) -> list[Record]:
 def _below(header: Record, below: Sequence[Record], delimiter: str) -> Head:
     """Return the head that ends with the line `header`."""
     names = tuple(" ".join(name.split()) for name in header.fields)
-    first = below[0] if below else None
     width = usual_width(below) if below else len(names)
     whole = [line for line in below if len(line.fields) == width]
     if len(names) == width + 1 and not names[-1]:
@@ -108,7 +115,8 @@ def _below(header: Record, below: Sequence[Record], delimiter: str) -> Head:
     elif is_index_header(header, below, delimiter):
         names = ("", *names)
     index = width > 1 and len(names) == width and is_index(names[0], whole)
-    return Head(names, first, index, warnings=(_index_warning(names[0], whole),) if index else ())
+    warnings = (_index_warning(names[0], whole),) if index else ()
+    return Head(names, header.row, has_index=index, warnings=warnings)
 
 
 def _without_header(body: Sequence[Record]) -> Head:
@@ -122,7 +130,7 @@ def _without_header(body: Sequence[Record]) -> Head:
         f"row {body[0].row} looks like data, not like names: {called}. Set "
         "header=none to say so, or header=first if it has their names"
     )
-    return Head(names, body[0], warnings=(warning,))
+    return Head(names, body[0].row - 1, warnings=(warning,))
 
 
 def _index_warning(name: str, rows: Sequence[Record]) -> DataWarning:

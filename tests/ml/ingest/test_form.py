@@ -117,6 +117,13 @@ def test_names_are_made_unique_and_complete(tmp_path: Path) -> None:
     assert "the column has no name; it is called 'c3'" in warning
 
 
+def test_rows_of_gaps_count(tmp_path: Path) -> None:
+    for content in ("a,b\n,\n1,2\n", "# x\na,b\n,\n1,2\n", "a,b\n,\n"):
+        rows, _ = read(tmp_path, content)
+        assert rows[0] == {"a": None, "b": None}
+        assert len(rows) == content.count("\n") - content.count("#") - 1
+
+
 def test_unnamed_column_of_repeated_values_is_kept(tmp_path: Path) -> None:
     rows, _ = read(tmp_path, ",a\nx,1\nx,2\ny,3\n")
     assert rows[0] == {"c1": "x", "a": 1}

@@ -70,6 +70,8 @@ def test_columns_that_are_plainly_numbers_are_read(
         (["red", "blue"], ""),
         (["v1.0", "v2.0"], ""),
         (["Q1", "Q2"], ""),
+        (["g1", "g3"], ""),
+        (["A4", "A3"], ""),
         (["yes", "no"], ""),
         (["1,5", "12,x"], "1 of 2 values are numbers, written like '1,5'"),
         (["(1)", "(2)"], "to read '(1)' as a number, list it in numeric"),
