@@ -127,12 +127,6 @@ def _unit(text: str) -> str | None:
     return match["before"] or match["after"] or ""
 
 
-def names_things(unit: str, texts: Iterable[str]) -> bool:
-    """Return whether a unit makes numbers into names, as in u001 and u002, rather than quantities:
-    it precedes them and is not known."""
-    return not is_known(unit) and any(text.startswith(unit) for text in texts)
-
-
 def is_known(unit: str, units: frozenset[str] = UNITS) -> bool:
     """Return whether a text beside numbers leaves no doubt that they are numbers: it is one of
     `units`, or signs of currencies."""

@@ -16,7 +16,6 @@ from ml.spelling.candidates import (
     candidates,
     is_known,
     matching,
-    names_things,
     of_numbers,
 )
 from ml.spelling.categories import text_of
@@ -376,8 +375,6 @@ class ColumnGuess:
         if best is not None and best.hits > self._plain:
             hits, odd, notation = best.hits, best.odd, best.notation or PLAIN
         if odd is None:  # all are numbers, but not plainly
-            if names_things(notation.unit, self._head):
-                return []
             message = (
                 f"{self.name!r} is read as categories; to read {shown(self._example())} as a "
                 "number, list it in numeric"

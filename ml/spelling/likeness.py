@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml.spelling.candidates import candidates, names_things
+from ml.spelling.candidates import candidates
 from ml.spelling.numbers import are_numbers
 
 NEARLY_ALL = 0.9
@@ -36,7 +36,6 @@ def like_numbers(texts: Sequence[str]) -> Likeness | None:
         candidate.matches(array)
         for candidate in candidates(odd, needs_unit=False)
         if candidate.spelling.kind == "numeric"
-        and not names_things(candidate.spelling.notation.unit, texts)
     ]
     best = max((is_plain, *masks), key=lambda mask: pc.sum(mask).as_py() or 0)
     count = pc.sum(best).as_py() or 0
