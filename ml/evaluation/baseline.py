@@ -29,9 +29,9 @@ MAX_RIDGE_WIDTH = 1024
 """Maximum number of inputs of a ridge regression."""
 MAX_RIDGE_VALUES = 8_000_000
 """Maximum number of values, rows times inputs, that a ridge regression is fitted to."""
-MAX_LOGISTIC_PRODUCTS = 80_000_000
+MAX_LOGISTIC_PRODUCTS = 25_000_000
 """Maximum number of rows times inputs times classes that a logistic regression is fitted to."""
-FEWEST_ROWS = 1000
+FEWEST_ROWS = 500
 """Number of rows, if there are as many, without which a linear model is not fitted."""
 
 

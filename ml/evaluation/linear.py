@@ -48,6 +48,7 @@ def ridge(inputs: Tensor, targets: Tensor) -> Affine:
     columns = (inputs.double() - mean) / std
     residuals = targets.double() - mean_target
     eigenvalues, vectors = torch.linalg.eigh(columns.T @ columns)
+    eigenvalues = eigenvalues.clamp(min=0.0)
     # Of directions in which the rows do not vary, rounding leaves a little.
     least = eigenvalues.amax() * rows * torch.finfo(torch.float64).eps
     varies = eigenvalues > least

@@ -202,8 +202,8 @@ class Regression(Frozen):
         description=COMPARED,
         examples=[
             {
-                "mean": {"mse": 60.06, "mae": 6.56, "rmse": 7.75, "r2": -0.016},
-                "linear": {"mse": 6.32, "mae": 1.93, "rmse": 2.51, "r2": 0.893},
+                "mean": {"mse": 112.71, "mae": 9.105, "rmse": 10.62, "r2": -0.9054},
+                "linear": {"mse": 5.866, "mae": 1.82, "rmse": 2.422, "r2": 0.9008},
                 "linear_rows": 80,
             }
         ],
