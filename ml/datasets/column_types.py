@@ -82,7 +82,7 @@ def check_spelling(column: Column) -> None:
     texts = [category.value for category in column.categories]
     if (like := like_numbers(texts)) is not None:
         raise Invalid(
-            f"the column {column.name!r} was read as categories, but {like.count:,} of its "
+            f"the column {column.name!r} was read as categories, but {like.hits:,} of its "
             f"{len(texts):,} values look like numbers, such as {shown(like.example)}; upload it "
             f"again with numeric={column.name} and, if need be, decimal, thousands or missing; for "
             "classes say task=classification"

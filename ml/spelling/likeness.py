@@ -18,7 +18,7 @@ CODE = "^(?:[0-9]+|0[0-9].*)$"
 class Likeness(NamedTuple):
     """Texts, nearly all of which look like numbers."""
 
-    count: int
+    hits: int
     """Number of those that do."""
     example: str
     """One of them, if possible one that is not written as programs write numbers."""
