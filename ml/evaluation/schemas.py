@@ -129,8 +129,8 @@ class Classification(Frozen):
         examples=[
             {
                 "majority": {"accuracy": 0.1135, "log_loss": 2.301},
-                "linear": {"accuracy": 0.9003, "log_loss": 0.3561},
-                "linear_rows": 10204,
+                "linear": {"accuracy": 0.8725, "log_loss": 0.648},
+                "linear_rows": 3188,
             }
         ],
     )
