@@ -13,6 +13,7 @@ import argparse
 import io
 import json
 import math
+import re
 import tarfile
 import tempfile
 from collections import Counter
@@ -168,7 +169,10 @@ def difference(schema: TableSchema, table: Any, frame: pd.DataFrame) -> str:
     for place, column in enumerate(schema.columns):
         right = frame.iloc[:, place]
         name = " ".join(str(right.name).split())
-        if column.name not in (name, f"c{place + 1}" if name.isdecimal() else name):
+        # pandas names columns without names by number, and repeated ones as a.1.
+        is_repeated = re.sub(r"_\d+$", "", column.name) == re.sub(r"\.\d+$", "", name)
+        is_numbered = name.isdecimal() and column.name == f"c{place + 1}"
+        if column.name != name and not is_repeated and not is_numbered:
             return f"the column {name!r} is called {column.name!r}"
         values = table.column(place)
         if column.missing != right.isna().sum():

@@ -37,7 +37,7 @@ def find_head(lines: Sequence[Record], delimiter: str, header: Header | None) ->
     them is its header, if the user does."""
     head = _find_head([line for line in lines if line.filled], delimiter, header)
     # The first row may have nothing but gaps.
-    rows = (line for line in lines if len(line.fields) > 1 or line.filled)
+    rows = (line for line in lines if len(line.fields) > 1 or line.filled or line.quoted[0])
     return replace(head, first=next((line for line in rows if line.row > head.last), None))
 
 

@@ -122,6 +122,7 @@ def test_rows_of_gaps_count(tmp_path: Path) -> None:
         rows, _ = read(tmp_path, content)
         assert rows[0] == {"a": None, "b": None}
         assert len(rows) == content.count("\n") - content.count("#") - 1
+    assert read(tmp_path, 'a\n""\n1\n')[0] == [{"a": None}, {"a": 1}]
 
 
 def test_unnamed_column_of_repeated_values_is_kept(tmp_path: Path) -> None:
