@@ -41,7 +41,7 @@ GOLDEN = 0.6180339887
 JITTER = alt.Scale(domain=[-0.3, 1.3])
 MISSING = "missing"
 
-Panel = alt.Chart | alt.LayerChart
+Panel = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
 @dataclass(frozen=True)
@@ -110,20 +110,22 @@ def features(chart_data: ChartData) -> Picture:
         feature = Feature(name, values, categories, is_date, width, height, is_first)
         draw = PANEL_KINDS[categories is not None, bool(target.classes)]
         panels.append(draw(feature, target).properties(width=width, height=height))
-    return alt.concat(
+    chart: Picture = alt.concat(
         *panels,
         columns=PANELS,
         title=title("Each feature against the target", *_subtitles(sample, target)),
     ).resolve_scale(xOffset="independent", yOffset="independent")
+    return chart
 
 
 def _numbers_by_value(feature: Feature, target: Target) -> Panel:
     """Return points: a number against a value."""
-    return (
+    points: Panel = (
         alt.Chart(table(x=feature.values, y=target.values))
         .mark_circle(size=22, opacity=opacity(len(target.values)), color=BLUE)
         .encode(x=_number(feature), y=_value(feature, target))
     )
+    return points
 
 
 def _numbers_by_class(feature: Feature, target: Target) -> Panel:
@@ -133,7 +135,7 @@ def _numbers_by_class(feature: Feature, target: Target) -> Panel:
         for i, (x, y) in enumerate(zip(feature.values, target.values, strict=True))
         if int(y) in target.shown
     ]
-    return (
+    points: Panel = (
         alt.Chart(_table(rows, "x", "y", "jitter"))
         .mark_circle(size=22, opacity=opacity(len(rows)), color=BLUE)
         .encode(
@@ -142,6 +144,7 @@ def _numbers_by_class(feature: Feature, target: Target) -> Panel:
             yOffset=alt.YOffset("jitter:Q").scale(JITTER),
         )
     )
+    return points
 
 
 def _categories_by_value(feature: Feature, target: Target) -> Panel:
@@ -189,7 +192,7 @@ def _categories_by_class(feature: Feature, target: Target) -> Panel:
     base = alt.Chart(_table(cells, "x", "y", "rows", "share")).encode(
         x=_category(feature, names), y=_class(feature, target)
     )
-    heat = base.mark_rect(stroke="white", strokeWidth=1).encode(
+    heat: Panel = base.mark_rect(stroke="white", strokeWidth=1).encode(
         color=alt.Color("share:Q", title=["share of the", "value's rows"])
         # On a linear scale, the shares of many classes would all be pale.
         .scale(type="pow", exponent=0.5, domain=[0, 1], range=SHARES, interpolate="rgb")

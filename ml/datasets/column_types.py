@@ -124,7 +124,7 @@ def kind_of(column: Column, requested: FeatureKind | None) -> FeatureKind:
     if requested in (None, column.kind):
         return column.kind
     if isinstance(column, Numeric) and column.min is None and requested != "date":
-        return requested or column.kind  # without a value, its kind was not seen
+        return requested  # without a value, its kind was not seen
     if isinstance(column, Date) and requested == "numeric":
         return "numeric"
     is_countable = isinstance(column, Boolean) or (

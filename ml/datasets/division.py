@@ -148,9 +148,9 @@ def _fold_by_column(train: Rows, spec: SplitSpec, folds: int, number: int) -> Sp
 
 def _check_own_splits(table: Table, spec: SplitSpec) -> None:
     """Check that the data set's own splits keep values together, and times in order."""
-    parts = [keys.unique() for keys in map(_keys, _parts(table))]
+    parts = [keys.unique() for keys in map(_keys, _parts(table))]  # type: ignore[no-untyped-call]
     together = torch.cat(parts)
-    if shared := len(together) - len(together.unique()):
+    if shared := len(together) - len(together.unique()):  # type: ignore[no-untyped-call]
         raise Invalid(
             f"{keyed.counted(shared, spec.criterion)} of {quoted(str(spec.column))} "
             f"{'has' if shared == 1 else 'have'} rows in more than one of the data set's own "
@@ -208,7 +208,7 @@ def _keys(rows: Rows) -> Tensor:
 def _values(rows: Rows) -> tuple[Tensor, NDArray[np.int64]]:
     """Return the place of each row's key among the different keys in order, and the number of rows
     of each."""
-    _, place, counts = _keys(rows).unique(return_inverse=True, return_counts=True)
+    _, place, counts = torch.unique(_keys(rows), return_inverse=True, return_counts=True)
     return place, counts.numpy()
 
 

@@ -1,6 +1,7 @@
 """Columns that assign each row to a split: how their values are written, and what they mean."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,16 +58,17 @@ def check_kind(column: Column) -> None:
     Raises:
         Invalid: it is not.
     """
-    is_number = isinstance(column, Numeric)
-    if isinstance(column, Boolean | Categorical) or (is_number and _is_truth(column)):
+    if isinstance(column, Boolean | Categorical):
         return
+    if isinstance(column, Numeric) and _is_truth(column):
+        return
+    other = " and has other values than 0 and 1" if isinstance(column, Numeric) else ""
     raise Invalid(
-        f"is {column.kind}{' and has other values than 0 and 1' if is_number else ''}; choose a "
-        f"column with the values {ALLOWED}, or a boolean one that is named {OF_TWO}"
+        f"is {column.kind}{other}; choose a column with the values {ALLOWED}, or a boolean one that is named {OF_TWO}"
     )
 
 
-def meanings(name: str, values: list[object]) -> dict[object, Part]:
+def meanings(name: str, values: Sequence[Any]) -> dict[Any, Part]:
     """Return the split that each of the different values of the column `name` stands for.
 
     Texts name a split. Truths, also written as yes and no or as 1 and 0, say whether a row belongs
@@ -129,7 +131,7 @@ def _is_truth(column: Numeric) -> bool:
     return column.whole and low is not None and high is not None and 0 <= low <= high <= 1
 
 
-def _shown(values: list[object]) -> str:
+def _shown(values: Sequence[Any]) -> str:
     return ", ".join(
         repr(value) if isinstance(value, str) else text_of(value) for value in values[:MAX_SHOWN]
     )

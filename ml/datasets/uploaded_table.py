@@ -165,7 +165,10 @@ class TableView(Strict):
             for index, name in numbered
             if std[index].isinf()
         }
-        columns = [*used_categories.values(), *(date.parts for date in dates.values())]
+        columns: list[Sequence[object]] = [
+            *used_categories.values(),
+            *(date.parts for date in dates.values()),
+        ]
         encoding = Encoding(
             booleans=[name for name, kind in self.features.items() if kind == "boolean"],
             categories=used_categories,

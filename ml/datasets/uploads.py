@@ -25,9 +25,9 @@ from ml.datasets.splits import (
 from ml.datasets.uploaded_images import ImageView
 from ml.datasets.uploaded_table import TableView
 from ml.errors import DataUnavailable, Invalid, belonging_to, located_at
-from ml.ingest.options import ColumnKind
 from ml.ingest.schema import MAX_COLUMNS, Column, ImageSchema, Schema, TableSchema
 from ml.signature import Signature
+from ml.spelling import ColumnKind
 from ml.strict import Strict
 
 UPLOADS = "uploads"

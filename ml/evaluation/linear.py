@@ -96,5 +96,5 @@ def logistic(inputs: Tensor, classes: Tensor, size: int) -> Affine:
         return cross_entropy(logits, classes) + penalty
 
     with torch.no_grad():
-        optimizer.step(loss)  # type: ignore[no-untyped-call,arg-type]
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
     return Affine(parameters[:-1].clone(), parameters[-1].clone())

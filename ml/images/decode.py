@@ -188,8 +188,8 @@ def _used_bits(image: Image.Image) -> BitDepth:
     if image.mode.startswith("I"):
         bits = max(int(np.asarray(part).max()) for _, part in _tiles(image)).bit_length()
     else:
-        tops = (image.getchannel(band).getextrema()[1] for band in image.getbands() if band != "A")
-        bits = 8 + max(int(top) for top in tops).bit_length()
+        bands = (image.getchannel(band) for band in image.getbands() if band != "A")
+        bits = 8 + max(int(np.asarray(band).max()) for band in bands).bit_length()
     return next(depth for depth in BIT_DEPTHS if depth >= min(bits, 16))
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from ml.errors import Invalid
 from ml.ingest.names import shown
-from ml.ingest.options import ColumnKind, Options
+from ml.ingest.options import Options
+from ml.spelling import ColumnKind
 
 MAX_LISTED = 20
 
