@@ -64,7 +64,8 @@ def check_kind(column: Column) -> None:
         return
     other = " and has other values than 0 and 1" if isinstance(column, Numeric) else ""
     raise Invalid(
-        f"is {column.kind}{other}; choose a column with the values {ALLOWED}, or a boolean one that is named {OF_TWO}"
+        f"is {column.kind}{other}; choose a column with the values {ALLOWED}, or a boolean one "
+        f"that is named {OF_TWO}"
     )
 
 

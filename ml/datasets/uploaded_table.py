@@ -1,7 +1,7 @@
 """Uploaded tables: the columns a model learns from, and how they become tensors."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
