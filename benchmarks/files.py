@@ -59,7 +59,7 @@ HEADERLESS = {
     "cfa_tvpvar_beta cfa_tvpvar_invP cfa_tvpvar_posterior_mean cfa_tvpvar_state_variates clark1989 "
     "results_wpi1_ar3_matlab_ssm results_wpi1_missing_ar3_matlab_ssm",
     "tsa/stl": "stl_co2",
-    "tsa": "ARMLEConstantPredict bds_data",
+    "tsa": "ARMLEConstantPredict bds_data bds_results",
 }
 """Files of statsmodels' tests without a header, by folder."""
 HEADERLESS_BLANKS = {
@@ -83,7 +83,11 @@ REFUSED = {
         f"tsa/statespace/{RESULTS}/cfa_tvpvar_v10.csv",
         f"tsa/statespace/{RESULTS}/cfa_tvpvar_vi0.csv",
     )
-} | {f"{DATASETS}/scotland/src/scotland_population.csv": "has footnotes below its rows"}
+} | {
+    f"{DATASETS}/scotland/src/scotland_population.csv": "has footnotes below its rows",
+    f"statsmodels/tsa/{RESULTS}/arima212_forecast.csv": "has rows with fewer fields than others",
+    "pydataset/resources/rdata/csv/Ecdat/Mofa.csv": "has a control character in a number",
+}
 """Files that a person could not read without a question either, and why."""
 
 

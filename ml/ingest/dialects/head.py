@@ -1,6 +1,6 @@
 """The head of a table: titles and comments above it, and its header."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from ml.ingest.dialects.delimiter import usual_width
@@ -35,13 +35,17 @@ class Head:
 def find_head(lines: Sequence[Record], delimiter: str, header: Header | None) -> Head:
     """Return the head of a table whose first lines are `lines`; `header` says whether the first of
     them is its header, if the user does."""
-    head = _find_head([line for line in lines if line.filled], delimiter, header)
+    empty = {line.row for line in lines if line.is_empty}
+    filled = [line for line in lines if line.filled]
+    head = _find_head(filled, empty, delimiter, header)
     # The first row may have nothing but gaps.
-    rows = (line for line in lines if len(line.fields) > 1 or line.filled or line.quoted[0])
-    return replace(head, first=next((line for line in rows if line.row > head.last), None))
+    rows = (line for line in lines if line.row > head.last and not line.is_empty)
+    return replace(head, first=next(rows, None))
 
 
-def _find_head(lines: Sequence[Record], delimiter: str, header: Header | None) -> Head:
+def _find_head(
+    lines: Sequence[Record], empty: Collection[int], delimiter: str, header: Header | None
+) -> Head:
     if not lines:
         return Head((), 0)
     if header == "first":
@@ -55,7 +59,7 @@ def _find_head(lines: Sequence[Record], delimiter: str, header: Header | None) -
     if named is not None:
         head = _below(named, body, delimiter)
         return _with_comments(head, comments[:-1])
-    titles = _titles(body, delimiter)
+    titles = _titles(body, empty, delimiter)
     body = body[len(titles) :]
     is_header = looks_like_header(body[0], body[1:]) is not False
     head = _below(body[0], body[1:], delimiter) if is_header else _without_header(body)
@@ -81,7 +85,7 @@ def _commented_header(comments: Sequence[Record], body: Sequence[Record]) -> Rec
     return None
 
 
-def _titles(body: Sequence[Record], delimiter: str) -> list[Record]:
+def _titles(body: Sequence[Record], empty: Collection[int], delimiter: str) -> list[Record]:
     """Return the lines above the header that are not of the table: they have a single text, or are
     not as wide as the table, and a line that is a header follows."""
     width, passed = usual_width(body), False
@@ -92,10 +96,10 @@ def _titles(body: Sequence[Record], delimiter: str) -> list[Record]:
         is_wide = len(line.fields) in (width, width + 1) and len(line.filled) > 1
         if is_wide or is_index_header(line, below, delimiter):
             told = looks_like_header(line, below)
-            apart = count and line.row > body[count - 1].row + 1
+            apart = count and line.row - 1 in empty
             padded = width > 2 and all(len(title.fields) == width for title in body[:count])
             is_likely = told or (padded and told is None and below)
-            if (apart and told is not False) or (is_likely and not passed):
+            if (apart and told) or (not passed and (is_likely or (apart and told is None))):
                 return list(body[:count])
             if told is not None:
                 return []

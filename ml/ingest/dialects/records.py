@@ -31,6 +31,11 @@ class Record:
         return tuple(text for text in self.fields if text)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the line is empty, which a line of empty fields is not."""
+        return len(self.fields) == 1 and not self.fields[0] and not self.quoted[0]
+
+    @property
     def is_comment(self) -> bool:
         """Whether the line starts with #."""
         return self.fields[0].startswith("#") and not self.quoted[0]

@@ -122,6 +122,8 @@ def test_rows_of_gaps_count(tmp_path: Path) -> None:
         rows, _ = read(tmp_path, content)
         assert rows[0] == {"a": None, "b": None}
         assert len(rows) == content.count("\n") - content.count("#") - 1
+    rows, warning = read(tmp_path, "a1,b1\n,\n,\n0,\n,\n:,\n")
+    assert (len(rows), list(rows[0]), warning) == (5, ["a1", "b1"], "")
     assert read(tmp_path, 'a\n""\n1\n')[0] == [{"a": None}, {"a": 1}]
 
 
