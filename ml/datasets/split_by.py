@@ -79,8 +79,14 @@ def meanings(name: str, values: Sequence[Any]) -> dict[Any, Part]:
     Raises:
         Invalid: a value does not name a split, or truths are those of a name that does not.
     """
-    if None in values:
+    known = [value for value in values if value is not None]
+    found = _meanings(name, known) if known else {}
+    if len(known) < len(values):
         raise Invalid(f"has no value in some rows; allowed are {ALLOWED}")
+    return found
+
+
+def _meanings(name: str, values: Sequence[Any]) -> dict[Any, Part]:
     texts = {value: text_of(value) for value in values}
     truths = {value: boolean_in(text.strip()) for value, text in texts.items()}
     if None not in truths.values():

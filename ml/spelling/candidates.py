@@ -108,7 +108,7 @@ def candidates(
     if head and head[0].lower() in TRUE_OR_FALSE:
         found.append(TRUTHS)
     units = [unit for text in head if (unit := _unit(text)) is not None]
-    if 2 * len(units) < len(head):
+    if not units or 2 * len(units) < len(head):
         return found
     [(unit, _)] = Counter(units).most_common(1)
     notations = (

@@ -225,7 +225,7 @@ def test_missing_values_are_equal_in_all_formats(tmp_path: Path, kind: Any) -> N
     texts = np.array(["a", " b ", "NA", "", "-", "a"])
     content = kind(text=texts, number=np.array([1.5, np.nan, 2, 0.1, 1.5, 3]))
     schema = table(
-        read(tmp_path, content, missing=["-"], types={"number": "categorical"}),
+        read(tmp_path, content, missing=["-", "NA"], types={"number": "categorical"}),
     )
     text, number = schema.columns
     assert (text.kind, text.missing, number.kind, number.missing) == (

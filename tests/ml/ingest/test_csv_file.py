@@ -195,7 +195,7 @@ def test_limits_are_enforced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_options_are_checked() -> None:
-    for wrong in ({"encoding": "klingon"}, {"delimiter": "ab"}, {"types": {"a": "date"}}):
+    for wrong in ({"encoding": "klingon"}, {"delimiter": "ab"}, {"types": {"a": "colour"}}):
         with pytest.raises(ValidationError):
             Options.model_validate(wrong)
 

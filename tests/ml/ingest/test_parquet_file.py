@@ -158,7 +158,7 @@ def test_texts_that_are_numbers_are_numbers(tmp_path: Path) -> None:
         "coded": pa.array(numbers).dictionary_encode(),
         "mixed": ["x"] + ["1"] * 4,
     }
-    schema = read(tmp_path, table, missing=["a"])
+    schema = read(tmp_path, table, missing=["a", "NA"])
     assert kinds(schema) == {
         "number": "numeric",
         "truth": "boolean",
