@@ -193,10 +193,10 @@ class Model:
         inputs, shape = self.manifest.signature.inputs, self._shape
         encoding = inputs.encoding if inputs.kind == "features" else None
         if encoding and (encoding.categories or encoding.dates):
-            kinds = {"categories": encoding.categories, "dates": encoding.dates}
+            kinds = {"categories": [*encoding.categories], "dates": [*encoding.dates]}
             kind, names = next((kind, names) for kind, names in kinds.items() if names)
             raise Invalid(
-                f"holds numbers only, but this model takes {kind} ({', '.join([*names][:20])}); "
+                f"holds numbers only, but this model takes {kind} ({', '.join(names[:20])}); "
                 "send rows as JSON"
             )
         if array.dtype.kind not in "buif":
