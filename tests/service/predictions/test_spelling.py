@@ -26,14 +26,14 @@ HOUSES = "zip,heated,size,price\n" + "".join(
     * 5
 )
 NAMES = ("zip", "heated", "size")
-NUMBERS = "a;b;y\n1.234,5;12%;1,5\n-99;13%;2,5\n0,5;14%;3,5\n" * 4
+NUMBERS = "a;b;y\n" + "1.234,5;12%;1,5\n-99;13%;2,5\n0,5;14%;3,5\n" * 4
 
 
 @pytest.fixture
 def served(client: TestClient, settings: Settings) -> Iterator[TestClient]:
     database = Database(settings.sqlalchemy_url)
     for name, text in {"houses": HOUSES, "numbers": NUMBERS}.items():
-        query = {"name": name, "missing": ["-99", "-"]}
+        query = {"name": name, "missing": ["-99", "-", "?", "NA"]}
         uploaded = client.post("/datasets", params=query, content=text.encode())
         target = text.partition("\n")[0].replace(";", ",").split(",")[-1]
         dataset = {"kind": "upload", "id": uploaded.raise_for_status().json()["id"]}
