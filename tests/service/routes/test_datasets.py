@@ -112,7 +112,7 @@ def test_form_of_a_text_file_can_be_set(client: TestClient) -> None:
 def test_guess_about_the_form_is_a_warning(client: TestClient) -> None:
     dataset = sent(client, b"Sales\n\n" + FRUIT)
     assert dataset["contents"]["columns"][0]["name"] == "weight"
-    (warning,) = dataset["contents"]["warnings"]
+    (warning,) = dataset["warnings"]
     assert (warning["kind"], "skipped, as a title: 'Sales'" in warning["message"]) == ("form", True)
 
 
