@@ -45,6 +45,7 @@ FORMS: dict[str, dict[str, Any]] = {
     f"{DATASETS}/scotland/src/scotvote.csv": BLANKS,
     f"{DATASETS}/spector/spector.csv": BLANKS | SINGLE_QUOTES,
     "pydataset/resources/rdata/csv/COUNT/medpar.csv": {"index_col": 0, "dtype": {"provnum": str}},
+    "pydataset/resources/rdata/csv/Ecdat/USFinanceIndustry.csv": {"index_col": None},
     "pydataset/resources/rdata/csv/Ecdat/USstateAbbreviations.csv": {
         "index_col": 0,
         "dtype": {"ANSI.digits": str},
@@ -185,7 +186,8 @@ def difference(schema: TableSchema, table: Any, frame: pd.DataFrame) -> str:
         name = " ".join(str(right.name).split())
         # pandas names columns without names by number, and repeated ones as a.1.
         is_repeated = re.sub(r"_\d+$", "", column.name) == re.sub(r"\.\d+$", "", name)
-        is_numbered = name.isdecimal() and column.name == f"c{place + 1}"
+        is_unnamed = name.isdecimal() or name.startswith("Unnamed")
+        is_numbered = is_unnamed and column.name == f"c{place + 1}"
         if column.name != name and not is_repeated and not is_numbered:
             return f"the column {name!r} is called {column.name!r}"
         values = table.column(place)
