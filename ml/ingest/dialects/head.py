@@ -93,7 +93,9 @@ def _titles(body: Sequence[Record], empty: Collection[int], delimiter: str) -> l
         return []
     for count, line in enumerate(body[: MAX_TITLE_LINES + 1]):
         below = body[count + 1 :]
-        is_wide = len(line.fields) in (width, width + 1) and len(line.filled) > 1
+        is_wide = len(line.fields) in (width, width + 1) and (
+            len(line.filled) > 1 or all(line.fields[1:])
+        )
         if is_wide or is_index_header(line, below, delimiter):
             told = looks_like_header(line, below)
             apart = count and line.row - 1 in empty

@@ -32,11 +32,14 @@ def counts_up(texts: list[str]) -> bool:
 
 
 def is_progression(texts: list[str]) -> bool:
-    """Whether `texts` are two or more whole numbers with equal steps upwards, like years."""
+    """Whether `texts` are whole numbers with equal steps upwards, like years; two with a step of
+    1."""
     if len(texts) < 2 or not all(t.isascii() and t.isdecimal() and len(t) < 16 for t in texts):
         return False
     numbers = [int(text) for text in texts]
     step = numbers[1] - numbers[0]
+    if len(texts) == 2:
+        return step == 1
     return step > 0 and all(b - a == step for a, b in pairwise(numbers))
 
 

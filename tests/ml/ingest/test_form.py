@@ -127,6 +127,14 @@ def test_rows_of_gaps_count(tmp_path: Path) -> None:
     assert read(tmp_path, 'a\n""\n1\n')[0] == [{"a": None}, {"a": 1}]
 
 
+def test_single_column_beside_an_index(tmp_path: Path) -> None:
+    for content in ('"","x"\n"1",28\n"2",-44\n"3",29\n', ",x\n0,28\n1,-44\n2,29\n"):
+        assert read(tmp_path, content)[0] == [{"x": 28}, {"x": -44}, {"x": 29}]
+    rows, warning = read(tmp_path, '"","x","y"\n"",1,2\n"",3,4\n')
+    assert rows == [{"x": 1, "y": 2}, {"x": 3, "y": 4}]
+    assert "left out, having neither a name nor a value" in warning
+
+
 def test_unnamed_column_of_repeated_values_is_kept(tmp_path: Path) -> None:
     rows, _ = read(tmp_path, ",a\nx,1\nx,2\ny,3\n")
     assert rows[0] == {"c1": "x", "a": 1}
