@@ -111,7 +111,7 @@ class Shipped:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file."""
+    """The outcome of reading a file."""
 
     name: str
     outcome: str

@@ -108,7 +108,7 @@ def as_written(column: Any, spelling: Spelling, gaps: Gaps) -> Any:
 
 @dataclass
 class NumberScan:
-    """What is to be known about a column of numbers before it is written."""
+    """Properties of a column of numbers that decide how it is written."""
 
     name: str
     first_row: int

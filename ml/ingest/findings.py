@@ -151,4 +151,4 @@ FINDERS: dict[Kind, Finder] = {
     "index": _index,
     "identifier": _identifier,
 }
-"""What can be found about a column. The first that applies is said."""
+"""Checks of a column, of which the first that applies gives the warning."""

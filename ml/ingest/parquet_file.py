@@ -26,7 +26,7 @@ UNNAMED_INDEX = re.compile(r"__index_level_\d+__")
 
 
 class _PandasMetadata(NamedTuple):
-    """What pandas says about the columns of a table that it wrote."""
+    """Metadata that pandas stores about the columns of a table."""
 
     indices: set[str]
     """Columns that were the index."""

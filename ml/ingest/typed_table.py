@@ -33,7 +33,7 @@ def batch_rows(columns: int) -> int:
 
 @dataclass
 class Findings:
-    """What is found out about a file's columns before its rows are stored."""
+    """Warnings and exclusions of a file's columns, collected before its rows are stored."""
 
     declared: Mapping[str, ColumnKind]
     """Kinds that the user chose."""

@@ -14,7 +14,7 @@ MAX_CUTS = 1000
 
 @dataclass(frozen=True)
 class Rewriting:
-    """What is rewritten."""
+    """The forms that are rewritten as plain ones."""
 
     escape: bool = False
     r"""Whether quotation marks are escaped as \" instead of doubled."""
