@@ -44,9 +44,9 @@ from ml.spelling import (
     text_of,
     unreadable,
 )
-from ml.spelling.column_guess import FindingKind
 from ml.spelling.date_formats import FORMATS
 from ml.spelling.dates import DAY, written
+from ml.spelling.hints import FindingKind
 
 FLOAT32_MAX = 3.4028234663852886e38
 

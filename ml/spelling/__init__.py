@@ -7,10 +7,10 @@ Torch is not imported here.
 """
 
 from ml.spelling.categories import UNKNOWN, Categories, text_of
-from ml.spelling.column_guess import Finding, Hints
 from ml.spelling.columns import TYPES, as_texts, read_column, unreadable
 from ml.spelling.gaps import EARLIER_MISSING, MISSING, Gaps
 from ml.spelling.guess import Guesses, guess_spellings
+from ml.spelling.hints import Finding, Hints
 from ml.spelling.numbers import PLAIN, Notation
 from ml.spelling.spelling import ColumnKind, Spelling
 from ml.spelling.values import ValueReader

@@ -1,8 +1,6 @@
 """The spelling of one column, from all of its texts."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -11,7 +9,6 @@ from ml.spelling.candidates import (
     CODES,
     HEAD,
     IDENTITIES,
-    MARKS,
     Candidate,
     candidates,
     is_known,
@@ -19,18 +16,18 @@ from ml.spelling.candidates import (
     of_numbers,
 )
 from ml.spelling.categories import text_of
-from ml.spelling.date_formats import ISO, DateStyle
+from ml.spelling.count import Count
+from ml.spelling.date_formats import ISO
 from ml.spelling.date_guess import DateGuess, DateReading, ambiguity, short_years
+from ml.spelling.hints import Finding, FindingKind, Hints
 from ml.spelling.numbers import (
     BOUND,
     PLAIN,
     UNPADDED,
-    DecimalMark,
     Notation,
-    ThousandsMark,
     number_in,
 )
-from ml.spelling.spelling import ColumnKind, Spelling
+from ml.spelling.spelling import Spelling
 
 MOSTLY = 0.9
 """Share of numbers from which the other values of a column are errors, not categories."""
@@ -53,78 +50,6 @@ TRAITS = {
     MARKS_SEEN: Candidate(ANY_SPELLING, matching("[.,]")),
 }
 """Traits of texts that matter for a column of numbers."""
-
-FindingKind = Literal[
-    "ambiguous_date", "date_format", "inexact", "leading_zeros", "notation", "numbers_as_text"
-]
-
-
-class Finding(NamedTuple):
-    """A decision about a column that its owner should know."""
-
-    column: str
-    kind: FindingKind
-    message: str
-
-
-@dataclass(frozen=True)
-class Hints:
-    """Knowledge about a file besides its values."""
-
-    types: Mapping[str, ColumnKind] = field(default_factory=dict)
-    """Kinds of columns that the user named."""
-    decimal: DecimalMark | None = None
-    """Decimal mark that the user named."""
-    thousands: ThousandsMark | None = None
-    """Thousands mark that the user named."""
-    decimal_comma: bool = False
-    """Whether a comma is a decimal mark where nothing else tells: fields separated by semicolons
-    suggest it."""
-    dates: Mapping[str, DateStyle] = field(default_factory=dict)
-    """Order or unit of dates that the user named."""
-
-    def marks(self) -> list[tuple[DecimalMark, ThousandsMark]]:
-        """Return the decimal and thousands marks to consider.
-
-        Raises:
-            Invalid: both marks are the same.
-        """
-        if self.decimal is not None and self.decimal == self.thousands:
-            raise Invalid(f"decimal and thousands are both {self.decimal!r}; they must differ")
-        found = [
-            (decimal, thousands)
-            for decimal, thousands in MARKS
-            if self.decimal in (None, decimal) and self.thousands in (None, "", thousands)
-        ]
-        return found if self.thousands != "" else [(decimal, "") for decimal, _ in found[:1]]
-
-
-@dataclass
-class Count:
-    """The number of texts that suit a candidate, from batch number `since` on."""
-
-    candidate: Candidate
-    since: int
-    hits: int = 0
-    seen: int = 0
-    odd: tuple[int, str] | None = None
-    """Row and text of the first one that does not suit it."""
-
-    def add(self, texts: Any, first_row: int) -> None:
-        """Count the texts of an array."""
-        suits = self.candidate.matches(texts)
-        seen, hits = len(texts) - texts.null_count, pc.sum(suits).as_py() or 0
-        if hits < seen and self.odd is None:
-            index = pc.index(suits, False).as_py()
-            self.odd = first_row + index, texts[index].as_py()
-        self.seen += seen
-        self.hits += hits
-
-    @property
-    def notation(self) -> Notation | None:
-        """The notation of a candidate for numbers."""
-        spelling = self.candidate.spelling
-        return spelling.notation if spelling.kind == "numeric" else None
 
 
 class ColumnGuess:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ml.errors import Invalid
-from ml.spelling.column_guess import ColumnGuess, Finding, Hints
+from ml.spelling.column_guess import ColumnGuess
 from ml.spelling.date_guess import is_day_first
+from ml.spelling.hints import Finding, Hints
 from ml.spelling.spelling import Spelling
 
 Batches = Callable[[], Iterable[Sequence[Any]]]
