@@ -13,6 +13,7 @@ from ml.ingest.names import shown
 from ml.ingest.schema import Boolean, Categorical, Column, ImageSchema, Numeric, TableSchema
 from ml.ingest.stored import read_table
 from ml.ingest.warning import DataWarning, Kind, folded, quoted
+from ml.spelling import text_of
 
 FEW_VALUES = 20
 """Number of different whole numbers up to which a target may stand for classes."""
@@ -129,4 +130,4 @@ def _sizes(target: Column, upload: Upload) -> dict[str, int]:
     with damage_to(upload.id):
         [column] = read_table(upload.directory, [target.name]).columns
     counts = pc.value_counts(column.drop_null()).to_pylist()
-    return {repr(one["values"]).removesuffix(".0"): one["counts"] for one in counts}
+    return {text_of(one["values"]): one["counts"] for one in counts}

@@ -12,9 +12,8 @@ from ml.ingest.names import shown
 from ml.ingest.schema import MAX_CATEGORIES
 from ml.ingest.table_writer import FLOAT32_MAX
 from ml.spelling import ColumnKind, Gaps, Spelling, read_column
+from ml.spelling.numbers import EXACT
 
-EXACT = 2**53
-"""Magnitude up to which float64 holds every whole number."""
 MAX_TYPE = 60
 """Characters of a type that messages show."""
 INFINITIES = ("inf", "-inf", "+inf", "infinity", "-infinity", "+infinity")

@@ -22,6 +22,7 @@ from ml.spelling.date_guess import DateGuess, DateReading, ambiguity, short_year
 from ml.spelling.hints import Finding, FindingKind, Hints
 from ml.spelling.numbers import (
     BOUND,
+    EXACT,
     PLAIN,
     UNPADDED,
     Notation,
@@ -39,8 +40,7 @@ SAMPLE = 200
 TRIES = 5
 """Batches with odd texts in which candidates are looked for."""
 MAX_SHOWN = 40
-LARGEST_EXACT = str(2**53)
-"""Largest whole number up to which float64 has every one, as digits."""
+LARGEST_EXACT = str(EXACT)
 POINTS = Notation(decimal=",", thousands=".")
 ANY_SPELLING = Spelling(kind="text")
 PARENTHESES, BOUNDS, MARKS_SEEN = "parentheses", "bounds", "marks"

@@ -21,6 +21,8 @@ SPACES = " \u00a0\u2009\u202f"
 MINUS = "\u2212"
 APOSTROPHE = "\u2019"
 BOUND = "(?:[<>]=?|[≤≥~≈])"
+EXACT = 2**53
+"""Magnitude up to which float64 holds every whole number."""
 MAX_NUMBER = 100
 """Maximum number of characters of a number that is not written plainly."""
 

@@ -15,9 +15,9 @@ from ml.ingest.npz.arrays import Member, arrow, batches
 from ml.ingest.options import Options
 from ml.ingest.schema import MAX_CATEGORIES, Part
 from ml.ingest.table_writer import typed
+from ml.ingest.typed_table import FIRST_ROW
 from ml.spelling import Spelling
 
-FIRST_ROW = 1
 ONE_HOT = "one-hot; its classes are the numbers of its columns, from 0"
 
 
