@@ -17,8 +17,7 @@ import pytest
 from service.maintenance.verify import verify
 from service.settings import Settings
 from tests.conftest import LINE
-from tests.soak.test_soak import KINDS, LONGEST_PEACE, TARGETS, Target, spec
-from tests.system.server import serving
+from tests.soak.test_soak import KINDS, LONGEST_PEACE, TARGETS, Target, spec, undisturbed
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", 10))
 INPUTS = {"model": "line@1", "inputs": [[1.0], [2.5]]}
@@ -113,9 +112,7 @@ def test_all_that_was_acknowledged_survives_kills(tmp_path: Path) -> None:
     seed = int(os.environ.get("SOAK_SEED", time.time()))
     print(f"\nSOAK_SEED={seed}")
     chance = random.Random(seed)
-    with serving(tmp_path / "peace", trainers=2) as server:
-        peaceful = [server.submit(spec(kind)) for kind in range(KINDS)]
-        expected = [server.outcome(server.wait(job_id)) for job_id in peaceful]
+    expected = undisturbed(tmp_path / "peace")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     target = Target(tmp_path / "war", port=port)

@@ -81,15 +81,19 @@ def waiting(server: Server) -> int:
     return sum(len(page["data"]) for page in pages)
 
 
+def undisturbed(data_dir: Path) -> list[tuple[str, list[Any]]]:
+    """Return the outcome of each kind of job without kills."""
+    with serving(data_dir, trainers=2) as server:
+        jobs = [server.submit(spec(kind)) for kind in range(KINDS)]
+        return [server.outcome(server.wait(job_id)) for job_id in jobs]
+
+
 @pytest.mark.soak
 def test_every_job_survives_200_kills(tmp_path: Path) -> None:
     seed = int(os.environ.get("SOAK_SEED", time.time()))
     print(f"\nSOAK_SEED={seed}")
     chance = random.Random(seed)
-    with serving(tmp_path / "peace", trainers=2) as server:
-        peaceful = [server.submit(spec(kind)) for kind in range(KINDS)]
-        expected = [server.outcome(server.wait(job_id)) for job_id in peaceful]
-
+    expected = undisturbed(tmp_path / "peace")
     target = Target(tmp_path / "war")
     jobs: dict[str, int] = {}
     struck: Counter[str] = Counter()
