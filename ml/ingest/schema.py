@@ -55,7 +55,7 @@ class Numeric(Frozen):
     """Population standard deviation. Null, like `min`, `max` and `mean`, if all are missing."""
     notation: Notation | None = None
     """How the file writes the numbers, if not as programs do."""
-    written: dict[str, str] = Field(default={})
+    written: SkipJsonSchema[dict[str, str]] = Field(default={})
     """Texts with which the file wrote some values, such as `01234` for `1234`, if they differ and
     `distinct` is not null; for use as categories."""
 

@@ -42,8 +42,9 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 MAX_NUMBERS = 100_000
 """Maximum number of input values in a response with batches."""
-WARNINGS_OF_CONTENTS = {"contents": {"warnings"}}
-"""Part of a stored schema that a data set shows beside its contents."""
+NOT_SHOWN = {"contents": {"warnings": True, "columns": {"__all__": {"written"}}}}
+"""Parts of a stored schema: the warnings are shown beside it, and the texts behind every number of
+a column would hide its statistics."""
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 BODY = {
     "required": True,
@@ -65,7 +66,7 @@ BODY = {
 @router.post(
     "",
     status_code=201,
-    response_model_exclude=WARNINGS_OF_CONTENTS,
+    response_model_exclude=NOT_SHOWN,
     responses=problems(InsufficientStorage)
     | {200: {"model": Dataset, "description": "The data set already exists."}},
     openapi_extra={"requestBody": BODY},
@@ -98,7 +99,7 @@ def list_datasets(
 
 @router.get(
     "/{dataset_id}",
-    response_model_exclude=WARNINGS_OF_CONTENTS,
+    response_model_exclude=NOT_SHOWN,
     responses=problems(NotFound),
 )
 def get_dataset(dataset_id: str, components: AppComponents) -> Dataset:

@@ -83,7 +83,7 @@ def test_child_imports_nothing_from_the_working_directory(
 
     assert asyncio.run(run()).endswith(b"hello\n")
     child = processes.start_in_thread("echo")
-    assert child.communicate(b"hello\n", timeout=30)[0].endswith(b"hello\n")
+    assert child.communicate(b"hello\n", timeout=120)[0].endswith(b"hello\n")
 
 
 def test_cancelled_start_leaves_no_child() -> None:
@@ -111,7 +111,7 @@ def test_child_dies_with_its_parent() -> None:
     assert b"busy" in parent.stdout.readline()
     parent.kill()
     # The child inherits standard error, which is closed when its last holder exits.
-    parent.communicate(timeout=30)
+    parent.communicate(timeout=120)
 
 
 def test_child_of_a_dead_parent_does_not_start() -> None:
@@ -126,7 +126,7 @@ def test_child_outlives_its_starting_thread_and_ends_with_its_input() -> None:
     thread.start()
     thread.join()
     [child] = started
-    said, _ = child.communicate(b"", timeout=30)
+    said, _ = child.communicate(b"", timeout=120)
     score = OOM_SCORE.read_text()
     assert said.decode() == f"None None True {os.getpid()}\n{score}"
 

@@ -53,7 +53,7 @@ class Load:
 
     def _repeat(self, client: Callable[[httpx.Client, int], None]) -> None:
         try:
-            with httpx.Client(base_url=self._url, timeout=120) as http:
+            with httpx.Client(base_url=self._url, timeout=300) as http:
                 for number in count():
                     if self._stopping.is_set():
                         return

@@ -218,7 +218,7 @@ def serving(
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(60)
+            process.wait(PATIENCE)
         finally:
             process.kill()
             process.wait()

@@ -3,9 +3,6 @@
 import os
 import re
 import shutil
-import sqlite3
-from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +23,7 @@ BACKUPS = 2
 
 @dataclass(frozen=True)
 class Original:
-    """A data directory with a model, a data set and a checkpoint, and beside it `older.db`, its
-    database from before them."""
+    """A data directory with a model, a data set and a checkpoint."""
 
     folder: Path
     predictions: Any
@@ -37,11 +33,6 @@ class Original:
 def original(tmp_path_factory: pytest.TempPathFactory) -> Original:
     folder = tmp_path_factory.mktemp("original")
     with serving(folder / "data", trainers=1) as server:
-        with (
-            closing(sqlite3.connect(folder / "data" / "epochd.db")) as source,
-            closing(sqlite3.connect(folder / "older.db")) as copy,
-        ):
-            source.backup(copy)
         server.run(LINE)
         upload = server.client.post("/datasets?name=pairs", content="x,y\n1,2\n2,4\n")
         assert upload.status_code == 201
@@ -63,27 +54,15 @@ def predictions(server: Server) -> Any:
     return server.client.post("/predict", json=INPUTS).raise_for_status().json()["predictions"]
 
 
-def put_older_copy_back(data: Path) -> dict[str, str]:
-    for path in data.glob("epochd.db*"):
-        path.unlink()
-    shutil.copy(data.parent / "older.db", data / "epochd.db")
-    return {}
-
-
-def name_another_database(data: Path) -> dict[str, str]:
-    return {"database_url": f"sqlite:///{data.parent}/elsewhere.db"}
-
-
-@pytest.mark.parametrize("change", [put_older_copy_back, name_another_database])
-def test_database_without_the_artifacts_deletes_none(
-    change: Callable[[Path], dict[str, str]], original: Original, tmp_path: Path
+def test_another_database_deletes_no_artifacts_and_adopts_them(
+    original: Original, tmp_path: Path
 ) -> None:
     shutil.copytree(original.folder, tmp_path, dirs_exist_ok=True)
     data = tmp_path / "data"
     before = files(data)
     assert len(before) >= 7
-    environment = change(data)
-    with serving(data, trainers=0, **environment) as server:
+    url = f"sqlite:///{tmp_path}/elsewhere.db"
+    with serving(data, trainers=0, database_url=url) as server:
         ready = server.client.get("/health/ready")
         assert ready.status_code == 200
         assert ready.json()["status"] == "degraded"
@@ -93,16 +72,16 @@ def test_database_without_the_artifacts_deletes_none(
         assert "`epochd adopt`" in line
         server.log.wait_for(re.escape(line))
         server.submit(LINE)
-        variables = {f"EPOCHD_{name.upper()}": value for name, value in environment.items()}
-        refused = epochd("adopt", EPOCHD_DATA_DIR=str(data), **variables)
+        variables = {"EPOCHD_DATA_DIR": str(data), "EPOCHD_DATABASE_URL": url}
+        refused = epochd("adopt", **variables)
         assert refused.returncode == 1
         assert refused.stderr.startswith("another epochd uses")
     assert files(data) == before
     assert not (data / "trash").exists()
-    adopted = epochd("adopt", EPOCHD_DATA_DIR=str(data), **variables)
+    adopted = epochd("adopt", **variables)
     assert adopted.returncode == 0, adopted.stderr
     assert adopted.stdout.count("adopted the ") == 2
-    with serving(data, trainers=0, **environment) as server:
+    with serving(data, trainers=0, database_url=url) as server:
         assert server.client.get("/health/ready").json() == {"status": "ok", "warnings": []}
         assert predictions(server) == original.predictions
         assert [d["name"] for d in server.client.get("/datasets").json()["data"]] == ["pairs"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ml import __version__
-from tests.system.server import Server
+from tests.system.server import PATIENCE, Server
 
 EPOCHD = Path(sys.executable).parent / "epochd"
 
@@ -19,7 +19,7 @@ def epochd(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
 

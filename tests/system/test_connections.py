@@ -8,12 +8,11 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.conftest import LINE
-from tests.system.server import Server, serving
+from tests.system.server import PATIENCE, Server, serving
 
 JAVA = """
 import java.net.URI;
@@ -62,7 +61,11 @@ def test_java_client(line: Server, tmp_path: Path) -> None:
     source.write_text(JAVA)
     url = str(line.client.base_url.join("/predict"))
     said = subprocess.run(
-        ["java", str(source), url, BODY], capture_output=True, text=True, timeout=120, check=True
+        ["java", str(source), url, BODY],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
     )
     assert said.stdout.split("\n")[:3] == ["200 HTTP_1_1"] * 3
 
@@ -76,7 +79,7 @@ def test_curl_http2(line: Server) -> None:
         ["curl", *options, url, "--next", *options, url],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     assert said.stdout == "200 1\n200 0\n"
@@ -88,7 +91,9 @@ def test_thousand_idle_connections_block_nobody(line: Server) -> None:
     try:
         with ExitStack() as opened:
             for number in range(1100):
-                idle = opened.enter_context(socket.create_connection(address(line), timeout=10))
+                idle = opened.enter_context(
+                    socket.create_connection(address(line), timeout=PATIENCE)
+                )
                 if number % 3 == 1:
                     idle.sendall(LIVE[:20])  # half a head
             assert line.client.get("/health/live").status_code == 200
@@ -101,7 +106,7 @@ def test_thousand_idle_connections_block_nobody(line: Server) -> None:
 
 
 def test_refusal_reaches_client_that_is_still_sending(line: Server) -> None:
-    with socket.create_connection(address(line), timeout=10) as client:
+    with socket.create_connection(address(line), timeout=PATIENCE) as client:
         head = b"GET / HTTP/1.1\r\nHost: a\r\nX: "
         client.sendall(head + b"a" * 300_000)
         with client.makefile("rb") as answer:
@@ -109,32 +114,34 @@ def test_refusal_reaches_client_that_is_still_sending(line: Server) -> None:
             assert b"connection: close" in answer.read().lower()
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"max_connections": 5}, b"EPOCHD_MAX_CONNECTIONS)"),
-        ({"max_connections_per_address": 5}, b"EPOCHD_MAX_CONNECTIONS_PER_ADDRESS"),
-    ],
-)
-def test_connections_are_limited(tmp_path: Path, changes: dict[str, Any], says: bytes) -> None:
-    with serving(tmp_path, trainers=0, keep_alive_seconds=1, **changes) as server:
+def test_connections_are_limited_in_all_and_by_address(tmp_path: Path) -> None:
+    limits = {"max_connections": 8, "max_connections_per_address": 5, "keep_alive_seconds": 5}
+    with serving(tmp_path, trainers=0, **limits) as server:
         with ExitStack() as opened:
-            clients = [
-                opened.enter_context(socket.create_connection(address(server), timeout=10))
-                for _ in range(6)
-            ]
-            refused = clients[-1].makefile("rb").read()
-            assert refused.startswith(b"HTTP/1.1 503 ")
-            assert b"retry-after: 1\r\n" in refused.lower()
-            assert says in refused
+
+            def connected(host: str) -> socket.socket:
+                return opened.enter_context(
+                    socket.create_connection(address(server), PATIENCE, source_address=(host, 0))
+                )
+
+            def assert_refused(client: socket.socket, says: bytes) -> None:
+                refused = client.makefile("rb").read()
+                assert refused.startswith(b"HTTP/1.1 503 ")
+                assert b"retry-after: 1\r\n" in refused.lower()
+                assert says in refused
+
+            clients = [connected("127.0.0.1") for _ in range(5)]
+            assert_refused(connected("127.0.0.1"), b"EPOCHD_MAX_CONNECTIONS_PER_ADDRESS")
+            clients += [connected("127.0.0.2") for _ in range(3)]
+            assert_refused(connected("127.0.0.3"), b"EPOCHD_MAX_CONNECTIONS)")
             # The others are served, and closed when they have been idle.
-            clients[0].sendall(LIVE)
-            assert clients[0].makefile("rb").read().startswith(b"HTTP/1.1 200 ")
+            clients[-1].sendall(LIVE)
+            assert clients[-1].makefile("rb").read().startswith(b"HTTP/1.1 200 ")
             assert clients[1].recv(1) == b""
         assert server.client.get("/health/live").status_code == 200
 
 
 def test_incomplete_head_is_answered(line: Server) -> None:
-    with socket.create_connection(address(line), timeout=30) as client:
+    with socket.create_connection(address(line), timeout=PATIENCE) as client:
         client.sendall(LIVE[:20])
         assert client.makefile("rb").read().startswith(b"HTTP/1.1 408 ")

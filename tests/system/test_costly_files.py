@@ -15,7 +15,7 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.system.server import Server
+from tests.system.server import PATIENCE, Server
 
 MIB = 1024 * 1024
 MAX_PIXELS = 50_000_000
@@ -44,7 +44,7 @@ def huge() -> bytes:
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
     limits = httpx.Limits(max_connections=100)
-    with httpx.Client(base_url=server.client.base_url, timeout=120, limits=limits) as client:
+    with httpx.Client(base_url=server.client.base_url, timeout=PATIENCE, limits=limits) as client:
         yield client
 
 
@@ -61,7 +61,7 @@ def watched(server: Server, allowed: int) -> Iterator[list[float]]:
     before, stop, gaps = status(server, "VmRSS"), threading.Event(), [0.0]
 
     def poll() -> None:
-        with httpx.Client(base_url=server.client.base_url, timeout=60) as client:
+        with httpx.Client(base_url=server.client.base_url, timeout=PATIENCE) as client:
             while not stop.wait(0.01):
                 start = time.perf_counter()
                 client.get("/health/live").raise_for_status()

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from tests.conftest import LINE
-from tests.system.server import Server
+from tests.system.server import PATIENCE, Server
 
 EPOCHS = 3000
 SPEC: dict[str, Any] = LINE | {"name": "watched", "epochs": EPOCHS, "report_every": 1000}
@@ -41,7 +41,7 @@ def test_every_watcher_sees_every_epoch_once_in_order(server: Server) -> None:
     async def all_watch() -> list[list[int]]:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(
-            base_url=server.client.base_url, timeout=120, limits=limits
+            base_url=server.client.base_url, timeout=PATIENCE, limits=limits
         ) as client:
             leaving = [None, 1, EPOCHS // 2, EPOCHS - 1] * 10
             return await asyncio.gather(*(watch(client, job_id, at) for at in leaving))
@@ -57,4 +57,4 @@ def test_stream_replays_past_events_and_ends_with_the_job(server: Server) -> Non
     assert live[1]["data"] == {"status": "running", "attempt": 1}
     assert live[-1]["data"]["status"] == "succeeded"
     assert list(server.events(job_id)) == live
-    assert Counter(event["kind"] for event in live) == {"status": 3, "log": 1, "epoch": 20}
+    assert Counter(event["kind"] for event in live) == {"status": 3, "log": 2, "epoch": 20}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.system.server import Server
+from tests.system.server import PATIENCE, Server
 
 MIB = 1024
 ROWS = 10_000
@@ -30,7 +30,7 @@ def test_the_memory_of_large_requests_is_given_back(server: Server, small: str) 
         body = b'{"model":"%s","inputs":[%s]}' % (small.encode(), b",".join([row] * rows))
         headers = {"content-type": "application/json"}
         url = f"{server.client.base_url}/predict"
-        return httpx.post(url, content=body, headers=headers, timeout=120).status_code
+        return httpx.post(url, content=body, headers=headers, timeout=PATIENCE).status_code
 
     def predict_twice_at_once() -> None:
         with ThreadPoolExecutor(2) as clients:

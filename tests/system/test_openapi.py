@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import LINE, PLANE
-from tests.system.server import serving
+from tests.system.server import PATIENCE, serving
 
 CHECKS = (
     "not_a_server_error",
@@ -31,7 +31,7 @@ def assert_conforms(directory: Path, phases: str, examples: int) -> str:
             f"--phases={phases}",
             f"--max-examples={examples}",
             "--seed=1",
-            "--request-timeout=60",
+            f"--request-timeout={PATIENCE}",
             # The stream has no end while a job is queued.
             "--exclude-path=/jobs/{job_id}/events",
             # Later requests for an unloaded model would fail.

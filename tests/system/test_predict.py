@@ -224,7 +224,7 @@ BLACK = [[0] * 28] * 28
         ("mnist", {"inputs": [BLACK], "pixels": "0-9"}, 422, ["pixels"], "0-255"),
         ("mnist", {"images": ["!!"]}, 422, ["images", 0], "base64"),
         ("mnist", {"images": ["é"]}, 422, ["images", 0], "base64"),
-        ("mnist", {"images": [encoded(b"GIF89a")]}, 422, ["images", 0], "PNG"),
+        ("mnist", {"images": [encoded(b"%PDF-1.7")]}, 422, ["images", 0], "PNG"),
         ("mnist", {"images": [encoded(bomb())]}, 422, ["images", 0], "30000"),
         (
             "mnist",

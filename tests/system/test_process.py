@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.conftest import LINE, REPOSITORY
-from tests.system.server import EPOCHD_SERVE, Log, Server, serving
+from tests.system.server import EPOCHD_SERVE, PATIENCE, Log, Server, serving
 
 TRAPS = ("queue", "random", "json", "signal", "resource", "torch", "numpy", "service", "ml")
 SECRET = "s3cret-password"
@@ -164,7 +164,7 @@ def test_a_web_process_that_hangs_is_replaced(server: Server) -> None:
     server.log.wait_for(f"killing web process {hung}, which has not responded")
     server.log.wait_for(f"web process {hung} ended unexpectedly")
     for _ in range(10):
-        with httpx.Client(base_url=server.client.base_url, timeout=60) as client:
+        with httpx.Client(base_url=server.client.base_url, timeout=PATIENCE) as client:
             assert client.get("/health/live").status_code == 200
     assert hung not in server.web_workers()
     assert other in server.web_workers()
@@ -206,5 +206,5 @@ def test_a_socket_serves_this_user_and_readiness_tells_why_no_trainer_starts(
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     finally:
         process.terminate()
-        assert process.wait(60) == -signal.SIGTERM
+        assert process.wait(PATIENCE) == -signal.SIGTERM
     assert not path.exists()

@@ -3,8 +3,9 @@
 import os
 import select
 import signal
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import LINE, PLANE
-from tests.system.server import Server, serving
+from tests.system.server import PATIENCE, Server, serving
 from tests.system.test_uploads import houses, upload
 
 # All kinds of state: dropout, momentum, a schedule, a validation split, best weights, and a
@@ -120,32 +121,27 @@ def assert_ends_undisturbed(
     assert_one_at_a_time(server.attempts(job_id))
 
 
-@pytest.mark.parametrize("fault", KILLS)
-def test_kill_at_a_critical_point_changes_no_result(
-    shared: Shared, undisturbed: tuple[str, list[Any]], fault: str
-) -> None:
-    server, before = shared.server, set(shared.checkpoints.iterdir())
-    with shared.faults.armed(fault) as marker:
-        job = server.run(SPEC)
-        assert marker.exists()
-    assert server.outcome(job) == undisturbed
-    attempts = server.attempts(job["id"])
-    assert [a["outcome"] for a in attempts] == ["trainer_died", "succeeded"]
-    assert_one_at_a_time(attempts)
-    assert set(shared.checkpoints.iterdir()) == before
+def assert_ended(descriptors: Sequence[int], seconds: float) -> None:
+    """Assert that the processes behind pidfds, which become readable at their end, have ended or
+    do so within `seconds` each."""
+    for descriptor in descriptors:
+        ended, _, _ = select.select([descriptor], [], [], seconds)
+        os.close(descriptor)
+        assert ended, "a trainer outlived its service"
 
 
-def test_job_survives_repeated_kills_of_its_trainer(
+def test_kills_at_critical_points_change_no_result(
     shared: Shared, undisturbed: tuple[str, list[Any]]
 ) -> None:
-    server = shared.server
-    job_id = server.submit(SPEC)
-    for _ in range(2):
-        server.until(job_id, is_epoch)
-        [trainer] = server.trainers()
-        os.kill(trainer, signal.SIGKILL)
-        server.wait(job_id, "queued")
-    assert_ends_undisturbed(server, job_id, 3, undisturbed)
+    server, before = shared.server, set(shared.checkpoints.iterdir())
+    with ExitStack() as armed:
+        markers = [armed.enter_context(shared.faults.armed(fault)) for fault in KILLS]
+        job_id = server.submit(SPEC)
+        assert_ends_undisturbed(server, job_id, len(KILLS) + 1, undisturbed)
+        assert all(marker.exists() for marker in markers)
+    outcomes = [attempt["outcome"] for attempt in server.attempts(job_id)]
+    assert outcomes == [*["trainer_died"] * len(KILLS), "succeeded"]
+    assert set(shared.checkpoints.iterdir()) == before
 
 
 def test_killed_cross_validation_ends_with_the_same_result(shared: Shared) -> None:
@@ -191,29 +187,13 @@ def test_unexpected_error_fails_the_job_and_keeps_the_trainer(shared: Shared) ->
     assert server.trainers() == trainers
 
 
-def test_killed_service_leaves_no_trainer_and_its_jobs_resume(
+def test_stopped_and_killed_services_leave_no_trainer_and_their_jobs_resume(
     tmp_path: Path, undisturbed: tuple[str, list[Any]]
 ) -> None:
-    with serving(tmp_path / "data", trainers=1) as server:
-        job_id = server.submit(SPEC)
-        server.until(job_id, is_epoch)
-        [trainer] = server.trainers()
-        descriptor = os.pidfd_open(trainer)
-        server.process.kill()
-        server.process.wait()
-        # A pidfd becomes readable when its process ends.
-        assert select.select([descriptor], [], [], 60)[0], "the trainer outlived its service"
-        os.close(descriptor)
-    with serving(tmp_path / "data", trainers=1) as server:
-        assert_ends_undisturbed(server, job_id, 2, undisturbed)
-
-
-def test_stopping_service_requeues_its_jobs_in_time(
-    tmp_path: Path, undisturbed: tuple[str, list[Any]]
-) -> None:
+    data_dir = tmp_path / "data"
     faults = Faults(tmp_path / "faults", [HANG])
     settings = {"trainers": 2, "shutdown_timeout_seconds": 6, "fault": faults}
-    with serving(tmp_path / "data", **settings) as server:
+    with serving(data_dir, **settings) as server:
         with faults.armed(HANG) as marker:
             stuck = server.submit(LINE)
             server.wait(stuck, "running")
@@ -223,28 +203,32 @@ def test_stopping_service_requeues_its_jobs_in_time(
         next(events)
         job_id = server.submit(SPEC)
         server.until(job_id, is_epoch)
-        descriptors = [os.pidfd_open(trainer) for trainer in server.trainers()]
-        assert len(descriptors) == 2
+        trainers = server.trainers()
+        assert len(trainers) == 2
+        descriptors = [os.pidfd_open(trainer) for trainer in trainers]
         server.process.terminate()
-        server.process.wait(30)
+        server.process.wait(PATIENCE)
         assert [e["data"]["status"] for e in events if e["kind"] == "status"] == ["running"]
-    ended, _, _ = select.select(descriptors, [], [], 0)
-    assert ended == descriptors, "a trainer outlived its service"
-    for descriptor in descriptors:
-        os.close(descriptor)
-    assert list((tmp_path / "data" / "checkpoints" / job_id).iterdir())
-    with serving(tmp_path / "data", trainers=0) as server:
-        assert server.job(job_id)["status"] == "queued"
-        job = server.job(stuck)
-        assert (job["status"], job["error"]) == ("queued", None)
-        # A killed service does not release its jobs.
+        assert_ended(descriptors, seconds=0)
+    assert list((data_dir / "checkpoints" / job_id).iterdir())
+    with closing(sqlite3.connect(data_dir / "epochd.db")) as database:
+        rows = database.execute("SELECT id, status, error FROM jobs").fetchall()
+    assert sorted(rows) == sorted([(stuck, "queued", None), (job_id, "queued", None)])
+
+    with serving(data_dir, trainers=1) as server:
+        server.wait(stuck)
         dataset_id = upload(server, houses(), target="price")
+        server.until(job_id, is_epoch)
+        descriptors = [os.pidfd_open(trainer) for trainer in server.trainers()]
         server.process.kill()
         server.process.wait()
-    with serving(tmp_path / "data", trainers=1) as server:
-        job = server.wait(job_id)
-        assert [a["outcome"] for a in server.attempts(job_id)] == ["released", "succeeded"]
-        assert server.outcome(job) == undisturbed
+        assert_ended(descriptors, seconds=PATIENCE)
+
+    with serving(data_dir, trainers=1) as server:
+        # A killed service does not release its jobs.
+        assert_ends_undisturbed(server, job_id, 3, undisturbed)
+        outcomes = [attempt["outcome"] for attempt in server.attempts(job_id)]
+        assert outcomes == ["released", "trainer_died", "succeeded"]
         assert server.client.get(f"/datasets/{dataset_id}/preview").status_code == 200
 
 

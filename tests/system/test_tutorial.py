@@ -113,10 +113,14 @@ def test_commands_print_the_shown_output(
 ) -> None:
     shown = blocks(page)
     done = run(shown, fresh_service, data, tmp_path)
-    for block, output in zip(shown, done.stdout.split(MARK), strict=False):
-        if block.printed is not None:
-            found = differences(parsed(block.printed), parsed(output))
-            assert not found, f"{block.command}\nprints\n{output}\nbut {'; '.join(found)}"
+    outputs = zip(shown, done.stdout.split(MARK), strict=False)
+    faults = [
+        f"{block.command}\nprints\n{output}\nbut {'; '.join(found)}"
+        for block, output in outputs
+        if block.printed is not None
+        and (found := differences(parsed(block.printed), parsed(output)))
+    ]
+    assert not faults, "\n\n".join(faults)
     assert done.returncode == 0, f"{done.stderr}\nafter\n{done.stdout[-2000:]}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.server import EPOCHD_SERVE
+from tests.system.server import EPOCHD_SERVE, PATIENCE
 
 
 def put_garbage(directory: Path) -> None:
@@ -53,7 +53,7 @@ def test_the_reason_is_one_line(
         env=os.environ | {"EPOCHD_DATA_DIR": str(tmp_path), "EPOCHD_PORT": "0"} | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -100,6 +100,7 @@ def test_constant_columns_have_no_effect_and_a_warning(server: Server) -> None:
             batch_size=32,
         )
         assert [(w["column"], w["kind"]) for w in job["warnings"]] == [
+            (None, "held_out"),
             ("year", "constant"),
             ("limit", "constant"),
             ("colour", "constant"),

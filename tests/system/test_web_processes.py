@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.conftest import LINE
-from tests.system.server import Server, figure, serving
+from tests.system.server import PATIENCE, Server, figure, serving
 
 QUEUED = "epochd_inference_queue_duration_seconds_count"
 
@@ -89,4 +89,4 @@ def test_aliases_are_shared_and_a_killed_process_is_replaced(
         with httpx.Client(base_url=server.client.base_url) as client:
             assert client.get("/models").status_code == 200
     server.process.terminate()
-    assert server.process.wait(60) == 0
+    assert server.process.wait(PATIENCE) == 0

@@ -53,6 +53,9 @@ class Digits:
     image_form = Model.image_form
     images = Model.images
 
+    def count_unknown(self, inputs: Any) -> int:
+        return 0
+
     def to_json(self, predictions: Sequence[float]) -> list[float]:
         return list(predictions)
 

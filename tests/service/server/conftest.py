@@ -129,7 +129,7 @@ def serve(
         assert isinstance(client.connection, Connection) is fast_path
         assert (await client.ask(request(rows(1))))[0] == 200
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 await scenario(client)
         finally:
             writer.close()

@@ -41,7 +41,7 @@ def test_a_lock_neither_stops_the_training_nor_loses_a_report_or_a_request(
         jobs.pause(job_id)
         with locked(tmp_path / "epochd.db"):
             reporter.report(report(1))
-            assert waits.wait(30)
+            assert waits.wait(120)
             # The request is read although nothing can be written.
             while reporter.requested_action() is None:
                 time.sleep(0.01)
@@ -89,7 +89,7 @@ def test_what_waits_is_bounded(
             reporter.report(report(number))
         for _ in range(2):
             waits.clear()
-            assert waits.wait(30)
+            assert waits.wait(120)
         assert len(reporter._waiting) <= MAX_WAITING_EVENTS
     lines = jobs.logs(job_id, 2000, 0).data
     assert [line.message for line in lines] == [f"line {number}" for number in range(2000, 3000)]
