@@ -99,7 +99,7 @@ def _nearest(sizes: Ints, wanted: int, leave: int) -> Ints:
     wanted = int(wanted)
     small = np.flatnonzero(sizes <= 2 * wanted)
     if not len(small):
-        return np.array([sizes.argmin()])
+        return np.array([sizes.argmin()], np.int64)
     fitting = int(np.searchsorted(sizes[small].cumsum(), wanted, side="right"))
     again = TRIED_AGAIN
     while True:

@@ -126,7 +126,7 @@ def rows_of(name: str, column: Any) -> dict[Part, Tensor]:
         encoded = encoded.unify_dictionaries().combine_chunks()
     values = encoded.dictionary.to_pylist()
     known = meanings(name, values)
-    parts = np.array([PART_ORDER.index(known[value]) for value in values])
+    parts = np.array([PART_ORDER.index(known[value]) for value in values], np.int64)
     part_of_row = torch.from_numpy(parts[encoded.indices.to_numpy(zero_copy_only=False)])
     return {
         part: (part_of_row == number).nonzero().squeeze(1) for number, part in enumerate(PART_ORDER)

@@ -49,7 +49,10 @@ class Baseline:
 
     def file(self) -> bytes:
         """Return the content of the file `BASELINE`."""
-        tensors = {"constant": self.constant, "linear_rows": torch.tensor(self.linear_rows)}
+        tensors = {
+            "constant": self.constant,
+            "linear_rows": torch.tensor(self.linear_rows, dtype=torch.int64),
+        }
         if self.linear is not None:
             tensors |= {"weights": self.linear.weights, "bias": self.linear.bias}
         return save({name: tensor.contiguous() for name, tensor in tensors.items()})

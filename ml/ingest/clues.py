@@ -44,7 +44,7 @@ class DistinctSample:
     def _is_kept(self, numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
         if not self._level:
             return np.ones(len(numbers), np.bool_)
-        hashes = np.ascontiguousarray(numbers).view(np.uint64) * MULTIPLIER
+        hashes = np.ascontiguousarray(numbers, np.float64).view(np.uint64) * MULTIPLIER
         kept: NDArray[np.bool_] = hashes >> np.uint64(64 - self._level) == 0
         return kept
 

@@ -158,7 +158,7 @@ class _Written:
         self._shapes = shapes
         self._order = np.argsort(indices, kind="stable") if len(shapes) > 1 else np.arange(0)
         self._ends = np.bincount(indices, minlength=len(shapes)).cumsum().tolist()
-        is_match = np.array([shape is not None for shape in shapes])
+        is_match = np.array([shape is not None for shape in shapes], np.bool_)
         self.matches: NDArray[np.bool_] = is_match[indices]
         self.matches &= texts.is_valid().to_numpy(zero_copy_only=False)
 
