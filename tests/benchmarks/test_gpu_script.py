@@ -52,11 +52,11 @@ def endless(session):
 def settings(tmp_path: Path) -> runner.Settings:
     (tmp_path / "some_parts.py").write_text(PARTS)
     return runner.Settings(
-        "cpu", True, time.monotonic() + 60, tmp_path / "gpu.json", [REPOSITORY, tmp_path]
+        "cpu", True, time.monotonic() + 900, tmp_path / "gpu.json", [REPOSITORY, tmp_path]
     )
 
 
-def part(name: str, limit: float = 30) -> Part:
+def part(name: str, limit: float = 300) -> Part:
     return Part(name, name, f"some_parts:{name}", limit)
 
 
@@ -85,11 +85,11 @@ def test_skipped_part_is_not_a_failure(settings: runner.Settings) -> None:
 
 def test_part_over_its_limit_is_killed_with_its_children(settings: runner.Settings) -> None:
     # On a busy machine the part may take more than 5 s to start.
-    for limit in 5, 60:
+    for limit in 5, 60, 300:
         outcome = runner.run_part(part("endless"), float(limit), settings)
         assert outcome["status"] == "failed"
         assert outcome["error"] == f"stopped at its time limit of {limit} s"
-        assert outcome["seconds"] < limit + 7
+        assert outcome["seconds"] < limit + 60
         if "child" in outcome["results"]:
             break
     assert outcome["results"]["before"] == 1
@@ -203,14 +203,14 @@ def test_each_test_runs_in_its_own_process(tmp_path: Path) -> None:
     assert len(broken) == 1
     assert "test_broken.py" in broken[0]
     at = str(file) + "::"
-    assert checks.run_one(at + "test_good", 30)["status"] == "passed"
-    bad = checks.run_one(at + "test_bad", 30)
+    assert checks.run_one(at + "test_good", 300)["status"] == "passed"
+    bad = checks.run_one(at + "test_bad", 300)
     assert bad["status"] == "failed"
     assert "assert 1 == 2" in bad["output"]
-    skipped = checks.run_one(at + "test_skipped", 30)
+    skipped = checks.run_one(at + "test_skipped", 300)
     assert skipped["status"] == "skipped"
     assert "there is no second GPU" in skipped["output"]
-    dying = checks.run_one(at + "test_dying", 30)
+    dying = checks.run_one(at + "test_dying", 300)
     assert (dying["status"], dying["exit"]) == ("failed", 9)
     endless = checks.run_one(at + "test_endless", 3)
     assert endless["status"] == "failed"
@@ -222,7 +222,7 @@ def test_failed_test_fails_its_part(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = gpu")
     file = tmp_path / "test_things.py"
     file.write_text(TESTS.partition("def test_dying")[0])
-    session = Session(torch.device("cuda"), False, tmp_path / "out.json", time.monotonic() + 90)
+    session = Session(torch.device("cuda"), False, tmp_path / "out.json", time.monotonic() + 900)
     with pytest.raises(Failed, match="1 of 3 tests failed"):
         checks.measure(session, [file])
     found = json.loads((tmp_path / "out.json").read_text())["results"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ml.datasets import mnist_files
 from tests.conftest import PLANE
-from tests.system.server import Server, serving
+from tests.system.server import PATIENCE, Server, serving
 
 TUTORIAL: dict[str, Any] = {
     "name": "mnist",
@@ -32,7 +32,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory, mnist_root: Path) -> Path
 @pytest.fixture(scope="session")
 def server(data_dir: Path) -> Iterator[Server]:
     """A service with two trainers and the real MNIST."""
-    with serving(data_dir, trainers=2) as server:
+    with serving(data_dir, trainers=2, predict_seconds=PATIENCE) as server:
         yield server
 
 

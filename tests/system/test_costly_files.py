@@ -15,14 +15,13 @@ import httpx
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.slowness import longest_gap
 from tests.system.server import PATIENCE, Server
 
 MIB = 1024 * 1024
 MAX_PIXELS = 50_000_000
 """Default of `EPOCHD_MAX_IMAGE_PIXELS`: of one image, and of all images decoded at a time."""
 PIXEL_BYTES = 8
-LONGEST_GAP = 3.0
-"""Seconds for which a busy machine may keep the event loop from answering; 0.1 on an idle one."""
 
 
 def png(side: int, mode: str = "RGBA") -> bytes:
@@ -74,7 +73,7 @@ def watched(server: Server, allowed: int) -> Iterator[list[float]]:
     finally:
         stop.set()
         thread.join()
-    assert max(gaps) < LONGEST_GAP
+    assert max(gaps) < longest_gap()
     assert status(server, "VmHWM") - before <= allowed
 
 

@@ -18,7 +18,7 @@ def test_served_job_is_measured(
 ) -> None:
     monkeypatch.setattr(served, "serving", lambda data_dir: nullcontext(server))
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    session = Session(torch.device("cpu"), True, tmp_path / "out.json", time.monotonic() + 120)
+    session = Session(torch.device("cpu"), True, tmp_path / "out.json", time.monotonic() + 900)
     served.measure(session)
     assert len(session.results["first_step_s"]) == 1
     for figures in (session.results["epochs_served_s"], session.results["epochs_scripted_s"]):
