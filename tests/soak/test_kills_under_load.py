@@ -24,7 +24,7 @@ INPUTS = {"model": "line@1", "inputs": [[1.0], [2.5]]}
 WAITING = 3
 KEPT = 5
 """Data sets that the uploading client leaves."""
-LONGEST_START = 120.0
+LONGEST_START = 600.0
 
 
 class Clients:

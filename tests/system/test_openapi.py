@@ -23,6 +23,8 @@ def assert_conforms(directory: Path, phases: str, examples: int) -> str:
             server.run(spec | {"epochs": 1})
     # Without trainers, submitted jobs stay queued.
     with serving(directory, trainers=0) as server:
+        # The description is made when it is first asked for, and schemathesis waits 10 seconds.
+        server.client.get("/openapi.json").raise_for_status()
         command = [
             str(Path(sys.executable).parent / "schemathesis"),
             "run",
