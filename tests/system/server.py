@@ -17,7 +17,7 @@ import httpx
 
 EPOCHD_SERVE = (Path(sys.executable).parent / "epochd", "serve")
 ENDED = {"succeeded", "failed", "cancelled"}
-PATIENCE = 300
+PATIENCE = 600
 """Seconds to wait for what takes one or two, for machines that many share."""
 
 
