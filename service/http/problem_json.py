@@ -103,8 +103,13 @@ def install(app: FastAPI) -> None:
 async def refusal(request: Request, error: Exception) -> JSONResponse:
     """Return the problem document for an error; under `/v2`, the protocol's error object."""
     kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
-    response = await _HANDLERS[kind](request, error)
-    if not request.url.path.startswith("/v2") or response.status_code == CLIENT_CLOSED_REQUEST:
+    return in_form_of(request.url.path, await _HANDLERS[kind](request, error))
+
+
+def in_form_of(path: str, response: JSONResponse) -> JSONResponse:
+    """Return a problem document as clients of `path` expect it: under `/v2`, as the protocol's
+    error object."""
+    if not path.startswith("/v2") or response.status_code == CLIENT_CLOSED_REQUEST:
         return response
     body = {"error": json.loads(bytes(response.body))["detail"]}
     headers = {k: v for k, v in response.headers.items() if not k.startswith("content-")}
