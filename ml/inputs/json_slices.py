@@ -57,6 +57,15 @@ def parsed(text: bytes | bytearray | memoryview) -> Any:
         raise NotJson(f"is not valid JSON: {error}") from None
 
 
+def skip_space(text: bytes, start: int) -> int:
+    """Return the position of the first byte from `start` on that is not white space."""
+    while True:
+        stop = SPACE.match(text, start, start + CHUNK_BYTES).end()  # type: ignore[union-attr]
+        if stop < start + CHUNK_BYTES:
+            return stop
+        start = stop
+
+
 class Scanner:
     """A position in a JSON document. `check` is called now and then, and may raise to stop."""
 
@@ -67,7 +76,7 @@ class Scanner:
 
     def peek(self) -> int:
         """Skip white space and return the next byte."""
-        self.at = SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]
+        self.at = skip_space(self.text, self.at)
         if self.at == len(self.text):
             raise self.invalid("it ends too early")
         return self.text[self.at]
@@ -104,7 +113,7 @@ class Scanner:
 
     def end(self) -> None:
         """Check that only white space is left."""
-        if SPACE.match(self.text, self.at).end() != len(self.text):  # type: ignore[union-attr]
+        if skip_space(self.text, self.at) != len(self.text):
             raise self.invalid("there is more after its end")
 
     def invalid(self, reason: str) -> NotJson:
