@@ -202,7 +202,7 @@ def _layers(components: Components, background: Running, budget: BodyBudget) -> 
         path_limits={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
     app = PredictEndpoint(app, components.model_cache, settings, components.work)
-    app = HeadRequests(RequestBody(app, budget, _is_spooled))
+    app = HeadRequests(RequestBody(app, budget, components.work.decode, _is_spooled))
     if settings.cors_origins:
         app = CrossOrigin(app, settings.cors_origins)
     return SecurityHeaders(app)

@@ -28,6 +28,8 @@ from service.storage.failures import diagnose
 logger = logging.getLogger(__name__)
 
 CLIENT_CLOSED_REQUEST = 499
+MAX_ERRORS = 100
+"""Number of errors that a problem document lists; a document may have thousands."""
 MEDIA_TYPE = "application/problem+json"
 TITLES = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
@@ -157,9 +159,9 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.body, bytes):
         detail = "the body must be JSON; send it with the header `content-type: application/json`"
         return respond(UnsupportedMediaType.status, detail)
-    errors = [(shortened(_place(e["loc"], error.body)), sentence(e)) for e in found]
+    errors = [(shortened(_place(e["loc"], error.body)), sentence(e)) for e in found[:MAX_ERRORS]]
     loc, msg = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
     return respond(422, f"{'.'.join(map(str, loc))}: {msg}{more}", errors)
 
 
