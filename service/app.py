@@ -13,7 +13,6 @@ from functools import partial
 
 import torch
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml import __version__
@@ -27,10 +26,11 @@ from service.expressions.evaluator import ExpressionEvaluator
 from service.http.access_log import AccessLog
 from service.http.body_budget import BodyBudget
 from service.http.body_limit import BodyLimit
+from service.http.cors import CrossOrigin
 from service.http.document_limit import DocumentLimit
 from service.http.head_requests import HeadRequests
 from service.http.problem_json import install, problems
-from service.http.proxies import TrustedProxies
+from service.http.proxies import ForwardedHeaders, TrustedProxies
 from service.http.request_body import RequestBody
 from service.http.security_headers import SecurityHeaders
 from service.jobs.event_stream import EventStreams
@@ -188,7 +188,7 @@ def _application(
     access_log = AccessLog(_layers(components, background, budget), components.metrics)
     app: ASGIApp = access_log
     if settings.trusted_proxies:
-        app = TrustedProxies(app, settings.trusted_proxies)
+        app = ForwardedHeaders(app, TrustedProxies(settings.trusted_proxies))
     return Application(app, access_log, components, budget, drain)
 
 
@@ -202,15 +202,9 @@ def _layers(components: Components, background: Running, budget: BodyBudget) -> 
         path_limits={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
     app = PredictEndpoint(app, components.model_cache, settings, components.work)
-    app = HeadRequests(RequestBody(app, budget, _is_spooled))
+    app = HeadRequests(RequestBody(app, budget, components.work.decode, _is_spooled))
     if settings.cors_origins:
-        app = CORSMiddleware(
-            app,
-            allow_origins=settings.cors_origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["*"],
-        )
+        app = CrossOrigin(app, settings.cors_origins)
     return SecurityHeaders(app)
 
 

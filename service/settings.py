@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 LogFormat = Literal["text", "json"]
 MIB = 1024 * 1024
 PREFIX = "EPOCHD_"
+UNIX = "unix"
+"""Stands, among trusted proxies, for the peers of a Unix domain socket, which have no address."""
 OTHER_VARIABLES = {"EPOCHD_FAULT"}
 """Variables that are read elsewhere: for tests, by `ml.faults`."""
 
@@ -28,11 +30,14 @@ def _split(value: object) -> object:
 
 
 def _network(value: str) -> str:
+    if value == UNIX:
+        return value
     try:
         ip_network(value)
     except ValueError as error:
         raise ValueError(
-            f"{error}; give addresses such as 10.0.0.7 or networks such as 10.0.0.0/8"
+            f"{error}; give addresses such as 10.0.0.7, networks such as 10.0.0.0/8, or {UNIX} for "
+            "the proxy of a Unix domain socket"
         ) from None
     return value
 
@@ -120,7 +125,8 @@ class Settings(BaseSettings):
     trusted_proxies: Addresses = Field(
         default=(),
         description="Addresses and networks of reverse proxies, separated by commas, whose "
-        "`X-Forwarded-For`, `-Proto` and `-Host` headers are believed.",
+        "`X-Forwarded-For`, `-Proto` and `-Host` headers are believed; `unix` is the proxy that "
+        "connects to the Unix domain socket.",
     )
     cors_origins: Origins = Field(
         default=(),

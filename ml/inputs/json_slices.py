@@ -22,6 +22,9 @@ CHUNK_BYTES = 64 * 1024
 MAX_DEPTH = 64
 LONGEST_NUMBER = 4096
 SPARE_VALUES = 1000
+BYTES_PER_VALUE = 64
+SPARE_BYTES = 1024 * 1024
+"""Bytes that a row may have beside `BYTES_PER_VALUE`: it is parsed as a whole."""
 SPARE_BRACKETS = 1000
 BRACKETS_PER_BYTE = 0.55
 """Density of brackets that no rows exceed: `[1],` has two in four bytes."""
@@ -32,6 +35,8 @@ FLAT = re.compile(rb'(?s)(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+')
 """Everything up to the next bracket, strings included."""
 STRING = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*+')
 """The rest of a string, up to its closing quote."""
+STRING_PIECE = re.compile(rb"(?s)(?:[^\\]++|\\u.{4}|\\[^u])*+")
+"""A part of a string that ends in no escape sequence."""
 QUOTE, COMMA, COLON, LIST = b'",:['
 OPENING = b"[{"
 BRACKETS = b"[]{}"
@@ -57,6 +62,31 @@ def parsed(text: bytes | bytearray | memoryview) -> Any:
         raise NotJson(f"is not valid JSON: {error}") from None
 
 
+def skip_space(text: bytes, start: int) -> int:
+    """Return the position of the first byte from `start` on that is not white space."""
+    while True:
+        stop = SPACE.match(text, start, start + CHUNK_BYTES).end()  # type: ignore[union-attr]
+        if stop < start + CHUNK_BYTES:
+            return stop
+        start = stop
+
+
+def string_pieces(text: bytes, start: int, stop: int) -> Iterator[str]:
+    """Yield the JSON string from `start` to `stop` in pieces of at most `CHUNK_BYTES` of its text.
+
+    Raises:
+        NotJson: an escape sequence is malformed, or stands for half of a character whose other half
+            is in the next piece.
+    """
+    at, stop = start + 1, stop - 1
+    while at < stop:
+        end = STRING_PIECE.match(text, at, min(at + CHUNK_BYTES, stop)).end()  # type: ignore[union-attr]
+        if end == at:
+            raise NotJson(f"is not valid JSON: a malformed escape sequence, at byte {at:,}")
+        yield parsed(b'"%b"' % text[at:end])
+        at = end
+
+
 class Scanner:
     """A position in a JSON document. `check` is called now and then, and may raise to stop."""
 
@@ -67,7 +97,7 @@ class Scanner:
 
     def peek(self) -> int:
         """Skip white space and return the next byte."""
-        self.at = SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]
+        self.at = skip_space(self.text, self.at)
         if self.at == len(self.text):
             raise self.invalid("it ends too early")
         return self.text[self.at]
@@ -97,6 +127,8 @@ class Scanner:
             if self.peek() != QUOTE:
                 raise self.invalid("a name in double quotes is missing")
             start, stop = self.value()
+            if stop - start > CHUNK_BYTES:
+                raise Invalid(f"has a name of {stop - start:,} bytes, at byte {start:,}")
             if self.peek() != COLON:
                 raise self.invalid("a colon is missing")
             self.at += 1
@@ -104,7 +136,7 @@ class Scanner:
 
     def end(self) -> None:
         """Check that only white space is left."""
-        if SPACE.match(self.text, self.at).end() != len(self.text):  # type: ignore[union-attr]
+        if skip_space(self.text, self.at) != len(self.text):
             raise self.invalid("there is more after its end")
 
     def invalid(self, reason: str) -> NotJson:
@@ -182,14 +214,17 @@ def count_values(text: bytes) -> int:
 
 
 def check_row(text: bytes, size: int) -> None:
-    """Check that the JSON of a row has no more values than a row of `size` values can have.
+    """Check that the JSON of a row has no more values, and no more bytes, than a row of `size`
+    values can have.
 
     Raises:
         Invalid: it has more.
     """
-    count = count_values(text)
-    if count > 2 * size + SPARE_VALUES:
-        raise Invalid(f"has about {count:,} values; a row of this model has {size:,}")
+    values, length = 2 * size + SPARE_VALUES, BYTES_PER_VALUE * size + SPARE_BYTES
+    if count_values(text[:length]) > values:
+        raise Invalid(f"has more than {values:,} values; a row of this model has {size:,}")
+    if len(text) > length:
+        raise Invalid(f"has {len(text):,} bytes; a row of this model has at most {length:,}")
 
 
 def groups(spans: list[Span]) -> Iterator[list[Span]]:

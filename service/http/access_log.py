@@ -38,7 +38,7 @@ class AccessLog:
             await self._app(scope, receive, in_one_line(send))
             return
         began = time.perf_counter()
-        request_id = self.client_request_id(scope) or self.new_request_id()
+        request_id = self._request_id(scope)
         REQUEST_ID.set(request_id.decode())
         status = CLIENT_GONE
         is_complete = False
@@ -64,15 +64,22 @@ class AccessLog:
             path = scope["path"]
             self.meter(scope, status).observe(seconds)
             if status >= 400 or not path.startswith(QUIET):
-                address = (scope.get("client") or "-")[0]
                 milliseconds = 1000 * seconds
                 line = "%s %s %s %d %.1f ms"
-                logger.info(line, address, scope["method"], path, status, milliseconds)
+                logger.info(line, _address(scope), scope["method"], path, status, milliseconds)
 
-    def record_refusal(self, address: str, status: int, reason: str) -> None:
-        """Count and log a request that the connection itself refused."""
-        self._requests.labels("other", "unknown", status).observe(0.0)
-        logger.info("%s - %d %s", address or "-", status, reason)
+    def record_refusal(self, scope: Scope, status: int, reason: str) -> bytes:
+        """Count and log a request that the connection itself refused, and return its id."""
+        request_id = self._request_id(scope)
+        self.meter(scope, status).observe(0.0)
+        token = REQUEST_ID.set(request_id.decode())
+        line = "%s %s %s %d: %s"
+        logger.info(line, _address(scope), scope["method"], scope["path"], status, reason)
+        REQUEST_ID.reset(token)
+        return request_id
+
+    def _request_id(self, scope: Scope) -> bytes:
+        return self.client_request_id(scope) or self.new_request_id()
 
     @staticmethod
     def client_request_id(scope: Scope) -> bytes | None:
@@ -93,6 +100,11 @@ class AccessLog:
         if key not in self._meters:
             self._meters[key] = self._requests.labels(*key)
         return self._meters[key]
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else "-"
 
 
 def _route(scope: Scope) -> str:

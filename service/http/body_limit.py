@@ -47,8 +47,8 @@ class BodyLimit:
         await self.app(scope, counted, send)
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    """Return a request's body.
+async def read_chunks(scope: Scope, receive: Receive, limit: int) -> list[bytes]:
+    """Return a request's body as it is received, in chunks.
 
     Raises:
         BodyTooLarge: the body exceeds `limit` bytes; with a Content-Length, it is not read.
@@ -66,7 +66,15 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         if size > limit:
             raise too_large(limit)
         if not message.get("more_body"):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            return chunks
+
+
+def joined(chunks: list[bytes]) -> bytes:
+    """Return the body and empty the list of its chunks. For a large body, call it in a thread: it
+    copies more than 1 MiB without the interpreter's lock."""
+    body = b"".join(chunks)
+    chunks.clear()
+    return body
 
 
 def _check_announced(scope: Scope, limit: int) -> None:

@@ -28,6 +28,8 @@ from service.storage.failures import diagnose
 logger = logging.getLogger(__name__)
 
 CLIENT_CLOSED_REQUEST = 499
+MAX_ERRORS = 100
+"""Number of errors that a problem document lists; a document may have thousands."""
 MEDIA_TYPE = "application/problem+json"
 TITLES = {status.value: status.phrase for status in HTTPStatus} | {
     413: "Content Too Large",
@@ -103,8 +105,13 @@ def install(app: FastAPI) -> None:
 async def refusal(request: Request, error: Exception) -> JSONResponse:
     """Return the problem document for an error; under `/v2`, the protocol's error object."""
     kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
-    response = await _HANDLERS[kind](request, error)
-    if not request.url.path.startswith("/v2") or response.status_code == CLIENT_CLOSED_REQUEST:
+    return in_form_of(request.url.path, await _HANDLERS[kind](request, error))
+
+
+def in_form_of(path: str, response: JSONResponse) -> JSONResponse:
+    """Return a problem document as clients of `path` expect it: under `/v2`, as the protocol's
+    error object."""
+    if not path.startswith("/v2") or response.status_code == CLIENT_CLOSED_REQUEST:
         return response
     body = {"error": json.loads(bytes(response.body))["detail"]}
     headers = {k: v for k, v in response.headers.items() if not k.startswith("content-")}
@@ -152,9 +159,9 @@ async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.body, bytes):
         detail = "the body must be JSON; send it with the header `content-type: application/json`"
         return respond(UnsupportedMediaType.status, detail)
-    errors = [(shortened(_place(e["loc"], error.body)), sentence(e)) for e in found]
+    errors = [(shortened(_place(e["loc"], error.body)), sentence(e)) for e in found[:MAX_ERRORS]]
     loc, msg = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
     return respond(422, f"{'.'.join(map(str, loc))}: {msg}{more}", errors)
 
 

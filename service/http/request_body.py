@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import Callable
+from concurrent.futures import Executor
 
 from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import UnsupportedMediaType
 from service.http.body_budget import BodyBudget
 from service.http.problem_json import refusal
+from service.work.executors import run_in
 
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """zlib's `wbits` for each content encoding."""
@@ -28,14 +30,19 @@ class RequestBody:
     """ASGI middleware that decodes and counts request bodies.
 
     A body with a `Content-Encoding` is decompressed in chunks, so that the size limits of the
-    routes apply to the decompressed body. `is_spooled` tells whether a request's body is written
-    to disk.
+    routes apply to the decompressed body, and in threads of `pool` if it is long. `is_spooled`
+    tells whether a request's body is written to disk.
     """
 
     def __init__(
-        self, app: ASGIApp, budget: BodyBudget, is_spooled: Callable[[Scope], bool]
+        self,
+        app: ASGIApp,
+        budget: BodyBudget,
+        pool: Executor,
+        is_spooled: Callable[[Scope], bool],
     ) -> None:
         self._app = app
+        self._pool = pool
         self._budget = budget
         self._is_spooled = is_spooled
 
@@ -52,7 +59,7 @@ class RequestBody:
         try:
             # A longer length than the limit is refused by the routes.
             self._budget.check(min(int(length), most))
-            receive = _decoded(scope, receive)
+            receive = _decoded(scope, receive, self._pool)
         except HTTPException as error:
             response = await refusal(Request(scope), error)
             response.headers["Connection"] = "close"
@@ -76,7 +83,7 @@ class RequestBody:
             self._budget.release(held)
 
 
-def _decoded(scope: Scope, receive: Receive) -> Receive:
+def _decoded(scope: Scope, receive: Receive, pool: Executor) -> Receive:
     """Return a `receive` of the decompressed body, and remove the headers about compression."""
     # Several lines of a field are one list.
     lines = [value for name, value in scope["headers"] if name == b"content-encoding"]
@@ -92,14 +99,15 @@ def _decoded(scope: Scope, receive: Receive) -> Receive:
         )
     about = (b"content-encoding", b"content-length")
     scope["headers"] = [header for header in scope["headers"] if header[0] not in about]
-    return _Inflated(receive, name).receive
+    return _Inflated(receive, name, pool).receive
 
 
 class _Inflated:
     """A compressed body, decompressed as it is read."""
 
-    def __init__(self, receive: Receive, encoding: str) -> None:
+    def __init__(self, receive: Receive, encoding: str, pool: Executor) -> None:
         self._receive = receive
+        self._pool = pool
         self._encoding = encoding
         self._inflate = zlib.decompressobj(WINDOWS[encoding])
         self._compressed = b""
@@ -118,7 +126,9 @@ class _Inflated:
                     return message
                 self._compressed = message.get("body", b"")
                 self._more = message.get("more_body", False)
-            plain = self._next_chunk()
+            # A first chunk takes less time than a thread; of many bodies, the rest would not.
+            is_long = self._bytes > 0
+            plain = await run_in(self._pool, self._next_chunk) if is_long else self._next_chunk()
             is_drained = len(plain) < CHUNK_BYTES and not self._compressed
             self._is_over = is_drained and not self._more
             if self._is_over and not self._inflate.eof:

@@ -14,7 +14,7 @@ from ml.errors import Invalid
 from ml.inference.model import Inputs, Model
 from ml.inputs.json_slices import NotJson
 from service.errors import BadRequest, ClientGone, Problem, Unprocessable
-from service.http.body_limit import read_body
+from service.http.body_limit import joined, read_chunks
 from service.http.problem_json import refusal
 from service.predictions import explanation
 from service.predictions.images import read_images
@@ -96,17 +96,19 @@ class PredictEndpoint:
 
     async def _predict(self, content_type: str, scope: Scope, receive: Receive) -> bytes:
         read = None if content_type == FORM else reader_of(content_type)
-        body = await read_body(scope, receive, self._settings.max_body_bytes)
+        chunks = await read_chunks(scope, receive, self._settings.max_body_bytes)
+        size = sum(map(len, chunks))
         request = AttendedRequest(receive, self._settings.predict_seconds)
         payload: Payload | None = None
         is_explained = explanation.is_asked(scope)
         try:
-            if read is not None and len(body) < LIGHT_BYTES:
+            if read is not None and size < LIGHT_BYTES:
                 with decoding("the body", *EXPLAINED):
-                    payload = read(scope, body)
+                    payload = read(scope, joined(chunks))
                 loaded, inputs = await self._find_and_convert(payload, request, is_explained)
             else:
-                async with self._work.memory.hold(MEMORY_PER_BYTE * len(body), request):
+                async with self._work.memory.hold(MEMORY_PER_BYTE * size, request):
+                    body = await request.run(self._work.decode, joined, chunks)
                     payload = await self._read_long(content_type, scope, body, request)
                     loaded, inputs = await self._find_and_convert(payload, request, is_explained)
             predictions = await self._model_cache.predict(loaded, inputs, receive)

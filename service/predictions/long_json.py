@@ -17,18 +17,20 @@ from ml.inference.model import Inputs, Model
 from ml.inputs.json_slices import (
     CHUNK_BYTES,
     LIST,
+    QUOTE,
     Scanner,
     Span,
     check_row,
     groups,
     parsed,
+    string_pieces,
 )
 from ml.inputs.rows import PixelRange
 from service.errors import TooLarge, Unprocessable
+from service.predictions.base64_files import decode_base64
 from service.predictions.payloads import (
     IMAGES,
     Payload,
-    decode_base64,
     invalid_body,
     listed_images,
 )
@@ -109,7 +111,7 @@ def read_long_json(body: bytes, settings: Settings, check: Check) -> Payload:
     files = []
     for index, (start, stop) in enumerate(spans["images"]):
         check()
-        files.append(_file(body[start:stop], (*IMAGES, index)))
+        files.append(_file(body, start, stop, (*IMAGES, index)))
     return listed_images(request.model, files)
 
 
@@ -122,7 +124,7 @@ def _items(scanner: Scanner, most: int) -> list[Span]:
     return spans
 
 
-def _file(text: bytes, place: Loc) -> bytes:
-    if text[:1] != b'"':
+def _file(body: bytes, start: int, stop: int, place: Loc) -> bytes:
+    if body[start] != QUOTE:
         raise Unprocessable.at(Invalid("must be a string, a file in base64"), *place)
-    return decode_base64(parsed(text), place)
+    return decode_base64(string_pieces(body, start, stop), place)

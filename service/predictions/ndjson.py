@@ -1,9 +1,10 @@
 """Predictions on newline-delimited JSON, in bounded memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import count
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from ml.decoding import decoding
 from ml.errors import Invalid, Loc
 from ml.inference.model import Inputs, Model
-from ml.inputs.json_slices import CHUNK_BYTES, check_row, parsed
+from ml.inputs.json_slices import CHUNK_BYTES, check_row, parsed, skip_space
 from ml.inputs.rows import PixelRange
 from service.errors import DeadlineExceeded, Overloaded
 from service.http.body_limit import too_large
@@ -33,10 +34,17 @@ RETRY_SECONDS = 0.05
 """Delay before a retry when the queue of the model is full."""
 
 
+class _Line(NamedTuple):
+    number: int
+    """Number of the line in the body, from 1."""
+    text: bytes
+
+
 async def predict_lines(
     request: Request, model_cache: ModelCache, settings: Settings, work: Work
 ) -> Response:
-    """Return a response with one line per line of the request: a prediction or an `error`.
+    """Return a response with one line per row of the request: a prediction or an `error`. Blank
+    lines are no rows.
 
     The response begins after the last line of the request, since most clients write the whole
     request before they read and would otherwise deadlock.
@@ -63,35 +71,41 @@ async def predict_lines(
         file.close()
         raise
 
-    def next_chunk(before: int) -> "_Chunk | None":
-        lines = _lines(file, longest)
-        return _Chunk(loaded, before, lines, longest, query.pixels) if lines else None
+    chunks = (_Chunk(loaded, lines, longest, query.pixels) for lines in _chunks(file, longest))
 
     async def response_lines() -> AsyncIterator[bytes]:
         with file:
-            before = 0
-            while chunk := await run_in(work.bulk, next_chunk, before):
+            while (chunk := await run_in(work.bulk, next, chunks, None)) is not None:
                 yield await chunk.predict(model_cache, request)
-                before += len(chunk)
 
     return StreamingResponse(response_lines(), media_type=NDJSON)
 
 
-def _lines(file: IO[bytes], longest: int) -> list[bytes]:
-    """Return the next lines, of `CHUNK_BYTES` together or one longer line. A line over `longest`
-    bytes is cut off there."""
-    lines: list[bytes] = []
+def _chunks(file: IO[bytes], longest: int) -> Iterator[Sequence[_Line]]:
+    """Yield the lines that are not blank, in chunks of about `CHUNK_BYTES` or one longer line. A
+    line over `longest` bytes is cut off there. After as many blank lines, a chunk is empty."""
+    lines: list[_Line] = []
     size = 0
-    while len(lines) < CHUNK_LINES and size < CHUNK_BYTES:
+    for number in count(1):
         line = file.readline(longest + 1)
         if not line:
             break
-        rest = line
+        is_blank, rest = _is_blank(line), line
         while len(rest) > longest and not rest.endswith(b"\n"):
             rest = file.readline(longest + 1)
-        lines.append(line)
+            is_blank = is_blank and _is_blank(rest)
+        if not is_blank:
+            lines.append(_Line(number, line))
         size += len(line)
-    return lines
+        if len(lines) == CHUNK_LINES or size >= CHUNK_BYTES:
+            yield lines
+            lines, size = [], 0
+    if lines:
+        yield lines
+
+
+def _is_blank(text: bytes) -> bool:
+    return skip_space(text, 0) == len(text)
 
 
 class _Chunk:
@@ -100,27 +114,23 @@ class _Chunk:
     def __init__(
         self,
         loaded: LoadedModel,
-        before: int,
-        lines: Sequence[bytes],
+        lines: Sequence[_Line],
         longest: int,
         pixels: PixelRange | None,
     ) -> None:
         self._loaded = loaded
-        self._before = before
+        self._lines = lines
         self._results: list[Any] = [None] * len(lines)
         rows: dict[int, object] = {}
         for number, line in enumerate(lines):
             try:
-                rows[number] = _row(line, loaded.model, longest)
+                rows[number] = _row(line.text, loaded.model, longest)
             except Invalid as error:
                 self._set_error(number, error.loc, error.msg)
         self._rows = rows
         self._numbers = list(rows)
         """Positions of the valid rows."""
         self._inputs = self._converted(list(rows.values()), pixels) if rows else None
-
-    def __len__(self) -> int:
-        return len(self._results)
 
     async def predict(self, model_cache: ModelCache, request: Request) -> bytes:
         """Return the response lines."""
@@ -172,7 +182,7 @@ class _Chunk:
         return np.concatenate(arrays) if arrays else None
 
     def _set_error(self, number: int, loc: Loc, message: str) -> None:
-        error = {"line": self._before + number + 1, "loc": list(loc), "msg": message}
+        error = {"line": self._lines[number].number, "loc": list(loc), "msg": message}
         self._results[number] = {"error": error}
 
 

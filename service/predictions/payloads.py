@@ -1,7 +1,6 @@
 """Parsing of prediction requests by content type."""
 
 import asyncio
-import base64
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from ml.images.header import MEDIA_TYPES
 from ml.inference.model import Inputs, Model
 from ml.inputs.rows import PixelRange
 from service.errors import TooLarge, Unprocessable, UnsupportedMediaType
+from service.predictions.base64_files import decode_base64
 from service.predictions.npy import parse_npy
 from service.predictions.query import RAW_TYPES, RawType, parse_query
 from service.predictions.schemas import PredictRequest
@@ -241,7 +241,7 @@ def _read_json(_: Scope, body: bytes) -> Payload:
     if request.inputs is not None:
         return JsonRows(request.model, request.inputs, request.pixels)
     texts = request.images or []
-    files = [decode_base64(text, (*IMAGES, i)) for i, text in enumerate(texts)]
+    files = [decode_base64([text], (*IMAGES, i)) for i, text in enumerate(texts)]
     return listed_images(request.model, files)
 
 
@@ -262,20 +262,6 @@ def _parse_json(body: bytes) -> object:
         return (
             None  # left to pydantic, which reports the error and accepts more numbers than orjson
         )
-
-
-def decode_base64(text: str, place: Loc) -> bytes:
-    """Return the bytes of a base64 string at `place` in the request.
-
-    Raises:
-        Unprocessable: it is not base64.
-    """
-    # An HTML canvas yields "data:image/png;base64,..."
-    _, _, encoded = text.rpartition(",")
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except ValueError as error:  # `binascii.Error`, or non-ASCII characters
-        raise Unprocessable.at(Invalid(f"is not valid base64: {error}"), *place) from None
 
 
 def _read_npy(scope: Scope, body: bytes) -> Payload:

@@ -14,6 +14,7 @@ from ml.decoding import decoding
 from ml.errors import Invalid
 from ml.inference.model import Inputs
 from service.errors import BadRequest, ClientGone, Problem, Unloaded
+from service.http.body_limit import joined
 from service.http.request_body import WINDOWS
 from service.open_inference.model_io import INPUT, Described, describe, inputs_of, outputs_of
 from service.open_inference.raw import with_header
@@ -266,7 +267,8 @@ async def infer(
     json_length: Annotated[int | None, Header(alias=HEADER_LENGTH)] = None,
 ) -> Document:
     """Run inference on tensors in JSON or binary format, optionally compressed (gzip, deflate)."""
-    body = await request.body()
+    chunks = [chunk async for chunk in request.stream()]
+    size = sum(map(len, chunks))
     work, attended = (
         components.work,
         AttendedRequest(request.receive, components.settings.predict_seconds),
@@ -276,15 +278,15 @@ async def infer(
 
     def read() -> tuple[InferRequest, Inputs]:
         with decoding("the request", Problem, ClientGone):
-            content, length = with_header(body, json_length, model)
+            content, length = with_header(joined(chunks), json_length, model)
             infer_request, tensors = read_request(content, length, limits, attended.check)
             return infer_request, inputs_of(model, tensors, infer_request)
 
     try:
-        if len(body) < LIGHT_BYTES:
+        if size < LIGHT_BYTES:
             infer_request, inputs = read()
         else:
-            async with work.memory.hold(MEMORY_PER_BYTE * len(body), attended):
+            async with work.memory.hold(MEMORY_PER_BYTE * size, attended):
                 infer_request, inputs = await attended.run(work.decode, read)
         check_count(len(inputs), components.settings)
         predictions = await components.model_cache.predict(

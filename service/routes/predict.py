@@ -107,6 +107,6 @@ PARAMETERS = [
 )
 async def predict() -> PredictResponse:
     """Predict on rows, arrays or images; the response has one prediction for each. In a body of
-    newline-delimited JSON, every line is a row, and every line of the response is a prediction or
-    an `error`; its limit is EPOCHD_MAX_STREAM_BYTES."""
+    newline-delimited JSON, every line that is not blank is a row, and every line of the response is
+    a prediction or an `error`; its limit is EPOCHD_MAX_STREAM_BYTES."""
     raise NotImplementedError("handled by service.predictions.endpoint")

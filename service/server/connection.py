@@ -1,28 +1,26 @@
 """A connection of uvicorn's, within limits, on which offers to upgrade are ignored."""
 
 import asyncio
-import json
 import logging
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.http.problem_json import MEDIA_TYPE, document
-from service.http.security_headers import DATA_LINES
+from service.server.heads import HEAD_TOO_LARGE, MAX_HEAD_BYTES, fault_of
 from service.server.limits import (
-    HEAD_TOO_LARGE,
-    MAX_FIELDS,
-    MAX_HEAD_BYTES,
     TOO_MANY,
     TOO_MANY_OF_ONE,
     ConnectionLimits,
     Phase,
     Progress,
-    Refusal,
     Watch,
 )
+from service.server.refusals import Refusal, Refusals
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +28,8 @@ logger = logging.getLogger(__name__)
 IDLE, HEAD, BODY, BUSY = Phase
 LINGER_SECONDS = 2.0
 """Time a client has to read an error response before the connection is closed."""
-NOT_IMPLEMENTED = Refusal(
-    HTTPStatus.NOT_IMPLEMENTED, "the method CONNECT and transfer codings but chunked are unknown"
-)
+UNKNOWN = "-"
+"""Stands for the method or the path of a request that was refused before they were read."""
 
 
 class LimitedConnection(HttpToolsProtocol):
@@ -43,10 +40,13 @@ class LimitedConnection(HttpToolsProtocol):
     as RFC 9110 allows, as if the offer were missing, and then to a new parser without the offer.
     """
 
-    def __init__(self, limits: ConnectionLimits, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, refusals: Refusals, *arguments: Any, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
         self.watch = Watch()
         self._limits = limits
+        self._refusals = refusals
         self.request_count = 0
         self._reading = IDLE
         """Part of a request that the parser is in."""
@@ -55,6 +55,8 @@ class LimitedConnection(HttpToolsProtocol):
         self._silent_bytes = 0
         """Bytes since the parser last completed a head or read a part of a body."""
         self._refusal: Refusal | None = None
+        self._response = b""
+        """Response of the refusal."""
 
     @property
     def is_in_body(self) -> bool:
@@ -103,15 +105,9 @@ class LimitedConnection(HttpToolsProtocol):
             super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
-        size = len(self.url)
-        for name, value in self.headers:
-            size += len(name) + len(value) + 4
-            if name == b"transfer-encoding" and value.lower() != b"chunked":
-                raise _Refused(NOT_IMPLEMENTED)
-        if size > MAX_HEAD_BYTES or len(self.headers) > MAX_FIELDS:
-            raise _Refused(HEAD_TOO_LARGE)
-        if self.parser.get_method() == b"CONNECT":
-            raise _Refused(NOT_IMPLEMENTED)
+        version, method = self.parser.get_http_version(), self.parser.get_method()
+        if fault := fault_of(version, method, self.url, self.headers):
+            raise _Refused(fault)
         self._reading = BODY
         self._silent_bytes = 0
         super().on_headers_complete()
@@ -129,7 +125,7 @@ class LimitedConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         if self._refusal is not None and not self.pipeline and not self.transport.is_closing():
-            self._close_with(self._refusal)
+            self._say_and_close()
             return
         super().on_response_complete()
         # `limits` closes idle connections.
@@ -156,7 +152,9 @@ class LimitedConnection(HttpToolsProtocol):
         if self._refusal is not None or self.transport.is_closing():
             return
         self._refusal = refusal
-        self._limits.record(self._address, refusal)
+        self._response = self._refusals.response(
+            refusal, self._asked(), self.server_state.default_headers
+        )
         cycle, is_in_body = self.cycle, self._reading is BODY
         if is_in_body and self.pipeline:
             self.pipeline.popleft()  # `on_response_complete` goes on
@@ -167,14 +165,14 @@ class LimitedConnection(HttpToolsProtocol):
             if is_begun:
                 self.transport.close()
             else:
-                self._close_with(refusal)
+                self._say_and_close()
         elif cycle is None or cycle.response_complete:
-            self._close_with(refusal)
+            self._say_and_close()
 
-    def _close_with(self, refusal: Refusal) -> None:
+    def _say_and_close(self) -> None:
         transport = self.transport
-        transport.write(self._response(refusal))
-        if refusal in (TOO_MANY, TOO_MANY_OF_ONE):
+        transport.write(self._response)
+        if self._refusal in (TOO_MANY, TOO_MANY_OF_ONE):
             transport.close()
             return
         # Closed at once, with bytes unread, it would be reset before the client reads the response.
@@ -183,20 +181,17 @@ class LimitedConnection(HttpToolsProtocol):
         self.connections.discard(self)
         transport.set_protocol(_Lingering(self))
 
-    def _response(self, refusal: Refusal) -> bytes:
-        status, detail = refusal
-        body = json.dumps(document(status, detail)).encode()
-        lines = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            lines.append(b"retry-after: 1\r\n")
-        return b"%b%b%bcontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (
-            STATUS_LINE[status],
-            b"".join(lines),
-            DATA_LINES,
-            MEDIA_TYPE.encode(),
-            len(body),
-            body,
-        )
+    def _asked(self) -> Scope:
+        """Return what is known of the request being read."""
+        asked: Scope = {"client": self.client, "headers": [], "method": UNKNOWN, "path": UNKNOWN}
+        if self._reading is IDLE:
+            return asked
+        asked["headers"] = list(self.headers)
+        if self.url:
+            asked["method"] = self.parser.get_method().decode()
+            with suppress(httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+                asked["path"] = unquote((httptools.parse_url(self.url).path or b"-").decode())
+        return asked
 
     def _ignore_upgrade(self) -> None:
         """Replace the parser, which is after the head of an upgrade, by one in the same place of

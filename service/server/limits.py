@@ -12,15 +12,13 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
-from service.http.access_log import AccessLog
 from service.http.body_budget import BodyBudget
-from service.http.proxies import is_trusted_by
+from service.http.proxies import TrustedProxies
+from service.server.refusals import Refusal
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-MAX_HEAD_BYTES = 16 * 1024
-MAX_FIELDS = 100
 HEAD_SECONDS = 10.0
 BODY_SECONDS = 10.0
 BODY_BYTES = 10 * 1024
@@ -46,17 +44,6 @@ class Phase(Enum):
     """For the service."""
 
 
-class Refusal(NamedTuple):
-    """An error response of the connection itself, after which it closes."""
-
-    status: HTTPStatus
-    detail: str
-
-
-HEAD_TOO_LARGE = Refusal(
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    f"the head of the request exceeds {MAX_HEAD_BYTES:,} bytes or {MAX_FIELDS} fields",
-)
 SLOW_HEAD = Refusal(
     HTTPStatus.REQUEST_TIMEOUT,
     f"the head of the request did not arrive within {HEAD_SECONDS:g} seconds",
@@ -134,13 +121,12 @@ class Watch:
 class ConnectionLimits:
     """Limits of all connections of a process."""
 
-    def __init__(self, settings: Settings, budget: BodyBudget, access_log: AccessLog) -> None:
+    def __init__(self, settings: Settings, budget: BodyBudget) -> None:
         self._max = max(1, min(settings.max_connections, raise_open_files() - OTHER_FILES))
         self._max_of_one = settings.max_connections_per_address
         self._idle_seconds = settings.keep_alive_seconds
-        self._is_exempt = is_trusted_by(settings.trusted_proxies)
+        self._is_exempt = TrustedProxies(settings.trusted_proxies).trusts
         self._budget = budget
-        self._access_log = access_log
         self._open = 0
         self._of_address: Counter[str] = Counter()
         if self._max < settings.max_connections:
@@ -168,10 +154,6 @@ class ConnectionLimits:
         self._of_address[address] -= 1
         if not self._of_address[address]:
             del self._of_address[address]
-
-    def record(self, address: str, refusal: Refusal) -> None:
-        """Log and count a refusal."""
-        self._access_log.record_refusal(address, refusal.status, refusal.detail)
 
     def check(self, connections: Iterable[Watched], passed: float) -> None:
         """End slow and idle connections, `passed` seconds after the last check."""

@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
         self._incoming = settings.incoming_dir
         self._heartbeat = heartbeat
         self._trimmer = Trimmer()
-        self.limits = ConnectionLimits(settings, app.body_budget, app.access_log)
+        self.limits = ConnectionLimits(settings, app.body_budget)
         self._checked = 0.0
         super().__init__(
             uvicorn.Config(

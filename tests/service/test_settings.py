@@ -39,10 +39,10 @@ def test_a_password_is_not_shown() -> None:
 
 
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EPOCHD_TRUSTED_PROXIES", "10.0.0.7, 10.1.0.0/16,::1")
+    monkeypatch.setenv("EPOCHD_TRUSTED_PROXIES", "10.0.0.7, 10.1.0.0/16,::1,unix")
     monkeypatch.setenv("EPOCHD_CORS_ORIGINS", "https://a.example,http://localhost:3000")
     settings = Settings()
-    assert settings.trusted_proxies == ("10.0.0.7", "10.1.0.0/16", "::1")
+    assert settings.trusted_proxies == ("10.0.0.7", "10.1.0.0/16", "::1", "unix")
     assert settings.cors_origins == ("https://a.example", "http://localhost:3000")
     # Web processes get their settings as JSON.
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
@@ -55,6 +55,7 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("TRUSTED_PROXIES", "proxy.example", "does not appear to be an IPv4 or IPv6 network"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "has host bits set"),
+        ("TRUSTED_PROXIES", "unix:/run/a", "or unix for the proxy of a Unix domain socket"),
         ("TRUSTED_PROXIES", "*", "give addresses such as 10.0.0.7"),
         ("CORS_ORIGINS", "a.example", "'a.example' is not an origin such as https://"),
         ("CORS_ORIGINS", "https://a.example/page", "without a path"),

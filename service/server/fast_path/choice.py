@@ -11,6 +11,7 @@ import uvicorn
 from service.app import Application
 from service.server.connection import LimitedConnection, bound
 from service.server.limits import ConnectionLimits
+from service.server.refusals import Refusals
 
 TESTED_UVICORN = ("0.54",)
 """Minor versions of uvicorn with which the fast path is tested."""
@@ -21,13 +22,14 @@ logger = logging.getLogger(__name__)
 def connection_class(app: Application, limits: ConnectionLimits) -> type[LimitedConnection]:
     """Return the class of connections with which uvicorn serves `app`."""
     settings = app.components.settings
+    refusals = Refusals(app.access_log, settings)
     if not settings.fast_path or not _is_tested():
-        return bound(LimitedConnection, limits)
+        return bound(LimitedConnection, limits, refusals)
     from service.server.fast_path.protocol import Connection
     from service.server.fast_path.small_predictions import FastPath
 
     fast_path = FastPath(app.components.model_cache, settings, app.access_log)
-    return bound(Connection, limits, fast_path)
+    return bound(Connection, limits, refusals, fast_path)
 
 
 def _is_tested() -> bool:

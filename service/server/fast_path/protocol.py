@@ -27,6 +27,7 @@ from service.server.fast_path.head_cache import find_frame
 from service.server.fast_path.small_predictions import FastPath, FastRequest
 from service.server.fast_path.state import State
 from service.server.limits import ConnectionLimits, Phase, Progress
+from service.server.refusals import Refusal, Refusals
 
 # Bound once: on Python 3.11, looking up an enum member is ten times slower.
 IDLE, RECEIVING, ANSWERING, PASSING_ON, PARSING, HOLDING, RESPONDING = State
@@ -36,8 +37,10 @@ WITH_UVICORN = (PASSING_ON, PARSING, HOLDING, RESPONDING)
 class Connection(LimitedConnection):
     """A connection with a fast path."""
 
-    def __init__(self, limits: ConnectionLimits, fast_path: FastPath, **options: Any) -> None:
-        super().__init__(limits, **options)
+    def __init__(
+        self, limits: ConnectionLimits, refusals: Refusals, fast_path: FastPath, **options: Any
+    ) -> None:
+        super().__init__(limits, refusals, **options)
         self.state = IDLE
         self._fast_path = fast_path
         self._received = bytearray()
@@ -130,6 +133,12 @@ class Connection(LimitedConnection):
         if self.state is RECEIVING:
             self._parse()
         super().shutdown()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer the request being read with an error and close the connection."""
+        if self.state is RECEIVING:
+            self._parse()  # the response depends on its head
+        super().refuse(refusal)
 
     def progress(self) -> Progress:
         """Return the state of the connection, for the limits."""

@@ -89,7 +89,7 @@ def test_lists_are_refused_before_they_are_parsed() -> None:
     scanner = Scanner(b"[[" + b"[]," * 1_000_000 + b"[]]]", never)
     with pytest.raises(Invalid, match="too many lists"):
         items(scanner.text)
-    with pytest.raises(Invalid, match=r"about 1,000,00\d values; a row of this model has 3"):
+    with pytest.raises(Invalid, match=r"more than 1,006 values; a row of this model has 3"):
         check_row(b"[" + b"1," * 1_000_000 + b"1]", 3)
 
 

@@ -15,13 +15,21 @@ def unknown_keys(count: int) -> bytes:
     return json.dumps({f"k{n}": 0 for n in range(count)}).encode()
 
 
+def deep(depth: int) -> bytes:
+    return b"[" * depth + b"]" * depth
+
+
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
         (unknown_keys(1_000_000), 413, f"exceeds the limit of {MAX_BYTES:,} bytes"),
         (b"[" + b"1," * MAX_VALUES + b"1]", 413, f"more than {MAX_VALUES:,} values"),
         (b'{"model":' + b"[" * 100 + b"]" * 100 + b"}", 422, "nested more than 64 deep"),
-        (b'{"model":[' + b"[]," * 200_000 + b"[]]}", 422, "too many lists"),
+        (b'{"model":[' + b"[]," * 200_000 + b"[]]}", 413, f"more than {MAX_VALUES:,} values"),
+        (b'{"a":"' + b"[" * 100 + b'\\"' + b"[" * 100 + b'","b":' + deep(64) + b"}", 422, "nested"),
+        (b"[" * 65, 422, "nested more than 64 deep"),
+        (b'{"a":"' + b'\\"[' * 10_000, 400, "JSON"),
+        (b'{"a":"' + b"[" * 100 + b"\\", 400, "JSON"),
     ],
 )
 @pytest.mark.parametrize(

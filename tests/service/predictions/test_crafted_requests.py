@@ -116,7 +116,7 @@ def test_millions_of_empty_strings_are_not_read(client: TestClient) -> None:
         b'{"x": "\xff"}',
         b"[1",
         b"[1e999]",
-        b"",
+        b"\x0b",
     ],
 )
 def test_a_bad_line_never_loses_the_good_ones(client: TestClient, line: bytes) -> None:
@@ -125,6 +125,28 @@ def test_a_bad_line_never_loses_the_good_ones(client: TestClient, line: bytes) -
     lines = [json.loads(answer) for answer in answers]
     assert [list(answer) for answer in lines] == [["value"], ["error"]] * 2 + [["value"]]
     assert [answer["error"]["line"] for answer in lines if "error" in answer] == [2, 4]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\n \t\r\n\r\n  "])
+def test_blank_lines_are_no_rows_but_count_as_lines(client: TestClient, end: bytes) -> None:
+    blank = b"\n \t \r\n\r\n" * 20_000
+    body = b"\n\n[1]\r\n\r\n[" + blank + b"[2]\n" + b" " * 300_000 + b"\n[[3]" + end
+    answers = client.post("/predict?model=line", content=body, headers=NDJSON).text.splitlines()
+    lines = [json.loads(answer) for answer in answers]
+    assert [list(answer) for answer in lines] == [["value"], ["error"], ["value"], ["error"]]
+    assert [answer["error"]["line"] for answer in lines if "error" in answer] == [5, 60_007]
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b" ", b"\r\n" * 100_000])
+def test_a_body_of_blank_lines_has_no_rows(client: TestClient, body: bytes) -> None:
+    response = client.post("/predict?model=line", content=body, headers=NDJSON)
+    assert (response.status_code, response.text) == (200, "")
+
+
+def test_a_blank_line_over_the_limit_is_none(client: TestClient, settings: Settings) -> None:
+    body = b" " * (settings.max_body_bytes + 100) + b"\n[1"
+    response = client.post("/predict?model=line", content=body, headers=NDJSON)
+    assert response.json()["error"]["line"] == 2
 
 
 def test_a_line_over_the_limit_is_one_line(client: TestClient, settings: Settings) -> None:

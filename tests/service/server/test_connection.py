@@ -7,7 +7,8 @@ from http import HTTPStatus
 
 import pytest
 
-from service.server.limits import BODY_SECONDS, HEAD_SECONDS, MAX_FIELDS, MAX_HEAD_BYTES
+from service.server.heads import MAX_FIELDS, MAX_HEAD_BYTES
+from service.server.limits import BODY_SECONDS, HEAD_SECONDS
 from tests.service.server.conftest import Client, Scenario, request, rows
 
 Serve = Callable[[Scenario], None]
@@ -90,6 +91,8 @@ def test_upgrade_is_ignored_on_every_route(serve: Serve) -> None:
 
 SHORT = rows(1)
 FIELDS = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+OLD = FIELDS.replace(b"1.1", b"1.0")
+HOST = b"Host: a\r\n"
 LENGTH = b"Content-Length: %d\r\n" % len(SHORT)
 END = b"\r\n"
 AS_CHUNK = b"%x\r\n%b\r\n0\r\n\r\n" % (len(SHORT), SHORT)
@@ -124,9 +127,34 @@ TE = b"Transfer-Encoding: chunked\r\n"
         "one bare line feed": (FIELDS + LENGTH.replace(b"\r\n", b"\n") + END + SHORT, 400),
         "a bare carriage return": (FIELDS + b"X: a\rb\r\n" + LENGTH + END + SHORT, 400),
         "a zero byte": (FIELDS + b"X: a\0b\r\n" + LENGTH + END + SHORT, 400),
-        "an unknown coding": (FIELDS + TE.replace(b"chunked", b"xchunked") + END + AS_CHUNK, 501),
+        "chunked in capitals": (FIELDS + TE.upper() + END + AS_CHUNK, 200),
+        "an unknown coding": (FIELDS + TE.replace(b"chunked", b"xchunked") + END + AS_CHUNK, 400),
+        "no coding": (FIELDS + TE.replace(b"chunked", b"") + END + AS_CHUNK, 400),
         "another coding": (FIELDS + TE.replace(b"chunked", b"gzip, chunked") + END + AS_CHUNK, 501),
+        "two lines": (FIELDS + TE.replace(b"chunked", b"gzip") + TE + END + AS_CHUNK, 501),
+        "chunked is not last": (FIELDS + TE.replace(b"\r", b", gzip\r") + END + AS_CHUNK, 400),
+        "another line follows": (FIELDS + TE + TE.replace(b"chunked", b"gzip") + END, 400),
         "chunked twice": (FIELDS + TE + TE + END + AS_CHUNK, 400),
+        "chunked twice in a list": (FIELDS + TE.replace(b"\r", b", chunked\r") + END, 400),
+        "chunked in HTTP/1.0": (OLD + TE + END + AS_CHUNK, 400),
+        "a coding and a length in HTTP/1.0": (OLD + LENGTH + TE + END + AS_CHUNK, 400),
+        "a chunk size in 0x": (FIELDS + TE + END + b"0x" + AS_CHUNK, 400),
+        "an endless chunk size": (FIELDS + TE + END + b"f" * 17 + AS_CHUNK, 400),
+        "a line feed in an extension": (FIELDS + TE + END + b"1;a\nb\r\n", 400),
+        "a chunk without its line break": (FIELDS + TE + END + b"1\r\na0\r\n\r\n", 400),
+        "a blank before the first field": (FIELDS.replace(b"\r\n", b"\r\n ", 1) + END, 400),
+        "no host": (FIELDS.replace(HOST, b"") + LENGTH + END + SHORT, 400),
+        "two hosts": (FIELDS + b"Host: b\r\n" + LENGTH + END + SHORT, 400),
+        "the host twice": (FIELDS + HOST + LENGTH + END + SHORT, 400),
+        "two hosts in HTTP/1.0": (OLD + HOST + LENGTH + END + SHORT, 400),
+        "two hosts in one line": (FIELDS.replace(HOST, b"Host: a, b\r\n") + LENGTH + END, 400),
+        "an address as host": (
+            FIELDS.replace(HOST, b"Host: [::1]:8000\r\n") + LENGTH + END + SHORT,
+            200,
+        ),
+        "a URL as host": (FIELDS.replace(HOST, b"Host: http://a\r\n") + LENGTH + END, 400),
+        "no version": (b"GET /health/live\r\n\r\n", 505),
+        "HTTP/2 without its preface": (LIVE.replace(b"1.1", b"2.0"), 505),
         "a chunk size with a sign": (FIELDS + TE + END + b"+" + AS_CHUNK, 400),
         "chunks with line feeds": (FIELDS + TE + END + AS_CHUNK.replace(b"\r\n", b"\n"), 400),
         "a long chunk": (FIELDS + TE + END + AS_CHUNK.replace(SHORT, SHORT + b"12", 1), 400),
@@ -152,6 +180,17 @@ def test_ambiguous_framing_is_refused(serve: Serve, content: bytes, status: int)
             assert headers["content-type"] == "application/problem+json"
             assert json.loads(body)["title"] == HTTPStatus(status).phrase
             assert await client.ended()
+
+    serve(scenario)
+
+
+@pytest.mark.parametrize("host", ["", "Host: a\r\n"])
+def test_http_1_0_needs_no_host(serve: Serve, host: str) -> None:
+    async def scenario(client: Client) -> None:
+        head = f"GET /health/live HTTP/1.0\r\n{host}\r\n"
+        status, headers, _ = await client.ask(head.encode())
+        assert (status, headers["connection"]) == (200, "close")
+        assert await client.ended()
 
     serve(scenario)
 

@@ -1,7 +1,6 @@
 """Limits of connections, over time and in number."""
 
 import resource
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +16,10 @@ from service.server.limits import (
     ConnectionLimits,
     Phase,
     Progress,
-    Refusal,
     Watch,
     raise_open_files,
 )
+from service.server.refusals import Refusal
 from service.settings import Settings
 
 
@@ -44,10 +43,7 @@ class Fake:
 
 
 def limits(budget: BodyBudget | None = None, **changes: Any) -> ConnectionLimits:
-    access_log: Any = SimpleNamespace()
-    return ConnectionLimits(
-        Settings().model_copy(update=changes), budget or BodyBudget(1000), access_log
-    )
+    return ConnectionLimits(Settings().model_copy(update=changes), budget or BodyBudget(1000))
 
 
 def test_connections_per_address_are_limited() -> None:

@@ -1,5 +1,7 @@
 """A Unix domain socket is for this user only, and replaces only one that nobody listens on."""
 
+import asyncio
+import logging
 import os
 import socket
 import stat
@@ -7,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from service.app import create_app
 from service.server.unix_socket import SocketPathError, listening
+from service.server.uvicorn_server import Server
+from service.settings import Settings
 
 
 def connect(path: Path) -> None:
@@ -64,3 +69,48 @@ def test_paths_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         with pytest.raises(SocketPathError, match=why), listening(tmp_path / name):
             pass
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+@pytest.mark.parametrize(
+    ("proxies", "address", "url"),
+    [((), "-", "http://a"), (("unix",), "192.0.2.9", "https://epochd.example")],
+)
+def test_headers_of_its_proxy_are_believed_if_trusted(
+    settings: Settings,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    fast_path: bool,
+    proxies: tuple[str, ...],
+    address: str,
+    url: str,
+) -> None:
+    caplog.set_level(logging.INFO, "epochd.access")
+    changes = {"fast_path": fast_path, "trusted_proxies": proxies}
+    server = Server(create_app(settings.model_copy(update=changes)))
+    fields = (
+        b"X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: https\r\n"
+        b"X-Forwarded-Host: epochd.example\r\n"
+    )
+
+    async def play() -> tuple[bytes, bytes]:
+        with listening(tmp_path / "socket") as bound:
+            running = asyncio.create_task(server.serve([bound]))
+            while not server.started:
+                await asyncio.sleep(0)
+            reader, writer = await asyncio.open_unix_connection(tmp_path / "socket")
+            writer.write(b"GET /jobs/ HTTP/1.1\r\nHost: a\r\n" + fields + b"\r\n")
+            moved = await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"GET /jobs HTTP/1.1\r\n" + fields + b"\r\n")
+            refused = await reader.read()
+            writer.close()
+            server.should_exit = True
+            await running
+        return moved, refused
+
+    moved, refused = asyncio.run(play())
+    assert f"\r\nlocation: {url}/jobs\r\n".encode() in moved
+    assert refused.startswith(b"HTTP/1.1 400 ")
+    messages = [message for message in caplog.messages if " GET /jobs" in message]
+    assert messages[0].startswith(f"{address} GET /jobs/ 307 ")
+    assert messages[1].startswith(f"{address} GET /jobs 400: the header Host is missing")
