@@ -1,5 +1,6 @@
 """Tables in NPZ files, with and without splits."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,21 @@ def test_splits_are_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ba
         [20, 21, 0.5, "test"],
         [22, 23, 1.5, "test"],
     ]
+
+
+def test_splits_have_any_usual_name(tmp_path: Path) -> None:
+    arrays = {"X_TRN": X, "y-trn": Y, "xDev": X[:1], "DEV_y": Y[:1], "x.hold-out": X, "yHoldout": Y}
+    schema = table_of(tmp_path, **arrays)
+    assert [column.name for column in schema.columns] == ["X_0", "X_1", "y", "split"]
+    sizes = Counter(row["split"] for row in stored_rows(tmp_path))
+    assert sizes == {"train": 4, "validation": 1, "test": 4}
+
+
+def test_array_with_a_word_in_its_name_is_not_a_split(tmp_path: Path) -> None:
+    schema = table_of(tmp_path, x_train=X, y_train=Y, x_test=X, y_test=Y, std_dev=Y[:1])
+    assert {row["split"] for row in stored_rows(tmp_path)} == {"train", "test"}
+    [left] = [warning for warning in schema.warnings if warning.kind == "left_out"]
+    assert left.message == "'std_dev' is an array of no split; it was left out"
 
 
 def test_jobs_use_the_splits_of_the_file(tmp_path: Path) -> None:
