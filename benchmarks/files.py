@@ -186,8 +186,9 @@ def difference(schema: TableSchema, table: Any, frame: pd.DataFrame) -> str:
         name = " ".join(str(right.name).split())
         # pandas names columns without names by number, and repeated ones as a.1.
         is_repeated = re.sub(r"_\d+$", "", column.name) == re.sub(r"\.\d+$", "", name)
-        is_unnamed = name.isdecimal() or name.startswith("Unnamed")
-        is_numbered = is_unnamed and column.name == f"c{place + 1}"
+        # Of a file without a header, pandas makes the names 0, 1, …
+        unnamed = re.fullmatch(r"(?:Unnamed: )?(\d+)", name)
+        is_numbered = unnamed is not None and column.name == f"c{int(unnamed[1]) + 1}"
         if column.name != name and not is_repeated and not is_numbered:
             return f"the column {name!r} is called {column.name!r}"
         values = table.column(place)

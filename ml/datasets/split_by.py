@@ -1,6 +1,5 @@
 """Columns that assign each row to a split: how their values are written, and what they mean."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,44 +11,13 @@ from torch import Tensor
 
 from ml.errors import Invalid
 from ml.ingest.schema import PART_ORDER, Boolean, Categorical, Column, Numeric, Part
+from ml.ingest.splits import part_of
 from ml.spelling import text_of
 from ml.spelling.booleans import boolean_in
 
 MAX_SHOWN = 10
-PARTS: dict[str, Part] = {
-    "train": "train",
-    "training": "train",
-    "trn": "train",
-    "validation": "validation",
-    "validate": "validation",
-    "validating": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "devel": "validation",
-    "development": "validation",
-    "tune": "validation",
-    "tuning": "validation",
-    "test": "test",
-    "testing": "test",
-    "tst": "test",
-    "holdout": "test",
-    "heldout": "test",
-}
-"""Words for a split, in lower case and without punctuation."""
-WORD = re.compile(
-    r"(?:is|in|for|used?(?:in|for|as))?"
-    rf"({'|'.join(sorted(PARTS, key=len, reverse=True))})"
-    r"(?:set|split|part|partition|data|dataset|rows?|samples?|subset|flag)?"
-)
 ALLOWED = "train, validation and test, however they are spelled"
 OF_TWO = "is_train, is_validation or is_test"
-
-
-def part_of(text: str) -> Part | None:
-    """Return the split that a text names, in any case, with or without a word such as "set"."""
-    word = WORD.fullmatch(re.sub(r"[\W_]+", "", text).casefold())
-    return PARTS[word[1]] if word else None
 
 
 def check_kind(column: Column) -> None:

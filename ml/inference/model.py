@@ -1,6 +1,6 @@
 """Inference: from raw inputs to predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -22,7 +22,7 @@ from ml.images.decode import PictureForm
 from ml.images.ink import ImageForm
 from ml.inference.forward import Forward, plain
 from ml.inputs.rows import FLOAT32_MAX, Array, PixelRange, feature_rows, in_pixel_range, pixel_rows
-from ml.inputs.table_rows import Scalar, TableReader
+from ml.inputs.table_rows import NOWHERE, Places, Scalar, TableReader
 from ml.signature import Classes, Features, Value
 
 Inputs = Array
@@ -139,14 +139,13 @@ class Model:
         """Whether rows may have texts: those of an uploaded table."""
         return self._table is not None
 
-    def count_unknown(self, inputs: Inputs) -> int:
-        """Return the number of values in `inputs` that are no category of the model."""
-        return 0 if self._table is None else self._table.count_unknown(inputs)
+    def unknown(self, inputs: Inputs) -> Places:
+        """Return where `inputs` have values that are no category of the model, row by row."""
+        return NOWHERE if self._table is None else self._table.unknown(inputs)
 
-    def unknown(self, row: object, inputs: NDArray[Any]) -> dict[str, Scalar]:
-        """Return the values of a row that are no category of the model, by feature. `inputs` are
-        the row's inputs."""
-        return {} if self._table is None else self._table.unknown(row, inputs)
+    def values(self, row: object, features: Iterable[int]) -> dict[str, Scalar]:
+        """Return values of a raw row by the names of their `features`."""
+        return {} if self._table is None else self._table.values(row, features)
 
     @cached_property
     def texts(self) -> Features | None:

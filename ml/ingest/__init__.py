@@ -10,11 +10,11 @@ from zipfile import ZipFile, is_zipfile
 
 from ml.decoding import decoding
 from ml.errors import Invalid
-from ml.ingest import csv_file, gzip_file, image_zip, npz_file, parquet_file
+from ml.ingest import gzip_file, npz_file, table_file, zip_file
 from ml.ingest.options import Options
-from ml.ingest.other_files import refuse_documents, refuse_others
+from ml.ingest.other_files import refuse_documents
 from ml.ingest.schema import MAX_SCHEMA_BYTES, Categorical, Schema
-from ml.ingest.selection import check_ignored
+from ml.ingest.table_file import GZIP, ZIPS, start_of
 from ml.ingest.warning import folded
 from ml.ingest.zip_safety import check_archive, refusing_broken
 from ml.integrity import seal
@@ -23,7 +23,7 @@ __all__ = ["Options", "Schema", "ingest"]
 
 FileReader = Callable[[Path, Path, Options], Schema]
 
-GZIP = b"\x1f\x8b"
+UNPACKED = "unpacked"
 
 
 def ingest(source: Path, into: Path, options: Options) -> Schema:
@@ -49,41 +49,25 @@ def ingest(source: Path, into: Path, options: Options) -> Schema:
 
 
 def _read(source: Path, into: Path, options: Options) -> Schema:
-    unpacked = into / "unpacked"
+    unpacked = into / UNPACKED
     try:
-        if _start(source).startswith(GZIP):
+        if start_of(source).startswith(GZIP):
             source = gzip_file.unpack(source, unpacked)
-        reader = _reader(source)
-        if reader is image_zip.read:
-            check_ignored(options.ignore, [])
-        return reader(source, into, options)
+        return _reader(source)(source, into, options)
     finally:
         unpacked.unlink(missing_ok=True)
 
 
 def _reader(source: Path) -> FileReader:
-    start = _start(source)
-    if not start:
-        raise Invalid("is empty; send CSV, Parquet, NPZ or a zip of images")
-    if start.startswith(GZIP):
-        raise Invalid("is packed with gzip twice; unpack it first")
-    refuse_others(source)
-    if start.startswith(b"PAR1"):
-        return parquet_file.read
-    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        if not is_zipfile(source):
-            raise Invalid("is a truncated or corrupt zip file; send it again")
-        with refusing_broken():
-            with ZipFile(source) as archive:
-                refuse_documents(archive)
-            check_archive(source)
-            return npz_file.read if npz_file.is_npz(source) else image_zip.read
-    return csv_file.read
-
-
-def _start(source: Path) -> bytes:
-    with source.open("rb") as file:
-        return file.read(8)
+    if not start_of(source).startswith(ZIPS):
+        return table_file.read
+    if not is_zipfile(source):
+        raise Invalid("is a truncated or corrupt zip file; send it again")
+    with refusing_broken():
+        with ZipFile(source) as archive:
+            refuse_documents(archive)
+        check_archive(source)
+        return npz_file.read if npz_file.is_npz(source) else zip_file.read
 
 
 def _check_size(schema: Schema) -> None:

@@ -15,12 +15,11 @@ from ml.ingest.options import Options
 from ml.ingest.reading import reading
 from ml.ingest.schema import PART_ORDER, ImageSchema, Part
 from ml.ingest.warning import DataWarning
-from ml.ingest.zip_safety import refusing_broken
+from ml.ingest.zips.contents import Contents, skipped_warning
 from ml.ingest.zips.folders import ClassNames, class_names, layout
-from ml.ingest.zips.member_names import MemberNames, member_names
-from ml.ingest.zips.members import Member, members, skipped_warning, sorted_out
+from ml.ingest.zips.member_names import MemberNames
+from ml.ingest.zips.members import Member
 
-MAX_MEMBERS = 1_000_000
 MAX_FILE_BYTES = 50 * 1024 * 1024
 MAX_PIXELS = 50_000_000
 """Maximum pixels of an image."""
@@ -33,45 +32,42 @@ MAX_LISTED = 3
 """Classes that a warning lists."""
 
 
-def read(source: Path, into: Path, options: Options) -> ImageSchema:
-    """Read the zip file `source` into the directory `into`. The images are stored as grey if all
-    are grey, else in colour.
+def read(
+    archive: ZipFile, packed_bytes: int, contents: Contents, into: Path, options: Options
+) -> ImageSchema:
+    """Read the images of a zip file of `packed_bytes` bytes into the directory `into`. They are
+    stored as grey if all are grey, else in colour.
 
     Raises:
-        Invalid: the file is corrupt or too large, a member's name or type is not allowed, or an
-            image cannot be read; the message names it.
+        Invalid: the classes cannot be told, or an image cannot be read; the message names it.
     """
-    with refusing_broken(), ZipFile(source) as archive:
-        if len(archive.infolist()) > MAX_MEMBERS:
-            raise Invalid(f"has over {MAX_MEMBERS:,} members, the maximum")
-        names = member_names(archive.infolist(), options.encoding)
-        found = _found(archive, names)
-        # The first pass reads headers, and decodes images of 16 bits only; the second decodes all
-        # of them, and writes.
-        shapes = _Shapes(ANY_PIXELS + PIXELS_PER_BYTE * source.stat().st_size, options.bit_depth)
+    found = _found(contents)
+    # The first pass reads headers, and decodes images of 16 bits only; the second decodes all of
+    # them, and writes.
+    shapes = _Shapes(ANY_PIXELS + PIXELS_PER_BYTE * packed_bytes, options.bit_depth)
+    for image in found.images:
+        with _naming(image.member):
+            header = read_header(_file(archive, image.member), max_pixels=MAX_PIXELS)
+        shapes.add(image.member, header)
+        with _naming(image.member):
+            shapes.measure(header)
+    size = options.image_size or shapes.size()
+    with ImageWriter(
+        into,
+        len(found.images),
+        size,
+        shapes.channels,
+        sorted({image.label for image in found.images}),
+        shapes.bit_depth,
+    ) as writer:
         for image in found.images:
             with _naming(image.member):
-                header = read_header(_file(archive, image.member), max_pixels=MAX_PIXELS)
-            shapes.add(image.member, header)
-            with _naming(image.member):
-                shapes.measure(header)
-        size = options.image_size or shapes.size()
-        with ImageWriter(
-            into,
-            len(found.images),
-            size,
-            shapes.channels,
-            sorted({image.label for image in found.images}),
-            shapes.bit_depth,
-        ) as writer:
-            for image in found.images:
-                with _naming(image.member):
-                    file = _file(archive, image.member)
-                    header = writer.form.header(file, max_pixels=MAX_PIXELS)
-                    writer.add(header, image.label, image.part)
-        schema = writer.schema()
-        own = [*found.warnings, *shapes.warnings(), *_split_warning(schema)]
-        return schema.model_copy(update={"warnings": [*own, *schema.warnings]})
+                file = _file(archive, image.member)
+                header = writer.form.header(file, max_pixels=MAX_PIXELS)
+                writer.add(header, image.label, image.part)
+    schema = writer.schema()
+    own = [*found.warnings, *shapes.warnings(), *_split_warning(schema)]
+    return schema.model_copy(update={"warnings": [*own, *schema.warnings]})
 
 
 @dataclass(frozen=True)
@@ -89,23 +85,22 @@ class _Found:
     warnings: list[DataWarning]
 
 
-def _found(archive: ZipFile, names: MemberNames) -> _Found:
-    images, skipped = sorted_out(archive, members(archive, names))
-    places = layout({member.folder for member in images})
+def _found(contents: Contents) -> _Found:
+    outside = []
+    places = layout({member.folder for member in contents.images})
     classes = class_names(
         (name, places.splits.get(folder)) for folder, name in places.classes.items()
     )
     found = []
-    for member in images:
+    for member in contents.images:
         name, part = places.classes.get(member.folder), places.splits.get(member.folder)
         if name is None:
-            skipped["image"].append(member)
+            outside.append(member)
         else:
             found.append(_Image(member, classes.names[name, part], part or "train"))
     found.sort(key=lambda image: PART_ORDER.index(image.part))
-    return _Found(
-        found, [*_name_warnings(names), *skipped_warning(skipped), *_class_warnings(classes)]
-    )
+    skipped = skipped_warning({**contents.skipped, "image": outside})
+    return _Found(found, [*_name_warnings(contents.names), *skipped, *_class_warnings(classes)])
 
 
 def _name_warnings(names: MemberNames) -> list[DataWarning]:

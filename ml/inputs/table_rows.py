@@ -1,7 +1,7 @@
 """Conversion of JSON table rows to the input array of a model of tables."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from ml.spelling.date_formats import FORMATS, ISO
 from ml.spelling.values import READERS, date_category_reader
 
 Scalar = str | float | bool
+Places = NDArray[np.int64]
+"""Row and feature of some values, `(values, 2)`."""
+NOWHERE: Places = np.empty((0, 2), np.int64)
 MAX_SHOWN = 200
 """Maximum number of characters of an unknown category in a response."""
 WANTED: dict[ColumnKind, str] = {
@@ -62,20 +65,21 @@ class TableReader:
                 array = np.where(is_gap, math.nan, array)
         return array
 
-    def count_unknown(self, array: NDArray[Any]) -> int:
-        """Return the number of unknown categories in an array that `rows` returned."""
+    def unknown(self, array: NDArray[Any]) -> Places:
+        """Return where an array that `rows` returned has unknown categories, row by row."""
         if not self._categorical:
-            return 0
-        return int(np.count_nonzero(array[:, self._categorical] == UNKNOWN))
+            return NOWHERE
+        places = np.argwhere(array[:, self._categorical] == UNKNOWN)
+        places[:, 1] = np.take(self._categorical, places[:, 1])
+        return places
 
-    def unknown(self, row: object, numbers: NDArray[Any]) -> dict[str, Scalar]:
-        """Return the unknown categories of a row by feature, given its numbers from `rows`."""
+    def values(self, row: object, features: Iterable[int]) -> dict[str, Scalar]:
+        """Return values of a row that `rows` reads by the names of their `features`."""
         names = self._features.names
-        found = {}
-        for index in self._categorical:
-            if numbers[index] == UNKNOWN:
-                value: Any = row[names[index] if isinstance(row, Mapping) else index]  # type: ignore[index]
-                found[names[index]] = _shown(value)
+        found: dict[str, Scalar] = {}
+        for index in features:
+            value: Any = row[names[index] if isinstance(row, Mapping) else index]  # type: ignore[index]
+            found[names[index]] = _shown(value)
         return found
 
     def _row(self, row: object, index: int) -> list[float]:

@@ -37,7 +37,7 @@ from service.predictions.responses import (
     encode_long_response,
     encode_response,
 )
-from service.predictions.unknown import unknown_values
+from service.predictions.unknown import UnknownValues
 from service.settings import Settings
 from service.work import Work
 from service.work.attended import AttendedRequest
@@ -111,7 +111,7 @@ class PredictEndpoint:
                     body = await request.run(self._work.decode, joined, chunks)
                     payload = await self._read_long(content_type, scope, body, request)
                     loaded, inputs = await self._find_and_convert(payload, request, is_explained)
-            predictions = await self._model_cache.predict(loaded, inputs, receive)
+            predictions, places = await self._model_cache.predict(loaded, inputs, receive)
         except NotJson as error:
             raise BadRequest(f"the body {error.msg}") from None
         except Invalid as error:
@@ -120,7 +120,7 @@ class PredictEndpoint:
         if is_explained:
             encode = partial(encode_explained, loaded, predictions, inputs)
             return await request.run(self._work.decode, encode, request.check)
-        unknown = unknown_values(loaded.model, inputs, payload.row)
+        unknown = UnknownValues(loaded.model, places, payload.row)
         if len(predictions) < MANY_ROWS:
             return encode_response(loaded, predictions, unknown)
         return await request.run(

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from starlette.types import Receive
 
 from ml.errors import Invalid
 from ml.inference.model import Inputs, Model, Predictions
+from ml.inputs.table_rows import Places
 from service.errors import ClientGone, DeadlineExceeded, Problem
 from service.metrics import Metrics
 from service.models.files import ModelFiles
@@ -39,6 +40,13 @@ class LoadedModel:
     ref: ModelRef
     model: Model
     batcher: Batcher
+
+
+class Answer(NamedTuple):
+    """The predictions for a request, and where it has values that are no category of the model."""
+
+    predictions: Predictions
+    unknown: Places
 
 
 class ModelCache:
@@ -93,9 +101,9 @@ class ModelCache:
 
     async def predict(
         self, loaded: LoadedModel, inputs: Inputs, receive: Receive, seconds: float | None = None
-    ) -> Predictions:
-        """Return the model's predictions for `inputs`, batched with those of other requests.
-        `receive` belongs to a request whose body was read, and only reports a disconnect.
+    ) -> Answer:
+        """Return the model's answer to `inputs`, batched with those of other requests. `receive`
+        belongs to a request whose body was read, and only reports a disconnect.
 
         Raises:
             Invalid: the prediction for a row is not finite; `loc` is the row.
@@ -113,9 +121,10 @@ class ModelCache:
         except (Invalid, Problem):
             self._metrics.record_failure(loaded.ref)
             raise
-        if count := loaded.model.count_unknown(inputs):
-            self._metrics.record_unknown(loaded.ref, count)
-        return predictions
+        unknown = loaded.model.unknown(inputs)
+        if len(unknown):
+            self._metrics.record_unknown(loaded.ref, len(unknown))
+        return Answer(predictions, unknown)
 
     async def refresh(self) -> None:
         """Read the registry if it has changed, and evict models that are no longer served."""

@@ -22,7 +22,7 @@ from service.http.body_limit import too_large
 from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.payloads import NDJSON
 from service.predictions.query import parse_query
-from service.predictions.unknown import unknown_values
+from service.predictions.unknown import UnknownValues
 from service.settings import Settings
 from service.work import Work
 from service.work.executors import run_in
@@ -137,7 +137,9 @@ class _Chunk:
         numbers, inputs = self._numbers, self._inputs
         while numbers and inputs is not None:
             try:
-                predictions = await model_cache.predict(self._loaded, inputs, request.receive)
+                predictions, places = await model_cache.predict(
+                    self._loaded, inputs, request.receive
+                )
             except Overloaded:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
@@ -154,11 +156,10 @@ class _Chunk:
                 inputs = np.delete(inputs, index, axis=0)
                 continue
             results = self._loaded.model.to_json(predictions)
-            unknown = unknown_values(
-                self._loaded.model, inputs, lambda index: self._rows[numbers[index]]
+            unknown = UnknownValues(
+                self._loaded.model, places, lambda index: self._rows[numbers[index]]
             )
-            if unknown is not None:
-                unknown.add_to(results)
+            unknown.add_to(results)
             for number, prediction in zip(numbers, results, strict=True):
                 self._results[number] = prediction
             break

@@ -29,7 +29,7 @@ def encode_response(
 def encode_long_response(
     loaded: LoadedModel,
     predictions: Predictions,
-    unknown: UnknownValues | None,
+    unknown: UnknownValues,
     check: Callable[[], None],
 ) -> bytes:
     """Return the same as `encode_response`, made in parts: the encoder holds the interpreter's
@@ -39,8 +39,7 @@ def encode_long_response(
     for start in range(0, len(predictions), rows):
         check()
         part = loaded.model.to_json(predictions[start : start + rows])
-        if unknown is not None:
-            unknown.add_to(part, start)
+        unknown.add_to(part, start)
         parts.append(orjson.dumps(part)[1:-1])
     return _response_of(loaded, parts)
 

@@ -2,8 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
-from ml.inference.model import Inputs, Model, Prediction
+import numpy as np
+
+from ml.inference.model import Model, Prediction
+from ml.inputs.table_rows import Places
 
 
 @dataclass(frozen=True)
@@ -12,20 +17,13 @@ class UnknownValues:
     written."""
 
     model: Model
-    inputs: Inputs
+    places: Places
     row: Callable[[int], object]
     """Function that returns a row of the request."""
 
     def add_to(self, predictions: Sequence[Prediction], start: int = 0) -> None:
         """Add to the predictions for the rows from `start` on the values that are unknown."""
-        for index, prediction in enumerate(predictions, start):
-            inputs = self.inputs[index : index + 1]
-            if self.model.count_unknown(inputs):
-                prediction["unknown"] = self.model.unknown(self.row(index), inputs[0])
-
-
-def unknown_values(
-    model: Model, inputs: Inputs, row: Callable[[int], object]
-) -> UnknownValues | None:
-    """Return the unknown values of a request, None if there are none."""
-    return UnknownValues(model, inputs, row) if model.count_unknown(inputs) else None
+        first, last = np.searchsorted(self.places[:, 0], [start, start + len(predictions)])
+        for row, places in groupby(self.places[first:last].tolist(), key=itemgetter(0)):
+            features = [feature for _, feature in places]
+            predictions[row - start]["unknown"] = self.model.values(self.row(row), features)

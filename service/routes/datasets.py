@@ -78,8 +78,8 @@ async def upload(
     components: AppComponents,
 ) -> Dataset:
     """Upload a data set as the request body or as a form file: CSV, JSON lines, Parquet, NPZ, or a
-    zip with one folder of images per class, packed with gzip or not. The format is detected from
-    the first bytes. Other fields of a form count like query parameters."""
+    zip with one folder of images per class or with one table, packed with gzip or not. The format
+    is detected from the first bytes. Other fields of a form count like query parameters."""
     added = await components.uploader.upload(request, query)
     response.headers["Location"] = f"/datasets/{added.dataset.id}"
     if not added.created:

@@ -289,7 +289,7 @@ async def infer(
             async with work.memory.hold(MEMORY_PER_BYTE * size, attended):
                 infer_request, inputs = await attended.run(work.decode, read)
         check_count(len(inputs), components.settings)
-        predictions = await components.model_cache.predict(
+        predictions, _ = await components.model_cache.predict(
             loaded, inputs, request.receive, infer_request.timeout_seconds
         )
         head = {"model_name": loaded.ref.name, "model_version": str(loaded.ref.version)}

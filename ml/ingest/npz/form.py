@@ -12,20 +12,12 @@ from typing import Literal
 from ml.errors import Invalid
 from ml.ingest.npz.arrays import KINDS, Member
 from ml.ingest.schema import PART_ORDER, Part
+from ml.ingest.splits import SEPARATORS, parts_within
 
 Role = Literal["inputs", "targets"]
+_Named = tuple[Member, str, Part | None]
+"""An array, its name without the word for its split, and the split."""
 
-MARKS: dict[str, Part] = {
-    "training": "train",
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "testing": "test",
-    "test": "test",
-}
-"""Words in the names of arrays for the split they belong to; longer ones first."""
-SEPARATORS = "_-. "
 ROLES: dict[str, Role] = {
     "x": "inputs",
     "data": "inputs",
@@ -95,7 +87,7 @@ def form_of(members: Sequence[Member]) -> Form:
     names = Counter(member.name for member in members)
     if repeated := [name for name, count in names.items() if count > 1]:
         raise Invalid(f"has two arrays named {repeated[0]!r}; rename one")
-    named = [(member, *_split_name(member.name)) for member in members]
+    named = _named(members)
     marked = {part for _, _, part in named if part}
     if "train" not in marked or len(marked) == 1:
         _check_train(named)
@@ -118,17 +110,23 @@ def form_of(members: Sequence[Member]) -> Form:
 
 def _split_name(name: str) -> tuple[str, Part | None]:
     """Return the name of an array without the word for a split, and the split."""
-    lowered = name.lower()
-    for word, part in MARKS.items():
-        for start, stop in ((0, len(name) - len(word)), (len(word), len(name))):
-            rest, mark = name[start:stop], lowered[:start] + lowered[stop:]
-            bare = rest.strip(SEPARATORS)
-            if mark == word and bare and (bare != rest or bare.lower() in ROLES):
-                return bare, part
+    for rest, part in parts_within(name):
+        bare = rest.strip(SEPARATORS)
+        if bare and (bare != rest or bare.lower() in ROLES):
+            return bare, part
     return name, None
 
 
-def _check_train(named: Sequence[tuple[Member, str, Part | None]]) -> None:
+def _named(members: Sequence[Member]) -> list[_Named]:
+    """Return each array with its name and its split. Arrays belong to a split if one of them is
+    named like one of the training rows, or has a usual name: `std_dev` is no array of a split."""
+    named = [(member, *_split_name(member.name)) for member in members]
+    usual = {*ROLES, *(base.lower() for _, base, part in named if part == "train")}
+    parts = {part for _, base, part in named if base.lower() in usual}
+    return [one if one[2] in parts else (one[0], one[0].name, None) for one in named]
+
+
+def _check_train(named: Sequence[_Named]) -> None:
     for member, base, part in named:
         if part in ("validation", "test") and base.lower() in ROLES:
             raise Invalid(f"has the array {member.name!r} but none for training; {ADVICE}")

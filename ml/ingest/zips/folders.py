@@ -1,6 +1,5 @@
 """The folders of a zip of images: parents to ignore, splits, and classes."""
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,24 +9,13 @@ from typing import Final
 from ml.errors import Invalid
 from ml.ingest.names import shown
 from ml.ingest.schema import Part
+from ml.ingest.splits import part_of
 
 Folder = tuple[str, ...]
 """The names of a folder and its parents, the outermost first."""
 
 MAX_PATH: Final = 200
 """Characters of a path that messages show."""
-
-_SPLITS: Final[Mapping[Part, str]] = {
-    "train": r"tra?i?n|training",
-    "validation": r"vali?d?|validation|dev|development",
-    "test": r"te?st|testing",
-}
-_SPLIT_NAME: Final = re.compile(
-    r"(?:seg|my|all|images?|imgs?|data|set)?"
-    rf"(?:{'|'.join(f'(?P<{part}>{names})' for part, names in _SPLITS.items())})"
-    r"(?:set|data|images?|imgs?|split|samples?|folder)*"
-)
-"""The name of a split's folder, in lower case and without blanks, digits and signs."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +26,6 @@ class Layout:
     classes: Mapping[Folder, str]
     splits: Mapping[Folder, Part]
     """Empty if there are no splits."""
-
-
-def split_of(name: str) -> Part | None:
-    """Return the split that a folder's name means: `Train`, `training_set`, `valid` or `test`."""
-    found = _SPLIT_NAME.fullmatch(re.sub(r"[\W\d_]+", "", name.casefold()))
-    return next((part for part in _SPLITS if found[part]), None) if found else None
 
 
 def layout(folders: Collection[Folder]) -> Layout:
@@ -64,7 +46,7 @@ def layout(folders: Collection[Folder]) -> Layout:
             f"has images in {shown(_path(min(below)), MAX_PATH)} itself; put them into a folder "
             "for each class, as train/cats/1.png"
         )
-    splits = {folder: split_of(names[level]) for folder, names in labelled.items()}
+    splits = {folder: part_of(names[level]) for folder, names in labelled.items()}
     rest = {folder: names[:level] + names[level + 1 :] for folder, names in labelled.items()}
     kept = _without_common(_without_parents(rest.values()))
     classes = _classes({folder: kept[names] for folder, names in rest.items() if names in kept})
@@ -90,7 +72,7 @@ def _without_common(folders: Collection[Folder]) -> dict[Folder, Folder]:
 def _level_of_splits(below: Mapping[Folder, Folder]) -> int | None:
     """Return the level on which every folder is one of at least two splits."""
     for level in range(min(map(len, below.values()))):
-        parts = {split_of(names[level]) for names in below.values()}
+        parts = {part_of(names[level]) for names in below.values()}
         if None not in parts and len(parts) > 1:
             return level
     return None
@@ -106,9 +88,9 @@ def _classes(below: Mapping[Folder, Folder]) -> dict[Folder, str]:
                 "has images in no folder; put them into one for each class, as cats/1.png"
             )
         firsts = sorted({names[0] for names in below.values()})
-        splits = [name for name in firsts if split_of(name)]
+        splits = [name for name in firsts if part_of(name)]
         if splits and len(splits) < len(firsts):
-            other = next(name for name in firsts if not split_of(name))
+            other = next(name for name in firsts if not part_of(name))
             raise Invalid(
                 f"has a folder {shown(other, MAX_PATH)} beside {shown(splits[0], MAX_PATH)}, which "
                 "is a split; leave it out, or name it train, val or test"

@@ -72,7 +72,7 @@ class FastPath:
         inputs = payload.inputs(loaded.model, self._settings)
         if len(inputs) > LIGHT_ROWS or not loaded.batcher.is_quick(len(inputs)):
             return None
-        if loaded.model.count_unknown(inputs):
+        if len(loaded.model.unknown(inputs)):
             return None
         loaded.batcher.enqueue(inputs, self._settings.predict_seconds, request)
         return loaded

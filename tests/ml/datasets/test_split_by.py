@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from ml.datasets.split_by import part_of
 from ml.errors import Invalid
 from tests.ml.shelf import Shelf
 
@@ -13,28 +12,6 @@ from tests.ml.shelf import Shelf
 @pytest.fixture
 def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path)
-
-
-SPELLINGS = {
-    "train": "train Train TRAINING training_set Train-Set trainset in_train trn train.rows",
-    "validation": "VALID val Validation dev Dev-Set development validation_split isVal tuning",
-    "test": "Test TESTING testing test_set holdout Hold-Out held_out HOLDOUT tst is_test",
-}
-
-
-@pytest.mark.parametrize(("part", "spellings"), SPELLINGS.items())
-def test_splits_are_recognised_in_any_spelling(part: str, spellings: str) -> None:
-    assert {word: part_of(word) for word in spellings.split()} == dict.fromkeys(
-        spellings.split(), part
-    )
-    assert part_of(f" {part} set ") == part
-
-
-@pytest.mark.parametrize(
-    "word", ["", "red", "eval", "traintest", "contest", "latest", "1", "tests!x"]
-)
-def test_other_words_are_not_guessed(word: str) -> None:
-    assert part_of(word) is None
 
 
 def sizes(shelf: Shelf, name: str, values: list[str], **split: Any) -> dict[str, int]:

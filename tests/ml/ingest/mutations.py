@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 import warnings
-import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +33,7 @@ from ml.images.decode import PictureForm
 from ml.images.header import read_header
 from ml.images.ink import ImageForm
 from ml.ingest import Options, ingest
+from tests.ml.ingest.archives import zipped
 
 MIB = 1024 * 1024
 MEMORY = 1024 * MIB
@@ -73,14 +73,6 @@ def damaged(data: bytes, random: Random) -> bytes:
             case 5:
                 del changed[place:]
     return bytes(changed)
-
-
-def zipped(members: Mapping[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-    return file.getvalue()
 
 
 MODES: Mapping[str, Sequence[str]] = {
@@ -206,6 +198,12 @@ def images(random: Random) -> bytes:
     return damaged(whole, random) if random.random() < 0.5 else whole
 
 
+def tables(random: Random) -> bytes:
+    name, table = random.choice([("train.csv", csv), ("train.parquet", parquet)])
+    whole = zipped({"README.md": b"# Data", f"data/{name}": table(random)})
+    return damaged(whole, random) if random.random() < 0.5 else whole
+
+
 def png(random: Random) -> bytes:
     changed = damaged(picture("PNG", random), random)
     return with_valid_checksums(changed) if random.random() < 0.7 else changed
@@ -219,7 +217,13 @@ def pictures(random: Random) -> bytes:
     return IMAGES[random.choice([*IMAGES])](random)
 
 
-UPLOADS: Mapping[str, Mutate] = {"csv": csv, "npz": npz, "parquet": parquet, "zip": images}
+UPLOADS: Mapping[str, Mutate] = {
+    "csv": csv,
+    "npz": npz,
+    "parquet": parquet,
+    "zip": images,
+    "zipped table": tables,
+}
 IMAGES: Mapping[str, Mutate] = {
     "png": png,
     **{kind.lower(): other(kind) for kind in MODES if kind != "PNG"},

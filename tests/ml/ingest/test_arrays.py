@@ -14,31 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml.errors import Invalid
-from ml.ingest import Options, Schema, ingest
-from ml.ingest.schema import IMAGES, LABELS, TABLE, ImageSchema, TableSchema
+from ml.ingest import Schema
+from ml.ingest.schema import IMAGES, LABELS, ImageSchema, TableSchema
+from tests.ml.ingest.reading import read, stored_rows
 
 ANY_FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-
-
-def read(tmp_path: Path, content: bytes, **options: Any) -> Schema:
-    source, into = tmp_path / "source", tmp_path / "into"
-    source.write_bytes(content)
-    into.mkdir(exist_ok=True)
-    try:
-        return ingest(source, into, Options(**options))
-    except Invalid:
-        assert list(into.iterdir()) == []
-        raise
 
 
 def table(schema: Schema) -> TableSchema:
     assert isinstance(schema, TableSchema)
     return schema
-
-
-def rows(tmp_path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = pq.read_table(tmp_path / "into" / TABLE).to_pylist()
-    return found
 
 
 def parquet(**columns: Any) -> bytes:
@@ -66,7 +51,7 @@ def test_parquet_columns_keep_their_types(tmp_path: Path) -> None:
     kinds = [column.kind for column in schema.columns]
     assert kinds == ["numeric", "numeric", "boolean", "categorical", "categorical", "numeric"]
     assert [column.missing for column in schema.columns] == [1, 1, 1, 2, 0, 1]
-    assert rows(tmp_path)[1] == {
+    assert stored_rows(tmp_path)[1] == {
         "whole": None,
         "real": None,
         "truth": None,
@@ -81,7 +66,7 @@ def test_parquet_column_types_can_be_set(tmp_path: Path) -> None:
     kinds = {"zip": "categorical", "number": "numeric", "flag": "boolean"}
     schema = table(read(tmp_path, content, types=kinds))
     assert {column.name: column.kind for column in schema.columns} == kinds
-    assert rows(tmp_path)[0] == {"zip": "8001", "number": 1.5, "flag": True}
+    assert stored_rows(tmp_path)[0] == {"zip": "8001", "number": 1.5, "flag": True}
 
 
 NESTED = pa.array([[1, 2], [3]])
@@ -122,7 +107,7 @@ def test_arrays_are_columns(tmp_path: Path) -> None:
         ("z", "boolean"),
         ("n", "numeric"),
     ]
-    assert rows(tmp_path)[1] == {"x_0": 2.0, "x_1": 3.0, "y": "b", "z": False, "n": 2.0}
+    assert stored_rows(tmp_path)[1] == {"x_0": 2.0, "x_1": 3.0, "y": "b", "z": False, "n": 2.0}
 
 
 @pytest.mark.parametrize("layout", ["grey", "channels first", "channels last", "one channel"])
@@ -234,20 +219,20 @@ def test_missing_values_are_equal_in_all_formats(tmp_path: Path, kind: Any) -> N
         "categorical",
         1,
     )
-    assert [row["text"] for row in rows(tmp_path)] == ["a", "b", None, None, None, "a"]
-    assert [row["number"] for row in rows(tmp_path)] == ["1.5", None, "2", "0.1", "1.5", "3"]
+    assert [row["text"] for row in stored_rows(tmp_path)] == ["a", "b", None, None, None, "a"]
+    assert [row["number"] for row in stored_rows(tmp_path)] == ["1.5", None, "2", "0.1", "1.5", "3"]
 
 
 @pytest.mark.parametrize("kind", [npz, parquet])
 def test_large_integers_stay_distinct_as_categories(tmp_path: Path, kind: Any) -> None:
     ids = [9007199254740992, 9007199254740993]
     read(tmp_path, kind(id=np.array(ids)), types={"id": "categorical"})
-    assert [row["id"] for row in rows(tmp_path)] == [str(one) for one in ids]
+    assert [row["id"] for row in stored_rows(tmp_path)] == [str(one) for one in ids]
 
 
 def test_big_endian_arrays_are_read(tmp_path: Path) -> None:
     read(tmp_path, npz(x=np.array([1, 2, 3], ">i4"), y=np.array([0.5, 1, 2], ">f4")))
-    assert rows(tmp_path)[2] == {"x": 3.0, "y": 2.0}
+    assert stored_rows(tmp_path)[2] == {"x": 3.0, "y": 2.0}
 
 
 @pytest.mark.parametrize(

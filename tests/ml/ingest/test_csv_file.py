@@ -27,36 +27,16 @@ from ml.ingest.schema import (
     Categorical,
     Column,
     Numeric,
-    TableSchema,
     Text,
 )
-from ml.integrity import CHECKSUMS
 from ml.spelling import MISSING
+from tests.ml.ingest.reading import read_table, stored_rows
 
 ANY_FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
-def read(tmp_path: Path, content: bytes | str, **options: Any) -> TableSchema:
-    source, into = tmp_path / "source", tmp_path / "into"
-    source.write_bytes(content.encode() if isinstance(content, str) else content)
-    into.mkdir(exist_ok=True)
-    try:
-        schema = ingest(source, into, Options(**options))
-    except Invalid:
-        assert list(into.iterdir()) == []
-        raise
-    assert isinstance(schema, TableSchema)
-    assert {path.name for path in into.iterdir()} == {TABLE, CHECKSUMS}
-    return schema
-
-
 def columns(tmp_path: Path, content: bytes | str, **options: Any) -> dict[str, Column]:
-    return {column.name: column for column in read(tmp_path, content, **options).columns}
-
-
-def rows(tmp_path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = pq.read_table(tmp_path / "into" / TABLE).to_pylist()
-    return found
+    return {column.name: column for column in read_table(tmp_path, content, **options).columns}
 
 
 def test_column_types_are_inferred_from_all_values(tmp_path: Path) -> None:
@@ -88,7 +68,12 @@ def test_column_types_are_inferred_from_all_values(tmp_path: Path) -> None:
             name="empty", missing=4, distinct=0, whole=True, min=None, max=None, mean=None, std=None
         ),
     }
-    assert rows(tmp_path)[2] == {"number": None, "truth": None, "colour": "red", "empty": None}
+    assert stored_rows(tmp_path)[2] == {
+        "number": None,
+        "truth": None,
+        "colour": "red",
+        "empty": None,
+    }
 
 
 def test_column_with_many_values_is_text(tmp_path: Path) -> None:
@@ -113,19 +98,19 @@ def test_column_with_many_values_is_text(tmp_path: Path) -> None:
     ],
 )
 def test_dialects_give_the_same_table(tmp_path: Path, content: bytes) -> None:
-    read(tmp_path, content)
-    assert rows(tmp_path) == [{"a": 1.0, "b": "x"}, {"a": 2.0, "b": "y"}]
+    read_table(tmp_path, content)
+    assert stored_rows(tmp_path) == [{"a": 1.0, "b": "x"}, {"a": 2.0, "b": "y"}]
 
 
 def test_quoted_fields_may_contain_delimiters(tmp_path: Path) -> None:
-    read(tmp_path, 'a,b\n"x, y","line\nbreak"\n"say ""so""",z\n')
-    assert rows(tmp_path) == [{"a": "x, y", "b": "line\nbreak"}, {"a": 'say "so"', "b": "z"}]
+    read_table(tmp_path, 'a,b\n"x, y","line\nbreak"\n"say ""so""",z\n')
+    assert stored_rows(tmp_path) == [{"a": "x, y", "b": "line\nbreak"}, {"a": 'say "so"', "b": "z"}]
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "windows-1252", "utf-16", "utf-32", "utf-8"])
 def test_encoding_can_be_set(tmp_path: Path, encoding: str) -> None:
-    read(tmp_path, "name\nZürich\nGenève\n".encode(encoding), encoding=encoding)
-    assert rows(tmp_path) == [{"name": "Zürich"}, {"name": "Genève"}]
+    read_table(tmp_path, "name\nZürich\nGenève\n".encode(encoding), encoding=encoding)
+    assert stored_rows(tmp_path) == [{"name": "Zürich"}, {"name": "Genève"}]
 
 
 def test_column_types_can_be_set(tmp_path: Path) -> None:
@@ -133,7 +118,7 @@ def test_column_types_can_be_set(tmp_path: Path) -> None:
     kinds = {"zip": "categorical", "lift": "boolean", "note": "text"}
     found = columns(tmp_path, content, types=kinds, missing=["-"])
     assert [column.kind for column in found.values()] == ["categorical", "boolean", "text"]
-    assert rows(tmp_path)[2] == {"zip": "8001", "lift": None, "note": "c"}
+    assert stored_rows(tmp_path)[2] == {"zip": "8001", "lift": None, "note": "c"}
 
 
 @pytest.mark.parametrize(
@@ -170,7 +155,7 @@ def test_invalid_files_are_refused(
     tmp_path: Path, content: bytes | str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(Invalid, match=message):
-        read(tmp_path, content, **options)
+        read_table(tmp_path, content, **options)
 
 
 def test_long_cell_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -188,10 +173,10 @@ def test_long_cell_is_refused_before_it_is_read(tmp_path: Path) -> None:
 def test_limits_are_enforced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ml.ingest.table_writer.MAX_ROWS", 5)
     with pytest.raises(Invalid, match="has over 5 rows"):
-        read(tmp_path, "a\n" + "1\n" * 6)
+        read_table(tmp_path, "a\n" + "1\n" * 6)
     monkeypatch.setattr("ml.ingest.table_writer.MAX_VALUES", 8)
     with pytest.raises(Invalid, match="has over 8 values"):
-        read(tmp_path, "a,b\n" + "1,2\n" * 5)
+        read_table(tmp_path, "a,b\n" + "1,2\n" * 5)
 
 
 def test_options_are_checked() -> None:
@@ -225,11 +210,11 @@ def tables(draw: st.DrawFn) -> list[list[str]]:
 def test_tables_round_trip(tmp_path: Path, table: list[list[str]], delimiter: str) -> None:
     file = io.StringIO()
     csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(table)
-    schema = read(tmp_path, file.getvalue(), delimiter=delimiter)
+    schema = read_table(tmp_path, file.getvalue(), delimiter=delimiter)
     assert schema.rows == len(table) - 1
     for index, column in enumerate(schema.columns):
         written = [row[index] for row in table[1:]]
-        came = [row[column.name] for row in rows(tmp_path)]
+        came = [row[column.name] for row in stored_rows(tmp_path)]
         assert column.missing == written.count("") == came.count(None)
         for text, value in zip(written, came, strict=True):
             if value is None:
@@ -246,7 +231,7 @@ def test_tables_round_trip(tmp_path: Path, table: list[list[str]], delimiter: st
 @given(content=st.binary(max_size=300))
 def test_any_bytes_are_read_or_refused(tmp_path: Path, content: bytes) -> None:
     with contextlib.suppress(Invalid):
-        read(tmp_path, content)
+        read_table(tmp_path, content)
 
 
 def test_reader_process_needs_no_torch_and_bounded_memory(tmp_path: Path) -> None:
@@ -274,8 +259,8 @@ def test_reader_process_needs_no_torch_and_bounded_memory(tmp_path: Path) -> Non
 
 
 def test_columns_can_be_ignored(tmp_path: Path) -> None:
-    schema = read(tmp_path, "a,b,c\n1,x,2\n2,y,3\n", ignore=["b"])
+    schema = read_table(tmp_path, "a,b,c\n1,x,2\n2,y,3\n", ignore=["b"])
     assert [column.name for column in schema.columns] == ["a", "c"]
     assert pq.read_table(tmp_path / "into" / TABLE).to_pylist()[1] == {"a": 2.0, "c": 3.0}
     with pytest.raises(Invalid, match="there is no column 'z' to ignore; choose from a, b, c"):
-        read(tmp_path, "a,b,c\n1,x,2\n", ignore=["z"])
+        read_table(tmp_path, "a,b,c\n1,x,2\n", ignore=["z"])

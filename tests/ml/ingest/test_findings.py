@@ -10,26 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ml.ingest import Options, ingest
 from ml.ingest.clues import DistinctSample
 from ml.ingest.findings import column_warnings
 from ml.ingest.schema import MAX_COLUMNS, MAX_SCHEMA_BYTES, Numeric, TableSchema
 from ml.ingest.warning import MAX_ALIKE, folded
+from tests.ml.ingest.reading import read_table
 
 ROWS = 100
 SHUFFLED = random.Random(0).sample(range(1001, 1001 + ROWS), ROWS)
-
-
-def read(tmp_path: Path, content: str | bytes, **options: Any) -> TableSchema:
-    source, into = tmp_path / "source", tmp_path / "into"
-    source.write_bytes(content if isinstance(content, bytes) else content.encode())
-    into.mkdir()
-    schema = ingest(source, into, Options(**options))
-    assert isinstance(schema, TableSchema)
-    for path in into.iterdir():
-        path.unlink()
-    into.rmdir()
-    return schema
 
 
 def table(columns: dict[str, list[Any]]) -> str:
@@ -100,7 +88,7 @@ def kinds(schema: TableSchema) -> dict[str | None, str]:
 )
 def test_what_is_found_is_said(tmp_path: Path, values: Any, kind: str, message: str) -> None:
     rows = [f"{value}\t{i % 3}" for i, value in enumerate(values)]
-    [warning] = read(tmp_path, "\n".join(["a\tb", *rows])).warnings
+    [warning] = read_table(tmp_path, "\n".join(["a\tb", *rows])).warnings
     assert (warning.column, warning.kind) == ("a", kind)
     assert message in warning.message
 
@@ -125,7 +113,7 @@ def test_what_is_found_is_said(tmp_path: Path, values: Any, kind: str, message: 
 )
 def test_ordinary_columns_are_not_warned_of(tmp_path: Path, values: list[Any]) -> None:
     rows = [f"{value},{i % 3}" for i, value in enumerate(values)]
-    assert read(tmp_path, "\n".join(["a,b", *rows])).warnings == []
+    assert read_table(tmp_path, "\n".join(["a,b", *rows])).warnings == []
 
 
 def test_declared_columns_are_as_the_user_wants_them(tmp_path: Path) -> None:
@@ -137,7 +125,7 @@ def test_declared_columns_are_as_the_user_wants_them(tmp_path: Path) -> None:
         }
     )
     types = {"zip": "categorical", "rate": "categorical", "note": "text"}
-    assert read(tmp_path, content, types=types).warnings == []
+    assert read_table(tmp_path, content, types=types).warnings == []
 
 
 def test_ids_in_any_order_are_found_in_long_columns(tmp_path: Path) -> None:
@@ -148,7 +136,7 @@ def test_ids_in_any_order_are_found_in_long_columns(tmp_path: Path) -> None:
     file = io.BytesIO()
     few = order.integers(0, 5000, 40_000)
     np.savez(file, shuffled=shuffled, repeated=repeated, few=few, real=shuffled / 3)
-    assert kinds(read(tmp_path, file.getvalue())) == {"shuffled": "identifier"}
+    assert kinds(read_table(tmp_path, file.getvalue())) == {"shuffled": "identifier"}
 
 
 def test_repeated_numbers_are_noticed_whatever_their_frequency() -> None:
@@ -181,13 +169,13 @@ def test_every_kind_of_file_is_looked_at(tmp_path: Path) -> None:
     pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), parquet)
     files = npz.getvalue(), parquet.getvalue(), table({n: [*v] for n, v in columns.items()})
     for content in files:
-        found = kinds(read(tmp_path, content))
+        found = kinds(read_table(tmp_path, content))
         assert expected.items() <= found.items()
         assert "x" not in found
 
 
 def test_warnings_of_wide_tables_are_few(tmp_path: Path) -> None:
-    found = read(tmp_path, table({f"c{i}": [1, 1] for i in range(100)})).warnings
+    found = read_table(tmp_path, table({f"c{i}": [1, 1] for i in range(100)})).warnings
     assert [warning.column for warning in found] == ["c0", "c1", "c2", "c3", "c4", None]
     assert found[-1].message == "the same holds for 95 more columns: 'c5', 'c6', 'c7' and 92 more"
     widest = [
@@ -203,7 +191,7 @@ def test_warnings_do_not_count_towards_the_size_of_a_schema(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = table({f"c{i}": [1, 1] for i in range(20)})
-    size = len(read(tmp_path, content).model_dump_json(exclude={"warnings"}))
+    size = len(read_table(tmp_path, content).model_dump_json(exclude={"warnings"}))
     monkeypatch.setattr("ml.ingest.MAX_SCHEMA_BYTES", size)
-    assert len(read(tmp_path, content).warnings) == MAX_ALIKE + 1
+    assert len(read_table(tmp_path, content).warnings) == MAX_ALIKE + 1
     assert size < MAX_SCHEMA_BYTES

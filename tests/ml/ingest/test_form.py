@@ -6,12 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from ml.errors import Invalid
-from ml.ingest import Options, ingest
-from ml.ingest.schema import TABLE, TableSchema
+from tests.ml.ingest.reading import read_table, stored_rows
 
 Row = dict[str, Any]
 PLAIN: list[Row] = [{"a": 1.0, "b": "x"}, {"a": 2.0, "b": "y"}]
@@ -19,14 +17,7 @@ PLAIN: list[Row] = [{"a": 1.0, "b": "x"}, {"a": 2.0, "b": "y"}]
 
 def read(directory: Path, content: bytes | str, **options: Any) -> tuple[list[Row], str]:
     """Return the rows of a file, and what was guessed about its form."""
-    source, into = directory / "source", directory / "into"
-    source.write_bytes(content.encode() if isinstance(content, str) else content)
-    into.mkdir(exist_ok=True)
-    try:
-        schema = ingest(source, into, Options(**options))
-    finally:
-        rows = pq.read_table(into / TABLE).to_pylist() if (into / TABLE).exists() else []
-    assert isinstance(schema, TableSchema)
+    schema, rows = read_table(directory, content, **options), stored_rows(directory)
     assert [column.name for column in schema.columns] == list(rows[0])
     return rows, "; ".join(w.message for w in schema.warnings if w.kind == "form")
 
@@ -228,7 +219,6 @@ def test_other_files_are_told_for_what_they_are(
 ) -> None:
     with pytest.raises(Invalid, match=message):
         read(tmp_path, content)
-    assert list((tmp_path / "into").iterdir()) == []
 
 
 def test_words_of_other_formats_may_begin_a_header(tmp_path: Path) -> None:

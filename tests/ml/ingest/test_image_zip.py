@@ -5,7 +5,6 @@ import random
 import stat
 import struct
 import unicodedata
-import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,41 +16,18 @@ from PIL import Image
 from ml.datasets import uploaded_images
 from ml.datasets.uploaded_images import ImageView
 from ml.errors import Invalid
-from ml.ingest import Options, ingest, zip_safety
+from ml.ingest import zip_safety
 from ml.ingest.preview import preview
 from ml.ingest.schema import IMAGES, LABELS, ImageSchema
 from tests.ml.images.drawings import encoded
+from tests.ml.ingest.archives import zipped
+from tests.ml.ingest.reading import read_images
 
 
 def png(size: tuple[int, int] = (6, 5), mode: str = "L", color: Any = 7) -> bytes:
     file = io.BytesIO()
     Image.new(mode, size, color).save(file, "PNG")
     return file.getvalue()
-
-
-def zipped(members: dict[str, bytes], **changes: Any) -> bytes:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in members.items():
-            info = zipfile.ZipInfo(name)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            for field, value in changes.get(name, {}).items():
-                setattr(info, field, value)
-            archive.writestr(info, data)
-    return file.getvalue()
-
-
-def read(tmp_path: Path, content: bytes, **options: Any) -> ImageSchema:
-    source, into = tmp_path / "source", tmp_path / "into"
-    source.write_bytes(content)
-    into.mkdir()
-    try:
-        schema = ingest(source, into, Options(**options))
-    except Invalid:
-        assert list(into.iterdir()) == []
-        raise
-    assert isinstance(schema, ImageSchema)
-    return schema
 
 
 def kinds(schema: ImageSchema) -> dict[str, str]:
@@ -68,7 +44,7 @@ def test_folders_become_classes(tmp_path: Path) -> None:
         "__MACOSX/photos/cats/._a.png": b"junk",
         "photos/.DS_Store": b"junk",
     }
-    schema = read(tmp_path, zipped(members))
+    schema = read_images(tmp_path, zipped(members))
     assert schema.model_dump(exclude={"warnings"}) == {
         "kind": "images",
         "rows": 3,
@@ -98,7 +74,7 @@ def test_folders_become_classes(tmp_path: Path) -> None:
 
 def test_one_colour_image_makes_all_colour(tmp_path: Path) -> None:
     members = {"a/1.png": png(color=40), "b/1.png": png(mode="RGB", color=(1, 2, 3))}
-    assert read(tmp_path, zipped(members)).channels == 3
+    assert read_images(tmp_path, zipped(members)).channels == 3
     images = np.load(tmp_path / "into" / IMAGES)
     assert images.shape == (2, 3, 5, 6)
     assert images[:, :, 0, 0].tolist() == [[40, 40, 40], [1, 2, 3]]
@@ -106,7 +82,7 @@ def test_one_colour_image_makes_all_colour(tmp_path: Path) -> None:
 
 def test_images_can_be_resized(tmp_path: Path) -> None:
     members = {"a/1.png": png((6, 5)), "b/1.png": png((60, 50))}
-    schema = read(tmp_path, zipped(members), image_size=[8, 10])
+    schema = read_images(tmp_path, zipped(members), image_size=[8, 10])
     assert (schema.height, schema.width) == (8, 10)
     assert np.load(tmp_path / "into" / IMAGES).shape == (2, 8, 10)
 
@@ -168,9 +144,8 @@ LINK = {"b/1.png": {"external_attr": (stat.S_IFLNK | 0o777) << 16}}
         ),
         (png(), "is a single image"),
         (encoded(Image.new("RGB", (6, 5)), "BMP"), "is a single image"),
-        (zipped({}), "no images"),
-        (zipped({"__MACOSX/x": b"junk"}), "no images"),
-        (zipped({"data/train.csv": b"a,b\n"}), "no images, but 'data/train.csv'; send that file"),
+        (zipped({}), "no images and no table"),
+        (zipped({"__MACOSX/x": b"junk"}), "no images and no table"),
         (zipped({"a/1.png": png(), "b/1.png": png()})[:-40], "truncated or corrupt"),
         (
             zipped({f"{split}/{name}/1.png": png() for split in ("val", "test") for name in "ab"}),
@@ -180,13 +155,13 @@ LINK = {"b/1.png": {"external_attr": (stat.S_IFLNK | 0o777) << 16}}
 )
 def test_invalid_archives_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(Invalid, match=message):
-        read(tmp_path, content)
+        read_images(tmp_path, content)
 
 
 def test_pixel_limit_is_checked_before_writing(tmp_path: Path) -> None:
     members = {f"{c}/{i}.png": png() for c in "ab" for i in range(20)}
     with pytest.raises(Invalid, match="set a smaller image_size"):
-        read(tmp_path, zipped(members), image_size=[2000, 2000])
+        read_images(tmp_path, zipped(members), image_size=[2000, 2000])
 
 
 def test_pixel_statistics_cover_all_classes(
@@ -196,7 +171,7 @@ def test_pixel_statistics_cover_all_classes(
     members = {
         f"{color:03}/{i}.png": png((8, 8), color=color) for color in (0, 255) for i in range(20)
     }
-    view = ImageView.of(read(tmp_path, zipped(members)))
+    view = ImageView.of(read_images(tmp_path, zipped(members)))
     monkeypatch.setattr(uploaded_images, "MEASURED", 10 * 64)
     layer = view.fit(view.load(tmp_path / "into").rows, {}).preprocessing
     assert layer.get_buffer("mean").item() == pytest.approx(0.5)
@@ -217,7 +192,7 @@ STRAYS = {
 
 def test_strays_are_skipped_and_listed(tmp_path: Path) -> None:
     members = {"cats/1.png": png(), "dogs/2": png(), **STRAYS}
-    schema = read(tmp_path, zipped(members))
+    schema = read_images(tmp_path, zipped(members))
     assert schema.rows == 2
     assert kinds(schema) == {
         "skipped_files": "1 image outside the folders of classes ('preview.png'), 4 files of "
@@ -234,7 +209,7 @@ def test_folders_of_splits_are_kept(tmp_path: Path) -> None:
         for name in ("a:b", "c")
         for i in range(color)
     }
-    schema = read(tmp_path, zipped(members))
+    schema = read_images(tmp_path, zipped(members))
     assert schema.splits == {"train": 4, "validation": 6, "test": 2}
     assert [one.name for one in schema.classes] == ["a:b", "c"]
     assert kinds(schema) == {
@@ -251,7 +226,7 @@ def test_folders_of_splits_are_kept(tmp_path: Path) -> None:
 def test_classes_of_one_name_in_two_spellings(tmp_path: Path) -> None:
     names = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
     members = {f"{name}/{i}.png": png() for i, name in enumerate((*names, "b", "b ", "B"))}
-    schema = read(tmp_path, zipped(members))
+    schema = read_images(tmp_path, zipped(members))
     assert [(one.name, one.count) for one in schema.classes] == [("B", 1), ("b", 2), ("é", 2)]
     messages = [warning.message for warning in schema.warnings]
     assert messages[0].startswith("the folders 'b ' are read as the class 'b'")
@@ -259,14 +234,16 @@ def test_classes_of_one_name_in_two_spellings(tmp_path: Path) -> None:
 
 
 def test_classes_may_be_called_as_parts_of_documents(tmp_path: Path) -> None:
-    schema = read(tmp_path, zipped({f"{name}/1.png": png() for name in ("xl", "word", "ppt")}))
+    schema = read_images(
+        tmp_path, zipped({f"{name}/1.png": png() for name in ("xl", "word", "ppt")})
+    )
     assert [one.name for one in schema.classes] == ["ppt", "word", "xl"]
 
 
 def test_names_in_the_code_page_of_a_language(tmp_path: Path) -> None:
     content = zipped({"AA/1.png": png(), "BB/1.png": png()})
     content = content.replace(b"AA/", "犬/".encode("cp932")).replace(b"BB/", "猫/".encode("cp932"))
-    schema = read(tmp_path, content)
+    schema = read_images(tmp_path, content)
     assert [one.name for one in schema.classes] == ["犬", "猫"]
     assert "were read as cp932, for example '犬/1.png'" in kinds(schema)["encoding"]
 
@@ -279,7 +256,7 @@ def test_every_format_is_read(tmp_path: Path) -> None:
         for kind in ("PNG", "GIF", "BMP", "TIFF")
         if (file := encoded(page, kind))
     }
-    assert read(tmp_path, zipped(members)).channels == 1
+    assert read_images(tmp_path, zipped(members)).channels == 1
     assert np.unique(np.load(tmp_path / "into" / IMAGES)).tolist() == [100]
 
 
@@ -290,7 +267,7 @@ def test_animations_give_their_first_frame(tmp_path: Path) -> None:
         save_all=True,
         append_images=[Image.new("RGB", (6, 5), "blue")],
     )
-    schema = read(tmp_path, zipped({"a/1.gif": film, "b/1.png": png()}))
+    schema = read_images(tmp_path, zipped({"a/1.gif": film, "b/1.png": png()}))
     assert kinds(schema) == {
         "first_frame": "1 image has several frames or pages, of which the first was read: 'a/1.gif'"
     }
@@ -308,7 +285,9 @@ def test_sixteen_bit_images_are_stretched_together(
         f"{name}/1.png": encoded(Image.new("I;16", (6, 5), value))
         for name, value in (("dark", top // 8), ("light", top))
     }
-    schema = read(tmp_path, zipped({**members, "light/2.png": png(color=7)}), bit_depth=given)
+    schema = read_images(
+        tmp_path, zipped({**members, "light/2.png": png(color=7)}), bit_depth=given
+    )
     assert schema.bit_depth == bits
     images = np.load(tmp_path / "into" / IMAGES)[:, 0, 0].tolist()
     assert images[1:] == [white, 7]
@@ -325,18 +304,18 @@ def test_drawings_without_compression_of_their_own(
     page = encoded(Image.new("RGB", (200, 200), "white"), "BMP")
     content = zipped({f"{name}/{i}.bmp": page for name in "ab" for i in range(5)})
     assert 10 * len(page) > 100 * len(content)
-    assert read(tmp_path, content, image_size=[8, 8]).rows == 10
+    assert read_images(tmp_path, content, image_size=[8, 8]).rows == 10
 
 
 def test_other_methods_of_packing_are_refused_in_words(tmp_path: Path) -> None:
     content = bytearray(zipped({"a/1.png": png(), "b/1.png": png()}))
     content[content.index(b"PK\x01\x02") + 10] = 9
     with pytest.raises(Invalid, match=r"packed by method 9 .* pack it with Deflate"):
-        read(tmp_path, bytes(content))
+        read_images(tmp_path, bytes(content))
 
 
 def test_encrypted_members_are_refused(tmp_path: Path) -> None:
     content = bytearray(zipped({"a/1.png": png(), "b/1.png": png()}))
     content[content.index(b"PK\x01\x02") + 8] |= 1
     with pytest.raises(Invalid, match=r"is encrypted \('a/1.png'\); send it without a password"):
-        read(tmp_path, bytes(content))
+        read_images(tmp_path, bytes(content))

@@ -14,20 +14,9 @@ import pytest
 from PIL import Image
 
 from ml.errors import Invalid
-from ml.ingest import Options, Schema, ingest
 from ml.ingest.names import MAX_NAME
 from ml.ingest.schema import MAX_CATEGORIES, MAX_COLUMNS, MAX_SCHEMA_BYTES, TableSchema
-
-
-def read(tmp_path: Path, content: bytes, **options: Any) -> Schema:
-    source, into = tmp_path / "source", tmp_path / "into"
-    source.write_bytes(content)
-    into.mkdir()
-    try:
-        return ingest(source, into, Options(**options))
-    except Invalid:
-        assert list(into.iterdir()) == []
-        raise
+from tests.ml.ingest.reading import read
 
 
 def csv(*names: str) -> bytes:

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ml.errors import Invalid
-from ml.ingest import Options, ingest
 from ml.ingest.schema import TABLE, TableSchema
+from tests.ml.ingest.reading import read_table
 from tests.ml.shelf import Shelf
 
 USABLE = pa.array([1, 2])
@@ -36,12 +36,7 @@ def parquet(table: Any) -> bytes:
 
 
 def read(tmp_path: Path, table: Any, **options: Any) -> TableSchema:
-    source, into = tmp_path / "source", tmp_path / "into"
-    source.write_bytes(parquet(table))
-    into.mkdir(exist_ok=True)
-    schema = ingest(source, into, Options(**options))
-    assert isinstance(schema, TableSchema)
-    return schema
+    return read_table(tmp_path, parquet(table), **options)
 
 
 def columns(tmp_path: Path) -> dict[str, list[Any]]:

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from ml.images.ink import ImageForm
 from ml.inference.model import Model
+from ml.inputs.table_rows import NOWHERE
 from service.errors import NotFound
 from service.predictions.endpoint import PredictEndpoint
 from service.predictions.images import PIXEL_BYTES
@@ -52,9 +53,6 @@ class Digits:
     image_form = Model.image_form
     images = Model.images
 
-    def count_unknown(self, inputs: Any) -> int:
-        return 0
-
     def to_json(self, predictions: Sequence[float]) -> list[float]:
         return list(predictions)
 
@@ -69,8 +67,8 @@ class Models:
             raise NotFound(reference)
         return self.loaded
 
-    async def predict(self, _: Any, inputs: Any, receive: Any) -> list[float]:
-        return [float(value) for value in np.mean(inputs, axis=(1, 2))]
+    async def predict(self, _: Any, inputs: Any, receive: Any) -> tuple[list[float], Any]:
+        return [float(value) for value in np.mean(inputs, axis=(1, 2))], NOWHERE
 
 
 def memory(field: str) -> int:

@@ -6,8 +6,10 @@ import numpy as np
 
 from ml.artifacts import Manifest
 from ml.inference.model import PART_NUMBERS, Model, Predictions
+from ml.inputs.table_rows import NOWHERE
 from service.predictions.model_cache import LoadedModel
 from service.predictions.responses import encode_long_response, encode_response
+from service.predictions.unknown import UnknownValues
 from service.schemas import ModelRef
 
 
@@ -19,7 +21,8 @@ def test_a_long_response_is_made_in_parts(manifest: Manifest, tmp_path: Path) ->
     )
     predictions = loaded.model.predict(np.ones((2 * PART_NUMBERS + 1, 1), np.float32))
     checks = []
-    parts = encode_long_response(loaded, predictions, None, lambda: checks.append(1))
+    unknown = UnknownValues(loaded.model, NOWHERE, lambda row: None)
+    parts = encode_long_response(loaded, predictions, unknown, lambda: checks.append(1))
     assert parts == encode_response(loaded, predictions)
     assert len(checks) == 3
 

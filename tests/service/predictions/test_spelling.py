@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from ml.inputs.table_rows import TableReader
 from service.jobs.attempts import AttemptStore
 from service.predictions.payloads import LIGHT_BYTES
 from service.settings import Settings
@@ -113,6 +114,26 @@ def test_numbers_are_read_in_the_notation_of_their_file(served: TestClient) -> N
     refused = served.post("/predict", json={"model": "numbers", "inputs": [["1.234.5", 12]]})
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["loc"] == ["body", "inputs", 0, 0]
+
+
+def test_unknown_categories_are_looked_for_once(
+    served: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched, search = [], TableReader.unknown
+
+    def counted(reader: TableReader, array: Any) -> Any:
+        searched.append(len(array))
+        return search(reader, array)
+
+    monkeypatch.setattr(TableReader, "unknown", counted)
+    rows = [["v1", True, 1], ["01234", True, 1]]
+    assert [p.get("unknown") for p in predictions(served, rows)] == [{"zip": "v1"}, None]
+    assert searched == [2]
+    assert [p.get("unknown") for p in lines(served, rows)] == [{"zip": "v1"}, None]
+    assert searched == [2, 2]
+    assert 'epochd_unknown_values_total{model="houses",version="1"} 2.0' in (
+        served.get("/metrics").text
+    )
 
 
 def test_unknown_categories_are_named_in_every_response(served: TestClient) -> None:

@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ml.errors import Invalid
-from ml.ingest import Options, ingest
-from ml.ingest.schema import IMAGES, LABELS, TABLE, ImageSchema, Schema, TableSchema
+from ml.ingest.schema import IMAGES, LABELS, ImageSchema, Schema, TableSchema
+from tests.ml.ingest.reading import read
 
 OF_FILES = {
     "large_integers",
@@ -30,34 +28,16 @@ def npz(**arrays: Any) -> bytes:
     return file.getvalue()
 
 
-def read(tmp_path: Path, content: bytes, **options: Any) -> Schema:
-    source, into = tmp_path / "source", tmp_path / "into"
-    source.write_bytes(content)
-    into.mkdir(exist_ok=True)
-    try:
-        return ingest(source, into, Options(**options))
-    except Invalid:
-        assert list(into.iterdir()) == [], "nothing stays of a refused file"
-        raise
-
-
-def read_images(
-    tmp_path: Path, options: dict[str, Any] | None = None, **arrays: Any
-) -> ImageSchema:
+def images_of(tmp_path: Path, options: dict[str, Any] | None = None, **arrays: Any) -> ImageSchema:
     schema = read(tmp_path, npz(**arrays), **(options or {}))
     assert isinstance(schema, ImageSchema)
     return schema
 
 
-def read_table(tmp_path: Path, options: dict[str, Any] | None = None, **arrays: Any) -> TableSchema:
+def table_of(tmp_path: Path, options: dict[str, Any] | None = None, **arrays: Any) -> TableSchema:
     schema = read(tmp_path, npz(**arrays), **(options or {}))
     assert isinstance(schema, TableSchema)
     return schema
-
-
-def rows(tmp_path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = pq.read_table(tmp_path / "into" / TABLE).to_pylist()
-    return found
 
 
 def stored_images(tmp_path: Path) -> NDArray[np.uint8]:

@@ -8,14 +8,8 @@ import pytest
 
 from ml.errors import Invalid
 from ml.evaluation.evaluate import evaluation_split
-from tests.ml.ingest.npz.files import (
-    kinds,
-    npz,
-    read,
-    read_images,
-    stored_images,
-    stored_labels,
-)
+from tests.ml.ingest.npz.files import images_of, kinds, npz, stored_images, stored_labels
+from tests.ml.ingest.reading import read
 from tests.ml.shelf import Shelf
 
 RANDOM = np.random.default_rng(0)
@@ -26,7 +20,7 @@ LABELS = np.array([1, 0, 0, 1])
 
 
 def test_keras_splits_are_kept(tmp_path: Path) -> None:
-    schema = read_images(
+    schema = images_of(
         tmp_path, x_test=GREY[:1], y_test=LABELS[:1], x_train=GREY[1:], y_train=LABELS[1:]
     )
     assert schema.splits == {"train": 3, "test": 1}
@@ -39,7 +33,7 @@ def test_medmnist_splits_are_kept(tmp_path: Path) -> None:
     for number, part in enumerate(("train", "val", "test")):
         arrays[f"{part}_images"] = np.full((4 - number, 5, 6, 3), 100 + number, np.uint8)
         arrays[f"{part}_labels"] = LABELS[: 4 - number, None].astype(np.uint8)
-    schema = read_images(tmp_path, **arrays)
+    schema = images_of(tmp_path, **arrays)
     assert schema.splits == {"train": 4, "validation": 3, "test": 2}
     assert schema.channels == 3
     assert stored_images(tmp_path)[:, 0, 0, 0].tolist() == [100] * 4 + [101] * 3 + [102] * 2
@@ -52,15 +46,15 @@ def test_medmnist_splits_are_kept(tmp_path: Path) -> None:
     [("X", "y"), ("data", "target"), ("Images", "LABELS"), ("inputs", "targets"), ("a", "b")],
 )
 def test_arrays_have_their_usual_names(tmp_path: Path, images: str, labels: str) -> None:
-    schema = read_images(tmp_path, **{images: GREY, labels: LABELS})
+    schema = images_of(tmp_path, **{images: GREY, labels: LABELS})
     assert (schema.rows, schema.splits) == (4, None)
     assert stored_labels(tmp_path, schema) == ["1", "0", "0", "1"]
 
 
 def test_arrays_beside_images_and_labels_are_left_out(tmp_path: Path) -> None:
-    schema = read_images(tmp_path, images=GREY, labels=LABELS, class_names=np.array(["a", "b"]))
+    schema = images_of(tmp_path, images=GREY, labels=LABELS, class_names=np.array(["a", "b"]))
     assert kinds(schema) == [("class_names", "left_out")]
-    schema = read_images(
+    schema = images_of(
         tmp_path,
         {"ignore": ["masks"]},
         images=GREY,
@@ -96,7 +90,7 @@ BYTES_12 = (GREY.astype(np.uint16) * 16 + 8).clip(0, 4095).astype(np.uint16)
 def test_pixels_of_every_range_become_bytes(
     tmp_path: Path, images: Any, options: dict[str, Any], expected: Any, warned: list[str]
 ) -> None:
-    schema = read_images(tmp_path, options, x=images, y=LABELS)
+    schema = images_of(tmp_path, options, x=images, y=LABELS)
     np.testing.assert_array_equal(stored_images(tmp_path), expected)
     assert [kind for _, kind in kinds(schema)] == warned
 
@@ -118,12 +112,12 @@ def test_pixels_of_no_usual_range_are_refused(
     tmp_path: Path, images: Any, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(Invalid, match=message):
-        read_images(tmp_path, options, x=images, y=LABELS)
+        images_of(tmp_path, options, x=images, y=LABELS)
 
 
 def test_opacity_is_composed_on_white(tmp_path: Path) -> None:
     opacity = np.tile(np.array([0, 51, 255, 255, 255, 255], np.uint8)[:, None], (4, 5, 1, 1))
-    schema = read_images(tmp_path, x=np.concatenate([COLOUR, opacity], 3), y=LABELS)
+    schema = images_of(tmp_path, x=np.concatenate([COLOUR, opacity], 3), y=LABELS)
     assert (schema.channels, kinds(schema)) == (3, [(None, "pixels")])
     stored = np.moveaxis(stored_images(tmp_path), 1, -1)
     assert (stored[:, :, 0] == 255).all()
@@ -156,7 +150,7 @@ def test_layouts(
     if 4 in (shape[1], shape[-1]):
         images[:, 3 if shape[1] == 4 else slice(None)] = 255
         images[..., 3 if shape[-1] == 4 else slice(None)] = 255
-    schema = read_images(tmp_path, {"layout": layout}, x=images, y=np.array([0, 1]))
+    schema = images_of(tmp_path, {"layout": layout}, x=images, y=np.array([0, 1]))
     assert (schema.height, schema.width, schema.channels) == form
     stored = stored_images(tmp_path)
     if layout == "nhwc" and form[2] == 3:
@@ -183,7 +177,7 @@ def test_shapes_that_are_not_plain_are_refused(
     tmp_path: Path, shape: tuple[int, ...], layout: str | None, message: str
 ) -> None:
     with pytest.raises(Invalid, match=message):
-        read_images(tmp_path, {"layout": layout}, x=np.zeros(shape, np.uint8), y=np.array([0, 1]))
+        images_of(tmp_path, {"layout": layout}, x=np.zeros(shape, np.uint8), y=np.array([0, 1]))
 
 
 ONE_HOT = np.eye(12)[[11, 2, 2, 11]]
@@ -205,7 +199,7 @@ ONE_HOT = np.eye(12)[[11, 2, 2, 11]]
 def test_labels_of_every_form_are_classes(
     tmp_path: Path, labels: Any, expected: list[str], warned: list[str]
 ) -> None:
-    schema = read_images(tmp_path, x=GREY, y=labels)
+    schema = images_of(tmp_path, x=GREY, y=labels)
     assert [one.name for one in schema.classes] == expected
     assert [one.count for one in schema.classes] == [2, 2]
     assert [kind for _, kind in kinds(schema)] == warned
@@ -225,7 +219,7 @@ def test_labels_of_every_form_are_classes(
 )
 def test_labels_that_are_no_classes_are_refused(tmp_path: Path, labels: Any, message: str) -> None:
     with pytest.raises(Invalid, match=message):
-        read_images(tmp_path, {"missing": ["-999.0"]}, x=GREY, y=labels)
+        images_of(tmp_path, {"missing": ["-999.0"]}, x=GREY, y=labels)
 
 
 SPLIT = {"x_train": GREY, "y_train": LABELS, "x_test": GREY, "y_test": LABELS}
@@ -256,7 +250,7 @@ def test_splits_must_be_alike(tmp_path: Path, change: dict[str, Any], message: s
 
 
 def test_a_class_of_the_test_split_alone_is_a_warning(tmp_path: Path) -> None:
-    schema = read_images(tmp_path, **(SPLIT | {"y_test": LABELS + 1}))
+    schema = images_of(tmp_path, **(SPLIT | {"y_test": LABELS + 1}))
     assert [one.name for one in schema.classes] == ["0", "1", "2"]
     assert kinds(schema) == [(None, "split"), (None, "unseen_class")]
 

@@ -1,5 +1,6 @@
 """Tables in NPZ files, with and without splits."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from ml.errors import Invalid
 from ml.ingest import typed_table
 from ml.ingest.schema import Categorical
-from tests.ml.ingest.npz.files import kinds, npz, read, read_table, rows
+from tests.ml.ingest.npz.files import kinds, npz, table_of
+from tests.ml.ingest.reading import read, stored_rows
 from tests.ml.shelf import Shelf
 
 X = np.arange(8.0).reshape(4, 2)
@@ -22,10 +24,10 @@ SPLIT["ytest"] = Y[:2]
 @pytest.mark.parametrize("batch", [65_536, 3])
 def test_splits_are_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     monkeypatch.setattr(typed_table, "MAX_BATCH_ROWS", batch)
-    schema = read_table(tmp_path, **SPLIT)
+    schema = table_of(tmp_path, **SPLIT)
     assert schema.split_by == "split"
     assert [column.name for column in schema.columns] == ["X_0", "X_1", "y", "split"]
-    assert [list(row.values()) for row in rows(tmp_path)] == [
+    assert [list(row.values()) for row in stored_rows(tmp_path)] == [
         [0, 1, 0.5, "train"],
         [2, 3, 1.5, "train"],
         [4, 5, 2.5, "train"],
@@ -34,6 +36,21 @@ def test_splits_are_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ba
         [20, 21, 0.5, "test"],
         [22, 23, 1.5, "test"],
     ]
+
+
+def test_splits_have_any_usual_name(tmp_path: Path) -> None:
+    arrays = {"X_TRN": X, "y-trn": Y, "xDev": X[:1], "DEV_y": Y[:1], "x.hold-out": X, "yHoldout": Y}
+    schema = table_of(tmp_path, **arrays)
+    assert [column.name for column in schema.columns] == ["X_0", "X_1", "y", "split"]
+    sizes = Counter(row["split"] for row in stored_rows(tmp_path))
+    assert sizes == {"train": 4, "validation": 1, "test": 4}
+
+
+def test_array_with_a_word_in_its_name_is_not_a_split(tmp_path: Path) -> None:
+    schema = table_of(tmp_path, x_train=X, y_train=Y, x_test=X, y_test=Y, std_dev=Y[:1])
+    assert {row["split"] for row in stored_rows(tmp_path)} == {"train", "test"}
+    [left] = [warning for warning in schema.warnings if warning.kind == "left_out"]
+    assert left.message == "'std_dev' is an array of no split; it was left out"
 
 
 def test_jobs_use_the_splits_of_the_file(tmp_path: Path) -> None:
@@ -59,21 +76,21 @@ def test_jobs_use_the_splits_of_the_file(tmp_path: Path) -> None:
     ],
 )
 def test_labels_are_one_column(tmp_path: Path, labels: Any, values: list[Any], kind: str) -> None:
-    schema = read_table(tmp_path, data=X, target=labels)
+    schema = table_of(tmp_path, data=X, target=labels)
     assert [column.name for column in schema.columns] == ["data_0", "data_1", "target"]
     assert schema.columns[2].kind == kind
-    assert [row["target"] for row in rows(tmp_path)] == values
+    assert [row["target"] for row in stored_rows(tmp_path)] == values
     is_one_hot = labels.ndim == 2 and labels.shape[1] > 1
     assert kinds(schema) == ([("target", "one_hot")] if is_one_hot else [])
 
 
 def test_targets_that_are_not_one_hot_are_columns(tmp_path: Path) -> None:
-    schema = read_table(tmp_path, x=X, y=np.array([[1, 0], [1, 1], [0, 1], [0, 1]]))
+    schema = table_of(tmp_path, x=X, y=np.array([[1, 0], [1, 1], [0, 1], [0, 1]]))
     assert [column.name for column in schema.columns] == ["x_0", "x_1", "y_0", "y_1"]
 
 
 def test_columns_and_arrays_can_be_ignored(tmp_path: Path) -> None:
-    schema = read_table(
+    schema = table_of(
         tmp_path, {"ignore": ["x_1", "note"]}, x=X, y=Y, note=np.array([{}] * 4, object)
     )
     assert [column.name for column in schema.columns] == ["x_0", "y"]
@@ -83,14 +100,14 @@ def test_columns_and_arrays_can_be_ignored(tmp_path: Path) -> None:
         (["x_0", "x_1", "y"], "no columns but those to ignore"),
     ]:
         with pytest.raises(Invalid, match=message):
-            read_table(tmp_path, {"ignore": ignore}, x=X, y=Y)
+            table_of(tmp_path, {"ignore": ignore}, x=X, y=Y)
     with pytest.raises(Invalid, match="'y' is to be numeric and to be ignored"):
-        read_table(tmp_path, {"ignore": ["y"], "types": {"y": "numeric"}}, x=X, y=Y)
+        table_of(tmp_path, {"ignore": ["y"], "types": {"y": "numeric"}}, x=X, y=Y)
 
 
 @pytest.mark.parametrize("mark", ["-999", "-999.0", " -9.99e2"])
 def test_a_number_that_means_missing(tmp_path: Path, mark: str) -> None:
-    schema = read_table(
+    schema = table_of(
         tmp_path,
         {"missing": [mark]},
         whole=np.array([-999, 1, 2]),
@@ -104,7 +121,7 @@ def test_a_number_that_means_missing(tmp_path: Path, mark: str) -> None:
 
 def test_large_integers_are_categories_if_they_are_few(tmp_path: Path) -> None:
     ids = 2**53 + np.arange(1500, dtype=np.uint64)
-    schema = read_table(tmp_path, few=ids // 1000 * 1000, many=ids, safe=ids - 2**53)
+    schema = table_of(tmp_path, few=ids // 1000 * 1000, many=ids, safe=ids - 2**53)
     assert [(column.name, column.kind) for column in schema.columns] == [
         ("few", "categorical"),
         ("safe", "numeric"),
@@ -117,13 +134,13 @@ def test_large_integers_are_categories_if_they_are_few(tmp_path: Path) -> None:
         "9007199254742000",
     ]
     assert kinds(schema) == [("few", "large_integers"), ("many", "left_out")]
-    schema = read_table(tmp_path, {"types": {"many": "numeric"}}, many=ids)
+    schema = table_of(tmp_path, {"types": {"many": "numeric"}}, many=ids)
     assert (schema.columns[0].kind, schema.left_out) == ("numeric", {})
 
 
 def test_times_are_dates_and_spans_are_seconds(tmp_path: Path) -> None:
     days = np.array(["2024-12-31", "2024-02-29", "NaT"], "datetime64[D]")
-    schema = read_table(
+    schema = table_of(
         tmp_path,
         day=days,
         month=days.astype("datetime64[M]"),
@@ -132,7 +149,7 @@ def test_times_are_dates_and_spans_are_seconds(tmp_path: Path) -> None:
     )
     assert [column.kind for column in schema.columns] == ["date", "date", "date", "numeric"]
     assert kinds(schema) == [("wait", "unit")]
-    found = rows(tmp_path)
+    found = stored_rows(tmp_path)
     assert found[0]["day"] == datetime(2024, 12, 31, tzinfo=UTC)
     assert found[1]["month"] == datetime(2024, 2, 1, tzinfo=UTC)
     assert found[1]["at"] == datetime(2024, 2, 29, 0, 0, 1, 500_000, tzinfo=UTC)
@@ -140,24 +157,24 @@ def test_times_are_dates_and_spans_are_seconds(tmp_path: Path) -> None:
     assert (found[2]["day"], found[2]["month"], found[2]["at"]) == (None, None, None)
     far = np.array([2**62, 0], "datetime64[Y]")
     with pytest.raises(Invalid, match="beyond the years"):
-        read_table(tmp_path, far=far)
+        table_of(tmp_path, far=far)
     with pytest.raises(Invalid, match=r"holds timedelta64\[M\]"):
-        read_table(tmp_path, far=far.astype("timedelta64[M]"))
+        table_of(tmp_path, far=far.astype("timedelta64[M]"))
 
 
 def test_a_column_that_cannot_be_used_is_left_out(tmp_path: Path) -> None:
-    schema = read_table(tmp_path, a=np.array([1, np.inf]), b=np.array(["1", "2.5"]))
+    schema = table_of(tmp_path, a=np.array([1, np.inf]), b=np.array(["1", "2.5"]))
     assert kinds(schema) == [("a", "left_out")]
     assert "row 2, column 'a': inf is not a finite number" in schema.warnings[0].message
-    assert rows(tmp_path) == [{"b": 1.0}, {"b": 2.5}]
+    assert stored_rows(tmp_path) == [{"b": 1.0}, {"b": 2.5}]
     with pytest.raises(Invalid, match="row 2, column 'a': inf"):
-        read_table(tmp_path, {"types": {"a": "numeric"}}, a=np.array([1, np.inf]))
-    schema = read_table(tmp_path, {"missing": ["inf"]}, a=np.array([1, np.inf]))
+        table_of(tmp_path, {"types": {"a": "numeric"}}, a=np.array([1, np.inf]))
+    schema = table_of(tmp_path, {"missing": ["inf"]}, a=np.array([1, np.inf]))
     assert (schema.columns[0].missing, schema.left_out) == (1, {})
 
 
 def test_tables_of_names_with_a_word_for_a_split_stay_tables(tmp_path: Path) -> None:
-    schema = read_table(tmp_path, math_test=Y, reading_test=Y, grade=Y)
+    schema = table_of(tmp_path, math_test=Y, reading_test=Y, grade=Y)
     assert [column.name for column in schema.columns] == ["math_test", "reading_test", "grade"]
     assert schema.split_by is None
 

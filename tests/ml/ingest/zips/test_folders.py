@@ -3,7 +3,7 @@
 import pytest
 
 from ml.errors import Invalid
-from ml.ingest.zips.folders import Folder, class_names, layout, split_of
+from ml.ingest.zips.folders import Folder, class_names, layout
 
 
 def folders(*paths: str) -> list[Folder]:
@@ -26,23 +26,6 @@ def splits(*paths: str) -> dict[str, str]:
         for folder in folders(*paths)
         if folder in found.splits
     }
-
-
-@pytest.mark.parametrize(
-    ("name", "part"),
-    [
-        *((name, "train") for name in ("train", "Train", "TRAINING", "training_set", "trn")),
-        *((name, "train") for name in ("train2017", "seg_train", "Training Data", "train-images")),
-        *((name, "validation") for name in ("val", "Valid", "validation", "dev", "val_set")),
-        *((name, "test") for name in ("test", "Testing", "TEST", "test1", "test_images", "tst")),
-        *(
-            (name, None)
-            for name in ("cats", "trainer", "trains", "contest", "valley", "1", "tests")
-        ),
-    ],
-)
-def test_spellings_of_splits(name: str, part: str | None) -> None:
-    assert split_of(name) == part
 
 
 @pytest.mark.parametrize("parent", ["", "photos/", "a/b/c/"])
