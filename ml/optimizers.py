@@ -21,7 +21,8 @@ class AdamSpec(Strict):
     lr: LearningRate = 0.001
     beta1: Momentum = 0.9
     beta2: Momentum = 0.999
-    eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
+    # In float32, a smaller one could be 0, and the update of a gradient of 0 would be 0 / 0.
+    eps: Annotated[float, Field(ge=1e-30, le=1)] = 1e-8
     weight_decay: Decay = 0.0
 
     algorithm: ClassVar[type[torch.optim.Adam]] = torch.optim.Adam

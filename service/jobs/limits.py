@@ -8,6 +8,7 @@ from ml.datasets.uploads import Uploads
 from ml.errors import Invalid
 from ml.ingest.warning import DataWarning
 from ml.specs import TrainingRequest, TrainingSpec, resolve
+from ml.training import feasibility
 from ml.training.footprint import Footprint, culprit, footprint
 from service import memory
 from service.errors import Unprocessable
@@ -29,12 +30,13 @@ def admit(request: TrainingRequest, uploads: Uploads, settings: Settings) -> Adm
 
     Raises:
         Unprocessable: the request cannot be resolved, the model is too large or does not fit the
-            data, the run cannot fit into memory, or the device does not exist.
+            data, the run cannot be trained or fit into memory, or the device does not exist.
     """
     try:
         spec = resolve(request, uploads)
         need = footprint(spec)
         _check_parameters(need, settings.max_parameters)
+        feasibility.check(spec)
         devices.resolve(spec.device)
         _check_memory(spec, need)
         warnings = job_warnings(request.dataset, spec.dataset, spec.split, uploads)

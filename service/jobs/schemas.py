@@ -121,6 +121,10 @@ class Job(Body):
         description="Engine of the training steps, such as `resident+manual`."
     )
     progress: Progress
+    best_epoch: int | None = Field(
+        description="Epoch with the lowest validation loss so far, or training loss where there is "
+        "no validation split; null before the first."
+    )
     metrics: dict[str, float] = Field(description="Latest value of each metric.")
     warnings: list[DataWarning] = Field(
         description="Warnings about the job and its data; some are known only once it is loaded.",

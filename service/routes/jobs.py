@@ -211,7 +211,8 @@ def pause(job_id: str, components: AppComponents) -> Job:
     dependencies=WRITES,
 )
 def resume(job_id: str, components: AppComponents) -> Job:
-    """Put a paused job back into the queue; it continues where it stopped."""
+    """Put a paused job back into the queue, where it continues from where it stopped, or take back
+    the pause of a running job that has not stopped yet."""
     job = components.jobs.resume(job_id)
     components.nudge()
     return job

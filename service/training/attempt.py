@@ -93,9 +93,11 @@ class CheckpointTimer:
         return True
 
 
-class SavedModel(NamedTuple):
-    """A trained model on disk, not yet registered."""
+class Trained(NamedTuple):
+    """A run that has ended, and its model on disk, not yet registered."""
 
+    run: Run
+    fold_results: FoldResults
     directory: Path
     manifest: Manifest
 
@@ -142,15 +144,15 @@ class Attempt:
         try:
             work = self._until_done(lambda: self._attempts.load_work(self._claim))
             with self._reporter, _logging_to(self._reporter):
-                saved = self._train(work)
+                trained = self._train(work)
+            if trained is not None and (model := self._register(trained)) is not None:
+                return logging.INFO, f"the job succeeded as {model}"
         except LeaseLost:
             raise
         except Exception as error:
             return self._fail(error)
-        if saved is None:
-            self._until_done(lambda: self._attempts.release(self._claim))
-            return logging.INFO, "the job was given back, as requested"
-        return logging.INFO, f"the job succeeded as {self._register(saved)}"
+        self._until_done(lambda: self._attempts.release(self._claim))
+        return logging.INFO, "the job was given back, as requested"
 
     def _fail(self, error: Exception) -> tuple[int, str]:
         """Fail the job, or have it retried if this process's device is at fault."""
@@ -171,7 +173,7 @@ class Attempt:
     def _until_done(self, transaction: Callable[[], Result]) -> Result:
         return until_done(transaction, self._context.report_waiting)
 
-    def _train(self, work: Work) -> SavedModel | None:
+    def _train(self, work: Work) -> Trained | None:
         """Train to the end and save the model; return None if the attempt stopped between two steps
         as requested."""
         spec, context = work.spec, self._context
@@ -239,7 +241,7 @@ class Attempt:
             raise AttemptTimedOut(limit)
         return leaves
 
-    def _save_model(self, run: Run, fold_results: FoldResults) -> SavedModel:
+    def _save_model(self, run: Run, fold_results: FoldResults) -> Trained:
         self._step = fold_results.steps + run.progress.step
         training_summary = summary.summarize(run)
         metrics = fold_results.summary()
@@ -259,10 +261,11 @@ class Attempt:
             metrics,
             run.data.fingerprint,
             self.device,
+            best_epoch=run.best_epoch,
             beside=training_summary.files(),
         )
         faults.reach("artifact renamed")
-        return SavedModel(directory, manifest)
+        return Trained(run, fold_results, directory, manifest)
 
     def _prepare(self, spec: TrainingSpec, fold: int | None = None) -> tuple[Run, Engine]:
         """Return the next run, resumed from the checkpoint if there is one, and its engine."""
@@ -295,15 +298,21 @@ class Attempt:
         )
         return run, engine
 
-    def _register(self, saved: SavedModel) -> str:
-        """Register the model and return its name and version."""
+    def _register(self, trained: Trained) -> str | None:
+        """Register the model and return its name and version. If an action was requested while the
+        run ended, save the run's state instead and return None: a paused job ends when resumed."""
+        directory = trained.directory
         try:
             model = self._until_done(
-                lambda: self._attempts.succeed(self._claim, saved.manifest, saved.directory.name)
+                lambda: self._attempts.succeed(self._claim, trained.manifest, directory.name)
             )
         except LeaseLost:
-            shutil.rmtree(saved.directory, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
             raise
+        if model is None:
+            shutil.rmtree(directory, ignore_errors=True)
+            self._save_state(trained.run, trained.fold_results)
+            return None
         shutil.rmtree(self._checkpoints, ignore_errors=True)
         return f"{model.name}@{model.version}"
 
