@@ -120,9 +120,7 @@ class CosineSpec(Strict):
     def build(self, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
         """Return the schedule."""
         steps = epochs * steps_per_epoch
-        return Schedule(
-            lr, "step", lambda rate: Cosine(rate, steps, self.min_lr)
-        )
+        return Schedule(lr, "step", lambda rate: Cosine(rate, steps, self.min_lr))
 
 
 class OneCycleSpec(Strict):

@@ -23,7 +23,9 @@ def check(spec: TrainingSpec) -> None:
     _check_cycle(spec, sizes)
     lonely = [rows for rows in sizes if _leaves_one(rows, spec.batch_size)]
     if lonely:
-        check_last_batch(blueprint(spec.model, spec.dataset.signature()), lonely[0], spec.batch_size)
+        check_last_batch(
+            blueprint(spec.model, spec.dataset.signature()), lonely[0], spec.batch_size
+        )
 
 
 def check_last_batch(model: nn.Module, rows: int, batch_size: int) -> None:

@@ -252,5 +252,3 @@ def _clear_masked_weights(model: nn.Module, signature: Signature) -> None:
     if masked.any():
         with torch.no_grad():
             network.get_parameter("1.weight")[:, masked] = 0
-
-

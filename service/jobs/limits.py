@@ -1,5 +1,6 @@
 """Admission of a training request: the limits of this machine and of its operator."""
 
+import os
 from dataclasses import dataclass
 
 from ml import devices
@@ -43,6 +44,18 @@ def admit(request: TrainingRequest, uploads: Uploads, settings: Settings) -> Adm
     except Invalid as error:
         raise Unprocessable.at(error, "body") from None
     return Admitted(spec, warnings)
+
+
+def check_threads(threads: int | None) -> None:
+    """Check that this machine has a core for each of a job's threads.
+
+    Raises:
+        Unprocessable: it has not.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if threads is not None and threads > cores:
+        only = f"this machine has {cores} core{'s' if cores > 1 else ''}; choose at most {cores}"
+        raise Unprocessable.at(Invalid(only), "body", "threads")
 
 
 def _check_parameters(need: Footprint, limit: int) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from service.errors import Conflict, FilesDamaged, InsufficientStorage, NotFound, QueueFull
 from service.http.problem_json import problems
-from service.jobs.limits import admit
+from service.jobs.limits import admit, check_threads
 from service.jobs.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord
 from service.jobs.states import Status
 from service.routes.dependencies import WRITES, AppComponents
@@ -94,6 +94,7 @@ def submit(
     """
     with components.datasets.recording_damage():
         admitted = admit(request.spec, components.datasets, components.settings)
+    check_threads(request.options.threads)
     submitted = components.jobs.submit(
         admitted.spec,
         request.options,

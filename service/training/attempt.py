@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +50,8 @@ class TrainerContext:
     """Share of the GPU's memory that the trainer may use."""
     datasets: DatasetCache
     draining: threading.Event
+    threads: int = field(default_factory=torch.get_num_threads)
+    """PyTorch threads of a job that does not choose them."""
     report_waiting: Callable[[], None] = lambda: None
     """Tells the scheduler that an attempt waits for the database."""
 
@@ -180,6 +182,7 @@ class Attempt:
         self._warnings = work.warnings
         self.device = context.device_for(spec.device)
         devices.use(self.device, context.share)
+        torch.set_num_threads(work.options.threads or context.threads)
         timer = CheckpointTimer(work.options)
         self._reporter.report_every = spec.report_every
         self._state = checkpoints.load_newest(self._checkpoints)
