@@ -10,6 +10,7 @@ import torch
 from ml.evaluation.metrics import evaluate
 from ml.losses import LOSSES
 from ml.specs import TrainingSpec
+from ml.training import divergence
 from ml.training.engines.base import Engine
 from ml.training.engines.choose import choose
 from ml.training.run import Run
@@ -40,7 +41,7 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
     these points `run.state_dict()` is consistent and training can be interrupted.
 
     Raises:
-        Diverged: the loss became NaN or infinite.
+        Diverged: the loss became NaN or infinite, or in the end a weight.
     """
     set_precision(run.spec)
     engine = engine or choose(run)
@@ -60,6 +61,7 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
         yield _end_epoch(run)
     if run.best_weights is not None:
         run.model.load_state_dict(run.best_weights)
+    divergence.check_weights(run.model.get_submodule("network"), run.kept_epoch)
 
 
 def train(run: Run, engine: Engine | None = None) -> Iterator[Report]:

@@ -239,6 +239,19 @@ def test_divergence_names_epoch_step_and_tensor(tmp_path: Path) -> None:
         trained(tmp_path, PLANE | {"optimizer": {"kind": "sgd", "lr": 1e6}})
 
 
+def test_weights_lost_in_the_last_update_are_a_divergence(tmp_path: Path) -> None:
+    """No loss is computed after it."""
+    features = {name: {"uniform": [1e17, 2e17]} for name in "abc"}
+    document = PLANE | {
+        "dataset": PLANE["dataset"] | {"features": features},
+        "optimizer": {"kind": "sgd", "lr": 1e6},
+        "epochs": 1,
+        "batch_size": 800,
+    }
+    with pytest.raises(Diverged, match=r"1\.weight is not finite after the last update of epoch 1"):
+        trained(tmp_path, document)
+
+
 def test_anomaly_detection_names_the_forward_call(tmp_path: Path) -> None:
     spec = PLANE | {
         "model": {"kind": "mlp", "hidden": [32, 32]},
