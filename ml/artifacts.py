@@ -62,9 +62,15 @@ class Manifest(BaseModel):
     metrics: dict[str, float]
     data_sha256: str
     weights_sha256: str
+    best_epoch: int | None = None
+    """Epoch with the lowest monitored loss."""
     torch_version: str
     epochd_version: str
     device: str
+    threads: int | None = None
+    """PyTorch threads of the process that saved the model."""
+    cpu_capability: str | None = None
+    """Instruction set of PyTorch's kernels there, such as `AVX2`."""
 
 
 def save_model(
@@ -75,6 +81,7 @@ def save_model(
     metrics: dict[str, float],
     data_sha256: str,
     device: torch.device,
+    best_epoch: int | None = None,
     beside: Mapping[str, bytes] | None = None,
 ) -> Manifest:
     """Write the model into `directory`, which must not exist, and return its manifest. `beside`
@@ -98,9 +105,12 @@ def save_model(
         metrics=metrics,
         data_sha256=data_sha256,
         weights_sha256=sha256(weights).hexdigest(),
+        best_epoch=best_epoch,
         torch_version=str(torch.__version__),
         epochd_version=__version__,
         device=str(device),
+        threads=torch.get_num_threads(),
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
     )
     partial = directory.with_name(f".{directory.name}.partial")
     try:

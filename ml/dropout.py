@@ -8,6 +8,8 @@ from torch import Generator, Tensor, nn
 
 STEPS = 1 << 16
 """The probability is rounded to a multiple of 1/65536."""
+HIGHEST = 0.999
+"""Highest probability of a spec: a thousandth of the units is left, scaled up a thousandfold."""
 PER_WORD = 4
 """Elements that share a random 64-bit word."""
 

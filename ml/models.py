@@ -10,7 +10,7 @@ import torch
 from pydantic import Discriminator, Field, Tag, model_validator
 from torch import Tensor, nn
 
-from ml.dropout import Dropout
+from ml.dropout import HIGHEST, Dropout
 from ml.errors import Invalid
 from ml.signature import Features, Signature
 from ml.strict import Strict
@@ -33,7 +33,7 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 }
 
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=HIGHEST)]
 # The tag is chosen before validation; otherwise each error would be reported for both types.
 OneOrEach = Annotated[
     Annotated[Probability, Tag("one")] | Annotated[list[Probability], Tag("each")],

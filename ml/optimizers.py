@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from torch.nn import Parameter
 
 from ml.strict import Strict
@@ -12,6 +12,15 @@ from ml.strict import Strict
 LearningRate = Annotated[float, Field(gt=0, le=1e6)]
 Decay = Annotated[float, Field(ge=0, le=1e6)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+
+LEAST_EPS = 1e-30
+
+
+def _above_zero_in_float32(eps: float) -> float:
+    # If it were 0 there, the update of a gradient of 0 would be 0 / 0.
+    if eps < LEAST_EPS:
+        raise ValueError(f"must be at least {LEAST_EPS:g}, which float32 tells from 0")
+    return eps
 
 
 class AdamSpec(Strict):
@@ -21,7 +30,7 @@ class AdamSpec(Strict):
     lr: LearningRate = 0.001
     beta1: Momentum = 0.9
     beta2: Momentum = 0.999
-    eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
+    eps: Annotated[float, Field(gt=0, le=1), AfterValidator(_above_zero_in_float32)] = 1e-8
     weight_decay: Decay = 0.0
 
     algorithm: ClassVar[type[torch.optim.Adam]] = torch.optim.Adam

@@ -6,13 +6,16 @@ from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer, lr_scheduler
 
 from ml.strict import Strict
 
 Factor = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(ge=0, le=1e6)]
+
+FEWEST_OF_A_CYCLE = 2
+"""Fewest steps of `one_cycle`: the last has almost no learning rate."""
 
 
 class Schedule:
@@ -73,6 +76,17 @@ class Scheduling(Protocol):
         """Return the schedule of a whole run whose optimizer has the learning rate `lr`."""
 
 
+class Cosine(lr_scheduler.CosineAnnealingLR):
+    """`CosineAnnealingLR`, but each rate is computed from its step alone: torch's recursion divides
+    by 0 near the end of 300 million steps."""
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Return the rate of the next step, of the only group of parameters."""
+        half = math.pi * min(self.last_epoch, self.T_max) / self.T_max
+        [lr] = self.base_lrs
+        return [self.eta_min + (lr - self.eta_min) * (1 + math.cos(half)) / 2]
+
+
 class ConstantSpec(Strict):
     """A constant learning rate."""
 
@@ -106,9 +120,7 @@ class CosineSpec(Strict):
     def build(self, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
         """Return the schedule."""
         steps = epochs * steps_per_epoch
-        return Schedule(
-            lr, "step", lambda rate: lr_scheduler.CosineAnnealingLR(rate, steps, self.min_lr)
-        )
+        return Schedule(lr, "step", lambda rate: Cosine(rate, steps, self.min_lr))
 
 
 class OneCycleSpec(Strict):
@@ -120,16 +132,22 @@ class OneCycleSpec(Strict):
     )
 
     def build(self, lr: float, epochs: int, steps_per_epoch: int) -> Schedule:
-        """Return the schedule."""
+        """Return the schedule; a single step, which only the sizes of groups can leave, has the
+        rate `lr`."""
+        steps = epochs * steps_per_epoch
+        if steps < FEWEST_OF_A_CYCLE:
+            return Schedule(lr, "step")
+        # Where the first step is the peak, torch divides 0 by 0, or rounding decides its rate.
+        peaks_at_once = math.isclose(self.warmup * steps, 1)
+        warmup = self.warmup * (1 - 1e-8) if peaks_at_once else self.warmup
         return Schedule(
             lr,
             "step",
             lambda rate: lr_scheduler.OneCycleLR(
                 rate,
                 max_lr=lr,
-                epochs=epochs,
-                steps_per_epoch=steps_per_epoch,
-                pct_start=self.warmup,
+                total_steps=steps,
+                pct_start=warmup,
                 # Momentum is left to the optimizer.
                 cycle_momentum=False,
             ),
@@ -151,7 +169,12 @@ class PlateauSpec(Strict):
             lr,
             "epoch",
             lambda rate: lr_scheduler.ReduceLROnPlateau(
-                rate, factor=self.factor, patience=self.patience, min_lr=self.min_lr
+                rate,
+                factor=self.factor,
+                patience=self.patience,
+                min_lr=self.min_lr,
+                # By default, torch leaves rates of 1e-8 and below as they are.
+                eps=0.0,
             ),
         )
 

@@ -78,8 +78,9 @@ class Encoding(Frozen):
 class Features(Frozen):
     """Rows of named values.
 
-    Without an encoding all values are numbers. With one, raw rows are float64, since a table may
-    hold numbers far from 0 such as timestamps: a category is its index among the feature's
+    Without an encoding all values are numbers, and raw rows are float32, or float64 if they are
+    standardised, since numbers may be far from 0. With one, raw rows are float64 for the same
+    reason (timestamps): a category is its index among the feature's
     categories or `UNKNOWN`, true is 1, false is 0, a date is the number of days since 1970-01-01
     in UTC, with fractions, and a missing value is NaN.
     """
@@ -87,6 +88,13 @@ class Features(Frozen):
     kind: Literal["features"] = "features"
     names: list[str]
     encoding: Encoding | None = None
+    double: bool = False
+    """Whether raw rows are float64 although there is no encoding."""
+
+    @property
+    def is_double(self) -> bool:
+        """Whether raw rows are float64."""
+        return self.double or self.encoding is not None
 
     @property
     def numbers(self) -> list[str]:
@@ -113,7 +121,7 @@ class Features(Frozen):
     @property
     def itemsize(self) -> int:
         """Bytes per raw value."""
-        return 8 if self.encoding else 4
+        return 8 if self.is_double else 4
 
     @property
     def width(self) -> int:

@@ -92,11 +92,12 @@ class TrainingRequest(Strict):
         default=0.0,
         ge=0,
         le=1e30,
-        description="Minimum decrease of the loss that counts as an improvement.",
+        description="Minimum decrease of the loss that `patience` counts as an improvement.",
     )
     keep_best: bool = Field(
         default=False,
-        description="Keep the weights of the epoch with the lowest loss instead of the last.",
+        description="Keep the weights of the epoch with the lowest loss, whatever `min_delta`, "
+        "instead of the last.",
     )
     epochs: int = Field(default=10, ge=1, le=MAX_EPOCHS)
     batch_size: int = Field(default=64, ge=1, le=10_000_000)

@@ -47,6 +47,19 @@ def held_out(row_counts: RowCounts, spec: SplitSpec) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
+def training_sizes(row_counts: RowCounts, spec: SplitSpec) -> list[int]:
+    """Return the number of training rows of each run of a job: those of the folds, and that of the
+    final model; empty if the values of a column decide.
+
+    Raises:
+        Invalid: see `held_out`.
+    """
+    if spec.column is not None:
+        return []
+    rows, folds = row_counts.rows - sum(held_out(row_counts, spec)), spec.folds or 0
+    return [*(rows - len(range(number, rows, folds)) for number in range(folds)), rows]
+
+
 def divide(table: Table, spec: SplitSpec) -> Splits:
     """Return the training, validation and test rows of `table`.
 

@@ -121,7 +121,8 @@ class SyntheticSpec(Strict):
 
     def signature(self) -> Signature:
         """Return the signature of a model of this data."""
-        return Signature(inputs=Features(names=list(self.features)), output=Value(name="y"))
+        inputs = Features(names=list(self.features), double=self.standardize)
+        return Signature(inputs=inputs, output=Value(name="y"))
 
     def row_counts(self) -> RowCounts:
         """Return the number of rows."""
@@ -140,7 +141,9 @@ class SyntheticSpec(Strict):
         if self.noise:
             noise = torch.randn(self.size, generator=random, dtype=torch.float64)
             target = target + self.noise * noise
-        inputs = torch.stack(list(columns.values()), dim=1).to(torch.float32)
+        # Numbers far from 0 would be equal in float32; standardised, they are near it.
+        dtype = torch.float64 if self.standardize else torch.float32
+        inputs = torch.stack(list(columns.values()), dim=1).to(dtype)
         targets = target.to(torch.float32).unsqueeze(1)
         self._refuse_infinite(inputs, targets)
         return Table(Rows(inputs, targets))
@@ -157,7 +160,7 @@ class SyntheticSpec(Strict):
         }
         layer: nn.Module = nn.Identity()
         if self.standardize:
-            layer = Standardize(mean, std)
+            layer = Standardize(mean, std, dtype=torch.float64)
         elif only:
             layer = Standardize.mask(constant)
         return Fitted(self.signature(), layer, masked.warnings(only))

@@ -207,9 +207,12 @@ class Model:
         rows = array.reshape(-1, *shape)
         if rows.dtype != np.uint8:
             with np.errstate(over="ignore", invalid="ignore"):
-                rows = np.ascontiguousarray(rows, np.float64 if encoding else np.float32)
+                is_double = inputs.kind == "features" and inputs.is_double
+                rows = np.ascontiguousarray(rows, np.float64 if is_double else np.float32)
             # In rows of a table, NaN denotes a missing value.
-            usable = ~(np.abs(rows) > FLOAT32_MAX) if encoding else np.isfinite(rows)
+            usable = np.abs(rows) <= FLOAT32_MAX
+            if encoding:
+                usable |= np.isnan(rows)
             if not usable.all():
                 bad = ~usable.reshape(len(rows), -1).all(1)
                 raise Invalid("has a number that is not finite", (int(np.argmax(bad)),))

@@ -37,7 +37,8 @@ def feature_rows(features: Features, rows: Sequence[object]) -> Array:
     ]
     wanted = f"a row of {count_of(features.names)}"
     try:
-        return _stack(lists, lists, len(features.names), [features.shape], wanted)
+        dtype = np.float64 if features.is_double else np.float32
+        return _stack(lists, lists, len(features.names), [features.shape], wanted, dtype)
     except Invalid as error:
         raise Invalid(error.msg, _by_name(features, rows, error.loc)) from None
 
@@ -149,20 +150,21 @@ def _stack(
     size: int,
     shapes: Sequence[tuple[int, ...]],
     wanted: str,
-) -> NDArray[np.float32]:
+    dtype: type[np.float32 | np.float64] = np.float32,
+) -> NDArray[np.float32] | NDArray[np.float64]:
     """Convert all `flat` rows to an array `(rows, size)` at once; if that fails, find the invalid
     row in `rows`, the caller's own form."""
     if not rows:
         raise Invalid("is empty; give at least one row")
     try:
         # Far faster than numpy, which inspects the type of each number.
-        pack = struct.Struct(f"{size}f").pack
+        pack = struct.Struct(f"{size}{np.dtype(dtype).char}").pack
         packed = bytearray().join([pack(*row) for row in flat if type(row) is list])
     except (struct.error, OverflowError):
         packed = bytearray()
-    if len(packed) == 4 * size * len(rows):
-        array = np.frombuffer(packed, np.float32).reshape(-1, size)
-        if np.isfinite(array).all():
+    if len(packed) == np.dtype(dtype).itemsize * size * len(rows):
+        array = np.frombuffer(packed, dtype).reshape(-1, size)
+        if (np.abs(array) <= FLOAT32_MAX).all():
             return array
     for i, row in enumerate(rows):
         _check_row(row, shapes, wanted, i)

@@ -50,25 +50,32 @@ class Standardize(nn.Module):
 
     `mean` and `std` have shape `()` (one for all inputs) or the shape of one input; `unit` is the
     raw value of 1 (255 for 8-bit pixels). Inputs with an infinite `std` are masked: they become 0,
-    whatever they are. Input `(batch, ...)`, output float32 of the same shape.
+    whatever they are. The arithmetic is done in `dtype`: float64 for numbers that may be far from
+    0. Input `(batch, ...)`, output float32 of the same shape.
     """
 
     mean: Tensor
     std: Tensor
     unit: Tensor
 
-    def __init__(self, mean: Tensor, std: Tensor, unit: float = 1.0) -> None:
+    def __init__(
+        self,
+        mean: Tensor,
+        std: Tensor,
+        unit: float = 1.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         # The difference from a mean of a masked input could overflow, and infinity times 0 is NaN.
         mean = mean.where(std.isfinite(), 0.0)
-        self.register_buffer("mean", mean.to(torch.float32))
-        self.register_buffer("std", std.to(torch.float32))
-        self.register_buffer("unit", torch.tensor(unit, dtype=torch.float32))
+        self.register_buffer("mean", mean.to(dtype))
+        self.register_buffer("std", std.to(dtype))
+        self.register_buffer("unit", torch.tensor(unit, dtype=dtype))
 
     @classmethod
-    def blank(cls, shape: torch.Size) -> "Standardize":
-        """Return an identity layer into which a saved state can be loaded."""
-        return cls(torch.zeros(shape), torch.ones(shape))
+    def blank(cls, mean: Tensor) -> "Standardize":
+        """Return a layer into which a saved state with this mean can be loaded."""
+        return cls(torch.zeros_like(mean), torch.ones_like(mean), dtype=mean.dtype)
 
     @classmethod
     def mask(cls, masked: Tensor) -> "Standardize":
@@ -99,9 +106,9 @@ class Standardize(nn.Module):
 
 
 def standardized(raw: Tensor, offset: Tensor, factor: Tensor) -> Tensor:
-    """Return `(raw - offset) * factor` in float32."""
+    """Return `(raw - offset) * factor`, computed in the dtype of `offset`, as float32."""
     # Subtracting first keeps the last digits of numbers far from 0. The copy allows in-place steps.
-    return raw.to(torch.float32, copy=True).sub_(offset).mul_(factor)
+    return raw.to(offset.dtype, copy=True).sub_(offset).mul_(factor).float()
 
 
 class Encode(nn.Module):
@@ -227,7 +234,7 @@ def blank(inputs: Features | Images, state: dict[str, Tensor]) -> nn.Module:
     if isinstance(inputs, Features) and inputs.encoding:
         return Encode.blank(inputs)
     if "preprocessing.mean" in state:
-        return Standardize.blank(state["preprocessing.mean"].shape)
+        return Standardize.blank(state["preprocessing.mean"])
     return nn.Identity()
 
 

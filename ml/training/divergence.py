@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from ml.errors import Diverged
 
+REMEDY = "A lower learning rate, or inputs of a smaller range, usually helps"
+
 
 def is_bad(tensor: Tensor) -> bool:
     """Return whether any element is NaN or infinite."""
@@ -51,13 +53,26 @@ def _first_bad_output(model: nn.Module, inputs: Tensor) -> str | None:
     return bad[0] if bad else None
 
 
+def check_weights(network: nn.Module, epoch: int) -> None:
+    """Check that the weights of a trained `network`, and its running statistics, are finite.
+
+    Raises:
+        Diverged: an update after the last loss made one NaN or infinite; `epoch` is its epoch.
+    """
+    for name, tensor in network.state_dict().items():
+        if is_bad(tensor):
+            raise Diverged(
+                f"{name} is not finite after the last update of epoch {epoch}, whose loss was "
+                f"still finite. {REMEDY}"
+            )
+
+
 def diagnose(loss: Tensor, model: nn.Module, inputs: Tensor, where: str) -> Diverged:
     """Return the error for a `loss` that is not finite. With anomaly detection, it includes
     autograd's report."""
     message = (
         f"the loss became {loss.item()} at {where}; the first tensor that is not finite is "
-        f"{first_bad_tensor(model, inputs)}. A lower learning rate, or inputs of a smaller range, "
-        "usually helps"
+        f"{first_bad_tensor(model, inputs)}. {REMEDY}"
     )
     if torch.is_anomaly_enabled():
         try:

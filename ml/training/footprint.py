@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ml.datasets.division import held_out
+from ml.datasets.division import training_sizes
 from ml.errors import located_at
 from ml.models import CNNSpec, MLPSpec, ModelSpec, TorchvisionSpec, blueprint
 from ml.signature import Signature
@@ -65,7 +65,9 @@ def footprint(spec: TrainingSpec) -> Footprint:
     parameters = sum(parameter.numel() for parameter in network.parameters())
     copies = 2 + spec.optimizer.state_per_weight + spec.keep_best
     itemsize = HALF_BYTES if spec.precision == "bfloat16" else FLOAT_BYTES
-    rows = min(spec.batch_size, _training_rows(spec))
+    # The sizes of groups are not known.
+    most = max(training_sizes(spec.dataset.row_counts(), spec.split), default=1)
+    rows = min(spec.batch_size, most)
     return Footprint(parameters, copies * FLOAT_BYTES * parameters, rows * numbers * itemsize)
 
 
@@ -74,15 +76,6 @@ def culprit(spec: TrainingSpec, need: Footprint) -> tuple[str, ...]:
     if need.activations > need.weights:
         return ("batch_size",)
     return ("model", "hidden") if isinstance(spec.model, MLPSpec | CNNSpec) else ("model",)
-
-
-def _training_rows(spec: TrainingSpec) -> int:
-    """Return the number of rows of a training epoch, without one fold in cross-validation, or 1 if
-    it depends on the sizes of groups."""
-    if spec.split.column is not None:
-        return 1
-    counts = spec.dataset.row_counts()
-    return counts.rows - sum(held_out(counts, spec.split))
 
 
 def _saved_numbers(spec: ModelSpec, network: nn.Module, signature: Signature) -> int:

@@ -10,6 +10,7 @@ import torch
 from ml.evaluation.metrics import evaluate
 from ml.losses import LOSSES
 from ml.specs import TrainingSpec
+from ml.training import divergence
 from ml.training.engines.base import Engine
 from ml.training.engines.choose import choose
 from ml.training.run import Run
@@ -29,6 +30,8 @@ class Report:
     epoch: int
     step: int
     values: dict[str, float]
+    best_epoch: int | None = None
+    """At level `epoch`: the epoch with the lowest monitored loss so far."""
 
 
 def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
@@ -38,7 +41,7 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
     these points `run.state_dict()` is consistent and training can be interrupted.
 
     Raises:
-        Diverged: the loss became NaN or infinite.
+        Diverged: the loss became NaN or infinite, or in the end a weight.
     """
     set_precision(run.spec)
     engine = engine or choose(run)
@@ -58,6 +61,7 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
         yield _end_epoch(run)
     if run.best_weights is not None:
         run.model.load_state_dict(run.best_weights)
+    divergence.check_weights(run.model.get_submodule("network"), run.kept_epoch)
 
 
 def train(run: Run, engine: Engine | None = None) -> Iterator[Report]:
@@ -92,17 +96,19 @@ def _end_epoch(run: Run) -> Report:
         values |= {f"validation_{name}": figure for name, figure in figures.items()}
     # The metrics omit a loss that is not finite.
     watched = values.get("train_loss" if run.validation is None else "validation_loss", math.inf)
-    if watched < progress.best_loss - run.spec.min_delta:
+    if watched < progress.patience_loss - run.spec.min_delta:
+        progress.patience_loss, progress.patience_epoch = watched, progress.epoch
+    if watched < progress.best_loss:
         progress.best_loss, progress.best_epoch = watched, progress.epoch
         if run.spec.keep_best:
             state = run.model.state_dict()
             run.best_weights = {name: tensor.clone() for name, tensor in state.items()}
     run.fit_curves.record(run.model, progress.epoch)
     run.end_epoch(watched)
-    return Report("epoch", progress.epoch, progress.step, values)
+    return Report("epoch", progress.epoch, progress.step, values, run.best_epoch)
 
 
 def _is_patience_over(run: Run) -> bool:
     patience, progress = run.spec.patience, run.progress
     finished = progress.epoch - 1
-    return patience is not None and finished - progress.best_epoch > patience
+    return patience is not None and finished - progress.patience_epoch > patience

@@ -18,6 +18,7 @@ from ml.signature import Signature
 from ml.specs import TrainingSpec
 from ml.training import divergence
 from ml.training.batches import Placement, place
+from ml.training.feasibility import check_last_batch
 from ml.training.fit_curves import FitCurves
 
 
@@ -40,7 +41,11 @@ class Progress:
     best_loss: float = math.inf
     """Lowest monitored loss of an epoch."""
     best_epoch: int = 0
-    """Epoch with the lowest monitored loss."""
+    """Epoch with the lowest monitored loss; 0 before the first."""
+    patience_loss: float = math.inf
+    """Monitored loss that another must undercut by `min_delta` to count as an improvement."""
+    patience_epoch: int = 0
+    """Epoch of the last improvement."""
 
 
 class Run:
@@ -66,7 +71,7 @@ class Run:
         if device.type == "cuda" and spec.precision != "float32":
             # Tensor cores require channels-last memory.
             self.model = self.model.to(memory_format=torch.channels_last)
-        _check_last_batch(model, len(data.train), spec.batch_size)
+        check_last_batch(model, len(data.train), spec.batch_size)
         watched = [rows for rows in (data.train, data.validation) if rows is not None]
         self.placement = placement or place(sum(rows.nbytes for rows in watched), device)
         where = device if self.placement == "resident" else torch.device("cpu")
@@ -180,10 +185,18 @@ class Run:
         torch.set_rng_state(state["random"].cpu())
         if self._on_cuda and state["cuda_random"] is not None:
             torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.device)
-        self.progress = Progress(**state["progress"])
+        # In checkpoints of earlier versions, improvements determined the best epoch too.
+        best = (("patience_loss", "best_loss"), ("patience_epoch", "best_epoch"))
+        improved = {name: state["progress"][earlier] for name, earlier in best}
+        self.progress = Progress(**(improved | state["progress"]))
         self.best_weights = state["best_weights"]
         # Checkpoints of earlier versions have no curves.
         self.fit_curves.curves = state.get("curves", {})
+
+    @property
+    def best_epoch(self) -> int | None:
+        """Epoch with the lowest monitored loss; None before the first."""
+        return self.progress.best_epoch or None
 
     @property
     def kept_epoch(self) -> int:
@@ -239,15 +252,3 @@ def _clear_masked_weights(model: nn.Module, signature: Signature) -> None:
     if masked.any():
         with torch.no_grad():
             network.get_parameter("1.weight")[:, masked] = 0
-
-
-def _check_last_batch(model: nn.Module, rows: int, batch_size: int) -> None:
-    normalised = any(
-        isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules()
-    )
-    if normalised and 1 in (batch_size, rows % batch_size):
-        raise Invalid(
-            f"batches of {batch_size} leave one of {rows} rows for the last batch, and batch "
-            "normalisation needs at least two; choose another size",
-            ("batch_size",),
-        )

@@ -159,6 +159,7 @@ class AttemptStore:
                     row.metrics = row.metrics | new_event.data
                 if new_event.kind == "epoch" and new_event.epoch is not None:
                     row.epoch = new_event.epoch
+                    row.best_epoch = new_event.best_epoch
             for level, newest in _newest_reports(row).items():
                 thinning.thin(session, row, level, before[level], newest)
             return _requested_action(row)
@@ -168,9 +169,13 @@ class AttemptStore:
         with self._database.read() as session:
             return _requested_action(_held_row(session, claim))
 
-    def succeed(self, claim: Claim, manifest: Manifest, directory: str) -> ModelRef:
+    def succeed(self, claim: Claim, manifest: Manifest, directory: str) -> ModelRef | None:
         """Mark the job succeeded and register its model, in one transaction. Called again after a
-        commit whose answer was lost, return the model that it registered."""
+        commit whose answer was lost, return the model that it registered.
+
+        Return None, and change nothing, if an action was requested before: it was acknowledged, so
+        it takes precedence.
+        """
         with self._database.write() as session:
             earlier = session.scalar(
                 select(ModelVersionRow).where(
@@ -180,6 +185,8 @@ class AttemptStore:
             if earlier is not None:
                 return ModelRef(name=earlier.name, version=earlier.version)
             row = _claimed_row(session, claim)
+            if row.requested_action is not None:
+                return None
             model = registry.add_version(session, row.name, row.id, directory, manifest)
             row.model_version = model.version
             row.metrics = row.metrics | manifest.metrics
@@ -191,9 +198,13 @@ class AttemptStore:
         return ref
 
     def fail(self, claim: Claim, error: JobError) -> None:
-        """Mark the job failed with `error`; it is not retried automatically."""
+        """Mark the job failed with `error`; it is not retried automatically. A job that is being
+        cancelled is cancelled; one that is being paused fails, since it would fail again."""
         with self._database.write() as session:
             row = _claimed_row(session, claim)
+            if row.requested_action == "cancel":
+                self._end(session, row, "cancel", error.kind)
+                return
             row.error = error.model_dump()
             self._end(session, row, "fail", error.kind, error=row.error)
 

@@ -26,12 +26,15 @@ class NewEvent:
     data: dict[str, Any]
     epoch: int | None = None
     step: int | None = None
+    best_epoch: int | None = None
+    """Of a report of an epoch: the best epoch so far. It belongs to the job, not to the event."""
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @classmethod
     def from_report(cls, report: Report) -> "NewEvent":
         """Return the event for a metric report."""
-        return cls(report.level, dict(report.values), report.epoch, report.step)
+        values = dict(report.values)
+        return cls(report.level, values, report.epoch, report.step, report.best_epoch)
 
 
 def append(session: Session, job_id: str, new_events: Sequence[NewEvent]) -> None:

@@ -1,5 +1,6 @@
 """Admission of a training request: the limits of this machine and of its operator."""
 
+import os
 from dataclasses import dataclass
 
 from ml import devices
@@ -8,6 +9,7 @@ from ml.datasets.uploads import Uploads
 from ml.errors import Invalid
 from ml.ingest.warning import DataWarning
 from ml.specs import TrainingRequest, TrainingSpec, resolve
+from ml.training import feasibility
 from ml.training.footprint import Footprint, culprit, footprint
 from service import memory
 from service.errors import Unprocessable
@@ -29,18 +31,31 @@ def admit(request: TrainingRequest, uploads: Uploads, settings: Settings) -> Adm
 
     Raises:
         Unprocessable: the request cannot be resolved, the model is too large or does not fit the
-            data, the run cannot fit into memory, or the device does not exist.
+            data, the run cannot be trained or fit into memory, or the device does not exist.
     """
     try:
         spec = resolve(request, uploads)
         need = footprint(spec)
         _check_parameters(need, settings.max_parameters)
+        feasibility.check(spec)
         devices.resolve(spec.device)
         _check_memory(spec, need)
         warnings = job_warnings(request.dataset, spec.dataset, spec.split, uploads)
     except Invalid as error:
         raise Unprocessable.at(error, "body") from None
     return Admitted(spec, warnings)
+
+
+def check_threads(threads: int | None) -> None:
+    """Check that this machine has a core for each of a job's threads.
+
+    Raises:
+        Unprocessable: it has not.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if threads is not None and threads > cores:
+        only = f"this machine has {cores} core{'s' if cores > 1 else ''}; choose at most {cores}"
+        raise Unprocessable.at(Invalid(only), "body", "threads")
 
 
 def _check_parameters(need: Footprint, limit: int) -> None:

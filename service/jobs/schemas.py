@@ -28,7 +28,7 @@ Instant = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_represen
 
 
 class JobOptions(Strict):
-    """Options of how a job runs; they do not change the model it trains."""
+    """Options of how a job runs; they do not change what it learns."""
 
     priority: int = Field(
         default=0, ge=-1000, le=1000, description="Priority; the highest runs first."
@@ -50,6 +50,15 @@ class JobOptions(Strict):
     )
     checkpoint_epochs: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Maximum epochs between two checkpoints."
+    )
+
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="PyTorch threads, at most the number of cores; by default those of the trainer "
+        "(`EPOCHD_TRAINER_THREADS`). On a CPU, sums of floats, and so the last bits of weights, "
+        "depend on it.",
     )
 
     @classmethod
@@ -121,6 +130,10 @@ class Job(Body):
         description="Engine of the training steps, such as `resident+manual`."
     )
     progress: Progress
+    best_epoch: int | None = Field(
+        description="Epoch with the lowest validation loss so far, or training loss where there is "
+        "no validation split; null before the first."
+    )
     metrics: dict[str, float] = Field(description="Latest value of each metric.")
     warnings: list[DataWarning] = Field(
         description="Warnings about the job and its data; some are known only once it is loaded.",

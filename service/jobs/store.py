@@ -1,13 +1,13 @@
 """Submit, query and control jobs: the API's view of the `jobs` table."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Literal, get_args
 
 import orjson
-from sqlalchemy import delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 from ulid import ULID
 
@@ -205,19 +205,19 @@ class JobStore:
         Raises:
             Conflict: the job's status does not allow it; so do the three methods below.
         """
-        return self._change_status(job_id, "cancel", action="cancel")
+        return self._change_status(job_id, "cancel", _request_cancel)
 
     def pause(self, job_id: str) -> Job:
         """Take a queued job out of the queue; ask a running one to save a checkpoint and stop."""
-        return self._change_status(job_id, "pause", action="pause")
+        return self._change_status(job_id, "pause", _request_pause)
 
     def resume(self, job_id: str) -> Job:
-        """Requeue a paused job.
+        """Requeue a paused job; take back the pause of a running one.
 
         Raises:
             QueueFull: the queue is full; so does `retry`.
         """
-        return self._change_status(job_id, "resume")
+        return self._change_status(job_id, "resume", _withdraw_pause)
 
     def retry(self, job_id: str) -> Job:
         """Requeue a failed or cancelled job at its last checkpoint, with its crash count reset."""
@@ -250,20 +250,25 @@ class JobStore:
         return page, str(page[-1].id) if len(events) > limit else None
 
     def _change_status(
-        self, job_id: str, verb: Verb, action: RequestedAction | None = None, **values: Any
+        self,
+        job_id: str,
+        verb: Verb,
+        of_running: Callable[[Session, str], bool] | None = None,
+        **values: Any,
     ) -> Job:
+        """Move a waiting or ended job along `verb`'s edge at once. `of_running` records what `verb`
+        asks of a running job, and returns whether it could."""
         sources = [status for status in EDGES[verb] if status != "running"]
         with self._database.write() as session:
-            if not move(session, job_id, verb, sources, **values) and not (
-                action and _request_action(session, job_id, action)
-            ):
+            moved = move(session, job_id, verb, sources, **values)
+            if not moved and not (of_running and of_running(session, job_id)):
                 row = _row(session, job_id)
                 ending = " and being cancelled" if row.requested_action == "cancel" else ""
                 raise Conflict(
                     f"job {job_id} is {row.status}{ending}; {verb} requires a "
                     f"{' or '.join(EDGES[verb])} job"
                 )
-            if verb in ("resume", "retry"):
+            if moved and verb in ("resume", "retry"):
                 self._check_queue(session, own=1)
             session.expire_all()
             return _job(_row(session, job_id))
@@ -283,24 +288,30 @@ class JobStore:
             )
 
 
-def _request_action(session: Session, job_id: str, action: RequestedAction) -> bool:
-    """Request `action` of a running job. The time to perform it starts with the first request, and
-    a cancellation cannot be withdrawn."""
+def _request_cancel(session: Session, job_id: str) -> bool:
+    return _set_action(session, job_id, "cancel")
+
+
+def _request_pause(session: Session, job_id: str) -> bool:
+    # A cancellation cannot be withdrawn.
+    no_cancel = or_(JobRow.requested_action.is_(None), JobRow.requested_action == "pause")
+    return _set_action(session, job_id, "pause", no_cancel)
+
+
+def _withdraw_pause(session: Session, job_id: str) -> bool:
+    return _set_action(session, job_id, None, JobRow.requested_action == "pause")
+
+
+def _set_action(
+    session: Session, job_id: str, action: RequestedAction | None, *wanted: ColumnElement[bool]
+) -> bool:
+    """Set the action requested of a running job, if its row is as `wanted`; return whether it was.
+    The time to perform an action starts with the first request."""
+    now = func.coalesce(JobRow.requested_at, datetime.now(UTC)) if action else None
     changed = session.execute(
         update(JobRow)
-        .where(
-            JobRow.id == job_id,
-            JobRow.status == "running",
-            or_(
-                JobRow.requested_action.is_(None),
-                JobRow.requested_action != "cancel",
-                literal(action) == "cancel",
-            ),
-        )
-        .values(
-            requested_action=action,
-            requested_at=func.coalesce(JobRow.requested_at, datetime.now(UTC)),
-        )
+        .where(JobRow.id == job_id, JobRow.status == "running", *wanted)
+        .values(requested_action=action, requested_at=now)
         .returning(JobRow.id)
     )
     return changed.one_or_none() is not None
@@ -329,6 +340,7 @@ def _job(row: JobRow) -> Job:
         attempt=row.attempt,
         device=row.device,
         engine=row.engine,
+        best_epoch=row.best_epoch,
         progress=Progress(
             epoch=row.epoch,
             epochs=row.spec["epochs"],

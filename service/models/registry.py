@@ -304,6 +304,7 @@ def _model_version(row: ModelVersionRow, aliases: list[str]) -> ModelVersion:
         linear=manifest.linear,
         inputs=manifest.signature.inputs.model_dump(mode="json"),
         output=manifest.signature.output.model_dump(mode="json"),
+        best_epoch=manifest.best_epoch,
         metrics=manifest.metrics,
         lineage=Lineage(job_id=row.job_id, **manifest.model_dump(include=LINEAGE)),
     )

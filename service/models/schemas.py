@@ -23,6 +23,13 @@ class Lineage(Body):
     data_sha256: str = Field(description="SHA-256 of the train, validation and test rows.")
     weights_sha256: str = Field(description="SHA-256 of the model's `model.safetensors`.")
     device: str
+    threads: int | None = Field(
+        description="PyTorch threads of the last attempt; null for models of earlier versions."
+    )
+    cpu_capability: str | None = Field(
+        description="Instruction set of PyTorch's kernels on the trainer's CPU, such as `AVX2`; "
+        "null for models of earlier versions."
+    )
     torch_version: str
     epochd_version: str
 
@@ -42,6 +49,11 @@ class ModelVersion(Body):
     )
     inputs: dict[str, Any] = Field(description="Inputs that `/predict` accepts.")
     output: dict[str, Any] = Field(description="Output that `/predict` returns.")
+    best_epoch: int | None = Field(
+        description="Epoch with the lowest validation loss, or training loss where there was no "
+        "validation split; with `keep_best`, that of the weights. Null for models of earlier "
+        "versions."
+    )
     metrics: dict[str, float]
     lineage: Lineage
     damage: str | None = Field(

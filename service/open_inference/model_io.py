@@ -71,7 +71,7 @@ def _datatype(features: Features, name: str) -> str:
 
 
 def _number(features: Features) -> str:
-    return "FP64" if features.encoding else "FP32"
+    return "FP64" if features.is_double else "FP32"
 
 
 def outputs_of(model: Model, predictions: Predictions, request: InferRequest) -> list[Output]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from service.errors import Conflict, FilesDamaged, InsufficientStorage, NotFound, QueueFull
 from service.http.problem_json import problems
-from service.jobs.limits import admit
+from service.jobs.limits import admit, check_threads
 from service.jobs.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord
 from service.jobs.states import Status
 from service.routes.dependencies import WRITES, AppComponents
@@ -94,6 +94,7 @@ def submit(
     """
     with components.datasets.recording_damage():
         admitted = admit(request.spec, components.datasets, components.settings)
+    check_threads(request.options.threads)
     submitted = components.jobs.submit(
         admitted.spec,
         request.options,
@@ -211,7 +212,8 @@ def pause(job_id: str, components: AppComponents) -> Job:
     dependencies=WRITES,
 )
 def resume(job_id: str, components: AppComponents) -> Job:
-    """Put a paused job back into the queue; it continues where it stopped."""
+    """Put a paused job back into the queue, where it continues from where it stopped, or take back
+    the pause of a running job that has not stopped yet."""
     job = components.jobs.resume(job_id)
     components.nudge()
     return job

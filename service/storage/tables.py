@@ -96,6 +96,8 @@ class JobRow(Table):
     device: Mapped[str | None] = mapped_column(String(16))
     engine: Mapped[str | None] = mapped_column(String(32))
     epoch: Mapped[int] = mapped_column(default=0)
+    best_epoch: Mapped[int | None]
+    """Finished epoch with the lowest monitored loss."""
     step: Mapped[int] = mapped_column(BigInteger, default=0)
     steps: Mapped[int | None] = mapped_column(BigInteger)
     """Total optimisation steps of the run, known once the data is loaded."""

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +50,8 @@ class TrainerContext:
     """Share of the GPU's memory that the trainer may use."""
     datasets: DatasetCache
     draining: threading.Event
+    threads: int = field(default_factory=torch.get_num_threads)
+    """PyTorch threads of a job that does not choose them."""
     report_waiting: Callable[[], None] = lambda: None
     """Tells the scheduler that an attempt waits for the database."""
 
@@ -93,9 +95,11 @@ class CheckpointTimer:
         return True
 
 
-class SavedModel(NamedTuple):
-    """A trained model on disk, not yet registered."""
+class Trained(NamedTuple):
+    """A run that has ended, and its model on disk, not yet registered."""
 
+    run: Run
+    fold_results: FoldResults
     directory: Path
     manifest: Manifest
 
@@ -142,15 +146,15 @@ class Attempt:
         try:
             work = self._until_done(lambda: self._attempts.load_work(self._claim))
             with self._reporter, _logging_to(self._reporter):
-                saved = self._train(work)
+                trained = self._train(work)
+            if trained is not None and (model := self._register(trained)) is not None:
+                return logging.INFO, f"the job succeeded as {model}"
         except LeaseLost:
             raise
         except Exception as error:
             return self._fail(error)
-        if saved is None:
-            self._until_done(lambda: self._attempts.release(self._claim))
-            return logging.INFO, "the job was given back, as requested"
-        return logging.INFO, f"the job succeeded as {self._register(saved)}"
+        self._until_done(lambda: self._attempts.release(self._claim))
+        return logging.INFO, "the job was given back, as requested"
 
     def _fail(self, error: Exception) -> tuple[int, str]:
         """Fail the job, or have it retried if this process's device is at fault."""
@@ -171,13 +175,14 @@ class Attempt:
     def _until_done(self, transaction: Callable[[], Result]) -> Result:
         return until_done(transaction, self._context.report_waiting)
 
-    def _train(self, work: Work) -> SavedModel | None:
+    def _train(self, work: Work) -> Trained | None:
         """Train to the end and save the model; return None if the attempt stopped between two steps
         as requested."""
         spec, context = work.spec, self._context
         self._warnings = work.warnings
         self.device = context.device_for(spec.device)
         devices.use(self.device, context.share)
+        torch.set_num_threads(work.options.threads or context.threads)
         timer = CheckpointTimer(work.options)
         self._reporter.report_every = spec.report_every
         self._state = checkpoints.load_newest(self._checkpoints)
@@ -239,7 +244,7 @@ class Attempt:
             raise AttemptTimedOut(limit)
         return leaves
 
-    def _save_model(self, run: Run, fold_results: FoldResults) -> SavedModel:
+    def _save_model(self, run: Run, fold_results: FoldResults) -> Trained:
         self._step = fold_results.steps + run.progress.step
         training_summary = summary.summarize(run)
         metrics = fold_results.summary()
@@ -259,10 +264,11 @@ class Attempt:
             metrics,
             run.data.fingerprint,
             self.device,
+            best_epoch=run.best_epoch,
             beside=training_summary.files(),
         )
         faults.reach("artifact renamed")
-        return SavedModel(directory, manifest)
+        return Trained(run, fold_results, directory, manifest)
 
     def _prepare(self, spec: TrainingSpec, fold: int | None = None) -> tuple[Run, Engine]:
         """Return the next run, resumed from the checkpoint if there is one, and its engine."""
@@ -295,15 +301,21 @@ class Attempt:
         )
         return run, engine
 
-    def _register(self, saved: SavedModel) -> str:
-        """Register the model and return its name and version."""
+    def _register(self, trained: Trained) -> str | None:
+        """Register the model and return its name and version. If an action was requested while the
+        run ended, save the run's state instead and return None: a paused job ends when resumed."""
+        directory = trained.directory
         try:
             model = self._until_done(
-                lambda: self._attempts.succeed(self._claim, saved.manifest, saved.directory.name)
+                lambda: self._attempts.succeed(self._claim, trained.manifest, directory.name)
             )
         except LeaseLost:
-            shutil.rmtree(saved.directory, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
             raise
+        if model is None:
+            shutil.rmtree(directory, ignore_errors=True)
+            self._save_state(trained.run, trained.fold_results)
+            return None
         shutil.rmtree(self._checkpoints, ignore_errors=True)
         return f"{model.name}@{model.version}"
 

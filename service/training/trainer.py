@@ -70,6 +70,7 @@ def main() -> None:
         config.share,
         DatasetCache(settings.datasets_dir, settings.dataset_cache_mb * MIB),
         draining=threading.Event(),
+        threads=config.threads,
         report_waiting=partial(_reply, replies, WAITING),
     )
     threading.Thread(target=_listen, args=(claims, context.draining), daemon=True).start()

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from service import memory, processes
 from service.jobs.attempts import Claim
 from service.settings import Settings
+from service.training import reproducibility
 from service.training.pool import threads_per_trainer
 from service.training.trainer import DRAIN, LAST, WAITING, TrainerConfig
 
@@ -63,7 +64,7 @@ class TrainerProcess:
             "service.training.trainer",
             config=config.model_dump_json(),
             stderr=PIPE,
-            environment={"OMP_NUM_THREADS": str(threads)},
+            environment={"OMP_NUM_THREADS": str(threads), **reproducibility.environment()},
             oom_score=OOM_SCORE,
         )
         trainer = cls(process)

@@ -105,6 +105,17 @@ def test_divergence_is_diagnosed_in_the_precision_of_the_run(
     assert cast == [True]
 
 
+def test_checkpoints_of_earlier_versions_have_the_patience_of_their_best_epoch() -> None:
+    run = prepare(PLANE | {"epochs": 3})
+    list(loop.train(run))
+    state = run.state_dict()
+    for name in ("patience_loss", "patience_epoch"):
+        del state["progress"][name]
+    resumed = prepare(PLANE | {"epochs": 3})
+    resumed.load_state_dict(state)
+    assert resumed.progress == run.progress
+
+
 def test_order_of_an_epoch_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     randperm = torch.randperm

@@ -158,6 +158,67 @@ def test_standardizing_fits_mean_and_deviation_and_keeps_constants() -> None:
     assert Standardize(*moments(inputs))(inputs).tolist() == [[-1.0, 0.0], [1.0, 0.0]]
 
 
+@pytest.mark.parametrize("min_delta", [0.0, 1.0])
+@pytest.mark.parametrize("split", [{"validation": 0.1}, {}], ids=["validation", "train"])
+def test_best_epoch_has_the_lowest_loss_whatever_counts_for_patience(
+    tmp_path: Path, split: dict[str, Any], min_delta: float
+) -> None:
+    document = PLANE | {"epochs": 6, "optimizer": {"kind": "sgd", "lr": 0.3}, "split": split}
+    watched = "validation_loss" if split else "train_loss"
+    data_spec = PLANE["dataset"] | {"noise": 0.5}
+    spec, data, _, everything = trained(tmp_path, document | {"dataset": data_spec})
+    losses = [report.values[watched] for report in everything if report.level == "epoch"]
+    best = losses.index(min(losses)) + 1
+    spec = TrainingSpec.of(
+        spec.model_dump(mode="json") | {"keep_best": True, "min_delta": min_delta}
+    )
+    run = Run(build(spec, data), data, spec, CPU)
+    reports = list(loop.train(run))
+    so_far = [losses.index(min(losses[: epoch + 1])) + 1 for epoch in range(6)]
+    assert [report.best_epoch for report in reports if report.level == "epoch"] == so_far
+    assert (run.best_epoch, run.kept_epoch) == (best, best)
+    if data.validation is not None:
+        figures = evaluate(run.model, data.validation, data.signature, LOSSES["mse"])
+        assert figures["loss"] == min(losses)
+
+
+def test_patience_counts_improvements_of_at_least_min_delta(tmp_path: Path) -> None:
+    _, _, _, reports = trained(tmp_path, PLANE | {"patience": 2, "min_delta": 100.0})
+    epochs = [report for report in reports if report.level == "epoch"]
+    # The first counts: before it there was no loss.
+    assert [report.epoch for report in epochs] == [1, 2, 3, 4]
+    losses = [report.values["train_loss"] for report in epochs]
+    assert losses == sorted(losses, reverse=True)
+    assert epochs[-1].best_epoch == 4
+
+
+def test_numbers_far_from_0_are_learned_and_predicted_where_standardised(tmp_path: Path) -> None:
+    features = {"far": {"uniform": [1e9, 1e9 + 2]}, "near": {"uniform": [0, 1]}}
+    document = PLANE | {
+        "dataset": {
+            "kind": "synthetic",
+            "features": features,
+            "target": "3*(far - 1e9) + near",
+            "standardize": True,
+        },
+        "optimizer": {"kind": "adam", "lr": 0.05},
+    }
+    manifest, _, data = saved(tmp_path, document)
+    assert data.warnings == []
+    model = Model.load(tmp_path / "model")
+    points = [[1e9 + 0.5, 0.5], [1e9 + 1.5, 0.5]]
+    for inputs in (model.rows(points), model.array(np.array(points))):
+        answers = model.to_json(model.predict(inputs))
+        values = [answer["value"] for answer in answers]  # type: ignore[typeddict-item]
+        assert values == pytest.approx([2, 5], abs=0.01)
+    assert manifest.linear is not None
+    assert manifest.linear.weights == pytest.approx({"far": 3, "near": 1}, abs=0.01)
+    with pytest.raises(Invalid, match=r"finite number of at most 3\.4e"):
+        model.rows([[1e39, 0.5]])
+    with pytest.raises(Invalid, match="not finite"):
+        model.array(np.array([[1e39, 0.5]]))
+
+
 def test_test_split_is_disjoint_and_independent_of_the_run_seed(
     tmp_path: Path,
 ) -> None:
@@ -176,6 +237,19 @@ def test_test_split_is_disjoint_and_independent_of_the_run_seed(
 def test_divergence_names_epoch_step_and_tensor(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match=r"became (inf|nan) at epoch 1, step \d+; the first tensor"):
         trained(tmp_path, PLANE | {"optimizer": {"kind": "sgd", "lr": 1e6}})
+
+
+def test_weights_lost_in_the_last_update_are_a_divergence(tmp_path: Path) -> None:
+    """No loss is computed after it."""
+    features = {name: {"uniform": [1e17, 2e17]} for name in "abc"}
+    document = PLANE | {
+        "dataset": PLANE["dataset"] | {"features": features},
+        "optimizer": {"kind": "sgd", "lr": 1e6},
+        "epochs": 1,
+        "batch_size": 800,
+    }
+    with pytest.raises(Diverged, match=r"1\.weight is not finite after the last update of epoch 1"):
+        trained(tmp_path, document)
 
 
 def test_anomaly_detection_names_the_forward_call(tmp_path: Path) -> None:

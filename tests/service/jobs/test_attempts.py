@@ -187,6 +187,54 @@ def test_crash_performs_the_requested_action(jobs: JobStore, attempts: AttemptSt
     assert jobs.fetch(paused).status == "paused"
 
 
+@pytest.mark.parametrize(("action", "status"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_request_acknowledged_before_the_end_takes_precedence(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    registry: ModelRegistry,
+    manifest: Manifest,
+    action: str,
+    status: str,
+) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    assert getattr(jobs, action)(job_id).requested_action == action
+    before = jobs.fetch(job_id)
+    assert attempts.succeed(claim, manifest, "dir") is None
+    assert jobs.fetch(job_id) == before
+    attempts.release(claim)
+    job = jobs.fetch(job_id)
+    assert (job.status, job.model, job.requested_action) == (status, None, None)
+    assert registry.names() == []
+
+
+def test_failure_of_a_job_that_is_being_cancelled_cancels_it(
+    jobs: JobStore, attempts: AttemptStore
+) -> None:
+    error = JobError(kind="diverged", message="nan at step 3")
+    ends = []
+    for ask in (jobs.cancel, jobs.pause):
+        job_id = submitted(jobs)
+        claim = claimed(attempts)
+        ask(job_id)
+        attempts.fail(claim, error)
+        [attempt] = jobs.attempts(job_id)
+        assert attempt.outcome == "diverged"
+        ends.append((jobs.fetch(job_id).status, jobs.fetch(job_id).error))
+    assert ends == [("cancelled", None), ("failed", error)]
+
+
+def test_job_has_the_best_epoch_of_its_run(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    assert jobs.fetch(job_id).best_epoch is None
+    for epoch, best in ((1, 1), (2, 1), (3, 3)):
+        report = Report("epoch", epoch, 10 * epoch, {"train_loss": 0.5}, best_epoch=best)
+        step = Report("step", epoch, 10 * epoch, {"loss": 0.5})
+        attempts.heartbeat(claim, [NewEvent.from_report(report), NewEvent.from_report(step)])
+        assert jobs.fetch(job_id).best_epoch == best
+
+
 def test_only_expired_leases_are_revoked(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:

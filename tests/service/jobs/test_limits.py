@@ -1,5 +1,6 @@
 """Jobs that cannot run on this machine are refused, with the field at fault."""
 
+import os
 from typing import Any
 
 import pytest
@@ -88,3 +89,20 @@ def test_every_torchvision_network_can_be_submitted(client: TestClient) -> None:
     loc, msg = refused(client, job)
     assert loc == ["body", "model", "name"]
     assert "at least 29x29" in msg
+
+
+def test_more_threads_than_cores_are_refused(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    loc, msg = refused(client, PLANE | {"threads": 4})
+    assert (loc, msg) == (["body", "threads"], "this machine has 3 cores; choose at most 3")
+    job = client.post("/jobs", json=PLANE | {"threads": 3}).json()
+    assert job["options"]["threads"] == 3
+
+
+def test_specs_that_cannot_be_trained_are_refused(client: TestClient) -> None:
+    schedule = {"kind": "cosine", "min_lr": 0.5}
+    loc, msg = refused(client, PLANE | {"schedule": schedule})
+    assert loc == ["body", "schedule", "min_lr"]
+    assert msg.endswith("which is above it: 0.5; choose at most 0.01")

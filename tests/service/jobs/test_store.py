@@ -1,6 +1,7 @@
 """Jobs submitted, queried and controlled, on a real SQLite file."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -146,6 +147,32 @@ def test_cancellation_cannot_be_overridden(jobs: JobStore, attempts: AttemptStor
     assert jobs.cancel(job_id).requested_action == "cancel"
     with pytest.raises(Conflict, match="is running and being cancelled"):
         jobs.pause(job_id)
+    assert attempts.heartbeat(claim) == "cancel"
+
+
+def test_resume_takes_back_a_pause_that_was_not_performed(
+    jobs: JobStore, attempts: AttemptStore
+) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    jobs.pause(job_id)
+    job = jobs.resume(job_id)
+    assert (job.status, job.requested_action) == ("running", None)
+    assert attempts.heartbeat(claim) is None
+    assert attempts.overdue(claim, timedelta(0)) is None
+    with pytest.raises(Conflict, match="is running; resume requires a paused job"):
+        jobs.resume(job_id)
+    # An attempt that has seen the pause before gives the job back.
+    attempts.release(claim)
+    assert jobs.fetch(job_id).status == "queued"
+
+
+def test_resume_does_not_take_back_a_cancellation(jobs: JobStore, attempts: AttemptStore) -> None:
+    job_id = submitted(jobs)
+    claim = claimed(attempts)
+    jobs.cancel(job_id)
+    with pytest.raises(Conflict, match="is running and being cancelled; resume requires"):
+        jobs.resume(job_id)
     assert attempts.heartbeat(claim) == "cancel"
 
 

@@ -46,7 +46,20 @@ CASES: list[tuple[dict[str, Any], list[str | int], str]] = [
     ),
     (MNIST | {"model": {"kind": "mlp", "hidden": [10**12]}}, ["model", "hidden", 0], "1000000"),
     (MNIST | {"model": {"kind": "mlp", "hidden": []}}, ["model", "hidden"], "at least 1"),
-    (MNIST | {"model": {"kind": "mlp", "dropout": 1.0}}, ["model", "dropout"], "less than 1"),
+    (MNIST | {"model": {"kind": "mlp", "dropout": 1.0}}, ["model", "dropout"], "equal to 0.999"),
+    (
+        MNIST | {"model": {"kind": "mlp", "dropout": [0.999999, 0]}},
+        ["model", "dropout", 0],
+        "less than or equal to 0.999",
+    ),
+    (MNIST | {"model": {"kind": "cnn", "dropout": 0.999999}}, ["model", "dropout"], "0.999"),
+    (MNIST | {"optimizer": {"kind": "adam", "eps": 1e-50}}, ["optimizer", "eps"], "1e-30"),
+    (
+        MNIST | {"model": {"kind": "torchvision", "name": "resnet18"}, "batch_size": 59_999},
+        ["batch_size"],
+        "batch normalisation needs at least two",
+    ),
+    (MNIST | {"threads": 0}, ["threads"], "greater than or equal to 1"),
     (MNIST | {"model": {"kind": "mlp", "dropout": "a lot"}}, ["model", "dropout"], "number"),
     (MNIST | {"model": {"kind": "mlp", "dropout": [0.1]}}, ["model"], "2 hidden layers"),
     (

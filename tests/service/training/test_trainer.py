@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DatabaseError
 from ml import devices
 from ml.datasets.cache import DatasetCache
 from ml.errors import Diverged
-from ml.training import checkpoints, loop
+from ml.training import checkpoints, loop, summary
 from ml.training.engines.base import Engine
 from ml.training.loop import Report
 from ml.training.run import Run
@@ -365,3 +366,61 @@ def test_job_with_an_outdated_spec_fails_with_the_reason(
     assert job.error
     assert (job.status, job.error.kind) == ("failed", "invalid")
     assert job.error.message.startswith("epochs: input should be greater than or equal to 1")
+
+
+@pytest.mark.parametrize("action", ["cancel", "pause"])
+@pytest.mark.parametrize("folds", [None, 2])
+def test_request_during_the_end_of_a_run_is_performed(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    registry: ModelRegistry,
+    context: TrainerContext,
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
+    folds: int | None,
+) -> None:
+    short = SHORT | {"keep_best": True, "split": {"folds": folds}}
+    undisturbed = submitted(jobs, **short)
+    trainer._attempt(claimed(attempts), attempts, context)
+    job_id = submitted(jobs, **short)
+
+    def requested_meanwhile(run: Run) -> summary.TrainingSummary:
+        getattr(jobs, action)(job_id)
+        return summarize(run)
+
+    summarize = summary.summarize
+    with monkeypatch.context() as patch:
+        patch.setattr(summary, "summarize", requested_meanwhile)
+        assert trainer._attempt(claimed(attempts), attempts, context)
+    assert jobs.fetch(job_id).status == {"cancel": "cancelled", "pause": "paused"}[action]
+    assert registry.snapshot()["plane"].directories.keys() == {1}
+    assert len(list(context.settings.models_dir.iterdir())) == 1
+    before = jobs.metrics(job_id, None, 1000, 0)
+    (jobs.retry if action == "cancel" else jobs.resume)(job_id)
+    assert trainer._attempt(claimed(attempts), attempts, context)
+    job = jobs.fetch(job_id)
+    assert (job.status, job.metrics) == ("succeeded", jobs.fetch(undisturbed).metrics)
+    assert jobs.metrics(job_id, None, 1000, 0) == before
+    versions = [registry.fetch("plane", version) for version in (1, 2)]
+    assert versions[0].lineage.weights_sha256 == versions[1].lineage.weights_sha256
+    assert versions[0].best_epoch == versions[1].best_epoch == job.best_epoch == 2
+
+
+def test_job_chooses_its_threads(
+    jobs: JobStore,
+    attempts: AttemptStore,
+    registry: ModelRegistry,
+    context: TrainerContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = [3]
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    context = replace(context, threads=2)
+    for options in ({"threads": 1}, {}):
+        submitted(jobs, **SHORT | options)
+        assert trainer._attempt(claimed(attempts), attempts, context)
+    assert threads == [3, 1, 2]
+    lineages = [registry.fetch("plane", version).lineage for version in (1, 2)]
+    assert [lineage.threads for lineage in lineages] == [1, 2]
+    assert lineages[0].cpu_capability == torch.backends.cpu.get_cpu_capability()
