@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    ValidationError,
+    model_validator,
+)
 
 from ml.errors import Invalid
 
@@ -18,6 +25,18 @@ class _FailFast(FailFast):
 
 FIRST_ERROR = _FailFast()
 """Marks a list whose validation ends with the first invalid item: there may be a million."""
+
+
+def at_most(count: int, noun: str) -> BeforeValidator:
+    """Return a validator that counts the entries of an object before each is validated: each wrong
+    one makes an error."""
+
+    def counted(entries: object) -> object:
+        if isinstance(entries, dict) and len(entries) > count:
+            raise ValueError(f"at most {count:,} {noun} are allowed, not {len(entries):,}")
+        return entries
+
+    return BeforeValidator(counted)
 
 
 class Strict(BaseModel):

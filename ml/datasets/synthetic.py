@@ -21,7 +21,7 @@ from ml.errors import Invalid
 from ml.expressions.formula import Expression, check_name
 from ml.preprocessing import Standardize, moments
 from ml.signature import Features, Signature, Value
-from ml.strict import Strict
+from ml.strict import Strict, at_most
 
 MAX_SIZE = 10_000_000
 MAX_FEATURES = 1_000
@@ -71,7 +71,9 @@ class SyntheticSpec(Strict):
     """Features drawn from distributions, and a target computed from them by a formula."""
 
     kind: Literal["synthetic"] = "synthetic"
-    features: dict[str, Distribution] = Field(min_length=1, max_length=MAX_FEATURES)
+    features: Annotated[dict[str, Distribution], at_most(MAX_FEATURES, "features")] = Field(
+        min_length=1, max_length=MAX_FEATURES
+    )
     target: str = Field(
         description="Formula of the features, with + - * / ** % // and the usual functions.",
         examples=["3*x + 2"],
@@ -85,16 +87,6 @@ class SyntheticSpec(Strict):
         default=False,
         description="Whether to scale each feature to mean 0 and standard deviation 1.",
     )
-
-    @field_validator("features", mode="before")
-    @classmethod
-    def _features_are_counted(cls, features: object) -> object:
-        # Before each is validated, and each invalid one makes an error.
-        if isinstance(features, dict) and len(features) > MAX_FEATURES:
-            raise ValueError(
-                f"at most {MAX_FEATURES:,} features are allowed, not {len(features):,}"
-            )
-        return features
 
     @field_validator("features")
     @classmethod

@@ -28,7 +28,7 @@ from ml.errors import DataUnavailable, Invalid, belonging_to, located_at
 from ml.ingest.schema import MAX_COLUMNS, Column, ImageSchema, Schema, TableSchema
 from ml.signature import Signature
 from ml.spelling import ColumnKind
-from ml.strict import Strict
+from ml.strict import Strict, at_most
 
 UPLOADS = "uploads"
 """Directory of uploads, relative to that of the data sets."""
@@ -120,7 +120,9 @@ class UploadRequest(Strict):
         "name is such as `is_test`; by default that of the file's own splits, if it has any. It is "
         "not a feature.",
     )
-    features: dict[ColumnName, FeatureKind | None] | None = Field(
+    features: Annotated[
+        dict[ColumnName, FeatureKind | None] | None, at_most(MAX_COLUMNS, "features")
+    ] = Field(
         default=None,
         max_length=MAX_COLUMNS,
         description="Feature columns and the kind of each (null: the column's own kind); by "

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml.errors import Invalid
-from ml.inputs.json_slices import CHUNK_BYTES, NotJson, Scanner, check_row, groups, parsed
+from ml.inputs.json_slices import (
+    CHUNK_BYTES,
+    NotJson,
+    Scanner,
+    check_row,
+    groups,
+    parsed,
+    skip_space,
+    string_pieces,
+)
 
 VALUES = st.recursive(
     st.none()
@@ -128,3 +137,44 @@ def test_numbers_that_only_some_parsers_read() -> None:
     assert parsed(b"123456789012345678901234567890") == 123456789012345678901234567890.0
     with pytest.raises(NotJson):
         parsed(b'"\\ud800"')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a" * (2 * CHUNK_BYTES),
+        "é" * 10,
+        *("a" * (CHUNK_BYTES - n) + "\x00/" + "b" * CHUNK_BYTES for n in range(9)),
+        *("a" * (CHUNK_BYTES - n) + "\\" * 5 + '"' for n in range(9)),
+    ],
+)
+def test_pieces_of_a_string_make_the_string(text: str) -> None:
+    body = b'["' + json.dumps(text).encode().replace(b"/", b"\\/")[1:-1] + b'"]'
+    pieces = list(string_pieces(body, 1, len(body) - 1))
+    assert "".join(pieces) == text
+    assert max(map(len, pieces), default=0) <= CHUNK_BYTES
+
+
+@pytest.mark.parametrize("escape", [b"\\u12", b"\\x", b"\\u12g4", b"\x01", b"\xff"])
+def test_malformed_strings_are_refused(escape: bytes) -> None:
+    for before in (0, CHUNK_BYTES - 2):
+        body = b'"' + b"a" * before + escape + b'"'
+        with pytest.raises(NotJson):
+            list(string_pieces(body, 0, len(body)))
+
+
+@pytest.mark.parametrize("count", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 10**6])
+def test_white_space_is_skipped_in_parts(count: int) -> None:
+    assert skip_space(b"a" + b" \t\r\n" * count, 1) == 1 + 4 * count
+    assert skip_space(b" " * count + b"a ", 0) == count
+    assert items(b" " * count + b"[1" + b"\n" * count + b",2]" + b" " * count) == [1, 2]
+
+
+def test_bytes_of_a_row_and_of_a_name_are_bounded() -> None:
+    row = json.dumps([0.12345678901234567] * 50_000, indent=20).encode()
+    check_row(row, 50_000)
+    with pytest.raises(Invalid, match=r"has 2,000,004 bytes; a row of this model has at most 1,04"):
+        check_row(b'["%b"]' % (b"a" * 2_000_000), 3)
+    with pytest.raises(Invalid, match="has a name of 2,000,002 bytes, at byte 1"):
+        members(b'{"%b":1}' % (b"a" * 2_000_000))

@@ -6,6 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.http.document_limit import MAX_BYTES, MAX_VALUES
+from service.http.problem_json import MAX_ERRORS
 from tests.conftest import LINE
 
 JSON = {"content-type": "application/json"}
@@ -64,6 +65,18 @@ def test_features_are_counted_before_they_are_validated(client: TestClient) -> N
     errors = response.json()["errors"]
     assert len(errors) < 5
     assert "at most 1,000 features are allowed, not 20,000" in response.text
+    columns = {"kind": "upload", "id": "a", "features": features}
+    response = client.post("/jobs", json={"dataset": columns})
+    assert response.status_code == 422
+    assert "at most 4,096 features are allowed, not 20,000" in response.text
+
+
+def test_errors_are_listed_up_to_a_hundred(client: TestClient) -> None:
+    features = {f"x{n}": 0 for n in range(4000)}
+    dataset = {"kind": "upload", "id": "a", "features": features}
+    problem = client.post("/jobs", json={"dataset": dataset}).json()
+    assert len(problem["errors"]) == MAX_ERRORS
+    assert problem["detail"].endswith(" (and 3,999 more)")
 
 
 def test_expressions_may_have_as_many_numbers_as_they_promise(client: TestClient) -> None:

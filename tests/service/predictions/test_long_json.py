@@ -49,7 +49,7 @@ def test_rows_are_those_of_a_small_body(settings: Settings, model: Model, row: A
     [
         ([[1]] * 9_000 + [["a"]], (9_000, 0), "must be a number"),
         ([[1]] * 9_000 + [{"x": 1, "y": 2}], (9_000, "y"), "unknown"),
-        ([[1], [1] * 100_000], (1,), "about 100,00. values; a row of this model has 1"),
+        ([[1], [1] * 100_000], (1,), "more than 1,002 values; a row of this model has 1"),
         ([[1], [[]] * 1_000], (1,), "must be a row of"),
         ([], (), "is empty"),
         ([[1]] * 7_000 + [1], (7_000,), "must be a row of"),
@@ -121,6 +121,15 @@ def test_images(settings: Settings) -> None:
     for wrong in (1, "not base64!"):
         with pytest.raises(Unprocessable, match=r"body\.images\.1"):
             long(settings, {"model": "digits", "images": ["", wrong]})
+
+
+def test_slashes_of_base64_may_be_escaped(settings: Settings) -> None:
+    files = [b"\xff" * 200_000, b"\xfe\xff" * 200_000]
+    texts = [base64.b64encode(file).decode() for file in files]
+    body = json.dumps({"model": "digits", "images": texts}).encode().replace(b"/", b"\\/")
+    payload = read_long_json(body, settings, lambda: None)
+    assert isinstance(payload, ImageFiles)
+    assert payload.files == files
 
 
 def test_a_client_that_left_ends_the_reading(settings: Settings, model: Model) -> None:
