@@ -92,11 +92,8 @@ REFUSED = {
     f"{DATASETS}/scotland/src/scotland_population.csv": "has footnotes below its rows",
     f"statsmodels/tsa/{RESULTS}/arima212_forecast.csv": "has rows with fewer fields than others",
     "pydataset/resources/rdata/csv/Ecdat/Mofa.csv": "has a control character in a number",
-    "pydataset/resources/rdata/csv/MASS/Cars93.csv": "has one word among 92 numbers",
     "pydataset/resources/rdata/csv/Zelig/friendship.csv": "has no rows",
     "pydataset/resources/rdata/csv/Zelig/sna.ex.csv": "has no rows",
-    "pydataset/resources/rdata/csv/car/Blackmoor.csv": "has 48 codes like 207a among 897 numbers",
-    "pydataset/resources/rdata/csv/datasets/attenu.csv": "has 5 codes like c168 among 161 numbers",
 }
 """Files that a person could not read without a question either, and why."""
 

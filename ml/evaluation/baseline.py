@@ -58,11 +58,12 @@ class Baseline:
         return save({name: tensor.contiguous() for name, tensor in tensors.items()})
 
     @classmethod
-    def load(cls, directory: Path) -> "Baseline | None":
-        """Load the baselines of the model in `directory`; None if an earlier version saved it.
+    def load(cls, directory: Path, signature: Signature) -> "Baseline | None":
+        """Load the baselines of the model in `directory`, which has `signature`; None if an earlier
+        version saved it.
 
         Raises:
-            Damaged: the file is missing, or is not as it was written.
+            Damaged: the file is missing, is not as it was written, or is that of another model.
         """
         if not holds(directory, BASELINE):
             return None
@@ -70,9 +71,22 @@ class Baseline:
         try:
             found = load(data)
             linear = Affine(found["weights"], found["bias"]) if "weights" in found else None
-            return cls(found["constant"], linear, int(found["linear_rows"]))
-        except (SafetensorError, KeyError, ValueError) as error:
+            baseline = cls(found["constant"], linear, int(found["linear_rows"].item()))
+            baseline._check(signature)
+        except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise Damaged(directory / BASELINE, f"cannot be read: {error}") from error
+        return baseline
+
+    def _check(self, signature: Signature) -> None:
+        size = signature.output.size
+        wanted: list[tuple[Tensor, tuple[int, ...]]] = [(self.constant, (size,))]
+        if self.linear is not None:
+            shape = (signature.inputs.width, size)
+            wanted += [(self.linear.weights, shape), (self.linear.bias, (size,))]
+        for tensor, shape in wanted:
+            if tensor.shape != shape or not tensor.is_floating_point():
+                given = f"{tuple(tensor.shape)} of {tensor.dtype}"
+                raise ValueError(f"an array has the shape {given}; right is {shape} of floats")
 
 
 def fit_baseline(train: Rows, preprocessing: nn.Module, signature: Signature) -> Baseline:

@@ -49,6 +49,7 @@ class _Table:
         self._ragged: Invalid | None = None
         self.names = dialect.names
         self.unnamed = dialect.unnamed
+        self.quoted = dialect.quoted
         self.first_row = dialect.first_row
         self.warnings = dialect.warnings
         self.decimal_comma = dialect.delimiter == ";"

@@ -25,10 +25,19 @@ ADVICE = (
     'send one object for each row, such as {"height": 1.5, "colour": "red"}, one a line or in an '
     "array"
 )
+
+
+class _Number(str):
+    """A number as it is written."""
+
+    __slots__ = ()
+
+
 DECODER = JSONDecoder(
-    parse_int=str, parse_float=str, parse_constant=lambda name: None if name == "NaN" else name
+    parse_int=_Number,
+    parse_float=_Number,
+    parse_constant=lambda name: None if name == "NaN" else _Number(name),
 )
-"""Decoder that leaves numbers as they are written."""
 WORDS: dict[bool | None, str | None] = {True: "true", False: "false", None: None}
 
 
@@ -47,6 +56,8 @@ class JsonTable:
     """Keys of the objects, in the order of their first appearance."""
     nested: set[str] = field(default_factory=set)
     """Keys with lists or objects, which are left out."""
+    quoted: frozenset[str] = frozenset()
+    """Keys whose values are strings, if others are numbers."""
     unnamed: frozenset[str] = frozenset()
     first_row: int = 1
     decimal_comma: bool = False
@@ -86,6 +97,7 @@ def open_table(source: Path) -> JsonTable:
         Invalid: the file is not JSON, or not one object for each row.
     """
     table, keys, rows = JsonTable(source), dict[str, None](), 0
+    numbers = set[str]()
     with _opened(source) as file:
         objects = _Objects(file)
         for row in objects:
@@ -93,6 +105,7 @@ def open_table(source: Path) -> JsonTable:
             keys.update(dict.fromkeys(row))
             if len(keys) > MAX_COLUMNS:
                 check_names(list(keys))
+            numbers.update(name for name, value in row.items() if isinstance(value, _Number))
             table.nested.update(
                 name for name, value in row.items() if isinstance(value, list | dict)
             )
@@ -102,6 +115,7 @@ def open_table(source: Path) -> JsonTable:
         raise Invalid(f"has no rows, but lists and objects: {_shortened(table.nested)}; {ADVICE}")
     table.names = [name for name in keys if name not in table.nested]
     check_names(table.names)
+    table.quoted = frozenset(keys.keys() - numbers if numbers else ())
     return table
 
 

@@ -107,6 +107,6 @@ class Options(Strict):
         """Return the texts that mark a missing value."""
         return Gaps.of(MISSING if self.missing is None else self.missing)
 
-    def hints(self, decimal_comma: bool = False) -> Hints:
+    def hints(self, decimal_comma: bool = False, quoted: frozenset[str] = frozenset()) -> Hints:
         """Return what the user and the file say about the spelling of columns."""
-        return Hints(self.types, self.decimal, self.thousands, decimal_comma, self.dates)
+        return Hints(self.types, self.decimal, self.thousands, decimal_comma, self.dates, quoted)

@@ -36,6 +36,10 @@ class TextTable(Protocol):
         """Guesses about the form of the file."""
 
     @property
+    def quoted(self) -> frozenset[str]:
+        """Columns of texts, if the file tells texts from numbers."""
+
+    @property
     def decimal_comma(self) -> bool:
         """Whether numbers have a decimal comma where nothing else tells."""
 
@@ -60,7 +64,7 @@ def read_table(table: TextTable, into: Path, options: Options) -> TableSchema:
         for batch in table.batches():
             yield [gaps.trimmed(batch[place]) for place in places]
 
-    hints = options.hints(table.decimal_comma)
+    hints = options.hints(table.decimal_comma, table.quoted)
     spellings, findings = guess_spellings(names, batches, table.first_row, hints)
     with TableWriter(into / TABLE, spellings, gaps, table.first_row) as writer:
         for batch in batches():

@@ -59,6 +59,7 @@ class ColumnGuess:
         self.name = name
         self._declared = hints.types.get(name)
         self.dates = DateGuess(hints.dates.get(name), self._declared == "date")
+        self._is_quoted = name in hints.quoted
         self._marks = hints.marks()
         self._has_marks = hints.decimal is not None or hints.thousands is not None
         self._batch = -1
@@ -136,8 +137,8 @@ class ColumnGuess:
         texts leave open.
 
         Raises:
-            Invalid: most values are numbers or dates, but not all; or the column is declared to
-                hold dates, and one value is none.
+            Invalid: most values are numbers or dates, but not all, and the file does not quote them
+                as texts; or the column is declared to hold dates, and one value is none.
         """
         if self._declared == "date":
             return self._of_dates(self.dates.declared(self.name), day_first)
@@ -307,7 +308,8 @@ class ColumnGuess:
             return [Finding(self.name, "numbers_as_text", message)]
         like = "" if notation == PLAIN else f", written like {shown(self._example())}"
         row, text = odd
-        if self._known >= FEW_ROWS and hits >= MOSTLY * self._known:
+        is_number = self._known >= FEW_ROWS and hits >= MOSTLY * self._known
+        if is_number and not self._is_quoted:
             raise Invalid(
                 f"row {row}, column {self.name!r}: {shown(text)} is not a number, but {hits:,} of "
                 f"{self._known:,} values are{like}; correct it, add it to `missing`, or add the "

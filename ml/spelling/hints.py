@@ -38,6 +38,8 @@ class Hints:
     suggest it."""
     dates: Mapping[str, DateStyle] = field(default_factory=dict)
     """Order or unit of dates that the user named."""
+    quoted: frozenset[str] = frozenset()
+    """Columns of which the file says that they are texts: it quotes them, and no numbers."""
 
     def marks(self) -> list[tuple[DecimalMark, ThousandsMark]]:
         """Return the decimal and thousands marks to consider.

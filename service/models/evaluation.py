@@ -89,7 +89,7 @@ class ModelEvaluator:
             torch.set_num_threads(1)
             model = self._files.load(name, version)
             with self._files.reading(name, version) as files:
-                baseline = Baseline.load(files.directory)
+                baseline = Baseline.load(files.directory, model.manifest.signature)
             return self._evaluate(model, baseline, request, uploads, check)
 
     def _evaluate(

@@ -24,6 +24,8 @@ class Dialect:
     """Number of fields of a row."""
     unnamed: frozenset[str] = frozenset()
     """Columns whose names are not from the file: without values, they are no columns at all."""
+    quoted: frozenset[str] = frozenset()
+    """Columns of which all values are quoted, in a file that does not quote numbers."""
     has_comments: bool = False
     """Whether lines that start with # may be comments."""
     warnings: tuple[DataWarning, ...] = ()

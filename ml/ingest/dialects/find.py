@@ -1,6 +1,7 @@
 """Find the dialect of a text file."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,9 +11,10 @@ from ml.ingest.dialects.dialect import Dialect, guess
 from ml.ingest.dialects.head import find_head
 from ml.ingest.dialects.names import complete
 from ml.ingest.dialects.quotes import OddQuotes, check_quotes
-from ml.ingest.dialects.records import records
+from ml.ingest.dialects.records import Record, records
 from ml.ingest.dialects.rewriting import Rewriting
 from ml.ingest.dialects.sample import Sample, read_sample
+from ml.ingest.dialects.values import is_gap, is_number
 from ml.ingest.names import check_count, check_names
 from ml.ingest.options import Header, Options
 from ml.ingest.warning import DataWarning
@@ -147,6 +149,26 @@ def _dialect(
         positions=tuple(range(int(head.has_index), len(head.names))),
         width=len(head.names),
         unnamed=naming.unnamed,
+        quoted=_quoted(naming.names, lines, head.first.row, int(head.has_index)),
         has_comments=head.has_comments,
         warnings=(*warnings, *head.warnings, *naming.warnings),
     )
+
+
+def _quoted(
+    names: Sequence[str], lines: Sequence[Record], first_row: int, first_column: int
+) -> frozenset[str]:
+    """Return the columns that are quoted as texts, as R does: all of their values, while numbers of
+    other columns are not."""
+    bare: set[int] = set()
+    has_bare_numbers = False
+    for line in lines:
+        if line.row < first_row or line.is_comment:
+            continue
+        for place, (text, is_quoted) in enumerate(zip(line.fields, line.quoted, strict=True)):
+            if not is_quoted and not is_gap(text):
+                bare.add(place)
+                has_bare_numbers = has_bare_numbers or is_number(text)
+    if not has_bare_numbers:
+        return frozenset()
+    return frozenset(name for place, name in enumerate(names, first_column) if place not in bare)

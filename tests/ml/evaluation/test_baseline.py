@@ -176,15 +176,15 @@ def test_summary_keeps_the_baselines_of_a_run(tmp_path: Path) -> None:
     errors = data.test.targets[:, 0].numpy() - (slope * data.test.inputs[:, 0].numpy() + bias)
     assert kept.linear is not None
     assert kept.linear.mse == pytest.approx(np.mean(errors**2), rel=1e-2)
-    loaded = Baseline.load(tmp_path)
+    loaded = Baseline.load(tmp_path, data.signature)
     assert loaded is not None
     again = evaluate_baseline(loaded, data.preprocessing, data.test, data.signature)
     assert again == kept
     (tmp_path / BASELINE).write_bytes(b"not tensors")
     with pytest.raises(Damaged, match="cannot be read"):
-        Baseline.load(tmp_path)
+        Baseline.load(tmp_path, data.signature)
     (tmp_path / BASELINE).unlink()
-    assert Baseline.load(tmp_path) is None
+    assert Baseline.load(tmp_path, data.signature) is None
 
 
 def test_tables_are_compared_as_encoded(tmp_path: Path) -> None:
@@ -198,6 +198,10 @@ def test_tables_are_compared_as_encoded(tmp_path: Path) -> None:
     baseline = fit_baseline(data.train, data.preprocessing, data.signature)
     found = evaluate_baseline(baseline, data.preprocessing, data.test, data.signature)
     assert isinstance(found, ValueBaseline)
+    (tmp_path / BASELINE).write_bytes(baseline.file())
+    loaded = Baseline.load(tmp_path, data.signature)
+    assert loaded is not None
+    assert evaluate_baseline(loaded, data.preprocessing, data.test, data.signature) == found
     encoded = data.preprocessing(data.train.inputs).double().numpy()
     weights, *_ = np.linalg.lstsq(
         np.c_[encoded, np.ones(len(encoded))], data.train.targets[:, 0].double().numpy(), rcond=None

@@ -185,6 +185,43 @@ def test_missing_replaces_the_usual_texts(tmp_path: Path) -> None:
         assert [row["a"] for row in read(tmp_path, content, **given)[0]] == values
 
 
+CODES = [str(place) for place in range(1, 30)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"","code","x"\n' + "".join(f'"{i}","{c}",{i}\n' for i, c in enumerate([*CODES, "X"])),
+        "code,x\n" + "".join(f'"{c}",{i}.5\nNA,NA\n' for i, c in enumerate([*CODES, "X"])),
+        "".join(f'{{"code": "{c}", "x": {i}}}\n' for i, c in enumerate([*CODES, "X"])),
+    ],
+)
+def test_quoted_codes_beside_bare_numbers_are_categories(tmp_path: Path, content: str) -> None:
+    schema = read_table(tmp_path, content)
+    assert {column.name: column.kind for column in schema.columns} == {
+        "code": "categorical",
+        "x": "numeric",
+    }
+    assert [row["code"] for row in stored_rows(tmp_path) if row["code"]] == [*CODES, "X"]
+    [warning] = [one for one in schema.warnings if one.kind == "numbers_as_text"]
+    assert "'code' is read as categories, but 29 of 30 values are numbers" in warning.message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "code,x\n" + "".join(f"{c},{i}\n" for i, c in enumerate([*CODES, "X"])),
+        "code,x\n" + "".join(f'"{c}","{i}"\n' for i, c in enumerate([*CODES, "X"])),
+        "code,x\n1,2\n" + "".join(f'"{c}",{i}\n' for i, c in enumerate([*CODES, "X"])),
+        "".join(f'{{"code": "{c}", "x": "{i}"}}\n' for i, c in enumerate([*CODES, "X"])),
+        '{"code": 7, "x": 1}' + "".join(f'{{"code": "{c}", "x": 1}}\n' for c in [*CODES, "X"]),
+    ],
+)
+def test_quotes_tell_nothing_if_numbers_have_them_too(tmp_path: Path, content: str) -> None:
+    with pytest.raises(Invalid, match="column 'code': 'X' is not a number, but"):
+        read_table(tmp_path, content)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from httpx import Response
+from safetensors.torch import save
 
 from ml.artifacts import MANIFEST, WEIGHTS
-from ml.integrity import CHECKSUMS
+from ml.evaluation.baseline import BASELINE
+from ml.integrity import CHECKSUMS, seal
 from ml.training.summary import EVALUATION, SAMPLE
 from service.app import create_app
 from service.jobs.attempts import AttemptStore
@@ -146,6 +149,51 @@ def test_damaged_summary_is_not_shown_but_the_version_is_served(
     assert (damage_of(client) or "").startswith(f"{NAME}{name} ")
     assert [warning.startswith(f"{NAME}{name} ") for warning in warnings(client)] == [True]
     assert states(client) == [("1", "READY"), ("2", "READY")]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_baselines_are_not_compared_with_but_the_version_is_served(
+    client: TestClient, line: Path, damage: str
+) -> None:
+    DAMAGES[damage](line / BASELINE)
+    found = uses(client)
+    assert {use for use, response in found.items() if not response.is_success} == {"evaluate"}
+    assert found["evaluate"].status_code == 503
+    told = found["evaluate"].json()["detail"]
+    assert told.startswith(f"{NAME}{BASELINE} ")
+    assert damage_of(client) == told
+    assert warnings(client) == [told]
+    assert states(client) == [("1", "READY"), ("2", "READY")]
+    # The figures of the training are those of its own summary.
+    assert found["evaluation"].json()["baseline"]["mean"]["mse"] > 0
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {},
+        {"constant": torch.zeros(1, dtype=torch.float64)},
+        {"constant": torch.zeros(1), "linear_rows": torch.zeros(2)},
+        {"constant": torch.zeros(1), "linear_rows": torch.tensor(1), "weights": torch.zeros(1)},
+        {"constant": torch.zeros(9), "linear_rows": torch.tensor(0)},
+        {
+            "constant": torch.zeros(1),
+            "linear_rows": torch.tensor(1),
+            "weights": torch.zeros(9, 9),
+            "bias": torch.zeros(1),
+        },
+    ],
+)
+def test_baselines_of_another_form_are_damaged(
+    client: TestClient, line: Path, tensors: dict[str, torch.Tensor]
+) -> None:
+    (line / CHECKSUMS).unlink()
+    (line / BASELINE).write_bytes(save(tensors))
+    seal(line)
+    response = uses(client)["evaluate"]
+    assert response.status_code == 503, response.text
+    assert response.json()["detail"].startswith(f"{NAME}{BASELINE} cannot be read: ")
+    assert predict(client).status_code == 200
 
 
 def test_version_is_served_again_once_its_file_is_repaired(client: TestClient, line: Path) -> None:
