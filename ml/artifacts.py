@@ -81,8 +81,8 @@ def save_model(
     metrics: dict[str, float],
     data_sha256: str,
     device: torch.device,
-    best_epoch: int | None = None,
     beside: Mapping[str, bytes] | None = None,
+    best_epoch: int | None = None,
 ) -> Manifest:
     """Write the model into `directory`, which must not exist, and return its manifest. `beside`
     maps the names of additional files to their contents.

@@ -130,7 +130,7 @@ class TrainingRequest(Strict):
 
 class TrainingSpec(TrainingRequest):
     """A fully resolved training run. The same spec produces the same weights, bit for bit on the
-    CPU."""
+    same CPU with the same number of threads."""
 
     dataset: DatasetSpec
     name: Name = Field(description="Name of the model.")

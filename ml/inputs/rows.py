@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +163,7 @@ def _stack(
     except (struct.error, OverflowError):
         packed = bytearray()
     if len(packed) == np.dtype(dtype).itemsize * size * len(rows):
-        array = np.frombuffer(packed, dtype).reshape(-1, size)
+        array: NDArray[Any] = np.frombuffer(packed, dtype).reshape(-1, size)
         if (np.abs(array) <= FLOAT32_MAX).all():
             return array
     for i, row in enumerate(rows):

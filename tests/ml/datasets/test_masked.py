@@ -221,7 +221,7 @@ def test_warnings_are_bounded() -> None:
 
 
 def synthetic(**more: Any) -> TrainingSpec:
-    features = {"x": {"uniform": [0, 1]}, "same": {"normal": [1e9, 1e-3]}}
+    features = {"x": {"uniform": [0, 1]}, "same": {"normal": [1e9, 1e-6]}}
     document = {"kind": "synthetic", "features": features, "target": "3*x + 5", "size": 100}
     return TrainingSpec.of(
         {"dataset": document | more, "optimizer": ADAM, "epochs": 500, "split": {"test": 0.0}}

@@ -1,5 +1,6 @@
 """Random valid specs on tiny data, each tried from its submission to a prediction."""
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -200,7 +201,7 @@ DOCUMENTS = st.one_of(
 
 def outcome(document: dict[str, Any], uploads: Shelf, directory: Path) -> Outcome:
     """Submit, train, evaluate, save and serve a job as the service does; `directory` is that of its
-    model. Any other error than those of the outcomes is raised."""
+    model, and is replaced. Any other error than those of the outcomes is raised."""
     try:
         spec = TrainingSpec.of(document, uploads)
         footprint(spec)
@@ -217,6 +218,7 @@ def outcome(document: dict[str, Any], uploads: Shelf, directory: Path) -> Outcom
         return "invalid"
     except Diverged:
         return "diverged"
+    shutil.rmtree(directory, ignore_errors=True)
     trained = summary.summarize(run)
     figures = trained.evaluation.figures() | fold_results.summary()
     data = run.data
@@ -228,7 +230,7 @@ def outcome(document: dict[str, Any], uploads: Shelf, directory: Path) -> Outcom
         figures,
         data.fingerprint,
         CPU,
-        run.best_epoch,
+        best_epoch=run.best_epoch,
         beside=trained.files(),
     )
     summary.TrainingSummary.load(directory)

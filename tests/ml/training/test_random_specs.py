@@ -1,6 +1,5 @@
 """Every random valid spec is refused, diverges or is trained: another error is a defect."""
 
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_random_specs_are_refused_diverge_or_are_trained(
     uploads: Shelf, model_directory: Path, document: dict[str, Any]
 ) -> None:
-    shutil.rmtree(model_directory, ignore_errors=True)
     outcome(document, uploads, model_directory)
 
 
