@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from ml.errors import Invalid
-from ml.unknown_fields import advice, close_match, kinds_of, specs_in
+from ml.suggestions import advice, close_match, kinds_of, specs_in
 
 MAX_SHOWN = 60
 """Maximum number of characters of a user's word in a message."""

@@ -10,7 +10,7 @@ from ml.errors import Invalid, located_at
 from ml.models.layers import Layer, Misfit
 from ml.models.sequence import LAYERS, ResidualLayer, naming
 from ml.strict import MAX_SHOWN, parse
-from ml.unknown_fields import close_match
+from ml.suggestions import close_match
 
 MAX_LAYERS = 256
 """Maximum number of layers in all."""

@@ -1,5 +1,5 @@
-"""Advice about a field that a document does not have, read off the specs themselves: the place where
-it belongs, or the name that was meant."""
+"""Suggestions for names that do not exist: what was meant, and for a field of a document, read off the
+specs themselves, where it belongs."""
 
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
