@@ -71,16 +71,18 @@ class Frozen(BaseModel):
 
 @dataclass(frozen=True)
 class ByKind:
-    """Marks a union of specs that differ by `kind`. The bare name of a kind stands for its spec with
-    all defaults: `"adam"` for `{"kind": "adam"}`."""
+    """Marks a union of specs that differ by `kind`. The bare name of a kind stands for its spec
+    with all defaults: `"adam"` for `{"kind": "adam"}`."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        """Return the schema of the union, told apart by `kind`, in front of which names are read."""
+        """Return the schema of the union, in front of which names are read."""
         union = handler(Annotated[source, Field(discriminator="kind")])
         needs = {
-            kind: [n for n, field in spec.model_fields.items() if field.is_required() and n != "kind"]
+            kind: [
+                n for n, field in spec.model_fields.items() if field.is_required() and n != "kind"
+            ]
             for spec in specs_in(source)
             for kind in kinds_of(spec)
         }
@@ -102,7 +104,9 @@ class ByKind:
         return core_schema.no_info_before_validator_function(
             document,
             union,
-            json_schema_input_schema=core_schema.union_schema([names, union]) if complete else union,
+            json_schema_input_schema=core_schema.union_schema([names, union])
+            if complete
+            else union,
         )
 
 

@@ -1,5 +1,5 @@
-"""Suggestions for names that do not exist: what was meant, and for a field of a document, read off the
-specs themselves, where it belongs."""
+"""Suggestions for names that do not exist: what was meant, and for a field of a document, read off
+the specs themselves, where it belongs."""
 
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
@@ -23,16 +23,17 @@ def advice(name: str, spec: Spec, base: Spec) -> str:
     fields = spec.model_fields.keys()
     if meant := close_match(name, fields) or _described(name, spec):
         return f"unknown field; did you mean {meant}?"
-    return f"unknown field; known: {', '.join(fields)}"
+    return f"unknown field; known: {', '.join(sorted(fields))}"
 
 
 def close_match(name: str, known: Collection[str]) -> str | None:
     """Return the one of the `known` names that `name` is most similar to, if any."""
     if len(name) > MAX_NAME:
         return None
-    found = get_close_matches(name.lower(), known, n=1)
-    longer = [one for one in known if len(name) > 1 and one.startswith(name.lower())]
-    return (found or longer or [None])[0]
+    if found := get_close_matches(name.lower(), known, n=1):
+        return found[0]
+    longer = (one for one in known if len(name) > 1 and one.startswith(name.lower()))
+    return next(longer, None)
 
 
 def _place(name: str, spec: Spec, base: Spec) -> str | None:

@@ -101,10 +101,10 @@ class Expression:
             if not mask.any():
                 continue
             where = int(mask.flatten().nonzero()[0])
-            values = torch.broadcast_tensors(mask, *used.values())[1:]
             at = ", ".join(
                 f"{name}={value.flatten()[where]:g}"
-                for name, value in zip(used, values, strict=True)
+                for name, value in used.items()
+                if value.shape == mask.shape
             )
             raise Invalid(
                 f"the formula {self.source!r} compares a value that is not defined at {at} "

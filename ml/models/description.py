@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ml.models.networks import Residual
 from ml.signature import Signature
 
 Shape = tuple[int, ...]
@@ -17,7 +18,7 @@ WHOLE = "network"
 
 @dataclass(frozen=True)
 class TracedLayer:
-    """A layer that has no layers of its own, in the order of the computation."""
+    """A layer and what flows through it."""
 
     name: str
     """Its name within the network."""
@@ -26,6 +27,18 @@ class TracedLayer:
     """Its inputs for one row `(1, ...)`, without memory; layers may share them."""
     outputs: Tensor
 
+    @property
+    def shape(self) -> Shape:
+        """Shape of its outputs for one row."""
+        return tuple(self.outputs.shape[1:])
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of its parameters, without those of layers within it."""
+        if isinstance(self.module, Residual):
+            return 0
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
 
 @dataclass(frozen=True)
 class Description:
@@ -33,8 +46,8 @@ class Description:
 
     structure: str
     """The layers, as `print(model)` shows them."""
-    network: nn.Module
-    """The network, without memory for its parameters, within a sequence as in a trained model."""
+    parameters: dict[str, Shape]
+    """Shapes by the names that they have in a trained model."""
     layers: Sequence[TracedLayer]
     multiply_adds: int
     """Multiplications, each with an addition, of the matrix products and convolutions of a row."""
@@ -47,12 +60,14 @@ def describe(network: nn.Module, signature: Signature) -> Description:
     model.add_module(WHOLE, network)
     with FlopCounterMode(display=False) as counter:
         layers = trace(model, signature)
+    parameters = {name: tuple(one.shape) for name, one in model.named_parameters()}
     # The counter counts multiplications and additions apart.
-    return Description(str(model), model, layers, counter.get_total_flops() // 2)
+    return Description(str(model), parameters, layers, counter.get_total_flops() // 2)
 
 
 def trace(network: nn.Module, signature: Signature) -> list[TracedLayer]:
-    """Return the layers of a network on the meta device, with what flows through them."""
+    """Return the layers of a network on the meta device in the order of the computation: those that
+    have no layers of their own, and each residual layer after its layers."""
     inputs = signature.inputs
     shape = inputs.shape if inputs.kind == "images" else (inputs.width,)
     traced: list[TracedLayer] = []
@@ -66,7 +81,7 @@ def trace(network: nn.Module, signature: Signature) -> list[TracedLayer]:
     hooks = [
         module.register_forward_hook(following(name))
         for name, module in network.named_modules()
-        if not any(module.children())
+        if _is_layer(module)
     ]
     was_training = network.training
     try:
@@ -77,3 +92,10 @@ def trace(network: nn.Module, signature: Signature) -> list[TracedLayer]:
         for hook in hooks:
             hook.remove()
     return traced
+
+
+def _is_layer(module: nn.Module) -> bool:
+    if isinstance(module, nn.ParameterList):
+        return False
+    parts = [child for child in module.children() if not isinstance(child, nn.ParameterList)]
+    return not parts or isinstance(module, Residual)

@@ -1,10 +1,11 @@
 """Layers of a user's own network: their options, the shapes they take and give, and their modules.
 
-To add a layer, write a `Layer` and add it to `SIMPLE_LAYERS`. Names, options and defaults are those of
-torch, in snake case. Shapes are those of one row: `(numbers,)`, or `(channels, height, width)`.
+Names, options and defaults are those of torch, in snake case. Shapes are those of one row:
+`(numbers,)`, or `(channels, height, width)`. To add a layer, write a `Layer` and add it to
+`SIMPLE_LAYERS`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Annotated, Any, ClassVar, Literal
@@ -146,8 +147,8 @@ class ActivationLayer(Layer):
         return ELEMENTWISE[self.kind]()
 
 
-ELEMENTWISE: dict[str, Callable[[], nn.Module]] = {
-    **ACTIVATIONS,
+ELEMENTWISE: Mapping[str, Callable[[], nn.Module]] = {
+    **{str(name): activation for name, activation in ACTIVATIONS.items()},
     "softplus": nn.Softplus,
     "mish": nn.Mish,
     "selu": nn.SELU,
@@ -324,7 +325,9 @@ class Conv2dLayer(Window):
     @model_validator(mode="after")
     def _same_size_needs_stride_1(self) -> "Conv2dLayer":
         if self.padding == "same" and both(self.stride) != (1, 1):
-            raise ValueError('padding "same" needs a stride of 1; leave stride out, or give numbers')
+            raise ValueError(
+                'padding "same" needs a stride of 1; leave stride out, or give numbers'
+            )
         return self
 
     def channels(self, inputs: int) -> int:

@@ -71,7 +71,9 @@ class Residual(nn.Sequential):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the sum, of the shape of `inputs`."""
-        outputs: Tensor = super().forward(inputs)
+        outputs = inputs
+        for layer in self:
+            outputs = layer(outputs)
         return inputs + outputs
 
 

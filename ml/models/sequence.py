@@ -51,10 +51,9 @@ class ResidualLayer(Layer):
         return with_layers(Residual(), self.layers, shape)
 
 
+ALL_LAYERS: tuple[type[Layer], ...] = (*SIMPLE_LAYERS, ResidualLayer)
 LAYERS: dict[str, type[Layer]] = {
-    kind: layer
-    for layer in (*SIMPLE_LAYERS, ResidualLayer)
-    for kind in get_args(layer.model_fields["kind"].annotation)
+    kind: layer for layer in ALL_LAYERS for kind in get_args(layer.model_fields["kind"].annotation)
 }
 """All layers, by kind."""
 
@@ -87,9 +86,7 @@ def shapes(
     return found
 
 
-def with_layers(
-    network: nn.Sequential, layers: Sequence[Layer], shape: Shape
-) -> nn.Sequential:
+def with_layers(network: nn.Sequential, layers: Sequence[Layer], shape: Shape) -> nn.Sequential:
     """Add the modules of `layers`, for rows of `shape`, to `network`, and return it."""
     for index, (layer, before) in enumerate(zip(layers, shapes(layers, shape), strict=False)):
         network.add_module(layer.name or str(index), layer.build(before))

@@ -81,8 +81,8 @@ class SequentialSpec(Strict):
         with located_at("layers"):
             found = shapes(self.layers, shape)
             self._check_output(signature, found[-1])
-            if signature.inputs.kind == "features" and signature.inputs.encoding:
-                self._check_any_width(shape)
+            if signature.inputs.kind == "features" and not signature.inputs.is_exact:
+                self._check_any_width(signature, shape)
         return found
 
     def _check_output(self, signature: Signature, last: Shape) -> None:
@@ -96,11 +96,11 @@ class SequentialSpec(Strict):
             wanted = "one for each class" if isinstance(output, Classes) else "the value"
             raise Invalid(
                 f"the last layer gives {in_words(last)}, and this data set needs "
-                f"{in_words((output.size,))}, {wanted}; end with {{\"linear\": {output.size}}}, or "
+                f'{in_words((output.size,))}, {wanted}; end with {{"linear": {output.size}}}, or '
                 "leave head out"
             )
 
-    def _check_any_width(self, shape: Shape) -> None:
+    def _check_any_width(self, signature: Signature, shape: Shape) -> None:
         """Check that the layers suit the rows of a table however many numbers they are encoded as,
         which is known only when the rows are loaded."""
         try:

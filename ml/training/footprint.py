@@ -90,15 +90,16 @@ def _training_rows(spec: TrainingSpec) -> int:
 
 def _saved_numbers(spec: ModelSpec, network: nn.Module, signature: Signature) -> int:
     """Return how many numbers a forward pass of one row saves: the inputs of all affine and
-    convolutional layers. Others may be recomputed, but the outputs of one are there at once."""
+    convolutional layers, or the outputs of one of them if these are more. Others may be
+    recomputed."""
     if isinstance(spec, TorchvisionSpec):
         height, width = signature.inputs.shape[-2:]
         return SAVED_PER_PIXEL[spec.name] * height * width
-    layers = trace(network, signature)
-    # Layers that share their inputs share what is saved.
-    saved = {
-        id(layer.inputs): layer.inputs.numel()
-        for layer in layers
+    layers = [
+        layer
+        for layer in trace(network, signature)
         if isinstance(layer.module, nn.Linear | nn.Conv2d)
-    }
-    return max(sum(saved.values()), *(layer.outputs.numel() for layer in layers))
+    ]
+    # Layers that share their inputs share what is saved.
+    saved = {id(layer.inputs): layer.inputs.numel() for layer in layers}
+    return max([sum(saved.values()), *(layer.outputs.numel() for layer in layers)])
