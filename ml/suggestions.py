@@ -57,12 +57,14 @@ def _described(name: str, spec: Spec) -> str | None:
     """Return the field whose description begins with the words of a name: `lr in optimizer`, the
     "Learning rate", for `learning_rate`."""
     words = name.lower().replace("_", " ").split()
+    if len(words) < 2:
+        return None  # a single word begins too many descriptions
     places = [(spec, "")]
     places += [(one, f" in {part}") for part, specs in _parts(spec).items() for one in specs]
     for place, where in places:
         for field, details in place.model_fields.items():
             described = (details.description or "").lower().strip(".").split()
-            if words and described[: len(words)] == words:
+            if described[: len(words)] == words:
                 return f"{field}{where}"
     return None
 
