@@ -7,7 +7,7 @@ import torch
 from pydantic import AfterValidator, Field, model_validator
 from torch.nn import Parameter
 
-from ml.strict import Strict
+from ml.strict import ByKind, Strict
 
 LearningRate = Annotated[float, Field(gt=0, le=1e6)]
 Decay = Annotated[float, Field(ge=0, le=1e6)]
@@ -27,7 +27,7 @@ class AdamSpec(Strict):
     """Adam (Kingma & Ba 2015); `weight_decay` is an L2 term in the gradient."""
 
     kind: Literal["adam"] = "adam"
-    lr: LearningRate = 0.001
+    lr: LearningRate = Field(default=0.001, description="Learning rate.")
     beta1: Momentum = 0.9
     beta2: Momentum = 0.999
     eps: Annotated[float, Field(gt=0, le=1), AfterValidator(_above_zero_in_float32)] = 1e-8
@@ -62,7 +62,7 @@ class SGDSpec(Strict):
     """Stochastic gradient descent."""
 
     kind: Literal["sgd"] = "sgd"
-    lr: LearningRate = 0.01
+    lr: LearningRate = Field(default=0.01, description="Learning rate.")
     momentum: Momentum = 0.0
     nesterov: bool = False
     weight_decay: Decay = 0.0
@@ -90,4 +90,4 @@ class SGDSpec(Strict):
         )
 
 
-OptimizerSpec = Annotated[AdamSpec | AdamWSpec | SGDSpec, Field(discriminator="kind")]
+OptimizerSpec = Annotated[AdamSpec | AdamWSpec | SGDSpec, ByKind()]

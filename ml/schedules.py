@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer, lr_scheduler
 
-from ml.strict import Strict
+from ml.strict import ByKind, Strict
 
 Factor = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(ge=0, le=1e6)]
@@ -180,5 +180,5 @@ class PlateauSpec(Strict):
 
 
 ScheduleSpec = Annotated[
-    ConstantSpec | StepSpec | CosineSpec | OneCycleSpec | PlateauSpec, Field(discriminator="kind")
+    ConstantSpec | StepSpec | CosineSpec | OneCycleSpec | PlateauSpec, ByKind()
 ]

@@ -128,6 +128,12 @@ class Features(Frozen):
         """Numbers of one input that reach the network."""
         return self.encoding.width if self.encoding else len(self.names)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether `width` is exact before the data is loaded: each feature is a number that is
+        never missing."""
+        return self.width == len(self.names) == len(self.numbers)
+
 
 class Images(Frozen):
     """8-bit images in the form of the training data: a light foreground on a dark background, or

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from ml.datasets import division, uploads
@@ -28,6 +27,7 @@ from ml.datasets.synthetic import SyntheticSpec
 from ml.datasets.uploads import TO_LEARN, UploadRequest, Uploads, UploadSpec, Use
 from ml.errors import Invalid, located_at
 from ml.signature import Classes, Signature, Value
+from ml.strict import ByKind
 from ml.units import from_units
 
 __all__ = [
@@ -73,8 +73,8 @@ class DatasetSource(Protocol):
 
 Complete = SyntheticSpec | VisionSpec
 """Specs that are complete as the user writes them."""
-DatasetRequest = Annotated[Complete | UploadRequest, Field(discriminator="kind")]
-DatasetSpec = Annotated[Complete | UploadSpec, Field(discriminator="kind")]
+DatasetRequest = Annotated[Complete | UploadRequest, ByKind()]
+DatasetSpec = Annotated[Complete | UploadSpec, ByKind()]
 
 
 def resolve(request: DatasetRequest, uploads: Uploads, use: Use = TO_LEARN) -> DatasetSpec:

@@ -1,5 +1,6 @@
 """Data made from a formula, such as `y = 3*x + 2`, and noise."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,15 +18,18 @@ from ml.datasets.splits import (
     SplitSpec,
     Table,
 )
-from ml.errors import Invalid
+from ml.errors import Invalid, located_at
 from ml.expressions.formula import Expression, check_name
+from ml.ingest.warning import DataWarning
 from ml.preprocessing import Standardize, moments
-from ml.signature import Features, Signature, Value
+from ml.signature import Classes, Features, Signature, Value
 from ml.strict import Strict, at_most
 
 MAX_SIZE = 10_000_000
 MAX_FEATURES = 1_000
 MAX_VALUES = 100_000_000
+TRUTHS = ("false", "true")
+"""Classes of a target that is a comparison."""
 
 Bound = Annotated[float, Field(ge=-1e30, le=1e30)]
 Pair = Annotated[list[Bound], Field(min_length=2, max_length=2)]
@@ -75,11 +79,15 @@ class SyntheticSpec(Strict):
         min_length=1, max_length=MAX_FEATURES
     )
     target: str = Field(
-        description="Formula of the features, with + - * / ** % // and the usual functions.",
-        examples=["3*x + 2"],
+        description="Formula of the features, with + - * / ** % //, comparisons and the usual "
+        "functions. A comparison makes two classes, false and true.",
+        examples=["3*x + 2", "x**2 + y**2 < 1"],
     )
     noise: float = Field(
-        default=0.0, ge=0, le=1e30, description="Standard deviation of the noise on the target."
+        default=0.0,
+        ge=0,
+        le=1e30,
+        description="Standard deviation of the noise on the target; 0 for classes.",
     )
     size: int = Field(default=1000, ge=1, le=MAX_SIZE, description="Number of rows.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the features and the noise.")
@@ -109,12 +117,20 @@ class SyntheticSpec(Strict):
                 f"size times the number of features is over the limit of {MAX_VALUES:,} values; "
                 "choose a smaller size"
             )
+        if self.noise and self._formula.is_condition:
+            raise ValueError(
+                f"noise is added to a number, and the target {self.target!r} is true or false; "
+                "leave noise out"
+            )
         return self
 
     def signature(self) -> Signature:
-        """Return the signature of a model of this data."""
+        """Return the signature of a model of this data: of two classes if its formula is a
+        comparison."""
+        is_condition = self._formula.is_condition
+        output = Classes(names=list(TRUTHS)) if is_condition else Value(name="y")
         inputs = Features(names=list(self.features), double=self.standardize)
-        return Signature(inputs=inputs, output=Value(name="y"))
+        return Signature(inputs=inputs, output=output)
 
     def row_counts(self) -> RowCounts:
         """Return the number of rows."""
@@ -124,18 +140,20 @@ class SyntheticSpec(Strict):
         """Draw the rows; `root` and `split` are unused.
 
         Raises:
-            Invalid: the formula's value is not finite for some row.
+            Invalid: the formula's value is not finite for some row, or NaN is compared.
         """
         random = Generator().manual_seed(self.seed)
         columns = {name: d.draw(self.size, random) for name, d in self.features.items()}
-        formula = Expression.parse(self.target, columns)
-        target = formula.evaluate(columns).expand(self.size)
-        if self.noise:
-            noise = torch.randn(self.size, generator=random, dtype=torch.float64)
-            target = target + self.noise * noise
+        with located_at("dataset", "target"):
+            target = self._formula.evaluate(columns).expand(self.size)
         # Numbers far from 0 would be equal in float32; standardised, they are near it.
         dtype = torch.float64 if self.standardize else torch.float32
         inputs = torch.stack(list(columns.values()), dim=1).to(dtype)
+        if self._formula.is_condition:
+            return Table(Rows(inputs, target.long()))
+        if self.noise:
+            noise = torch.randn(self.size, generator=random, dtype=torch.float64)
+            target = target + self.noise * noise
         targets = target.to(torch.float32).unsqueeze(1)
         self._refuse_infinite(inputs, targets)
         return Table(Rows(inputs, targets))
@@ -155,13 +173,30 @@ class SyntheticSpec(Strict):
             layer = Standardize(mean, std, dtype=torch.float64)
         elif only:
             layer = Standardize.mask(constant)
-        return Fitted(self.signature(), layer, masked.warnings(only))
+        return Fitted(self.signature(), layer, [*masked.warnings(only), *self._one_class(train)])
 
     def encode_categories(
         self, inputs: Tensor, categories: Categories, signature: Signature
     ) -> Tensor:
         """Return the inputs unchanged: they have no categories."""
         return inputs
+
+    @cached_property
+    def _formula(self) -> Expression:
+        return Expression.parse(self.target, self.features)
+
+    def _one_class(self, train: Rows) -> list[DataWarning]:
+        """Return a warning if the target is a class that does not vary."""
+        if not self._formula.is_condition:
+            return []
+        low, high = int(train.targets.min()), int(train.targets.max())
+        if low < high:
+            return []
+        message = (
+            f"the target {self.target!r} is {TRUTHS[low]} in every training row: there "
+            "is nothing to tell apart"
+        )
+        return [DataWarning(column=None, kind="constant", message=message)]
 
     def _refuse_infinite(self, inputs: Tensor, targets: Tensor) -> None:
         bad = (~torch.isfinite(targets).squeeze(1)).nonzero()

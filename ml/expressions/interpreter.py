@@ -16,6 +16,7 @@ from ml.errors import Invalid
 from ml.expressions.operations import CONSTANTS, Operation, Operator
 from ml.expressions.syntax import SourceText, listed
 from ml.expressions.values import Value
+from ml.suggestions import close_match
 
 
 @dataclass(frozen=True)
@@ -68,21 +69,45 @@ class Interpreter(ABC):
 
     def _function(self, node: ast.expr, name: str, given: int) -> Operator:
         if name not in self.functions:
-            known = listed(self.functions)
-            raise self.source.refusal(node, f"unknown function {name!r}; known: {known}")
+            raise self.source.refusal(node, f"unknown function {name!r}; {self._meant(name)}")
         return Operator(f"{name}()", self.functions[name])
+
+    def _meant(self, name: str) -> str:
+        """Return advice on what to write instead of a call of `name`, which is no function."""
+        if name in self.names:
+            return f"to multiply, write {name}*(…)"
+        if meant := close_match(name, self.functions):
+            return f"did you mean {meant}?"
+        return f"known: {listed(self.functions)}"
 
     def _constant(self, node: ast.expr, name: str) -> Value:
         if name in CONSTANTS:
             return CONSTANTS[name]
         if name in self.functions:
             raise self.source.refusal(node, f"{name!r} is a function; write {name}(...)")
-        known = listed({*self.names, *CONSTANTS})
-        raise self.source.refusal(node, f"unknown name {name!r}; known: {known}")
+        known = {*self.names, *CONSTANTS}
+        for end in range(1, len(name)):
+            if {name[:end], name[end:]} <= known:
+                advice = f"to multiply, write {name[:end]}*{name[end:]}"
+                raise self.source.refusal(node, f"unknown name {name!r}; {advice}")
+        raise self.source.refusal(node, f"unknown name {name!r}; known: {listed(known)}")
 
     def _other(self, node: ast.expr, depth: int) -> Value:
         """Return the value of a node that only some languages have."""
         raise self._refused(node)
+
+    def _advice(self, node: ast.expr) -> str | None:
+        """Return what every language has instead of some of Python's notation."""
+        match node:
+            case ast.BoolOp() | ast.UnaryOp(ast.Not()):
+                return "combine booleans with & | ~, each comparison in parentheses"
+            case ast.IfExp():
+                return "choose by where(condition, a, b)"
+            case ast.Call(ast.Constant(int() | float()) | ast.BinOp() as factor, [other], []):
+                left, right = self.source.part(factor), self.source.part(other)
+                left = f"({left})" if isinstance(factor, ast.BinOp) else left
+                return f"to multiply, write {left}*({right})"
+        return None
 
     def _refused(self, node: ast.expr) -> Invalid:
         msg = f"{self.source.quoted(node)} is not allowed; {self._hint(node)}"

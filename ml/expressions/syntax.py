@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from ml.errors import Invalid
+from ml.expressions.notation import in_python
 
 MAX_NAME = 64
 MAX_SHOWN = 60
@@ -103,15 +104,13 @@ class SourceText:
         if "\n" in line or "\r" in line:
             raise Invalid(f"{self._noun} has a line break; write it on one line")
         try:
-            with _FILTERS, warnings.catch_warnings():
-                # Python warns about some invalid texts, such as "1if x else 2".
-                warnings.simplefilter("ignore")
-                tree = ast.parse(line, mode=mode)
+            tree = _parsed(line, mode)
         except SyntaxError as error:
             if error.msg.startswith("too many nested"):
                 raise self.too_deep() from None
-            where = f"column {self._indent() + error.offset}: " if error.offset else ""
-            raise Invalid(f"{where}{self._noun} has a syntax error: {error.msg}") from None
+            column, advice = self._correction(line, mode) or (error.offset, error.msg)
+            where = f"column {self._indent() + column}: " if column else ""
+            raise Invalid(f"{where}{self._noun} has a syntax error: {advice}") from None
         except (RecursionError, MemoryError):
             raise self.too_deep() from None
         except ValueError as error:
@@ -120,6 +119,25 @@ class SourceText:
         if nodes > limits.max_nodes:
             raise Invalid(f"{self._noun} has {nodes} parts; at most {limits.max_nodes} are allowed")
         return tree
+
+    def _correction(self, line: str, mode: str) -> tuple[int, str] | None:
+        """Return where a text is in the notation of mathematics, and what to write; None if that is
+        not its only fault."""
+        text, first = in_python(line)
+        if first is None:
+            return None
+        try:
+            _parsed(text.strip(), mode)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
+        return first.column + 1, f"write {first.written}"
+
+
+def _parsed(line: str, mode: str) -> ast.AST:
+    with _FILTERS, warnings.catch_warnings():
+        # Python warns about some invalid texts, such as "1if x else 2".
+        warnings.simplefilter("ignore")
+        return ast.parse(line, mode=mode)
 
 
 def check_name(name: str, functions: Collection[str]) -> None:

@@ -137,10 +137,8 @@ class TensorInterpreter(Interpreter):
         match node:
             case ast.Compare():
                 return "compare two at a time: (0 < x) & (x < 1)"
-            case ast.BoolOp() | ast.UnaryOp(ast.Not()):
-                return "combine booleans with & | ~, each comparison in parentheses"
-            case ast.IfExp():
-                return "choose by where(condition, a, b)"
+        if advice := self._advice(node):
+            return advice
         symbols = " ".join(operator.symbol for operator in BINARY.values())
         return (
             "an expression has numbers, lists, names, functions, methods, indices, "
@@ -169,8 +167,11 @@ class TensorInterpreter(Interpreter):
                 operator = Operator(f"{name}()", FUNCTIONS[name])
                 operands = [self.value(owner, depth + 1)]
             case function:
+                advice = self._advice(node)
                 raise self.source.refusal(
-                    node, f"{self.source.quoted(function)} is not a function and cannot be called"
+                    node,
+                    f"{self.source.quoted(function)} is not a function and cannot be called"
+                    f"{f'; {advice}' if advice else ''}",
                 )
         operands += [self.value(argument, depth + 1) for argument in node.args]
         named: dict[str, Value] = {}

@@ -53,7 +53,7 @@ Kind = Literal[
 MEANINGS: dict[Kind, str] = {
     "ambiguous_date": "Day and month of the dates cannot be told apart; an order was assumed.",
     "class_names": "Names of classes differ only by case or by blanks around them.",
-    "constant": "The column has a single value. It has no effect on predictions.",
+    "constant": "A single value, which has no effect on predictions, or a target of one class.",
     "date_format": "Texts were read as dates.",
     "empty": "The column has no value in any row. It has no effect on predictions.",
     "encoding": "The encoding of texts or names was guessed.",

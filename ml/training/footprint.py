@@ -11,7 +11,8 @@ from torch import nn
 
 from ml.datasets.division import training_sizes
 from ml.errors import located_at
-from ml.models import CNNSpec, MLPSpec, ModelSpec, TorchvisionSpec, blueprint
+from ml.models import CNNSpec, MLPSpec, ModelSpec, SequentialSpec, TorchvisionSpec, blueprint
+from ml.models.description import trace
 from ml.signature import Signature
 from ml.specs import TrainingSpec
 
@@ -75,21 +76,23 @@ def culprit(spec: TrainingSpec, need: Footprint) -> tuple[str, ...]:
     """Return the path of the field to which the larger part of `need` is due."""
     if need.activations > need.weights:
         return ("batch_size",)
+    if isinstance(spec.model, SequentialSpec):
+        return ("model", "layers")
     return ("model", "hidden") if isinstance(spec.model, MLPSpec | CNNSpec) else ("model",)
 
 
 def _saved_numbers(spec: ModelSpec, network: nn.Module, signature: Signature) -> int:
     """Return how many numbers a forward pass of one row saves: the inputs of all affine and
-    convolutional layers. Others may be recomputed."""
-    height, width = signature.inputs.shape[-2:] if signature.inputs.kind == "images" else (0, 0)
+    convolutional layers, or the outputs of one of them if these are more. Others may be
+    recomputed."""
     if isinstance(spec, TorchvisionSpec):
+        height, width = signature.inputs.shape[-2:]
         return SAVED_PER_PIXEL[spec.name] * height * width
-    saved = 0
-    for layer in network.modules():
-        if isinstance(layer, nn.Linear):
-            saved += layer.in_features
-        elif isinstance(layer, nn.Conv2d):
-            saved += layer.in_channels * height * width
-        elif isinstance(layer, nn.MaxPool2d):
-            height, width = height // 2, width // 2
-    return saved
+    layers = [
+        layer
+        for layer in trace(network, signature)
+        if isinstance(layer.module, nn.Linear | nn.Conv2d)
+    ]
+    # Layers that share their inputs share what is saved.
+    saved = {id(layer.inputs): layer.inputs.numel() for layer in layers}
+    return max([sum(saved.values()), *(layer.outputs.numel() for layer in layers)])

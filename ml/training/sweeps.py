@@ -344,9 +344,9 @@ def _check(specs: Sequence[TrainingSpec]) -> None:
     if not specs:
         raise Invalid("is empty; give at least one spec")
     first = specs[0]
-    if first.model.kind == "torchvision":
+    if first.model.kind in ("torchvision", "sequential"):
         raise Invalid(
-            "torchvision networks are not supported in a sweep; choose linear, mlp or cnn",
+            f"{first.model.kind} networks are not supported in a sweep; choose linear, mlp or cnn",
             (0, "model"),
         )
     shared = first.model_dump(exclude=PER_MODEL_FIELDS)

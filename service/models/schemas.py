@@ -8,6 +8,7 @@ from pydantic import Field
 from ml.artifacts import LinearFormula, Parameter
 from ml.datasets import DatasetRequest, SplitSpec
 from ml.evaluation.schemas import Split
+from ml.models import ModelSpec
 from ml.specs import TrainingSpec
 from ml.strict import Strict
 from service.schemas import Body, StoredAs
@@ -60,6 +61,51 @@ class ModelVersion(Body):
         default=None,
         description="Stored file of the version that is missing or damaged; null if all are "
         "intact.",
+    )
+
+
+class DescriptionRequest(Strict):
+    """The fields of a job that determine its network."""
+
+    dataset: DatasetRequest
+    model: ModelSpec | None = Field(
+        default=None, description="Network to describe; by default that of a job on the data set."
+    )
+    split: SplitSpec = Field(
+        default=SplitSpec(),
+        description="Division of the rows: a column of groups or times is no feature.",
+    )
+
+
+class DescribedLayer(Body):
+    """A layer of a network that is not trained yet."""
+
+    name: str = Field(description="Name, which is also that of its parameters.")
+    kind: str = Field(description="Class of the layer in PyTorch, or in epochd.")
+    shape: list[int] = Field(description="Shape of its outputs for one row.")
+    parameters: int = Field(description="Number of its own parameters.")
+
+
+class ModelDescription(Body):
+    """A network before it is trained."""
+
+    model: dict[str, Any] = Field(
+        description="The model as a job shows it, with its defaults filled in."
+    )
+    structure: str = Field(
+        description="Layers, as printed by `print(model)`, without the preprocessing, which is "
+        "fitted to the data."
+    )
+    parameters: list[Parameter] = Field(description="Shape of each parameter.")
+    parameter_count: int
+    layers: list[DescribedLayer] = Field(description="Layers in the order of the computation.")
+    multiply_adds: int = Field(
+        description="Multiplications, each with an addition, that the matrix products and "
+        "convolutions take for one row."
+    )
+    is_exact: bool = Field(
+        description="Whether all sizes are exact. Those of an uploaded table with categories, "
+        "dates or gaps are upper bounds until a job loads its rows."
     )
 
 

@@ -52,6 +52,35 @@ EXAMPLES = {
             "batch_size": 100,
         }
     },
+    "Layers of your own": {
+        "value": {
+            "name": "digits",
+            "dataset": "mnist",
+            "model": {
+                "kind": "sequential",
+                "layers": [
+                    "flatten",
+                    {"linear": 128, "name": "fc1"},
+                    "relu",
+                    {"dropout": 0.2},
+                    {"residual": [{"linear": 128}, "relu"]},
+                ],
+            },
+            "optimizer": "adam",
+            "schedule": "cosine",
+        }
+    },
+    "Two classes from a formula": {
+        "value": {
+            "name": "circle",
+            "dataset": {
+                "kind": "synthetic",
+                "features": {"x": {"uniform": [-1.5, 1.5]}, "y": {"uniform": [-1.5, 1.5]}},
+                "target": "x**2 + y**2 < 1",
+            },
+            "model": "mlp",
+        }
+    },
     "A plane": {
         "value": {
             "name": "plane",

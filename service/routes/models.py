@@ -4,10 +4,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Path, Response
 
-from service.errors import Conflict, NotFound, PreconditionFailed
+from ml.specs import TrainingRequest
+from service.errors import Conflict, FilesDamaged, NotFound, PreconditionFailed
 from service.http.problem_json import problems
+from service.jobs.limits import admit
+from service.models.description import describe_model
 from service.models.registry import Preconditions
-from service.models.schemas import AliasRequest, ModelAlias, ModelSummary, ModelVersion
+from service.models.schemas import (
+    AliasRequest,
+    DescriptionRequest,
+    ModelAlias,
+    ModelDescription,
+    ModelSummary,
+    ModelVersion,
+)
 from service.routes.dependencies import WRITES, AppComponents, Components
 from service.schemas import Page
 
@@ -28,6 +38,42 @@ IfMatch = Annotated[
 IfNoneMatch = Annotated[
     str | None, Header(max_length=1000, description="`*`: the alias must not exist yet.")
 ]
+
+
+EXAMPLES = {
+    "Layers of your own": {
+        "value": {
+            "dataset": "mnist",
+            "model": {
+                "kind": "sequential",
+                "layers": [
+                    {"conv2d": 16, "kernel_size": 3, "padding": "same", "name": "conv1"},
+                    "relu",
+                    {"max_pool2d": 2},
+                    "flatten",
+                    {"linear": 64, "name": "fc1"},
+                    "relu",
+                    {"dropout": 0.2},
+                ],
+            },
+        }
+    },
+    "The tutorial's network": {"value": {"dataset": "mnist"}},
+}
+
+
+@router.post("/describe", responses=problems(FilesDamaged))
+def describe_untrained(
+    request: Annotated[DescriptionRequest, Body(openapi_examples=EXAMPLES)],
+    components: AppComponents,
+) -> ModelDescription:
+    """Describe the network of a job without training it: its layers as `print(model)` shows them,
+    the name and shape of each parameter, the shape after each layer, and the cost of a row.
+
+    The fields are those of a job, and are refused for the same reasons."""
+    wanted = TrainingRequest(dataset=request.dataset, model=request.model, split=request.split)
+    with components.datasets.recording_damage():
+        return describe_model(admit(wanted, components.datasets, components.settings).spec)
 
 
 @router.get("")

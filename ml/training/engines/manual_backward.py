@@ -290,17 +290,21 @@ def manual_network(run: Run) -> ManualNetwork | None:
     preprocessing, network = (run.model.get_submodule(n) for n in ("preprocessing", "network"))
     if not isinstance(preprocessing, Standardize | Encode | nn.Identity):
         return None
-    if not isinstance(network, nn.Sequential) or not isinstance(network[0], nn.Flatten):
+    if not isinstance(network, nn.Sequential):
+        return None
+    chain = [*network]
+    if isinstance(chain[0], nn.Flatten):
+        chain = chain[1:]
+    elif run.signature.inputs.kind == "images":
         return None
     on_gpu = run.device.type == "cuda"
     side_stream = CudaSideStream(run.device) if on_gpu else SideStream()
     batch = min(run.spec.batch_size, len(run.train))
     layers: list[ManualLayer] = []
     width = 0
-    following = [*network[2:], None]
-    for layer, after in zip(network[1:], following, strict=True):
+    for layer, after in zip(chain, [*chain[1:], None], strict=True):
         match layer:
-            case nn.Linear():
+            case nn.Linear() if layer.bias is not None:
                 width = layer.out_features
                 kind = AffineReLU if type(after) is nn.ReLU else Affine
                 layers.append(kind(layer, batch, is_first=not layers, side_stream=side_stream))
@@ -310,7 +314,7 @@ def manual_network(run: Run) -> ManualNetwork | None:
                 layers.append(
                     DeviceDropout(layer.p) if on_gpu else ManualDropout(layer.p, batch, width)
                 )
-            case _ if layers and type(layer) in BACKWARD_FUNCTIONS:
+            case _ if layers and type(layer) in BACKWARD_FUNCTIONS and _has_defaults(layer):
                 layers.append(Activation(layer))
             case _:
                 return None
@@ -321,3 +325,9 @@ def manual_network(run: Run) -> ManualNetwork | None:
         else ValueLoss(name, side_stream)
     )
     return ManualNetwork(run, layers, loss, run.signature.inputs.width, side_stream)
+
+
+def _has_defaults(layer: nn.Module) -> bool:
+    """Return whether an activation has torch's default options, which its backward function
+    assumes."""
+    return layer.extra_repr() == type(layer)().extra_repr()

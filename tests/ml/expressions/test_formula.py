@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ml.errors import Invalid
-from ml.expressions.formula import BINARY, FUNCTIONS, UNARY, Expression, check_name
+from ml.expressions.formula import ARITHMETIC, FUNCTIONS, SIGNS, Expression, check_name
 from ml.expressions.operations import CONSTANTS
 from ml.expressions.syntax import MAX_NAME
 
@@ -49,14 +49,14 @@ def test_functions_match_python(name: str) -> None:
     assert compared >= 3
 
 
-@pytest.mark.parametrize("symbol", [operator.symbol for operator in BINARY.values()])
+@pytest.mark.parametrize("symbol", [operator.symbol for operator in ARITHMETIC.values()])
 def test_operators_match_python(symbol: str) -> None:
     for x, y in [(7.5, 2.0), (-7.5, 2.0), (7.5, -2.0), (0.0, 3.0)]:
         expected = eval(f"x {symbol} y", {"x": x, "y": y})
         assert evaluate(f"x {symbol} y", x=x, y=y) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("symbol", [operator.symbol for operator in UNARY.values()])
+@pytest.mark.parametrize("symbol", [operator.symbol for operator in SIGNS.values()])
 def test_signs_match_python(symbol: str) -> None:
     assert evaluate(f"{symbol}x", x=1.5) == eval(f"{symbol}1.5")
 
@@ -86,6 +86,59 @@ def test_constants_match_python(name: str) -> None:
 )
 def test_precedence_matches_python(source: str, expected: float) -> None:
     assert evaluate(source, x=4, y=5) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("x**2 + y**2 < 20", [True, False, True]),
+        ("x <= y", [True, True, False]),
+        ("0 < x < 4", [True, True, False]),
+        ("x == 4", [False, False, True]),
+        ("x != 4", [True, True, False]),
+        ("(x > 1) & (y > 1)", [False, True, False]),
+        ("(x > 1) | (y > 1)", [True, True, True]),
+        ("(x > 1) ^ (y > 1)", [True, False, True]),
+        ("~(x > 1)", [True, False, False]),
+        ("where(x > 1, y > 1, 1 < 2)", [True, True, False]),
+        ("where(x > 0, log(x), 0) > 1", [False, False, True]),
+    ],
+)
+def test_conditions_are_elementwise(source: str, expected: list[bool]) -> None:
+    values = {"x": torch.tensor([1.0, 2.0, 4.0]), "y": torch.tensor([3.0, 5.0, -1.0])}
+    expression = Expression.parse(source, values)
+    assert expression.is_condition
+    result = expression.evaluate(values)
+    assert (result.dtype, result.tolist()) == (torch.bool, expected)
+
+
+def test_where_chooses_numbers() -> None:
+    values = {"x": torch.tensor([-1.0, 2.0])}
+    expression = Expression.parse("where(x > 0, log(x), x/2)", values)
+    assert not expression.is_condition
+    result = expression.evaluate(values)
+    assert result.dtype == torch.float32
+    assert result.tolist() == pytest.approx([-0.5, math.log(2)])
+
+
+def test_condition_without_variables_is_a_scalar() -> None:
+    result = Expression.parse("1 < 2", ["x"]).evaluate({"x": torch.ones(3)})
+    assert (result.shape, result.dtype, result.item()) == ((), torch.bool, True)
+    expression = Expression.parse("x > 0", ["x"])
+    assert expression.evaluate({"x": torch.tensor(1.0)}).dtype == torch.bool
+
+
+@pytest.mark.parametrize("source", ["log(x) < 1", "where(log(x) < 1, 1, 2)"])
+def test_comparisons_of_nan_are_refused(source: str) -> None:
+    x = torch.tensor([1.0, -2.0, -3.0])
+    with pytest.raises(Invalid, match=r"not defined at x=-2 \(2 such rows of 3\)"):
+        Expression.parse(source, ["x"]).evaluate({"x": x})
+
+
+def test_a_variable_may_have_the_name_of_where() -> None:
+    x = torch.tensor([1.0, -1.0])
+    expression = Expression.parse("where(where > 0, where, 0)", ["where"])
+    assert expression.evaluate({"where": x}).tolist() == [1, 0]
 
 
 def test_variable_shadows_a_constant() -> None:

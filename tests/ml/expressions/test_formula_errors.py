@@ -24,8 +24,41 @@ def refusal(source: str, *variables: str) -> str:
         ("", "formula is empty"),
         (" \t\n", "formula is empty"),
         ("3*x +", "syntax error"),
-        ("x x", "column 3: the formula has a syntax error"),
-        ("3x", "column 1: the formula has a syntax error: invalid decimal literal"),
+        ("x x", "column 1: the formula has a syntax error: write x*x"),
+        ("3x", "column 1: the formula has a syntax error: write 3*x"),
+        ("  1 + 3x + 2", "column 7: the formula has a syntax error: write 3*x"),
+        ("2 x", "write 2*x"),
+        ("2x**2 + 3b", "write 2*x"),
+        ("1e5x", "write 1e5*x"),
+        (".5pi", "write .5*pi"),
+        ("(x + 1) b", "write (…)*b"),
+        ("sin x", "write sin(x)"),
+        ("x ≤ 1", "column 3: the formula has a syntax error: write <= for ≤"),
+        ("x²", "write **2 for ²"),
+        ("2·x", "write * for ·"),
+        ("3x +* 2", "syntax error: invalid decimal literal"),
+        ("x 3 if", "syntax error: invalid syntax"),
+        ("ab", "unknown name 'ab'; to multiply, write a*b"),
+        ("sinn(x)", "unknown function 'sinn'; did you mean sin?"),
+        ("x(2)", "unknown function 'x'; to multiply, write x*(…)"),
+        ("2(x + 1)", "to multiply, write 2*(x + 1)"),
+        ("(x + 1)(x - 1)", "to multiply, write (x + 1)*(x - 1)"),
+        ("x and a", "combine booleans with & | ~"),
+        ("not x", "combine booleans with & | ~"),
+        ("x if x else a", "choose by where(condition, a, b)"),
+        ("x ^ 2", "for a power, write x**2"),
+        ("x > 0 & a > 0", "column 5: '0' is a number, and & combines comparisons"),
+        ("~x", "'x' is a number, and ~ combines comparisons"),
+        ("(x > 0) + 1", "column 2: 'x > 0' is true or false, not a number; write where(x > 0, 1, "),
+        ("-(x > 0)", "'x > 0' is true or false"),
+        ("sin(x > 0)", "column 5: 'x > 0' is true or false"),
+        ("(x > 0) < 1", "'x > 0' is true or false"),
+        ("where(x, 1, 2)", "'x' is a number, not a comparison; write for example x > 0"),
+        ("where(x > 0, 1, x > 1)", "'x > 1' is true or false"),
+        ("where(x > 0, x > 1, 1)", "'1' is a number, not a comparison"),
+        ("where(x > 0, 1)", "where takes 3 arguments, not 2"),
+        ("x < 1/0", "'1/0' is inf, not a finite number"),
+        ("where", "'where' is a function; write where(...)"),
         ("  (x", "column 3: the formula has a syntax error: '(' was never closed"),
         ("x = 2", "syntax error"),
         ("x\n+ 1", "line break"),
@@ -35,7 +68,6 @@ def refusal(source: str, *variables: str) -> str:
         ("ä + y", "column 5: unknown name 'y'"),
         ("\ufeffx", "column 1: the formula has a syntax error"),
         ("x*y(2)", "column 3: unknown function 'y'; known: abs, acos, asin, atan, ceil, cos,"),
-        ("x(2)", "unknown function 'x'"),
         ("__import__('os')", "column 1: unknown function '__import__'"),
         ("sin + 1", "'sin' is a function; write sin(...)"),
         ("sin()", "sin takes 1 argument, not 0"),
@@ -75,18 +107,11 @@ def test_invalid_formulas_are_refused(source: str, says: str) -> None:
         ("f'{x}'", "\"f'{x}'\""),
         ("'a'", "\"'a'\""),
         ("b'a'", "\"b'a'\""),
-        ("x and x", "x and x"),
-        ("not x", "not x"),
-        ("x < x", "x < x"),
-        ("x if x else x", "x if x else x"),
-        ("1if x else 2", "1if x else 2"),
+        ("x in x", "x in x"),
+        ("x is x", "x is x"),
         ("x @ x", "x @ x"),
-        ("x ^ 2", "x ^ 2"),
         ("x << 2", "x << 2"),
-        ("~x", "~x"),
         ("await x", "await x"),
-        ("1(2)", "1(2)"),
-        ("(x + 1)(x - 1)", "(x + 1)(x - 1)"),
         ("sin(x)(x)", "sin(x)(x)"),
         ("x.sin(1)", "x.sin(1)"),
         ("True", "True"),
@@ -97,7 +122,10 @@ def test_invalid_formulas_are_refused(source: str, says: str) -> None:
 )
 def test_python_outside_the_formula_language_is_refused(source: str, part: str) -> None:
     shown = part if part.startswith('"') else repr(part)
-    says = f"{shown} is not allowed; a formula has numbers, names, parentheses, functions and +"
+    says = (
+        f"{shown} is not allowed; a formula has numbers, names, parentheses, functions, "
+        "comparisons and +"
+    )
     assert says in refusal(source, "x")
 
 
@@ -188,6 +216,7 @@ def test_invalid_names_are_refused(name: str, says: str) -> None:
 WORDS = [
     *("x", "sin", "max", "e", "1", "2.5", "9" * 400, "True", "'", "f'", "b'", "\\", "#", "\n"),
     *("(", ")", "[", "]", "{", "}", ",", ".", ":", ":=", "=", "+", "-", "*", "**", "//", "%"),
+    *("<", ">=", "==", "&", "|", "~", "where", "²", "×"),  # noqa: RUF001
     *(" ", "lambda ", " if ", " else ", " for ", " in ", "not ", "await ", "\0", "é", "\ufeff"),
 ]
 SOURCES = st.one_of(st.text(), st.lists(st.sampled_from(WORDS), max_size=40).map("".join))

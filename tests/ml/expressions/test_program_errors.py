@@ -93,7 +93,7 @@ def test_gradients_require_a_scalar() -> None:
         ("exp(f, f)", "exp takes 1 argument, not 2: exp(input)"),
         ("sum(f, axis=0)", "sum has no argument 'axis': sum(input, dim, keepdim)"),
         ("y + 1", "column 1: unknown name 'y'; known: e, f, m, pi, x"),
-        ("softmin(f)", "unknown function 'softmin'; known: abs, acos"),
+        ("softmin(f)", "unknown function 'softmin'; did you mean softmax?"),
         ("f.add_(1)", "unknown method 'add_'; known: abs"),
         ("x.sum", "'sum' is a method; write .sum(...)"),
         ("sum", "'sum' is a function; write sum(...)"),
@@ -106,7 +106,11 @@ def test_gradients_require_a_scalar() -> None:
         ("x += 1", "'x += 1' is not allowed; write an expression, as x**2, or give it a name"),
         ("1; 2", "the expression must be a single one, not 2"),
         ("", "the expression is empty; write for example x**2 + 1"),
-        ("3x", "column 1: the expression has a syntax error"),
+        ("3x", "column 1: the expression has a syntax error: write 3*x"),
+        ("[1 2]", "forgot a comma"),
+        ("2(x + 1)", "'2' is not a function and cannot be called; to multiply, write 2*(x + 1)"),
+        ("x(2)", "unknown function 'x'; to multiply, write x*(…)"),
+        ("y(2)", "unknown function 'y'; known: abs"),
     ],
 )
 def test_mistakes_are_explained(expression: str, says: str) -> None:

@@ -83,6 +83,29 @@ def test_run_resumed_at_any_step_ends_the_same(
         assert all(map(torch.equal, weights(resumed), weights(whole)))
 
 
+def test_network_of_own_layers_resumed_at_any_step_ends_the_same(tmp_path: Path) -> None:
+    layers = [
+        {"linear": 8, "name": "fc1"},
+        {"batch_norm": {}},
+        "relu",
+        {"dropout": 0.3},
+        {"residual": [{"linear": 8}, "gelu", "dropout"]},
+    ]
+    document = SMALL | {"model": {"kind": "sequential", "layers": layers}, "keep_best": True}
+    whole = start(document)
+    expected = list(loop.train(whole))
+    for step in (0, 2, 9, 16):
+        directory = tmp_path / str(step)
+        before = stopped_at(start(document), step, directory)
+        torch.rand(5)
+        resumed = start(document)
+        state = checkpoints.load_newest(directory)
+        assert state is not None
+        resumed.load_state_dict(state)
+        assert before + list(loop.train(resumed)) == expected
+        assert all(map(torch.equal, weights(resumed), weights(whole)))
+
+
 @pytest.mark.parametrize("kept", ["the last", "the best"])
 def test_run_resumed_at_any_step_has_the_same_summary(tmp_path: Path, kept: str) -> None:
     document = LINE | {"epochs": 12, "keep_best": kept == "the best", "split": {"validation": 0.2}}

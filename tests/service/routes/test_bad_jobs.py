@@ -70,7 +70,84 @@ CASES: list[tuple[dict[str, Any], list[str | int], str]] = [
     (MNIST | {"loss": "mse"}, ["loss"], "use cross_entropy"),
     (MNIST | {"name": "../../etc"}, ["name"], "not '../../etc'"),
     (MNIST | {"name": ""}, ["name"], "1 to 64 letters"),
-    (MNIST | {"epoch": 3}, ["epoch"], "not permitted"),
+    (MNIST | {"epoch": 3}, ["epoch"], "did you mean epochs?"),
+    (MNIST | {"batchsize": 3}, ["batchsize"], "did you mean batch_size?"),
+    (MNIST | {"learning_rate": 1}, ["learning_rate"], "did you mean lr in optimizer?"),
+    (MNIST | {"zzz": 3}, ["zzz"], "known: batch_size, checkpoint_epochs"),
+    (MNIST | {"lr": 0.1}, ["lr"], "lr belongs in optimizer"),
+    (MNIST | {"hidden": [8]}, ["hidden"], "hidden belongs in model"),
+    (MNIST | {"gamma": 0.1}, ["gamma"], "gamma belongs in schedule"),
+    (MNIST | {"validation": 0.1}, ["validation"], "validation belongs in split"),
+    (
+        MNIST | {"optimizer": {"kind": "sgd", "beta1": 0.9}},
+        ["optimizer", "beta1"],
+        "beta1 is a field of adam and adamw, not of sgd",
+    ),
+    (
+        MNIST | {"optimizer": {"kind": "adam", "priority": 3}},
+        ["optimizer", "priority"],
+        "priority belongs beside optimizer, not in it",
+    ),
+    (
+        MNIST | {"model": {"kind": "mlp", "lr": 3}},
+        ["model", "lr"],
+        "lr belongs in optimizer, not in model",
+    ),
+    (MNIST | {"optimizer": {"lr": 0.1}}, ["optimizer"], "needs a kind, one of adam, adamw, sgd"),
+    (MNIST | {"optimizer": "adma"}, ["optimizer"], "did you mean 'adam'?"),
+    (MNIST | {"model": "torchvision"}, ["model"], '{"kind": "torchvision", "name": …}'),
+    ({"dataset": "synthetic"}, ["dataset"], "synthetic needs features and target"),
+    (MNIST | {"model": 3}, ["model"], "valid dictionary"),
+    (
+        MNIST | {"model": {"kind": "sequential", "layers": ["flatten", {"lineer": 3}]}},
+        ["model", "layers", 1],
+        "layer 2: unknown layer 'lineer'; did you mean linear?",
+    ),
+    (
+        MNIST
+        | {
+            "model": {
+                "kind": "sequential",
+                "layers": [{"residual": ["relu", {"conv2d": 3, "kernel_size": 0}]}],
+            }
+        },
+        ["model", "layers", 0, "residual", 1, "kernel_size"],
+        "layer 1.2 (conv2d): kernel_size: input should be greater than or equal to 1",
+    ),
+    (
+        MNIST
+        | {
+            "model": {
+                "kind": "sequential",
+                "layers": ["flatten", {"linear": 64}, {"conv2d": 8, "kernel_size": 3}],
+            }
+        },
+        ["model", "layers", 2],
+        "layer 3 (conv2d): takes images of channels x height x width, and gets 64 numbers, since "
+        "layer 1 flattens; put it before flatten",
+    ),
+    (
+        MNIST
+        | {"model": {"kind": "sequential", "layers": ["flatten"] + [{"linear": 100_000}] * 2}},
+        ["model"],
+        "allows 100,000,000",
+    ),
+    (
+        MNIST
+        | {
+            "batch_size": 50_000,
+            "model": {
+                "kind": "sequential",
+                "layers": [
+                    {"conv2d": 100_000, "kernel_size": 1},
+                    {"adaptive_avg_pool2d": 1},
+                    "flatten",
+                ],
+            },
+        },
+        ["batch_size"],
+        "use a smaller batch_size or model",
+    ),
     (MNIST | {"seed": 2**64}, ["seed"], "less than"),
     (MNIST | {"split": {"validation": 0.6, "test": 0.6}}, ["split"], "leave rows"),
     (MNIST | {"split": {"test": 0.1}}, ["split"], "its own test split"),
@@ -83,6 +160,16 @@ CASES: list[tuple[dict[str, Any], list[str | int], str]] = [
     (MNIST | {"schedule": {"kind": "linear"}}, ["schedule"], "'one_cycle'"),
     (line_data(target="__import__('os')"), ["dataset", "target"], "__import__"),
     (line_data(target="3*z + 2"), ["dataset", "target"], "'z'"),
+    (line_data(target="3x + 2"), ["dataset", "target"], "write 3*x"),
+    (line_data(target="x < 5"), ["dataset"], "leave noise out"),
+    (line_data(target="2*(x < 5)"), ["dataset", "target"], "write where(x < 5, 1, 0)"),
+    (
+        line(
+            dataset=LINE["dataset"] | {"target": "x < 5", "noise": 0.0}, loss="mse", model="linear"
+        ),
+        ["loss"],
+        "use cross_entropy",
+    ),
     (line_data(target="(" * 10**5 + "x" + ")" * 10**5), ["dataset", "target"], "at most 1000"),
     (line_data(target="(" * 400 + "x" + ")" * 400), ["dataset", "target"], "nest"),
     (line_data(target="9**9**9"), ["dataset", "target"], "9"),

@@ -232,7 +232,7 @@ PLANE_DATA = PLANE["dataset"]
             "no test rows; choose train or all",
         ),
         ({"split": "best"}, ["split"], "'test', 'validation', 'train' or 'all'"),
-        ({"rows": 3}, ["rows"], "not permitted"),
+        ({"rows": 3}, ["rows"], "unknown field; known: dataset"),
     ],
 )
 def test_incompatible_evaluations_are_refused(

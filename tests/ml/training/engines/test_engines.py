@@ -42,6 +42,20 @@ MASKED = SMALL["dataset"] | {
     "features": SMALL["dataset"]["features"] | {"same": {"normal": [1e9, 1e-3]}},
     "standardize": True,
 }
+CLASSES = {
+    "kind": "synthetic",
+    "features": {name: {"uniform": [-1, 1]} for name in "ab"},
+    "target": "a**2 + b**2 < 1",
+    "size": 150,
+}
+CHAINS: list[list[Any]] = [
+    ["flatten", {"linear": 8}, "relu", {"dropout": 0.3}, {"linear": 8}, "tanh"],
+    [{"linear": 8}, "relu", "dropout", {"linear": 8}, {"leaky_relu": 0.01}, "sigmoid"],
+    [{"linear": 8}, {"leaky_relu": 0.3}, {"linear": 8}, {"elu": 0.5}],
+    [{"linear": 8, "bias": False}, {"layer_norm": {}}, "gelu"],
+    [{"batch_norm": {}}, {"linear": 8}, {"residual": [{"linear": 8}, "relu", "dropout"]}],
+]
+"""Layers of a user's own: the first two are run by hand."""
 ENGINES = ["by hand", "streamed", "graph", "graph by hand", "graph streamed"]
 
 
@@ -97,6 +111,8 @@ def assert_the_same(document: dict[str, Any], engine: str) -> None:
         ),
         *({"loss": loss} for loss in ("mae", "huber")),
         {"model": {"kind": "linear"}},
+        *({"model": {"kind": "sequential", "layers": layers}} for layers in CHAINS),
+        {"dataset": CLASSES, "loss": "cross_entropy"},
         {"dataset": MASKED},
         {"schedule": {"kind": "one_cycle"}},
         {"schedule": {"kind": "step", "step_size": 1}},
@@ -111,6 +127,12 @@ def assert_the_same(document: dict[str, Any], engine: str) -> None:
 )
 def test_all_engines_give_equal_bits(engine: str, changes: dict[str, Any]) -> None:
     assert_the_same(SMALL | changes, engine)
+
+
+def test_simple_layers_are_run_by_hand() -> None:
+    runs = [prepare(SMALL | {"model": {"kind": "sequential", "layers": one}}) for one in CHAINS]
+    by_hand = [manual_network(run) is not None for run in runs]
+    assert by_hand == [True, True, False, False, False]
 
 
 OPTIMIZERS = [

@@ -1,17 +1,22 @@
-"""Networks and the specs that build them.
+"""Specs of the networks whose layers epochd chooses: linear, MLP, CNN, and those of torchvision."""
 
-To add a model, write a `Strict` spec with a `build` method and add it to `ModelSpec`.
-"""
+from typing import Annotated, Literal
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, get_args
-
-import torch
 from pydantic import Discriminator, Field, Tag, model_validator
-from torch import Tensor, nn
+from torch import nn
 
 from ml.dropout import HIGHEST, Dropout
 from ml.errors import Invalid
+from ml.models.networks import (
+    ACTIVATIONS,
+    CNN,
+    MLP,
+    Activation,
+    Embed,
+    Linear,
+    ToChannels,
+    image_shape,
+)
 from ml.signature import Features, Signature
 from ml.strict import Strict
 
@@ -20,18 +25,6 @@ MAX_LAYERS = 64
 MIN_SIZES = {"densenet121": 29, "convnext_tiny": 32}
 """Minimum height and width of images, for the networks of torchvision that have one."""
 
-Activation = Literal["relu", "leaky_relu", "gelu", "silu", "elu", "tanh", "sigmoid"]
-
-ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "elu": nn.ELU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-}
-
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Probability = Annotated[float, Field(ge=0, le=HIGHEST)]
 # The tag is chosen before validation; otherwise each error would be reported for both types.
@@ -39,50 +32,6 @@ OneOrEach = Annotated[
     Annotated[Probability, Tag("one")] | Annotated[list[Probability], Tag("each")],
     Discriminator(lambda value: "each" if isinstance(value, list) else "one"),
 ]
-
-
-class Linear(nn.Sequential):
-    """One affine layer: linear regression for a value, softmax regression for classes."""
-
-
-class MLP(nn.Sequential):
-    """Affine layers with an activation and optional dropout between them."""
-
-
-class Embed(nn.Module):
-    """Learned embeddings of a table's categorical columns.
-
-    Input `(batch, inputs.width)` from `ml.preprocessing.Encode`, output `(batch, width)`. Each
-    column's one-hot block becomes `size` numbers, zeros for an unknown value; other columns pass
-    through.
-    """
-
-    def __init__(self, inputs: Features, size: int) -> None:
-        super().__init__()
-        categories = inputs.encoding.categories if inputs.encoding else {}
-        self._start = inputs.standardised
-        self._blocks = [len(values) for values in categories.values()]
-        self.tables = nn.ParameterList(torch.empty(count, size) for count in self._blocks)
-        for table in self.tables:
-            nn.init.normal_(table)
-        self.width = inputs.width - sum(self._blocks) + size * len(self._blocks)
-
-    def forward(self, encoded: Tensor) -> Tensor:
-        """Return the batch `(batch, width)` with its one-hot blocks embedded."""
-        rest = encoded.shape[1] - self._start - sum(self._blocks)
-        numbers, *blocks, gaps = torch.split(encoded, [self._start, *self._blocks, rest], dim=1)
-        embedded = [block @ table for block, table in zip(blocks, self.tables, strict=True)]
-        return torch.cat([numbers, *embedded, gaps], dim=1)
-
-    def extra_repr(self) -> str:
-        """Return the numbers of values, columns and outputs."""
-        return (
-            f"{sum(self._blocks)} values of {len(self._blocks)} columns, {self.width} numbers out"
-        )
-
-
-class CNN(nn.Sequential):
-    """Convolutions with pooling, then affine layers."""
 
 
 class LinearSpec(Strict):
@@ -236,75 +185,3 @@ class TorchvisionSpec(Strict):
             )
         network = get_model(self.name, weights=None, num_classes=signature.output.size)
         return nn.Sequential(ToChannels(3), network)
-
-
-AnyModel = LinearSpec | MLPSpec | CNNSpec | TorchvisionSpec
-ModelSpec = Annotated[AnyModel, Field(discriminator="kind")]
-KINDS: dict[str, type[AnyModel]] = {
-    kind: spec
-    for spec in get_args(AnyModel)
-    for kind in get_args(spec.model_fields["kind"].annotation)
-}
-
-
-def stored_model(document: Mapping[str, Any]) -> ModelSpec:
-    """Return the spec in a trained model's manifest without validating it again: later rules may be
-    stricter than those at training."""
-    return KINDS[document["kind"]].model_construct(**document)
-
-
-class ToChannels(nn.Module):
-    """Expands grey images `(batch, height, width)`, or images `(batch, n, height, width)`, to
-    `channels` channels."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return `(batch, channels, height, width)`."""
-        if images.dim() == 3:
-            images = images.unsqueeze(1)
-        return images.expand(-1, self.channels, -1, -1)
-
-    def extra_repr(self) -> str:
-        """Return the number of channels."""
-        return str(self.channels)
-
-
-def image_shape(signature: Signature) -> tuple[int, int, int]:
-    """Return channels, height and width of a model's input images.
-
-    Raises:
-        Invalid: the inputs are not images.
-    """
-    shape = signature.inputs.shape
-    if len(shape) < 2:
-        raise Invalid(
-            "requires images, but this data set has rows; choose linear or mlp", ("kind",)
-        )
-    channels, height, width = shape if len(shape) == 3 else (1, *shape)
-    return channels, height, width
-
-
-def blueprint(spec: ModelSpec, signature: Signature) -> nn.Module:
-    """Return the network without memory for its parameters.
-
-    Raises:
-        Invalid: the model does not fit the signature; `loc` is within the spec.
-    """
-    try:
-        with torch.device("meta"):
-            return spec.build(signature)
-    except NotImplementedError:
-        # Some networks compute their widths with tensors; none of these is large.
-        return spec.build(signature).to("meta")
-
-
-def count_parameters(spec: ModelSpec, signature: Signature) -> int:
-    """Return the number of parameters of the network, without allocating them.
-
-    Raises:
-        Invalid: the model does not fit the signature; `loc` is within the spec.
-    """
-    return sum(parameter.numel() for parameter in blueprint(spec, signature).parameters())
