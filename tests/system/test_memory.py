@@ -14,7 +14,7 @@ ROWS = 10_000
 LARGE = 100 * MIB
 ROUNDS = 3
 SLACK = 96 * MIB
-"""Growth that may stay: lazily loaded code, caches and fragments. The bodies of all rounds are twice
+"""Growth that may stay: lazily loaded code, caches, fragments. The bodies of all rounds are twice
 as large."""
 
 
