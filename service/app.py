@@ -69,6 +69,7 @@ from service.storage.write_turns import WriteTurns
 from service.training.device_warnings import DeviceWarnings
 from service.training.pool_health import PoolHealth
 from service.work import Work
+from service.work.executors import run_in
 
 FORM_BYTES = 64 * 1024
 ROUTERS = [
@@ -202,7 +203,9 @@ def _layers(components: Components, background: Running, budget: BodyBudget) -> 
         path_limits={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
     app = PredictEndpoint(app, components.model_cache, settings, components.work)
-    app = HeadRequests(RequestBody(app, budget, components.work.decode, _is_spooled))
+    app = HeadRequests(
+        RequestBody(app, budget, partial(run_in, components.work.decode), _is_spooled)
+    )
     if settings.cors_origins:
         app = CrossOrigin(app, settings.cors_origins)
     return SecurityHeaders(app)

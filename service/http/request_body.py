@@ -2,8 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable
 
 from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,7 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import UnsupportedMediaType
 from service.http.body_budget import BodyBudget
 from service.http.problem_json import refusal
-from service.work.executors import run_in
+
+InThread = Callable[[Callable[[], bytes]], Awaitable[bytes]]
+"""Function that returns the result of another, which runs in a thread."""
 
 WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """zlib's `wbits` for each content encoding."""
@@ -30,19 +31,19 @@ class RequestBody:
     """ASGI middleware that decodes and counts request bodies.
 
     A body with a `Content-Encoding` is decompressed in chunks, so that the size limits of the
-    routes apply to the decompressed body, and in threads of `pool` if it is long. `is_spooled`
-    tells whether a request's body is written to disk.
+    routes apply to the decompressed body, and by `in_thread` if it is long. `is_spooled` tells
+    whether a request's body is written to disk.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         budget: BodyBudget,
-        pool: Executor,
+        in_thread: InThread,
         is_spooled: Callable[[Scope], bool],
     ) -> None:
         self._app = app
-        self._pool = pool
+        self._in_thread = in_thread
         self._budget = budget
         self._is_spooled = is_spooled
 
@@ -59,7 +60,7 @@ class RequestBody:
         try:
             # A longer length than the limit is refused by the routes.
             self._budget.check(min(int(length), most))
-            receive = _decoded(scope, receive, self._pool)
+            receive = _decoded(scope, receive, self._in_thread)
         except HTTPException as error:
             response = await refusal(Request(scope), error)
             response.headers["Connection"] = "close"
@@ -83,7 +84,7 @@ class RequestBody:
             self._budget.release(held)
 
 
-def _decoded(scope: Scope, receive: Receive, pool: Executor) -> Receive:
+def _decoded(scope: Scope, receive: Receive, in_thread: InThread) -> Receive:
     """Return a `receive` of the decompressed body, and remove the headers about compression."""
     # Several lines of a field are one list.
     lines = [value for name, value in scope["headers"] if name == b"content-encoding"]
@@ -99,15 +100,15 @@ def _decoded(scope: Scope, receive: Receive, pool: Executor) -> Receive:
         )
     about = (b"content-encoding", b"content-length")
     scope["headers"] = [header for header in scope["headers"] if header[0] not in about]
-    return _Inflated(receive, name, pool).receive
+    return _Inflated(receive, name, in_thread).receive
 
 
 class _Inflated:
     """A compressed body, decompressed as it is read."""
 
-    def __init__(self, receive: Receive, encoding: str, pool: Executor) -> None:
+    def __init__(self, receive: Receive, encoding: str, in_thread: InThread) -> None:
         self._receive = receive
-        self._pool = pool
+        self._in_thread = in_thread
         self._encoding = encoding
         self._inflate = zlib.decompressobj(WINDOWS[encoding])
         self._compressed = b""
@@ -128,7 +129,7 @@ class _Inflated:
                 self._more = message.get("more_body", False)
             # A first chunk takes less time than a thread; of many bodies, the rest would not.
             is_long = self._bytes > 0
-            plain = await run_in(self._pool, self._next_chunk) if is_long else self._next_chunk()
+            plain = await self._in_thread(self._next_chunk) if is_long else self._next_chunk()
             is_drained = len(plain) < CHUNK_BYTES and not self._compressed
             self._is_over = is_drained and not self._more
             if self._is_over and not self._inflate.eof:

@@ -50,7 +50,7 @@ class Refusals:
             origin = origins[0].decode("latin-1") if origins else None
             lines += self._cross_origin.headers_for(origin)
         head = b"".join(b"%b: %b\r\n" % line for line in lines)
-        body = b"" if asked["method"] == "HEAD" else response.body
+        body = b"" if asked["method"] == "HEAD" else bytes(response.body)
         return b"%b%b%bconnection: close\r\n\r\n%b" % (STATUS_LINE[status], head, DATA_LINES, body)
 
 
