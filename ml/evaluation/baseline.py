@@ -81,8 +81,8 @@ class Baseline:
         size = signature.output.size
         wanted: list[tuple[Tensor, tuple[int, ...]]] = [(self.constant, (size,))]
         if self.linear is not None:
-            shape = (signature.inputs.width, size)
-            wanted += [(self.linear.weights, shape), (self.linear.bias, (size,))]
+            wanted.append((self.linear.weights, (signature.inputs.width, size)))
+            wanted.append((self.linear.bias, (size,)))
         for tensor, shape in wanted:
             if tensor.shape != shape or not tensor.is_floating_point():
                 given = f"{tuple(tensor.shape)} of {tensor.dtype}"

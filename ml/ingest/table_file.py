@@ -29,7 +29,9 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
     if start.startswith(ZIPS):
         _refuse_zip(source)
     refuse_others(source)
-    return (parquet_file if start.startswith(PARQUET) else csv_file).read(source, into, options)
+    if start.startswith(PARQUET):
+        return parquet_file.read(source, into, options)
+    return csv_file.read(source, into, options)
 
 
 def start_of(source: Path) -> bytes:

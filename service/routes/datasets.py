@@ -42,7 +42,7 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 MAX_NUMBERS = 100_000
 """Maximum number of input values in a response with batches."""
-NOT_SHOWN = {"contents": {"warnings": True, "columns": {"__all__": {"written"}}}}
+NOT_SHOWN: dict[str, Any] = {"contents": {"warnings": True, "columns": {"__all__": {"written"}}}}
 """Parts of a stored schema: the warnings are shown beside it, and the texts behind every number of
 a column would hide its statistics."""
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
