@@ -91,7 +91,6 @@ REFUSED = {
 } | {
     f"{DATASETS}/scotland/src/scotland_population.csv": "has footnotes below its rows",
     f"statsmodels/tsa/{RESULTS}/arima212_forecast.csv": "has rows with fewer fields than others",
-    "pydataset/resources/rdata/csv/Ecdat/Mofa.csv": "has a control character in a number",
     "pydataset/resources/rdata/csv/Zelig/friendship.csv": "has no rows",
     "pydataset/resources/rdata/csv/Zelig/sna.ex.csv": "has no rows",
 }
