@@ -102,13 +102,13 @@ def test_ndjson_of_ten_thousand_lines(server: Server, plane: str) -> None:
     rows = np.random.default_rng(0).random((10_000, 3)).round(6).tolist()
     lines = [json.dumps(row) for row in rows]
     lines[7] = json.dumps(dict(zip("abc", rows[7], strict=True)))
-    wrong = {300: "{", 301: "[1, 2]", 302: '["x", 1, 2]', 9999: "[1e39, 0, 0]", 5000: ""}
-    for number, line in wrong.items():
+    wrong = {300: "{", 301: "[1, 2]", 302: '["x", 1, 2]', 9999: "[1e39, 0, 0]"}
+    for number, line in (wrong | {5000: ""}).items():
         lines[number] = line
     answer = post(server, "\n".join(lines).encode(), "application/x-ndjson", model=plane)
     assert answer.headers["content-type"].startswith("application/x-ndjson")
     answers = [json.loads(line) for line in answer.text.splitlines()]
-    assert len(answers) == 10_000
+    assert len(answers) == 9_999, "the blank line is skipped"
     errors = {a["error"]["line"] - 1: a["error"]["msg"] for a in answers if "error" in a}
     assert errors.keys() == wrong.keys()
     assert "not valid JSON" in errors[300]
