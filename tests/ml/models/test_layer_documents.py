@@ -63,7 +63,11 @@ def test_stored_layers_are_not_validated_again() -> None:
         ([{"linear": True}], (0, "linear"), "integer"),
         ([{"linear": "3"}], (0, "linear"), "integer"),
         ([{"linear": 10**7}], (0, "linear"), "less than or equal to 1000000"),
-        ([{"dropout": 1.0}], (0, "dropout"), "layer 1 (dropout): p: input should be less than 1"),
+        (
+            [{"dropout": 1.0}],
+            (0, "dropout"),
+            "layer 1 (dropout): p: input should be less than or equal to 0.999",
+        ),
         ([{"dropout": 0.2, "inplace": True}], (0, "inplace"), "unknown field; known: kind"),
         ([{"relu": 3}], (0, "relu"), 'takes no value; write "relu"'),
         ([{"batch_norm": 3}], (0, "batch_norm"), "takes no value"),
