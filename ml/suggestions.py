@@ -11,6 +11,8 @@ from pydantic import BaseModel
 
 MAX_NAME = 64
 """Maximum number of characters of a name that others are compared with."""
+CUTOFF = 0.65
+"""Least similarity of a suggestion: a star is not a square."""
 
 Spec = type[BaseModel]
 
@@ -30,7 +32,7 @@ def close_match(name: str, known: Collection[str]) -> str | None:
     """Return the one of the `known` names that `name` is most similar to, if any."""
     if len(name) > MAX_NAME:
         return None
-    if found := get_close_matches(name.lower(), known, n=1):
+    if found := get_close_matches(name.lower(), known, n=1, cutoff=CUTOFF):
         return found[0]
     longer = (one for one in known if len(name) > 1 and one.startswith(name.lower()))
     return next(longer, None)
