@@ -243,7 +243,7 @@ def test_nan_and_infinity_are_refused(client: TestClient, body: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"{", b"", b"\xff\xfe", b"[" * 100_000, b'{"epochs": ' + b"9" * 5000 + b"}"],
+    [b"{", b"", b"\xff\xfe", b"[" * 40_000, b'{"epochs": ' + b"9" * 5000 + b"}"],
     ids=["cut off", "empty", "not utf-8", "too deep", "too long a number"],
 )
 def test_malformed_json_is_refused(client: TestClient, body: bytes) -> None:
