@@ -129,6 +129,7 @@ def test_openapi_has_an_example_for_every_body(client: TestClient) -> None:
         "/jobs",
         "/predict",
         "/expressions",
+        "/models/describe",
         "/models/{name}/aliases/{alias}",
         "/models/{name}/versions/{version}/evaluate",
         "/v2/repository/index",
