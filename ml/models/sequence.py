@@ -8,10 +8,17 @@ from typing import ClassVar, Literal, get_args
 from torch import nn
 
 from ml.errors import Invalid, located_at
+from ml.models.image_layers import AdaptivePoolLayer, Conv2dLayer, GroupNormLayer, PoolLayer
 from ml.models.layers import (
-    SIMPLE_LAYERS,
+    ActivationLayer,
+    BatchNormLayer,
+    DropoutLayer,
+    ELULayer,
     FlattenLayer,
     Layer,
+    LayerNormLayer,
+    LeakyReLULayer,
+    LinearLayer,
     Misfit,
     Place,
     Shape,
@@ -51,7 +58,21 @@ class ResidualLayer(Layer):
         return with_layers(Residual(), self.layers, shape)
 
 
-ALL_LAYERS: tuple[type[Layer], ...] = (*SIMPLE_LAYERS, ResidualLayer)
+ALL_LAYERS: tuple[type[Layer], ...] = (
+    LinearLayer,
+    ActivationLayer,
+    LeakyReLULayer,
+    ELULayer,
+    DropoutLayer,
+    FlattenLayer,
+    BatchNormLayer,
+    LayerNormLayer,
+    GroupNormLayer,
+    Conv2dLayer,
+    PoolLayer,
+    AdaptivePoolLayer,
+    ResidualLayer,
+)
 LAYERS: dict[str, type[Layer]] = {
     kind: layer for layer in ALL_LAYERS for kind in get_args(layer.model_fields["kind"].annotation)
 }
