@@ -45,7 +45,9 @@ class ResidualLayer(Layer):
         with located_at("residual"):
             *_, after = shapes(self.layers, place.shape, f"{place.number}.", place.flattened_by)
         if after != place.shape:
-            last = f'{{"linear": {place.shape[0]}}}' if len(place.shape) == 1 else "such a layer"
+            count, is_flat = place.shape[0], len(place.shape) == 1
+            convolution = f'{{"conv2d": {count}, "kernel_size": 3, "padding": "same"}}'
+            last = f'{{"linear": {count}}}' if is_flat else convolution
             raise Misfit(
                 "adds its input to the output of its layers, so both must have one shape; its "
                 f"input is {in_words(place.shape)} and the output {in_words(after)}; end it with "
