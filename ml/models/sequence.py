@@ -8,10 +8,17 @@ from typing import ClassVar, Literal, get_args
 from torch import nn
 
 from ml.errors import Invalid, located_at
+from ml.models.image_layers import AdaptivePoolLayer, Conv2dLayer, GroupNormLayer, PoolLayer
 from ml.models.layers import (
-    SIMPLE_LAYERS,
+    ActivationLayer,
+    BatchNormLayer,
+    DropoutLayer,
+    ELULayer,
     FlattenLayer,
     Layer,
+    LayerNormLayer,
+    LeakyReLULayer,
+    LinearLayer,
     Misfit,
     Place,
     Shape,
@@ -38,7 +45,9 @@ class ResidualLayer(Layer):
         with located_at("residual"):
             *_, after = shapes(self.layers, place.shape, f"{place.number}.", place.flattened_by)
         if after != place.shape:
-            last = f'{{"linear": {place.shape[0]}}}' if len(place.shape) == 1 else "such a layer"
+            count, is_flat = place.shape[0], len(place.shape) == 1
+            convolution = f'{{"conv2d": {count}, "kernel_size": 3, "padding": "same"}}'
+            last = f'{{"linear": {count}}}' if is_flat else convolution
             raise Misfit(
                 "adds its input to the output of its layers, so both must have one shape; its "
                 f"input is {in_words(place.shape)} and the output {in_words(after)}; end it with "
@@ -51,7 +60,21 @@ class ResidualLayer(Layer):
         return with_layers(Residual(), self.layers, shape)
 
 
-ALL_LAYERS: tuple[type[Layer], ...] = (*SIMPLE_LAYERS, ResidualLayer)
+ALL_LAYERS: tuple[type[Layer], ...] = (
+    LinearLayer,
+    ActivationLayer,
+    LeakyReLULayer,
+    ELULayer,
+    DropoutLayer,
+    FlattenLayer,
+    BatchNormLayer,
+    LayerNormLayer,
+    GroupNormLayer,
+    Conv2dLayer,
+    PoolLayer,
+    AdaptivePoolLayer,
+    ResidualLayer,
+)
 LAYERS: dict[str, type[Layer]] = {
     kind: layer for layer in ALL_LAYERS for kind in get_args(layer.model_fields["kind"].annotation)
 }

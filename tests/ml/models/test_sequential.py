@@ -104,6 +104,13 @@ def test_the_output_layer_can_be_left_out() -> None:
             '{"linear": 784}, or leave out',
         ),
         (
+            COLOUR,
+            [{"residual": [{"conv2d": 8, "kernel_size": 1}]}, "flatten"],
+            {},
+            ("layers", 0),
+            'end it with {"conv2d": 3, "kernel_size": 3, "padding": "same"}',
+        ),
+        (
             GREY,
             ["flatten", {"residual": ["relu", {"conv2d": 3, "kernel_size": 3}]}],
             {},
