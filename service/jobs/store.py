@@ -7,13 +7,14 @@ from hashlib import sha256
 from typing import Any, Literal, get_args
 
 import orjson
-from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 from ulid import ULID
 
 from ml.ingest.warning import DataWarning
 from ml.specs import TrainingSpec
 from service.errors import Conflict, NotFound, Problem, QueueFull
+from service.jobs import requested_actions
 from service.jobs.events import METRICS, Kind, NewEvent, append, read, read_new
 from service.jobs.schemas import (
     Attempt,
@@ -25,7 +26,7 @@ from service.jobs.schemas import (
     MetricRecord,
     Progress,
 )
-from service.jobs.states import EDGES, ENDED, RequestedAction, Status, Verb
+from service.jobs.states import EDGES, ENDED, Status, Verb
 from service.jobs.thinning import evenly_spaced
 from service.jobs.transitions import move
 from service.schemas import ModelRef, Page
@@ -205,11 +206,11 @@ class JobStore:
         Raises:
             Conflict: the job's status does not allow it; so do the three methods below.
         """
-        return self._change_status(job_id, "cancel", _request_cancel)
+        return self._change_status(job_id, "cancel", requested_actions.cancel)
 
     def pause(self, job_id: str) -> Job:
         """Take a queued job out of the queue; ask a running one to save a checkpoint and stop."""
-        return self._change_status(job_id, "pause", _request_pause)
+        return self._change_status(job_id, "pause", requested_actions.pause)
 
     def resume(self, job_id: str) -> Job:
         """Requeue a paused job; take back the pause of a running one.
@@ -217,7 +218,7 @@ class JobStore:
         Raises:
             QueueFull: the queue is full; so does `retry`.
         """
-        return self._change_status(job_id, "resume", _withdraw_pause)
+        return self._change_status(job_id, "resume", requested_actions.withdraw_pause)
 
     def retry(self, job_id: str) -> Job:
         """Requeue a failed or cancelled job at its last checkpoint, with its crash count reset."""
@@ -286,35 +287,6 @@ class JobStore:
                 f"{self._max_queued:,} jobs are queued, the limit of EPOCHD_MAX_QUEUED; try again "
                 "when some have started"
             )
-
-
-def _request_cancel(session: Session, job_id: str) -> bool:
-    return _set_action(session, job_id, "cancel")
-
-
-def _request_pause(session: Session, job_id: str) -> bool:
-    # A cancellation cannot be withdrawn.
-    no_cancel = or_(JobRow.requested_action.is_(None), JobRow.requested_action == "pause")
-    return _set_action(session, job_id, "pause", no_cancel)
-
-
-def _withdraw_pause(session: Session, job_id: str) -> bool:
-    return _set_action(session, job_id, None, JobRow.requested_action == "pause")
-
-
-def _set_action(
-    session: Session, job_id: str, action: RequestedAction | None, *wanted: ColumnElement[bool]
-) -> bool:
-    """Set the action requested of a running job, if its row is as `wanted`; return whether it was.
-    The time to perform an action starts with the first request."""
-    now = func.coalesce(JobRow.requested_at, datetime.now(UTC)) if action else None
-    changed = session.execute(
-        update(JobRow)
-        .where(JobRow.id == job_id, JobRow.status == "running", *wanted)
-        .values(requested_action=action, requested_at=now)
-        .returning(JobRow.id)
-    )
-    return changed.one_or_none() is not None
 
 
 def _steps_per_second(row: JobRow) -> float | None:
