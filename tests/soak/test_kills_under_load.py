@@ -49,6 +49,7 @@ class Clients:
         self._stopping.set()
         for thread in self._threads:
             thread.join()
+        self._http.close()
         assert self.errors == []
 
     def _run(self, client: Callable[[int], None]) -> None:
