@@ -163,12 +163,7 @@ CASES: dict[str, Case] = {
     "v2: 10,000 rows": v2_numbers,
     "v2: 8 M empty texts": v2_empty_texts,
     "v2: 10 M numbers": lambda: v2(tensor([1] * 10_000_000, [10_000_000])),
-    "v2: 900 lists deep": lambda: [
-        Sent(
-            "/v2/models/plane/infer",
-            b'{"inputs":[{"name":"inputs","shape":[1,3],"datatype":"FP32","data":%b}]}' % deep(900),
-        )
-    ],
+    "v2: 900 lists deep": lambda: infer_data(deep(900)),
     "v2: parameters of a million keys": lambda: unknown_keys(
         "/v2/models/plane/infer", '{"inputs":[],"parameters":{"a":1},'
     ),

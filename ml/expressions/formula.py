@@ -218,8 +218,6 @@ class _Interpreter(Interpreter):
         return function
 
     def _hint(self, node: ast.expr) -> str:
-        if advice := self._advice(node):
-            return advice
         symbols = " ".join(operator.symbol for operator in ARITHMETIC.values())
         return f"a formula has numbers, names, parentheses, functions, comparisons and {symbols}"
 

@@ -110,5 +110,6 @@ class Interpreter(ABC):
         return None
 
     def _refused(self, node: ast.expr) -> Invalid:
-        msg = f"{self.source.quoted(node)} is not allowed; {self._hint(node)}"
+        advice = self._advice(node) or self._hint(node)
+        msg = f"{self.source.quoted(node)} is not allowed; {advice}"
         return self.source.refusal(node, msg)

@@ -41,12 +41,12 @@ missing; a name before a parenthesis is a function."""
 
 @dataclass(frozen=True)
 class Correction:
-    """What to write instead of the first part of a text that Python does not read."""
+    """A replacement for the first part of a text that Python cannot parse."""
 
     column: int
-    """Where the part begins, from 0."""
+    """Start of the part, counted from 0."""
     written: str
-    """What to write, such as `3*x`."""
+    """The replacement, such as `3*x`."""
 
 
 def in_python(text: str) -> tuple[str, Correction | None]:

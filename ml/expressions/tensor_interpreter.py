@@ -134,11 +134,8 @@ class TensorInterpreter(Interpreter):
         return result, work
 
     def _hint(self, node: ast.expr) -> str:
-        match node:
-            case ast.Compare():
-                return "compare two at a time: (0 < x) & (x < 1)"
-        if advice := self._advice(node):
-            return advice
+        if isinstance(node, ast.Compare):
+            return "compare two at a time: (0 < x) & (x < 1)"
         symbols = " ".join(operator.symbol for operator in BINARY.values())
         return (
             "an expression has numbers, lists, names, functions, methods, indices, "

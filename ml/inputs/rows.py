@@ -156,14 +156,15 @@ def _stack(
     row in `rows`, the caller's own form."""
     if not rows:
         raise Invalid("is empty; give at least one row")
+    number = np.dtype(dtype)
     try:
         # Far faster than numpy, which inspects the type of each number.
-        pack = struct.Struct(f"{size}{np.dtype(dtype).char}").pack
+        pack = struct.Struct(f"{size}{number.char}").pack
         packed = bytearray().join([pack(*row) for row in flat if type(row) is list])
     except (struct.error, OverflowError):
         packed = bytearray()
-    if len(packed) == np.dtype(dtype).itemsize * size * len(rows):
-        array: NDArray[Any] = np.frombuffer(packed, dtype).reshape(-1, size)
+    if len(packed) == number.itemsize * size * len(rows):
+        array: NDArray[Any] = np.frombuffer(packed, number).reshape(-1, size)
         if (np.abs(array) <= FLOAT32_MAX).all():
             return array
     for i, row in enumerate(rows):

@@ -14,6 +14,7 @@ from ml.models.networks import CNN, MLP, Activation, Embed, Linear
 from ml.models.sequential import SequentialSpec
 from ml.signature import Signature
 from ml.strict import ByKind
+from ml.suggestions import kinds_of
 
 __all__ = [
     "CNN",
@@ -35,9 +36,7 @@ __all__ = [
 AnyModel = LinearSpec | MLPSpec | CNNSpec | TorchvisionSpec | SequentialSpec
 ModelSpec = Annotated[AnyModel, ByKind()]
 KINDS: dict[str, type[AnyModel]] = {
-    kind: spec
-    for spec in get_args(AnyModel)
-    for kind in get_args(spec.model_fields["kind"].annotation)
+    kind: spec for spec in get_args(AnyModel) for kind in kinds_of(spec)
 }
 
 

@@ -42,7 +42,7 @@ class TracedLayer:
 
 @dataclass(frozen=True)
 class Description:
-    """What there is to say about a network before it is trained."""
+    """The structure, size and cost of a network before training."""
 
     structure: str
     """The layers, as `print(model)` shows them."""

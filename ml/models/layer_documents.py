@@ -24,7 +24,7 @@ INSTEAD = {
     "batch_norm2d": "write batch_norm",
     "dense": "write linear",
 }
-"""What to write for names that are no layers here, and not misspelt ones."""
+"""Advice for names of layers that other libraries have and epochd does not."""
 
 
 def read_layers(document: object, numbered: str = "") -> list[Layer]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -26,6 +26,7 @@ from ml.models.layers import (
     shown,
 )
 from ml.models.networks import Residual
+from ml.suggestions import kinds_of
 
 MAX_NUMBERS = 100_000_000
 """Maximum number of numbers that a layer may give for one row."""
@@ -75,9 +76,7 @@ ALL_LAYERS: tuple[type[Layer], ...] = (
     AdaptivePoolLayer,
     ResidualLayer,
 )
-LAYERS: dict[str, type[Layer]] = {
-    kind: layer for layer in ALL_LAYERS for kind in get_args(layer.model_fields["kind"].annotation)
-}
+LAYERS: dict[str, type[Layer]] = {kind: layer for layer in ALL_LAYERS for kind in kinds_of(layer)}
 """All layers, by kind."""
 
 

@@ -1,5 +1,5 @@
-"""What the head of a request must be, beyond what the parser demands: of a bounded size, for one
-host, and with a body whose end is beyond doubt (RFC 9112)."""
+"""Checks of a request's head that the parser does not make: a bounded size, exactly one host, and a
+body with an unambiguous end (RFC 9112)."""
 
 from collections.abc import Sequence
 from http import HTTPStatus

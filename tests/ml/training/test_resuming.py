@@ -1,5 +1,6 @@
 """A run interrupted between any two steps and resumed elsewhere ends with the same result."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,25 @@ def weights(run: Run) -> list[torch.Tensor]:
     return list(run.model.state_dict().values())
 
 
+def assert_resumes(
+    document: dict[str, Any], directory: Path, stops: Callable[[int], Iterable[int]]
+) -> None:
+    """Assert that a run ends the same if it is stopped and resumed; `stops` returns after which
+    steps, given their number."""
+    whole = start(document)
+    expected = list(loop.train(whole))
+    for step in stops(whole.progress.step):
+        checkpoint = directory / str(step)
+        before = stopped_at(start(document), step, checkpoint)
+        torch.rand(5)
+        resumed = start(document)
+        state = checkpoints.load_newest(checkpoint)
+        assert state is not None
+        resumed.load_state_dict(state)
+        assert before + list(loop.train(resumed)) == expected
+        assert all(map(torch.equal, weights(resumed), weights(whole)))
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s["kind"])
 def test_run_resumed_at_any_step_ends_the_same(
@@ -69,18 +89,7 @@ def test_run_resumed_at_any_step_ends_the_same(
         "clip_grad_norm": 1.0,
         "keep_best": True,
     }
-    whole = start(document)
-    expected = list(loop.train(whole))
-    for step in range(0, whole.progress.step, 3):
-        directory = tmp_path / str(step)
-        before = stopped_at(start(document), step, directory)
-        torch.rand(5)
-        resumed = start(document)
-        state = checkpoints.load_newest(directory)
-        assert state is not None
-        resumed.load_state_dict(state)
-        assert before + list(loop.train(resumed)) == expected
-        assert all(map(torch.equal, weights(resumed), weights(whole)))
+    assert_resumes(document, tmp_path, lambda steps: range(0, steps, 3))
 
 
 def test_network_of_own_layers_resumed_at_any_step_ends_the_same(tmp_path: Path) -> None:
@@ -92,18 +101,7 @@ def test_network_of_own_layers_resumed_at_any_step_ends_the_same(tmp_path: Path)
         {"residual": [{"linear": 8}, "gelu", "dropout"]},
     ]
     document = SMALL | {"model": {"kind": "sequential", "layers": layers}, "keep_best": True}
-    whole = start(document)
-    expected = list(loop.train(whole))
-    for step in (0, 2, 9, 16):
-        directory = tmp_path / str(step)
-        before = stopped_at(start(document), step, directory)
-        torch.rand(5)
-        resumed = start(document)
-        state = checkpoints.load_newest(directory)
-        assert state is not None
-        resumed.load_state_dict(state)
-        assert before + list(loop.train(resumed)) == expected
-        assert all(map(torch.equal, weights(resumed), weights(whole)))
+    assert_resumes(document, tmp_path, lambda _: (0, 2, 9, 16))
 
 
 @pytest.mark.parametrize("kept", ["the last", "the best"])

@@ -34,7 +34,9 @@ print(torch.equal(*learned))
 """
 
 
-@pytest.mark.skipif(not reproducibility.environment(), reason="not a CPU of Intel with AVX2")
+@pytest.mark.skipif(
+    not reproducibility.environment(), reason="MKL promises it only on Intel CPUs with AVX2"
+)
 def test_threads_do_not_change_what_is_learned() -> None:
     given = os.environ | reproducibility.environment() | {"PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", TRAIN]
