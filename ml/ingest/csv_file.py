@@ -9,6 +9,7 @@ import pyarrow.csv as pacsv
 
 from ml.errors import Invalid
 from ml.ingest import json_file
+from ml.ingest.arrow_threads import needing_memory
 from ml.ingest.dialects.dialect import Dialect
 from ml.ingest.dialects.find import find_dialect
 from ml.ingest.dialects.limits import BLOCK_BYTES, too_long
@@ -58,9 +59,10 @@ class _Table:
         """Yield batches of rows: for each column its texts."""
         rows = 0
         try:
-            for batch in self._open():
-                check_size(rows := rows + batch.num_rows, len(self.names))
-                yield batch.columns
+            with needing_memory():
+                for batch in self._open():
+                    check_size(rows := rows + batch.num_rows, len(self.names))
+                    yield batch.columns
         except pa.ArrowInvalid as error:
             raise self._ragged or _explained(error) from None
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from ml.errors import Invalid
 from ml.ingest import typed_table
 from ml.ingest.arrow_columns import Source, is_span, source_of, type_name
+from ml.ingest.arrow_threads import needing_memory
 from ml.ingest.names import check_names
 from ml.ingest.options import Options
 from ml.ingest.schema import TableSchema
@@ -42,7 +43,7 @@ def read(source: Path, into: Path, options: Options) -> TableSchema:
         Invalid: the file is corrupt or too large, no column can be used, or one does not have the
             kind that the user chose.
     """
-    with _refusing_corrupt(), pq.ParquetFile(source) as file:
+    with _refusing_corrupt(), needing_memory(), pq.ParquetFile(source) as file:
         fields = {field.name.strip(): field for field in file.schema_arrow}
         check_names([name.strip() for name in file.schema_arrow.names])
         findings = Findings(options.types)

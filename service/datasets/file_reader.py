@@ -46,7 +46,7 @@ class FileReader:
 
         Raises:
             Unprocessable: the file cannot be parsed, or not within the limits.
-            ReaderFailed: the process died or could not start.
+            ReaderFailed: the process died, stalled or could not start.
             Unavailable: the rows cannot be stored.
         """
         async with self._turn(file.stat().st_size):
@@ -58,6 +58,10 @@ class FileReader:
                 raise _unreadable(message)
             case {"memory": _}:
                 raise self._out_of_memory()
+            case {"stalled": seconds}:
+                raise ReaderFailed(
+                    f"the reader of uploads did nothing for {seconds} seconds; send the file again"
+                )
             case {"storage": reason}:
                 raise Unavailable(f"the upload cannot be stored: {reason}")
         raise AssertionError(answer)

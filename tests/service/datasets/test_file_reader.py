@@ -83,6 +83,17 @@ def test_a_process_that_cannot_start_is_not_the_clients_fault(
         read(settings, tmp_path)
 
 
+def test_a_process_that_stalls_is_not_the_clients_fault(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stalled(child: processes.Child, content: bytes) -> bytes:
+        return b'{"stalled": 30}'
+
+    monkeypatch.setattr(processes.Child, "communicate", stalled)
+    with pytest.raises(ReaderFailed, match="did nothing for 30 seconds; send the file again"):
+        read(settings, tmp_path)
+
+
 @pytest.mark.parametrize("megabytes", [1, 200, 400])
 def test_the_memory_limit_is_named(settings: Settings, tmp_path: Path, megabytes: int) -> None:
     row = b"x" * 1_000_000
