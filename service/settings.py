@@ -50,6 +50,18 @@ def _origin(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    if value != "*" and not fullmatch(r"(\*\.)?[\w-]+(\.[\w-]+)*|[0-9A-Fa-f:]+", value):
+        raise ValueError(
+            f"{value!r} is not a name such as epochd.example.com, without a scheme or a port, nor "
+            "*.example.com, an address or *"
+        )
+    return value
+
+
+Hosts = Annotated[
+    tuple[Annotated[str, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_split)
+]
 Addresses = Annotated[
     tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_split)
 ]
@@ -132,6 +144,12 @@ class Settings(BaseSettings):
         default=(),
         description="Origins of web pages that may call the API, separated by commas, for example "
         "`https://app.example.com`; `*` allows all.",
+    )
+    allowed_hosts: Hosts = Field(
+        default=(),
+        description="Names by which the service may be called, separated by commas, besides "
+        "`localhost` and the address to listen on, for example `epochd.example.com` or "
+        "`*.example.com`; other names in `Host` are answered `421`. `*` allows all.",
     )
     web_workers: int = Field(
         default=1, ge=1, le=64, description="Web processes, which share the port."

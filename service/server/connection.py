@@ -11,6 +11,7 @@ import httptools
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.server.door import Door
 from service.server.heads import HEAD_TOO_LARGE, MAX_HEAD_BYTES, fault_of
 from service.server.limits import (
     TOO_MANY,
@@ -41,12 +42,18 @@ class LimitedConnection(HttpToolsProtocol):
     """
 
     def __init__(
-        self, limits: ConnectionLimits, refusals: Refusals, *arguments: Any, **options: Any
+        self,
+        limits: ConnectionLimits,
+        refusals: Refusals,
+        door: Door,
+        *arguments: Any,
+        **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self.watch = Watch()
         self._limits = limits
         self._refusals = refusals
+        self._door = door
         self.request_count = 0
         self._reading = IDLE
         """Part of a request that the parser is in."""
@@ -106,7 +113,10 @@ class LimitedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         version, method = self.parser.get_http_version(), self.parser.get_method()
-        if fault := fault_of(version, method, self.url, self.headers):
+        if fault := (
+            fault_of(version, method, self.url, self.headers)
+            or self._door.fault_of(method, self.headers)
+        ):
             raise _Refused(fault)
         self._reading = BODY
         self._silent_bytes = 0

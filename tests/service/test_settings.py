@@ -41,9 +41,11 @@ def test_a_password_is_not_shown() -> None:
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EPOCHD_TRUSTED_PROXIES", "10.0.0.7, 10.1.0.0/16,::1,unix")
     monkeypatch.setenv("EPOCHD_CORS_ORIGINS", "https://a.example,http://localhost:3000")
+    monkeypatch.setenv("EPOCHD_ALLOWED_HOSTS", "a.example, *.b.example,gpu-box,::1")
     settings = Settings()
     assert settings.trusted_proxies == ("10.0.0.7", "10.1.0.0/16", "::1", "unix")
     assert settings.cors_origins == ("https://a.example", "http://localhost:3000")
+    assert settings.allowed_hosts == ("a.example", "*.b.example", "gpu-box", "::1")
     # Web processes get their settings as JSON.
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
     monkeypatch.setenv("EPOCHD_TRUSTED_PROXIES", "")
@@ -59,6 +61,9 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         ("TRUSTED_PROXIES", "*", "give addresses such as 10.0.0.7"),
         ("CORS_ORIGINS", "a.example", "'a.example' is not an origin such as https://"),
         ("CORS_ORIGINS", "https://a.example/page", "without a path"),
+        ("ALLOWED_HOSTS", "https://a.example", "'https://a.example' is not a name such as"),
+        ("ALLOWED_HOSTS", "a.example:8000", "without a scheme or a port"),
+        ("ALLOWED_HOSTS", "a.*.example", "nor *.example.com"),
     ],
 )
 def test_wrong_addresses_and_origins_are_named(

@@ -32,7 +32,7 @@ public class Client {
     }
 }
 """
-LIVE = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module", params=["on", "off"])
@@ -107,7 +107,7 @@ def test_thousand_idle_connections_block_nobody(line: Server) -> None:
 
 def test_refusal_reaches_client_that_is_still_sending(line: Server) -> None:
     with socket.create_connection(address(line), timeout=PATIENCE) as client:
-        head = b"GET / HTTP/1.1\r\nHost: a\r\nX: "
+        head = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "
         client.sendall(head + b"a" * 300_000)
         with client.makefile("rb") as answer:
             assert answer.readline().startswith(b"HTTP/1.1 431 ")

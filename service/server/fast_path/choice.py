@@ -10,6 +10,7 @@ import uvicorn
 
 from service.app import Application
 from service.server.connection import LimitedConnection, bound
+from service.server.door import Door
 from service.server.limits import ConnectionLimits
 from service.server.refusals import Refusals
 
@@ -22,14 +23,14 @@ logger = logging.getLogger(__name__)
 def connection_class(app: Application, limits: ConnectionLimits) -> type[LimitedConnection]:
     """Return the class of connections with which uvicorn serves `app`."""
     settings = app.components.settings
-    refusals = Refusals(app.access_log, settings)
+    refusals, door = Refusals(app.access_log, settings), Door(settings)
     if not settings.fast_path or not _is_tested():
-        return bound(LimitedConnection, limits, refusals)
+        return bound(LimitedConnection, limits, refusals, door)
     from service.server.fast_path.protocol import Connection
     from service.server.fast_path.small_predictions import FastPath
 
     fast_path = FastPath(app.components.model_cache, settings, app.access_log)
-    return bound(Connection, limits, refusals, fast_path)
+    return bound(Connection, limits, refusals, door, fast_path)
 
 
 def _is_tested() -> bool:

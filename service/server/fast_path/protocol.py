@@ -23,6 +23,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.server.connection import LimitedConnection
+from service.server.door import Door
 from service.server.fast_path.head_cache import find_frame
 from service.server.fast_path.small_predictions import FastPath, FastRequest
 from service.server.fast_path.state import State
@@ -38,9 +39,14 @@ class Connection(LimitedConnection):
     """A connection with a fast path."""
 
     def __init__(
-        self, limits: ConnectionLimits, refusals: Refusals, fast_path: FastPath, **options: Any
+        self,
+        limits: ConnectionLimits,
+        refusals: Refusals,
+        door: Door,
+        fast_path: FastPath,
+        **options: Any,
     ) -> None:
-        super().__init__(limits, refusals, **options)
+        super().__init__(limits, refusals, door, **options)
         self.state = IDLE
         self._fast_path = fast_path
         self._received = bytearray()

@@ -81,7 +81,12 @@ async def play(
 
 
 def _post(path: str, body: bytes, *fields: str, framing: str = "") -> bytes:
-    lines = (f"POST {path} HTTP/1.1", "Host: a", *fields, framing or f"Content-Length: {len(body)}")
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "Host: localhost",
+        *fields,
+        framing or f"Content-Length: {len(body)}",
+    )
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -128,21 +133,25 @@ def _wrong_row(_: random.Random, model: str, number: int) -> Exchange:
 
 
 def _smuggled(_: random.Random, model: str, number: int) -> Exchange:
-    inner = f"GET /jobs/{number} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    inner = f"GET /jobs/{number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     return Exchange(_post("/predict", inner, JSON, *UPGRADE), 400, b"not valid JSON")
 
 
 def _unknown_job(_: random.Random, model: str, number: int) -> Exchange:
-    content = f"GET /jobs/job-{number} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    content = f"GET /jobs/job-{number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     return Exchange(content, 404, f"job-{number}".encode())
 
 
 def _head(_: random.Random, model: str, number: int) -> Exchange:
-    return Exchange(f"HEAD /jobs/job-{number} HTTP/1.1\r\nHost: a\r\n\r\n".encode(), 404, b"")
+    return Exchange(
+        f"HEAD /jobs/job-{number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(), 404, b""
+    )
 
 
 def _live(_: random.Random, model: str, number: int) -> Exchange:
-    return Exchange(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n", 200, b'{"status":"ok"}')
+    return Exchange(
+        b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, b'{"status":"ok"}'
+    )
 
 
 KINDS = [

@@ -61,7 +61,7 @@ def test_upgrade_is_ignored(serve: Serve, head: str, pieces: int) -> None:
 
 def test_body_after_upgrade_is_not_read_as_request(serve: Serve) -> None:
     async def scenario(client: Client) -> None:
-        inner = b"DELETE /models/line HTTP/1.1\r\nHost: a\r\n\r\n"
+        inner = b"DELETE /models/line HTTP/1.1\r\nHost: localhost\r\n\r\n"
         client.writer.write(JAVA.format(length=len(inner)).encode() + inner + LIVE)
         assert (await client.answer())[0] == 400  # it is no JSON
         assert json.loads((await client.answer())[2]) == {"status": "ok"}
@@ -90,9 +90,9 @@ def test_upgrade_is_ignored_on_every_route(serve: Serve) -> None:
 
 
 SHORT = rows(1)
-FIELDS = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+FIELDS = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 OLD = FIELDS.replace(b"1.1", b"1.0")
-HOST = b"Host: a\r\n"
+HOST = b"Host: localhost\r\n"
 LENGTH = b"Content-Length: %d\r\n" % len(SHORT)
 END = b"\r\n"
 AS_CHUNK = b"%x\r\n%b\r\n0\r\n\r\n" % (len(SHORT), SHORT)
@@ -159,7 +159,7 @@ TE = b"Transfer-Encoding: chunked\r\n"
         "chunks with line feeds": (FIELDS + TE + END + AS_CHUNK.replace(b"\r\n", b"\n"), 400),
         "a long chunk": (FIELDS + TE + END + AS_CHUNK.replace(SHORT, SHORT + b"12", 1), 400),
         "no method": (b" / HTTP/1.1\r\n\r\n", 400),
-        "a tunnel": (b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        "a tunnel": (b"CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
         "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 40, 400),
     }.values(),
@@ -184,7 +184,7 @@ def test_ambiguous_framing_is_refused(serve: Serve, content: bytes, status: int)
     serve(scenario)
 
 
-@pytest.mark.parametrize("host", ["", "Host: a\r\n"])
+@pytest.mark.parametrize("host", ["", "Host: localhost\r\n"])
 def test_http_1_0_needs_no_host(serve: Serve, host: str) -> None:
     async def scenario(client: Client) -> None:
         head = f"GET /health/live HTTP/1.0\r\n{host}\r\n"
@@ -302,7 +302,7 @@ def test_slow_body_is_refused(serve: Serve, is_known: bool) -> None:
 def test_slow_upload_is_refused(serve: Serve) -> None:
     async def scenario(client: Client) -> None:
         client.writer.write(
-            b"POST /datasets HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\na,b"
+            b"POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\na,b"
         )
         await settled(client)
         await check(client, BODY_SECONDS)
@@ -352,7 +352,7 @@ def test_connection_stays_open_after_500(serve: Serve, monkeypatch: pytest.Monke
 
         monkeypatch.setattr("service.jobs.store.JobStore.page", broken)
         for _ in range(2):
-            status, headers, _ = await client.ask(b"GET /jobs HTTP/1.1\r\nHost: a\r\n\r\n")
+            status, headers, _ = await client.ask(b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (status, "connection" in headers) == (500, False)
         assert (await client.ask(request(rows(1))))[0] == 200
 

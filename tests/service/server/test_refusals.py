@@ -15,7 +15,7 @@ from tests.service.server.test_connection import LIVE, check, settled
 Serve = Callable[[Scenario], None]
 
 PAGE = "https://app.example.com"
-HOST = b"Host: a\r\n"
+HOST = b"Host: localhost\r\n"
 ABOUT = (
     b"Origin: %b\r\nX-Request-ID: mine-1\r\nX-Forwarded-For: 192.0.2.9\r\n" % PAGE.encode()
 ) + HOST

@@ -86,7 +86,7 @@ def test_headers_of_its_proxy_are_believed_if_trusted(
     url: str,
 ) -> None:
     caplog.set_level(logging.INFO, "epochd.access")
-    changes = {"fast_path": fast_path, "trusted_proxies": proxies}
+    changes = {"allowed_hosts": ("a",), "fast_path": fast_path, "trusted_proxies": proxies}
     server = Server(create_app(settings.model_copy(update=changes)))
     fields = (
         b"X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-Proto: https\r\n"

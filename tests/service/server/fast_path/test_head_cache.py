@@ -13,7 +13,7 @@ from service.server.fast_path.head_cache import (
     find_frame,
 )
 
-HEAD = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nAccept: */*\r\n\r\n"
+HEAD = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nAccept: */*\r\n\r\n"
 
 
 def test_frame_locates_the_body() -> None:
