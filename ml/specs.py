@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, fiel
 
 from ml import datasets
 from ml.datasets import DatasetRequest, DatasetSpec, SplitSpec, check_split
+from ml.datasets.mnist import VisionSpec
 from ml.datasets.uploads import NO_UPLOADS, Uploads, UploadSpec, Use
 from ml.errors import located_at
 from ml.losses import LossName, losses_for
@@ -121,6 +122,13 @@ class TrainingRequest(Strict):
     report_every: int = Field(
         default=100, ge=1, le=1_000_000, description="Steps between two reports of step metrics."
     )
+    test_every: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_EPOCHS,
+        description="Epochs between two measurements on the test rows, which are reported and "
+        "decide nothing; 0 for none. By default 1 for the MNIST family, else 0.",
+    )
     detect_anomaly: bool = Field(
         default=False,
         description="Enable autograd's anomaly detection, which is slow but reports where a NaN "
@@ -136,6 +144,12 @@ class TrainingSpec(TrainingRequest):
     name: Name = Field(description="Name of the model.")
     model: ModelSpec
     loss: LossName
+    test_every: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_EPOCHS,
+        description="Epochs between two measurements on the test rows; 0 for none.",
+    )
 
     @classmethod
     def of(cls, document: object, uploads: Uploads = NO_UPLOADS) -> "TrainingSpec":
@@ -181,7 +195,10 @@ def resolve(request: TrainingRequest, uploads: Uploads) -> TrainingSpec:
         "name": request.name or _default_name(dataset),
         "model": request.model or _default_model(signature),
         "loss": request.loss or losses_for(signature)[0],
+        "test_every": request.test_every,
     }
+    if request.test_every is None:
+        filled_in["test_every"] = 1 if isinstance(dataset, VisionSpec) else 0
     return parse(TrainingSpec, asked | filled_in)
 
 

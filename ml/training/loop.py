@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from ml.datasets import Rows
 from ml.evaluation.metrics import evaluate
 from ml.losses import LOSSES
 from ml.specs import TrainingSpec
@@ -21,9 +22,9 @@ class Report:
     """Metrics reported during training.
 
     At level `step`: `loss`, the mean over the steps since the previous report. At level `epoch`:
-    `train_loss`, the mean over the epoch's rows, `lr`, the learning rate of its last step, and the
-    metrics of the validation split. At level `fold`: the metrics of a cross-validation fold, whose
-    number is both `epoch` and `step`.
+    `train_loss`, the mean over the epoch's rows, `lr`, the learning rate of its last step, the
+    metrics of the validation split and, every `test_every` epochs, those of the test split. At
+    level `fold`: the metrics of a cross-validation fold, whose number is both `epoch` and `step`.
     """
 
     level: Literal["step", "epoch", "fold"]
@@ -90,10 +91,9 @@ def _end_epoch(run: Run) -> Report:
         "lr": progress.lr,
     }
     if run.validation is not None:
-        with run.autocast():
-            loss_of = LOSSES[run.spec.loss]
-            figures = evaluate(run.model, run.validation, run.signature, loss_of)
-        values |= {f"validation_{name}": figure for name, figure in figures.items()}
+        values |= _measured(run, "validation", run.validation)
+    if run.test is not None and progress.epoch % run.spec.test_every == 0:
+        values |= _measured(run, "test", run.test)
     # The metrics omit a loss that is not finite.
     watched = values.get("train_loss" if run.validation is None else "validation_loss", math.inf)
     if watched < progress.patience_loss - run.spec.min_delta:
@@ -106,6 +106,12 @@ def _end_epoch(run: Run) -> Report:
     run.fit_curves.record(run.model, progress.epoch)
     run.end_epoch(watched)
     return Report("epoch", progress.epoch, progress.step, values, run.best_epoch)
+
+
+def _measured(run: Run, split: str, rows: Rows) -> dict[str, float]:
+    with run.autocast():
+        figures = evaluate(run.model, rows, run.signature, LOSSES[run.spec.loss])
+    return {f"{split}_{name}": figure for name, figure in figures.items()}
 
 
 def _is_patience_over(run: Run) -> bool:

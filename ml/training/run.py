@@ -72,11 +72,14 @@ class Run:
             # Tensor cores require channels-last memory.
             self.model = self.model.to(memory_format=torch.channels_last)
         check_last_batch(model, len(data.train), spec.batch_size)
-        watched = [rows for rows in (data.train, data.validation) if rows is not None]
+        test = data.test if spec.test_every else None
+        watched = [rows for rows in (data.train, data.validation, test) if rows is not None]
         self.placement = placement or place(sum(rows.nbytes for rows in watched), device)
         where = device if self.placement == "resident" else torch.device("cpu")
         self.train = data.train.to(where)
         self.validation = data.validation.to(where) if data.validation else None
+        self.test = test.to(where) if test else None
+        """Test rows, if they are measured while training."""
         self.optimizer = spec.optimizer.build(self.model.parameters())
         self.schedule = spec.schedule.build(
             spec.optimizer.lr, spec.epochs, steps_per_epoch(spec, data)

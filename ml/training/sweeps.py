@@ -41,6 +41,7 @@ PER_MODEL_FIELDS: dict[str, Any] = {
     "clip_grad_norm": True,
     "model": {"dropout"},
     "report_every": True,
+    "test_every": True,
 }
 """Fields that may differ between models."""
 UNSUPPORTED = ("patience", "keep_best", "detect_anomaly", "compile")

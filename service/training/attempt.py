@@ -208,7 +208,8 @@ class Attempt:
     ) -> FoldResults | None:
         """Train without one fold and evaluate on it; return the results including it, or None if
         the attempt stopped as requested."""
-        run, engine = self._prepare(spec, fold)
+        # Only the figures of a whole fold are reported.
+        run, engine = self._prepare(spec.model_copy(update={"test_every": 0}), fold)
         timer.begin(run.progress.epoch)
         for report in fit(run, engine):
             if report is None and self._should_leave(run, engine, timer, fold_results):

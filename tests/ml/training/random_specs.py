@@ -176,6 +176,7 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "seed": SEEDS,
     "precision": st.sampled_from(get_args(Precision)),
     "report_every": st.integers(1, 20),
+    "test_every": st.integers(0, 3),
     "detect_anomaly": st.booleans(),
 }
 EPOCHS = st.integers(1, 4)

@@ -88,6 +88,7 @@ def test_run_resumed_at_any_step_ends_the_same(
         "optimizer": {"kind": optimizer, "lr": 0.01},
         "clip_grad_norm": 1.0,
         "keep_best": True,
+        "test_every": 2,
     }
     assert_resumes(document, tmp_path, lambda steps: range(0, steps, 3))
 

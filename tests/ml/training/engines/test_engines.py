@@ -120,6 +120,7 @@ def assert_the_same(document: dict[str, Any], engine: str) -> None:
         {"batch_size": 1000},
         {"batch_size": 25},
         {"report_every": 1},
+        {"test_every": 2},
         {"batch_size": 3, "epochs": 2},
         {"keep_best": True, "patience": 0},
     ],
