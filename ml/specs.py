@@ -120,7 +120,11 @@ class TrainingRequest(Strict):
         "off for large networks and long runs.",
     )
     report_every: int = Field(
-        default=100, ge=1, le=1_000_000, description="Steps between two reports of step metrics."
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="Steps between two reports of step metrics; the first of an epoch follows its "
+        "first batch. Epochs of one batch have step reports only with 1.",
     )
     test_every: int | None = Field(
         default=None,

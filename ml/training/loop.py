@@ -16,12 +16,16 @@ from ml.training.engines.base import Engine
 from ml.training.engines.choose import choose
 from ml.training.run import Run
 
+POSITION = ("rows_seen", "rows", "percent")
+"""Figures of a step report that say where in the epoch it is: no metrics of the model."""
+
 
 @dataclass(frozen=True)
 class Report:
     """Metrics reported during training.
 
-    At level `step`: `loss`, the mean over the steps since the previous report. At level `epoch`:
+    At level `step`: `loss`, the mean over the steps since the previous report, and `POSITION`, the
+    rows of the epoch seen so far, all its rows, and the percentage of the former. At level `epoch`:
     `train_loss`, the mean over the epoch's rows, `lr`, the learning rate of its last step, the
     metrics of the validation split and, every `test_every` epochs, those of the test split. At
     level `fold`: the metrics of a cross-validation fold, whose number is both `epoch` and `step`.
@@ -57,7 +61,7 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
             losses = engine.advance(run.batches_left)
             for step, loss in enumerate(losses, start=run.progress.step + 1):
                 run.add_loss(loss, step)
-                if step % run.spec.report_every == 0:
+                if run.is_reported(step):
                     yield _step_report(run, step)
         yield _end_epoch(run)
     if run.best_weights is not None:
@@ -80,7 +84,9 @@ def _step_report(run: Run, step: int) -> Report:
     progress = run.progress
     loss = progress.recent_loss / progress.recent_steps
     progress.recent_loss, progress.recent_steps = 0.0, 0
-    return Report("step", progress.epoch, step, {"loss": loss})
+    seen, rows = run.rows_seen(step), len(run.train)
+    position = dict(zip(POSITION, (seen, rows, 100 * seen / rows), strict=True))
+    return Report("step", progress.epoch, step, {"loss": loss} | position)
 
 
 def _end_epoch(run: Run) -> Report:

@@ -132,11 +132,28 @@ class Run:
 
     def add_loss(self, loss: float, step: int) -> None:
         """Add the loss of step number `step`, in the current epoch, to the sums."""
-        progress, size = self.progress, self.spec.batch_size
-        row = (progress.batch - 1 - (progress.step - step)) * size
-        progress.epoch_loss += loss * min(size, len(self.train) - row)
+        progress = self.progress
+        rows_before = self._batch_of(step) * self.spec.batch_size
+        progress.epoch_loss += loss * (self.rows_seen(step) - rows_before)
         progress.recent_loss += loss
         progress.recent_steps += 1
+
+    def is_reported(self, step: int) -> bool:
+        """Return whether step number `step`, in the current epoch, has a report: that of its first
+        batch and every `report_every` after it."""
+        every = self.spec.report_every
+        # An epoch of one batch has the report of the epoch.
+        if every > 1 and self.spec.batch_size >= len(self.train):
+            return False
+        return self._batch_of(step) % every == 0
+
+    def rows_seen(self, step: int) -> int:
+        """Return the number of the epoch's rows in the batches up to step number `step`."""
+        return min((self._batch_of(step) + 1) * self.spec.batch_size, len(self.train))
+
+    def _batch_of(self, step: int) -> int:
+        """Return the number, from 0, of a step's batch within the current epoch."""
+        return self.progress.batch - 1 - (self.progress.step - step)
 
     def count_steps(self, count: int) -> list[float]:
         """Advance progress and schedule by `count` steps; return the learning rate of each."""

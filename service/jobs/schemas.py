@@ -187,7 +187,11 @@ class MetricRecord(Body):
     level: Literal["epoch", "step", "fold"]
     epoch: int
     step: int
-    values: dict[str, float]
+    values: dict[str, float] = Field(
+        description="Metrics by name. Those of a step have its position in the epoch beside the "
+        "loss.",
+        examples=[{"loss": 2.31, "rows_seen": 64, "rows": 60000, "percent": 0.11}],
+    )
     created_at: datetime
 
     @classmethod

@@ -191,8 +191,7 @@ class JobStore:
         """Return up to `most` of the job's reports at a level, evenly spaced over its history,
         including the first and the last."""
         with self._database.read() as session:
-            _row(session, job_id)
-            events = evenly_spaced(session, job_id, level, most)
+            events = evenly_spaced(session, _row(session, job_id), level, most)
         return [MetricRecord.of(event) for event in events]
 
     def logs(self, job_id: str, limit: int, after: int) -> Page[LogRecord]:

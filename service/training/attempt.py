@@ -27,6 +27,7 @@ from ml.training.run import Run, build, steps_per_epoch
 from service.jobs.attempts import AttemptStore, Claim, LeaseLost, Work
 from service.jobs.failures import AttemptTimedOut, device_lost, explain
 from service.jobs.schemas import JobOptions
+from service.jobs.thinning import Numbering
 from service.settings import Settings
 from service.storage.damage import DamageNotes
 from service.training.reporter import LogHandler, Reporter
@@ -184,7 +185,6 @@ class Attempt:
         devices.use(self.device, context.share)
         torch.set_num_threads(work.options.threads or context.threads)
         timer = CheckpointTimer(work.options)
-        self._reporter.report_every = spec.report_every
         self._state = checkpoints.load_newest(self._checkpoints)
         fold_results = FoldResults.from_state(self._state)
         for fold in range(len(fold_results.folds), spec.split.folds or 0):
@@ -280,7 +280,8 @@ class Attempt:
             run.load_state_dict(self._state)
             self._state = None
         engine = choose(run, graphs=self._settings.cuda_graphs)
-        step, steps = run.progress.step, spec.epochs * steps_per_epoch(spec, data)
+        step, of_an_epoch = run.progress.step, steps_per_epoch(spec, data)
+        steps = spec.epochs * of_an_epoch
         logger.info(
             "attempt %d trains on %s, on %d rows%s, from step %d of %d",
             self._claim.attempt,
@@ -291,6 +292,7 @@ class Attempt:
             steps,
         )
         self._reporter.engine = engine.name
+        self._reporter.numbering = Numbering(of_an_epoch, spec.report_every)
         # A fold's own are not those of the model.
         warnings = data.warnings if fold is None else []
         for warning in merged(self._warnings, warnings) if fold is None else []:

@@ -57,14 +57,20 @@ def test_reports_arrive_at_their_steps(tmp_path: Path) -> None:
     _, _, _, reports = trained(tmp_path, spec)
     # 700 training rows in batches of 32: 22 steps per epoch, the last with 28 rows.
     assert [(r.level, r.epoch, r.step) for r in reports] == [
-        ("step", 1, 10),
-        ("step", 1, 20),
+        ("step", 1, 1),
+        ("step", 1, 11),
+        ("step", 1, 21),
         ("epoch", 1, 22),
-        ("step", 2, 30),
-        ("step", 2, 40),
+        ("step", 2, 23),
+        ("step", 2, 33),
+        ("step", 2, 43),
         ("epoch", 2, 44),
     ]
-    assert set(reports[2].values) == {
+    steps = [report.values for report in reports if report.level == "step"]
+    assert [values["rows_seen"] for values in steps] == [32, 352, 672] * 2
+    assert {values["rows"] for values in steps} == {700}
+    assert [values["percent"] for values in steps[:2]] == pytest.approx([32 / 7, 352 / 7])
+    assert set(reports[3].values) == {
         "train_loss",
         "lr",
         "validation_loss",
@@ -73,7 +79,23 @@ def test_reports_arrive_at_their_steps(tmp_path: Path) -> None:
         "validation_rmse",
         "validation_r2",
     }
-    assert reports[-1].values["validation_loss"] < reports[2].values["validation_loss"]
+    assert reports[-1].values["validation_loss"] < reports[3].values["validation_loss"]
+
+
+def test_last_batch_reports_all_rows(tmp_path: Path) -> None:
+    _, _, _, reports = trained(tmp_path, PLANE | {"epochs": 1, "report_every": 8, "batch_size": 90})
+    seen = [r.values["rows_seen"] for r in reports if r.level == "step"]
+    # 800 rows in nine batches, the last with 80.
+    assert seen == [90, 800]
+
+
+@pytest.mark.parametrize(("report_every", "steps"), [(1, [1, 2, 3]), (2, []), (100, [])])
+def test_epochs_of_one_batch_are_reported_as_epochs(
+    tmp_path: Path, report_every: int, steps: list[int]
+) -> None:
+    document = PLANE | {"epochs": 3, "batch_size": 800, "report_every": report_every}
+    _, _, _, reports = trained(tmp_path, document)
+    assert [r.step for r in reports if r.level == "step"] == steps
 
 
 def test_training_matches_a_loop_written_by_hand(tmp_path: Path) -> None:
