@@ -133,6 +133,14 @@ class TrainingRequest(Strict):
         description="Epochs between two measurements on the test rows, which are reported and "
         "decide nothing; 0 for none. By default 1 for the MNIST family, else 0.",
     )
+    snapshot_every: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_EPOCHS,
+        description="Epochs between two curves of the chart `fit`, each with its loss; only for a "
+        "regression of one number. By default the tutorial's: after 0, 50, 100 and 150 epochs, or "
+        "quarters of a shorter run.",
+    )
     detect_anomaly: bool = Field(
         default=False,
         description="Enable autograd's anomaly detection, which is slow but reports where a NaN "

@@ -106,7 +106,7 @@ def accuracy(chart_data: ChartData) -> Picture:
             data=_table(series)
         ),
         end.mark_point(filled=True, opacity=1, size=110, shape="diamond"),
-        end.mark_text(align="right", dx=-10, fontSize=13).encode(
+        end.mark_text(align="right", baseline="bottom", dx=6, dy=-8, fontSize=13).encode(
             text=alt.Text("value:Q", format=".2%")
         ),
     ]

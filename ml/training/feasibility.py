@@ -10,6 +10,7 @@ from ml.errors import Invalid
 from ml.models import blueprint
 from ml.schedules import FEWEST_OF_A_CYCLE, CosineSpec, PlateauSpec
 from ml.specs import TrainingSpec
+from ml.training.fit_curves import MAX_CURVES, has_curve
 
 
 def check(spec: TrainingSpec) -> None:
@@ -22,6 +23,7 @@ def check(spec: TrainingSpec) -> None:
     _check_lowest_rate(spec)
     _check_cycle(spec, sizes)
     _check_test_rows(spec)
+    _check_snapshots(spec)
     lonely = [rows for rows in sizes if _leaves_one(rows, spec.batch_size)]
     if lonely:
         check_last_batch(
@@ -69,6 +71,20 @@ def _check_test_rows(spec: TrainingSpec) -> None:
         raise Invalid(
             "this split has no test rows to measure on; choose 0, or hold some out by split.test",
             ("test_every",),
+        )
+
+
+def _check_snapshots(spec: TrainingSpec) -> None:
+    if (every := spec.snapshot_every) is None:
+        return
+    place = ("snapshot_every",)
+    if not has_curve(spec.dataset.signature()):
+        raise Invalid("only a regression of one number has a fit to draw; leave it out", place)
+    if (curves := spec.epochs // every) > MAX_CURVES:
+        raise Invalid(
+            f"{spec.epochs:,} epochs would have {curves:,} curves, and a chart has room for "
+            f"{MAX_CURVES}; choose at least {-(-spec.epochs // MAX_CURVES):,}",
+            place,
         )
 
 

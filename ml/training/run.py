@@ -87,7 +87,7 @@ class Run:
         self.order = Generator().manual_seed(spec.seed)
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] | None = None
-        self.fit_curves = FitCurves(data, spec.epochs)
+        self.fit_curves = FitCurves(data, spec)
         network = self.model.get_submodule("network")
         if spec.compile:
             # Earlier compilations count towards a limit above which torch silently stops compiling.
@@ -186,6 +186,7 @@ class Run:
             "progress": asdict(self.progress),
             "best_weights": self.best_weights,
             "curves": self.fit_curves.curves,
+            "curve_losses": self.fit_curves.losses,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -210,8 +211,9 @@ class Run:
         improved = {name: state["progress"][earlier] for name, earlier in best}
         self.progress = Progress(**(improved | state["progress"]))
         self.best_weights = state["best_weights"]
-        # Checkpoints of earlier versions have no curves.
+        # Checkpoints of earlier versions have no curves, or curves without a loss.
         self.fit_curves.curves = state.get("curves", {})
+        self.fit_curves.losses = state.get("curve_losses", {})
 
     @property
     def best_epoch(self) -> int | None:

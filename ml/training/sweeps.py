@@ -42,6 +42,7 @@ PER_MODEL_FIELDS: dict[str, Any] = {
     "model": {"dropout"},
     "report_every": True,
     "test_every": True,
+    "snapshot_every": True,
 }
 """Fields that may differ between models."""
 UNSUPPORTED = ("patience", "keep_best", "detect_anomaly", "compile")

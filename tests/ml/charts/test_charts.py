@@ -147,6 +147,24 @@ def test_fit_is_shown_at_the_tutorial_epochs(materials: dict[str, ChartData]) ->
     assert materials["plane"].sample.fit is None
 
 
+@pytest.mark.parametrize(("every", "epochs"), [(80, [0, 80, 160, 200]), (4, [*range(0, 201, 4)])])
+def test_fit_is_shown_every_so_many_epochs_with_its_loss(every: int, epochs: list[int]) -> None:
+    found = material(LINE | {"snapshot_every": every})
+    fit = found.sample.fit
+    assert fit is not None
+    assert [curve.epoch for curve in fit.curves] == epochs
+    losses = [curve.loss or 0.0 for curve in fit.curves]
+    assert losses[0] > 10 * losses[-1] > 0
+    # A step on all rows: the loss of an epoch is that of the weights before it.
+    assert losses[1] == pytest.approx(found.epochs[every].values["train_loss"])
+    specification = CHARTS["fit"].specification(found)
+    labels = {row["snapshot"]: row["epoch"] for row in data_of(specification) if "epoch" in row}
+    assert list(labels.values()) == [str(epoch) for epoch in epochs]
+    assert list(labels)[1] == f"{every}: {losses[1]:.3g}"
+    alt.Chart.from_json(json.dumps(specification), validate=True)
+    assert f">{list(labels)[-1]}</text>" in draw(specification, "svg").decode()
+
+
 def test_mistakes_are_sorted_by_confidence(materials: dict[str, ChartData]) -> None:
     mistakes = materials["mnist"].sample.mistakes
     assert mistakes is not None
