@@ -143,8 +143,8 @@ class TrainingRequest(Strict):
     )
     detect_anomaly: bool = Field(
         default=False,
-        description="Enable autograd's anomaly detection, which is slow but reports where a NaN "
-        "arose.",
+        description="Enable autograd's anomaly detection, which is slow: the error of a diverged "
+        "job names the layer and has the traceback of its forward call.",
     )
 
 

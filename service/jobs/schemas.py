@@ -112,7 +112,11 @@ class JobError(Body):
         "internal",
     ]
     message: str
-    traceback: str | None = None
+    traceback: str | None = Field(
+        default=None,
+        description="Of a bug, where it is; of a diverged job with `detect_anomaly`, the forward "
+        "call whose result is not finite.",
+    )
 
 
 class Job(Body):

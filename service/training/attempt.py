@@ -167,7 +167,7 @@ class Attempt:
             record = self._attempts.record_crash
         else:
             record = self._attempts.fail
-        if explanation.traceback is not None:
+        if explanation.kind in SERVICE_FAULTS and explanation.traceback is not None:
             logger.error("attempt %d failed", self._claim.attempt, exc_info=error)
         self._until_done(lambda: record(self._claim, explanation))
         level = logging.ERROR if explanation.kind in SERVICE_FAULTS else logging.WARNING

@@ -87,6 +87,8 @@ class Autograd(Passes):
         super().__init__(run)
         self.suffix = "+compile" if run.spec.compile else ""
         self._loss: Tensor | None = None
+        if run.spec.detect_anomaly and not run.spec.compile:
+            divergence.name_layers(run.model)
 
     def prepare(self, rows: Rows) -> Iterator[Batch]:
         """Yield the batches of the next steps."""

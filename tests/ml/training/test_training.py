@@ -280,8 +280,49 @@ def test_anomaly_detection_names_the_forward_call(tmp_path: Path) -> None:
         "optimizer": {"kind": "sgd", "lr": 1e6},
         "detect_anomaly": True,
     }
-    with pytest.raises(Diverged, match="Traceback of forward call"):
+    with pytest.raises(Diverged, match=r"the output of network\.5 \(Linear\)") as error:
         trained(tmp_path, spec)
+    lines = (error.value.forward_call or "").splitlines()
+    assert lines[0] == "Forward call (most recent call last):"
+    assert lines[-1].strip() == "return F.linear(input, self.weight, self.bias)"
+    # From the network on, without the machine's folders.
+    assert lines[1].startswith('  File "torch/nn/modules/container.py", line ')
+    assert not any("training" in line or "_call_impl" in line for line in lines)
+
+
+def test_anomaly_detection_names_the_loss(tmp_path: Path) -> None:
+    spec = PLANE | {"optimizer": {"kind": "sgd", "lr": 1e5}, "detect_anomaly": True}
+    with pytest.raises(Diverged, match="is the loss itself") as error:
+        trained(tmp_path, spec)
+    assert "mse_loss" in (error.value.forward_call or "")
+
+
+class Root(nn.Module):
+    """Its gradient at 0 is infinite, and NaN after a product with 0."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        root = x.abs().sqrt()
+        return root * 0
+
+
+@pytest.mark.parametrize("detect_anomaly", [True, False])
+def test_anomaly_detection_names_the_layer_whose_gradient_is_nan(
+    tmp_path: Path, detect_anomaly: bool
+) -> None:
+    document = PLANE | {"detect_anomaly": detect_anomaly, "model": "mlp", "epochs": 1}
+    spec = TrainingSpec.of(document)
+    data = datasets.load(spec.dataset, spec.split, tmp_path)
+    model = build(spec, data)
+    network = model.get_submodule("network")
+    network[2] = Root()
+    with torch.no_grad():
+        network[1].weight.zero_()
+        network[1].bias.zero_()
+    says = r"epoch 1, step 1, in the backward pass of network\.2 \(Root\)"
+    with pytest.raises(Diverged, match=says if detect_anomaly else "finite") as error:
+        list(loop.train(Run(model, data, spec, CPU)))
+    lines = (error.value.forward_call or "").splitlines()
+    assert [line.strip() for line in lines[-1:]] == ["root = x.abs().sqrt()"] * detect_anomaly
 
 
 class Log(nn.Module):
@@ -295,13 +336,19 @@ def test_first_bad_tensor_in_order_of_computation() -> None:
         model[0].weight.fill_(-1.0)
         model[0].bias.fill_(0.0)
     good, bad = torch.ones(1, 1), torch.full((1, 1), float("nan"))
-    assert first_bad_tensor(model, bad) == "the inputs of the batch"
-    assert first_bad_tensor(model, good) == "the output of 1 (Log)"
+
+    def first_bad(inputs: torch.Tensor) -> str:
+        found = first_bad_tensor(model, inputs)
+        assert found is not None
+        return found.name
+
+    assert first_bad(bad) == "the inputs of the batch"
+    assert first_bad(good) == "the output of 1 (Log)"
     with torch.no_grad():
         model[2].bias.fill_(float("inf"))
-    assert first_bad_tensor(model, good).startswith("the parameter 2.bias")
+    assert first_bad(good).startswith("the parameter 2.bias")
     model[2].bias.grad = torch.tensor([float("nan")])
-    assert first_bad_tensor(model, good).startswith("the gradient of 2.bias")
+    assert first_bad(good).startswith("the gradient of 2.bias")
 
 
 def test_undefined_formula_value_names_the_row(tmp_path: Path) -> None:
