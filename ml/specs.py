@@ -101,6 +101,13 @@ class TrainingRequest(Strict):
         "instead of the last.",
     )
     epochs: int = Field(default=10, ge=1, le=MAX_EPOCHS)
+    max_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e9,
+        description="Seconds of training, in all attempts together, after which the job ends with "
+        "what it has learned. The weights then depend on the speed of the machine.",
+    )
     batch_size: int = Field(default=64, ge=1, le=10_000_000)
     seed: int = Field(
         default=0,
@@ -150,7 +157,7 @@ class TrainingRequest(Strict):
 
 class TrainingSpec(TrainingRequest):
     """A fully resolved training run. The same spec produces the same weights, bit for bit on the
-    same CPU with the same number of threads."""
+    same CPU with the same number of threads, unless `max_seconds` ends the run."""
 
     dataset: DatasetSpec
     name: Name = Field(description="Name of the model.")

@@ -52,7 +52,8 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
     engine = engine or choose(run)
     if run.progress.step == 0:
         run.fit_curves.record(run.model, epoch=0)
-    while run.progress.epoch <= run.spec.epochs and not _is_patience_over(run):
+    run.time_budget.start()
+    while run.progress.epoch <= run.spec.epochs and not _is_stopped(run):
         run.model.train()
         engine.begin(run.epoch_order(), run.progress.batch)
         while run.batches_left:
@@ -63,6 +64,10 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
                 run.add_loss(loss, step)
                 if run.is_reported(step):
                     yield _step_report(run, step)
+            if run.batches_left and run.time_budget.is_spent():
+                # The epoch is cut short, and measured like a whole one.
+                run.progress.stopped_by = "max_seconds"
+                break
         yield _end_epoch(run)
     if run.best_weights is not None:
         run.model.load_state_dict(run.best_weights)
@@ -93,7 +98,7 @@ def _end_epoch(run: Run) -> Report:
     """Evaluate the epoch, keep its weights if they are the best so far, and start the next."""
     progress = run.progress
     values = {
-        "train_loss": progress.epoch_loss / len(run.train),
+        "train_loss": progress.epoch_loss / run.rows_seen(progress.step),
         "lr": progress.lr,
     }
     if run.validation is not None:
@@ -120,7 +125,13 @@ def _measured(run: Run, split: str, rows: Rows) -> dict[str, float]:
     return {f"{split}_{name}": figure for name, figure in figures.items()}
 
 
-def _is_patience_over(run: Run) -> bool:
+def _is_stopped(run: Run) -> bool:
+    """Return whether the run ends before its current epoch, and note the reason."""
     patience, progress = run.spec.patience, run.progress
     finished = progress.epoch - 1
-    return patience is not None and finished - progress.patience_epoch > patience
+    if progress.stopped_by is None and progress.batch == 0 and finished:
+        if patience is not None and finished - progress.patience_epoch > patience:
+            progress.stopped_by = "patience"
+        elif run.time_budget.is_spent():
+            progress.stopped_by = "max_seconds"
+    return progress.stopped_by is not None

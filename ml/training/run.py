@@ -4,7 +4,7 @@ import copy
 import math
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -20,6 +20,9 @@ from ml.training import divergence
 from ml.training.batches import Placement, place
 from ml.training.feasibility import check_last_batch
 from ml.training.fit_curves import FitCurves
+from ml.training.time_budget import TimeBudget
+
+StopReason = Literal["patience", "max_seconds"]
 
 
 @dataclass
@@ -46,6 +49,8 @@ class Progress:
     """Monitored loss that another must undercut by `min_delta` to count as an improvement."""
     patience_epoch: int = 0
     """Epoch of the last improvement."""
+    stopped_by: StopReason | None = None
+    """What ended the run before its last step, if something did."""
 
 
 class Run:
@@ -88,6 +93,7 @@ class Run:
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] | None = None
         self.fit_curves = FitCurves(data, spec)
+        self.time_budget = TimeBudget(spec)
         network = self.model.get_submodule("network")
         if spec.compile:
             # Earlier compilations count towards a limit above which torch silently stops compiling.
@@ -187,6 +193,7 @@ class Run:
             "best_weights": self.best_weights,
             "curves": self.fit_curves.curves,
             "curve_losses": self.fit_curves.losses,
+            "seconds": self.time_budget.spent,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -214,6 +221,7 @@ class Run:
         # Checkpoints of earlier versions have no curves, or curves without a loss.
         self.fit_curves.curves = state.get("curves", {})
         self.fit_curves.losses = state.get("curve_losses", {})
+        self.time_budget.spent = state.get("seconds", 0.0)
 
     @property
     def best_epoch(self) -> int | None:

@@ -190,6 +190,7 @@ class AttemptStore:
             model = registry.add_version(session, row.name, row.id, directory, manifest)
             row.model_version = model.version
             row.metrics = row.metrics | manifest.metrics
+            row.stopped_by = manifest.stopped_by
             ref = ModelRef(name=model.name, version=model.version)
             self._end(session, row, "succeed", "succeeded", model=ref.model_dump())
             record = record_of(ModelRecord, model)

@@ -89,7 +89,9 @@ def _part(request: JobRequest, kind: type[Part]) -> Part:
 class Progress(Body):
     """Progress of a job."""
 
-    epoch: int = Field(description="Finished epochs.")
+    epoch: int = Field(
+        description="Finished epochs; the last of a job stopped by `max_seconds` may be cut short."
+    )
     epochs: int
     step: int = Field(description="Reported optimisation steps.")
     steps: int | None = Field(description="Total steps; null until the data is loaded.")
@@ -137,6 +139,10 @@ class Job(Body):
     best_epoch: int | None = Field(
         description="Epoch with the lowest validation loss so far, or training loss where there is "
         "no validation split; null before the first."
+    )
+    stopped_by: str | None = Field(
+        description="What ended the training of a succeeded job before its last step: `patience` "
+        "or `max_seconds`; null if all epochs are done."
     )
     metrics: dict[str, float] = Field(description="Latest value of each metric.")
     warnings: list[DataWarning] = Field(

@@ -247,6 +247,8 @@ class Attempt:
 
     def _save_model(self, run: Run, fold_results: FoldResults) -> Trained:
         self._step = fold_results.steps + run.progress.step
+        if (reason := run.progress.stopped_by) is not None:
+            logger.info("stopped by %s after epoch %d", reason, run.progress.epoch - 1)
         training_summary = summary.summarize(run)
         metrics = fold_results.summary()
         evaluation = training_summary.evaluation
@@ -266,6 +268,7 @@ class Attempt:
             run.data.fingerprint,
             self.device,
             best_epoch=run.best_epoch,
+            stopped_by=run.progress.stopped_by,
             beside=training_summary.files(),
         )
         faults.reach("artifact renamed")
