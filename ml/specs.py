@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from ml import datasets
+from ml.averaging import AverageSpec
 from ml.datasets import DatasetRequest, DatasetSpec, SplitSpec, check_split
 from ml.datasets.mnist import VisionSpec
 from ml.datasets.uploads import NO_UPLOADS, Uploads, UploadSpec, Use
@@ -81,6 +82,11 @@ class TrainingRequest(Strict):
     schedule: ScheduleSpec = Field(default=ConstantSpec(), description="Learning-rate schedule.")
     clip_grad_norm: float | None = Field(
         default=None, gt=0, le=1e30, description="Maximum norm of the gradient of a step."
+    )
+    average: AverageSpec | None = Field(
+        default=None,
+        description="Averaging of the weights over steps or epochs. The averages are what is "
+        "measured after an epoch, and the model.",
     )
     patience: int | None = Field(
         default=None,

@@ -51,7 +51,7 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
     set_precision(run.spec)
     engine = engine or choose(run)
     if run.progress.step == 0:
-        run.fit_curves.record(run.model, epoch=0)
+        run.fit_curves.record(run.result, epoch=0)
     run.time_budget.start()
     while run.progress.epoch <= run.spec.epochs and not _is_stopped(run):
         run.model.train()
@@ -69,8 +69,7 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
                 run.progress.stopped_by = "max_seconds"
                 break
         yield _end_epoch(run)
-    if run.best_weights is not None:
-        run.model.load_state_dict(run.best_weights)
+    run.model.load_state_dict(run.best_weights or run.result.state_dict())
     divergence.check_weights(run.model.get_submodule("network"), run.kept_epoch)
 
 
@@ -97,6 +96,8 @@ def _step_report(run: Run, step: int) -> Report:
 def _end_epoch(run: Run) -> Report:
     """Evaluate the epoch, keep its weights if they are the best so far, and start the next."""
     progress = run.progress
+    if run.average is not None:
+        run.average.update("epoch", done=progress.epoch / run.spec.epochs)
     values = {
         "train_loss": progress.epoch_loss / run.rows_seen(progress.step),
         "lr": progress.lr,
@@ -112,16 +113,16 @@ def _end_epoch(run: Run) -> Report:
     if watched < progress.best_loss:
         progress.best_loss, progress.best_epoch = watched, progress.epoch
         if run.spec.keep_best:
-            state = run.model.state_dict()
+            state = run.result.state_dict()
             run.best_weights = {name: tensor.clone() for name, tensor in state.items()}
-    run.fit_curves.record(run.model, progress.epoch)
+    run.fit_curves.record(run.result, progress.epoch)
     run.end_epoch(watched)
     return Report("epoch", progress.epoch, progress.step, values, run.best_epoch)
 
 
 def _measured(run: Run, split: str, rows: Rows) -> dict[str, float]:
     with run.autocast():
-        figures = evaluate(run.model, rows, run.signature, LOSSES[run.spec.loss])
+        figures = evaluate(run.result, rows, run.signature, LOSSES[run.spec.loss])
     return {f"{split}_{name}": figure for name, figure in figures.items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from ml.averaging import Average
 from ml.datasets import Dataset
 from ml.errors import Diverged, Invalid
 from ml.losses import LOSSES
@@ -86,6 +87,7 @@ class Run:
         self.test = test.to(where) if test else None
         """Test rows, if they are measured while training."""
         self.optimizer = spec.optimizer.build(self.model.parameters())
+        self.average = Average(self.model, spec.average) if spec.average else None
         self.schedule = spec.schedule.build(
             spec.optimizer.lr, spec.epochs, steps_per_epoch(spec, data)
         )
@@ -99,6 +101,11 @@ class Run:
             # Earlier compilations count towards a limit above which torch silently stops compiling.
             torch._dynamo.reset()
         self._network = torch.compile(network) if spec.compile else network
+
+    @property
+    def result(self) -> nn.Module:
+        """Model that the run is about to learn: `model`, or its average once there is one."""
+        return self.average.model if self.average and self.average.count else self.model
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Apply the model's preprocessing to raw `inputs` (rows, ...)."""
@@ -190,6 +197,7 @@ class Run:
             "random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
             "progress": asdict(self.progress),
+            "average": self.average.state_dict() if self.average else None,
             "best_weights": self.best_weights,
             "curves": self.fit_curves.curves,
             "curve_losses": self.fit_curves.losses,
@@ -217,6 +225,8 @@ class Run:
         best = (("patience_loss", "best_loss"), ("patience_epoch", "best_epoch"))
         improved = {name: state["progress"][earlier] for name, earlier in best}
         self.progress = Progress(**(improved | state["progress"]))
+        if self.average:
+            self.average.load_state_dict(state["average"])
         self.best_weights = state["best_weights"]
         # Checkpoints of earlier versions have no curves, or curves without a loss.
         self.fit_curves.curves = state.get("curves", {})

@@ -45,7 +45,7 @@ PER_MODEL_FIELDS: dict[str, Any] = {
     "snapshot_every": True,
 }
 """Fields that may differ between models."""
-UNSUPPORTED = ("patience", "max_seconds", "keep_best", "detect_anomaly", "compile")
+UNSUPPORTED = ("average", "patience", "max_seconds", "keep_best", "detect_anomaly", "compile")
 FEWEST_REPLAYS = 20
 """Minimum number of replays that repays a capture."""
 

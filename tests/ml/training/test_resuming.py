@@ -93,7 +93,12 @@ def test_run_resumed_at_any_step_ends_the_same(
     assert_resumes(document, tmp_path, lambda steps: range(0, steps, 3))
 
 
-def test_network_of_own_layers_resumed_at_any_step_ends_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "average", [None, {"kind": "ema", "decay": 0.9}, {"kind": "swa", "start": 0.3}]
+)
+def test_network_of_own_layers_resumed_at_any_step_ends_the_same(
+    tmp_path: Path, average: dict[str, Any] | None
+) -> None:
     layers = [
         {"linear": 8, "name": "fc1"},
         {"batch_norm": {}},
@@ -102,6 +107,7 @@ def test_network_of_own_layers_resumed_at_any_step_ends_the_same(tmp_path: Path)
         {"residual": [{"linear": 8}, "gelu", "dropout"]},
     ]
     document = SMALL | {"model": {"kind": "sequential", "layers": layers}, "keep_best": True}
+    document |= {"average": average}
     assert_resumes(document, tmp_path, lambda _: (0, 2, 9, 16))
 
 
