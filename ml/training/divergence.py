@@ -110,7 +110,7 @@ def name_layers(model: nn.Module) -> None:
 
     def name(layer: str, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         if output.grad_fn is not None:
-            output.grad_fn.metadata[LAYER] = layer
+            _metadata(output.grad_fn)[LAYER] = layer
 
     for layer, module in _layers(model):
         module.register_forward_hook(partial(name, layer))
@@ -156,16 +156,22 @@ def _watch(loss: Tensor) -> list[BadTensor]:
         if node is None or node in seen or hasattr(node, "variable"):
             continue  # a parameter's gradient is an output of the function before
         seen.add(node)
-        layer = node.metadata.get(LAYER, consumer)
+        layer = _metadata(node).get(LAYER, consumer)
         node.register_hook(partial(look, layer, _forward_call(node)))
         left += [(function, layer) for function, _ in node.next_functions]
     return faults
 
 
+def _metadata(node: Node) -> dict[str, Any]:
+    # Torch's types have it as a method.
+    metadata: dict[str, Any] = node.metadata  # type: ignore[assignment]
+    return metadata
+
+
 def _forward_call(node: Node | None) -> str | None:
     """Return the traceback of the forward call that created `node`, from the network or the loss
     on; None if anomaly detection did not record it."""
-    recorded = None if node is None else node.metadata.get("traceback_")
+    recorded = None if node is None else _metadata(node).get("traceback_")
     if recorded is None:
         return None
     frames = [frame for frame in map(FRAME.match, recorded) if frame]
