@@ -64,6 +64,8 @@ class Manifest(BaseModel):
     weights_sha256: str
     best_epoch: int | None = None
     """Epoch with the lowest monitored loss."""
+    stopped_by: str | None = None
+    """What ended the training before its last step: `patience` or `max_seconds`."""
     torch_version: str
     epochd_version: str
     device: str
@@ -83,6 +85,7 @@ def save_model(
     device: torch.device,
     beside: Mapping[str, bytes] | None = None,
     best_epoch: int | None = None,
+    stopped_by: str | None = None,
 ) -> Manifest:
     """Write the model into `directory`, which must not exist, and return its manifest. `beside`
     maps the names of additional files to their contents.
@@ -106,6 +109,7 @@ def save_model(
         data_sha256=data_sha256,
         weights_sha256=sha256(weights).hexdigest(),
         best_epoch=best_epoch,
+        stopped_by=stopped_by,
         torch_version=str(torch.__version__),
         epochd_version=__version__,
         device=str(device),

@@ -51,7 +51,12 @@ class DataUnavailable(RuntimeError):
 
 
 class Diverged(ArithmeticError):
-    """The loss became NaN or infinite; the message names epoch, step and the first bad tensor."""
+    """The loss, a gradient or a weight became NaN or infinite; the message names epoch, step and
+    the first bad tensor, and `forward_call` is the traceback of its computation, if recorded."""
+
+    def __init__(self, message: str, forward_call: str | None = None) -> None:
+        super().__init__(message)
+        self.forward_call = forward_call
 
 
 class Damaged(RuntimeError):

@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from ml import datasets
+from ml.averaging import AverageSpec
 from ml.datasets import DatasetRequest, DatasetSpec, SplitSpec, check_split
+from ml.datasets.mnist import VisionSpec
 from ml.datasets.uploads import NO_UPLOADS, Uploads, UploadSpec, Use
 from ml.errors import located_at
 from ml.losses import LossName, losses_for
@@ -81,6 +83,11 @@ class TrainingRequest(Strict):
     clip_grad_norm: float | None = Field(
         default=None, gt=0, le=1e30, description="Maximum norm of the gradient of a step."
     )
+    average: AverageSpec | None = Field(
+        default=None,
+        description="Averaging of the weights over steps or epochs. The averages are what is "
+        "measured after an epoch, and the model.",
+    )
     patience: int | None = Field(
         default=None,
         ge=0,
@@ -100,6 +107,13 @@ class TrainingRequest(Strict):
         "instead of the last.",
     )
     epochs: int = Field(default=10, ge=1, le=MAX_EPOCHS)
+    max_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e9,
+        description="Seconds of training, in all attempts together, after which the job ends with "
+        "what it has learned. The weights then depend on the speed of the machine.",
+    )
     batch_size: int = Field(default=64, ge=1, le=10_000_000)
     seed: int = Field(
         default=0,
@@ -119,23 +133,48 @@ class TrainingRequest(Strict):
         "off for large networks and long runs.",
     )
     report_every: int = Field(
-        default=100, ge=1, le=1_000_000, description="Steps between two reports of step metrics."
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="Steps between two reports of step metrics; the first of an epoch follows its "
+        "first batch. Epochs of one batch have step reports only with 1.",
+    )
+    test_every: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_EPOCHS,
+        description="Epochs between two measurements on the test rows, which are reported and "
+        "decide nothing; 0 for none. By default 1 for the MNIST family, else 0.",
+    )
+    snapshot_every: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_EPOCHS,
+        description="Epochs between two curves of the chart `fit`, each with its loss; only for a "
+        "regression of one number. By default the tutorial's: after 0, 50, 100 and 150 epochs, or "
+        "quarters of a shorter run.",
     )
     detect_anomaly: bool = Field(
         default=False,
-        description="Enable autograd's anomaly detection, which is slow but reports where a NaN "
-        "arose.",
+        description="Enable autograd's anomaly detection, which is slow: the error of a diverged "
+        "job names the layer and has the traceback of its forward call.",
     )
 
 
 class TrainingSpec(TrainingRequest):
     """A fully resolved training run. The same spec produces the same weights, bit for bit on the
-    same CPU with the same number of threads."""
+    same CPU with the same number of threads, unless `max_seconds` ends the run."""
 
     dataset: DatasetSpec
     name: Name = Field(description="Name of the model.")
     model: ModelSpec
     loss: LossName
+    test_every: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_EPOCHS,
+        description="Epochs between two measurements on the test rows; 0 for none.",
+    )
 
     @classmethod
     def of(cls, document: object, uploads: Uploads = NO_UPLOADS) -> "TrainingSpec":
@@ -181,7 +220,10 @@ def resolve(request: TrainingRequest, uploads: Uploads) -> TrainingSpec:
         "name": request.name or _default_name(dataset),
         "model": request.model or _default_model(signature),
         "loss": request.loss or losses_for(signature)[0],
+        "test_every": request.test_every,
     }
+    if request.test_every is None:
+        filled_in["test_every"] = 1 if isinstance(dataset, VisionSpec) else 0
     return parse(TrainingSpec, asked | filled_in)
 
 

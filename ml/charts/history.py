@@ -44,17 +44,19 @@ SPREAD = 50.0
 FEW = 40
 """Maximum number of epochs for which each has a mark."""
 
-TRAINING, VALIDATION, STEPS = "training", "validation", "training, by step"
+TRAINING, VALIDATION, TEST, STEPS = "training", "validation", "test", "training, by step"
+COLOURS = {STEPS: GREY, TRAINING: BLUE, VALIDATION: ORANGE, TEST: VERMILLION}
 
-LOSSES = {"train_loss": TRAINING, "validation_loss": VALIDATION}
+LOSSES = {"train_loss": TRAINING, "validation_loss": VALIDATION, "test_loss": TEST}
+ACCURACIES = {"validation_accuracy": VALIDATION, "test_accuracy": TEST}
 
 Row = tuple[str, float, float]
 """Series, epoch, value."""
 
 
 def loss(chart_data: ChartData) -> Picture:
-    """Return training and validation loss by epoch, and the loss by step if there are more steps
-    than epochs."""
+    """Return training, validation and test loss by epoch, and the loss by step if there are more
+    steps than epochs."""
     rows = [(LOSSES[name], at.epoch, value) for name, at, value in chart_data.series(*LOSSES)]
     steps = [(STEPS, p.epoch, p.values["loss"]) for p in chart_data.steps if "loss" in p.values]
     if rows and len(steps) <= len(chart_data.epochs):
@@ -62,7 +64,7 @@ def loss(chart_data: ChartData) -> Picture:
     base = alt.Chart().encode(
         x=_epochs(chart_data),
         y=_losses(chart_data, [value for *_, value in steps + rows]),
-        color=_colours(steps + rows, {STEPS: GREY, TRAINING: BLUE, VALIDATION: ORANGE}),
+        color=_colours(steps + rows, COLOURS),
     )
     lines = [
         base.mark_line(strokeWidth=1, opacity=0.7).properties(data=_table(steps)),
@@ -79,16 +81,18 @@ def has_loss(chart_data: ChartData) -> bool:
 
 
 def accuracy(chart_data: ChartData) -> Picture:
-    """Return the validation accuracy by epoch, and the accuracy of the final evaluation."""
+    """Return validation and test accuracy by epoch, and the accuracy of the final evaluation."""
     series = [
-        (VALIDATION, point.epoch, value)
-        for _, point, value in chart_data.series("validation_accuracy")
+        (ACCURACIES[name], point.epoch, value)
+        for name, point, value in chart_data.series(*ACCURACIES)
     ]
     ends = []
     if chart_data.summary is not None:
         found = chart_data.classification
-        ends = [(f"{found.split}, at the end", _last(chart_data), found.accuracy)]
-    colours = {name: VERMILLION for name, *_ in ends} | {VALIDATION: ORANGE}
+        is_drawn = any(name == found.split for name, *_ in series)
+        name = found.split if is_drawn else f"{found.split}, at the end"
+        ends = [(name, _last(chart_data), found.accuracy)]
+    colours = {name: VERMILLION for name, *_ in ends} | COLOURS
     base = alt.Chart().encode(
         x=_epochs(chart_data),
         y=alt.Y("value:Q", title="accuracy (share of rows)")
@@ -98,13 +102,17 @@ def accuracy(chart_data: ChartData) -> Picture:
     )
     end = base.properties(data=_table(ends))
     layers = [
-        base.mark_line(strokeWidth=2, point=len(series) <= FEW).properties(data=_table(series)),
+        base.mark_line(strokeWidth=2, point=len(chart_data.epochs) <= FEW).properties(
+            data=_table(series)
+        ),
         end.mark_point(filled=True, opacity=1, size=110, shape="diamond"),
-        end.mark_text(align="right", dx=-10, fontSize=13).encode(
+        end.mark_text(align="right", baseline="bottom", dx=6, dy=-8, fontSize=13).encode(
             text=alt.Text("value:Q", format=".2%")
         ),
     ]
-    subtitle = "" if series else "without a validation split only the end is measured"
+    subtitle = (
+        "" if series else "without a validation split or test_every, only the end is measured"
+    )
     return _layered(layers, "Accuracy by epoch", subtitle, chart_data.epochs_drawn())
 
 

@@ -75,8 +75,8 @@ def _tells_images_apart(signature: Signature) -> bool:
 LOSS = ChartRequirements("once its first loss is reported", history.has_loss)
 EPOCH = ChartRequirements("once its first epoch is done", lambda m: bool(m.series("lr")))
 ACCURACY = ChartRequirements(
-    "at its end; with a validation split, once its first epoch is done",
-    lambda m: m.summary is not None or bool(m.series("validation_accuracy")),
+    "at its end; with a validation split or test_every, once the first epoch is measured",
+    lambda m: m.summary is not None or bool(m.series(*history.ACCURACIES)),
 )
 END = ChartRequirements("once it has succeeded", lambda m: m.summary is not None)
 FEATURES = ChartRequirements(
@@ -96,14 +96,14 @@ CHARTS: Mapping[str, Chart] = {
     ),
     "loss": Chart(
         "Loss by epoch",
-        "Loss of the training rows and, if there is one, the validation split.",
+        "Loss of the training rows and, if they are measured, of validation and test rows.",
         _any,
         LOSS,
         history.loss,
     ),
     "accuracy": Chart(
         "Accuracy by epoch",
-        "Accuracy on the validation split and, at the end, on the test split.",
+        "Accuracy on the validation split and, by test_every or at the end, on the test split.",
         _answers_classes,
         ACCURACY,
         history.accuracy,

@@ -24,6 +24,8 @@ from ml.signature import Classes, Signature
 
 CURVES = [SKY, GREEN, ORANGE, VERMILLION, BLACK]
 """Colours of the curves; the last one is that of the trained model."""
+LEGEND_ROWS = 16
+"""Maximum rows of a legend in a chart's height."""
 
 
 def predictions(chart_data: ChartData) -> Picture:
@@ -91,17 +93,19 @@ def fit(chart_data: ChartData) -> Picture:
     assert found
     [(feature, values)] = sample.columns.items()
     target = _name(chart_data.signature)
-    epochs = [f"{curve.epoch:,}" for curve in found.curves]
+    snapshots = [
+        f"{curve.epoch:,}" + ("" if curve.loss is None else f": {figure(curve.loss)}")
+        for curve in found.curves
+    ]
     rows = [
-        (label, x, y)
-        for label, curve in zip(epochs, found.curves, strict=True)
+        (snapshot, f"{curve.epoch:,}", x, y)
+        for snapshot, curve in zip(snapshots, found.curves, strict=True)
         for x, y in zip(found.grid, curve.values, strict=True)
     ]
-    labels, xs, ys = zip(*rows, strict=True)
+    labels, epochs, xs, ys = zip(*rows, strict=True)
     low, high = domain(*number_range([*values, *found.grid]))
-    colours = alt.Scale(domain=epochs, range=CURVES[-len(epochs) :])
     lines = (
-        alt.Chart(table(epoch=labels, x=xs, y=ys))
+        alt.Chart(table(snapshot=labels, epoch=epochs, x=xs, y=ys))
         .mark_line()
         .encode(
             x=alt.X("x:Q", title=feature)
@@ -110,10 +114,16 @@ def fit(chart_data: ChartData) -> Picture:
             y=alt.Y("y:Q", title=target)
             .scale(zero=False)
             .axis(number_axis(target, sample.targets, ticks=6)),
-            color=alt.Color("epoch:N", title="epochs done", sort=epochs, scale=colours),
+            color=alt.Color(
+                "snapshot:N",
+                title="epochs done: loss",
+                sort=snapshots,
+                scale=_curve_colours(snapshots),
+                legend=alt.Legend(columns=-(-len(snapshots) // LEGEND_ROWS), symbolLimit=0),
+            ),
             # Earlier curves are wider, so that they show beneath later ones.
             strokeWidth=alt.StrokeWidth(
-                "epoch:O", sort=epochs, legend=None, scale=alt.Scale(range=[4, 1.5])
+                "snapshot:O", sort=snapshots, legend=None, scale=alt.Scale(range=[4, 1.5])
             ),
         )
     )
@@ -135,6 +145,12 @@ def fit(chart_data: ChartData) -> Picture:
             rows_drawn if drawn == total else f"{drawn:,} of {rows_drawn} drawn",
         ),
     )
+
+
+def _curve_colours(snapshots: list[str]) -> alt.Scale:
+    if len(snapshots) <= len(CURVES):
+        return alt.Scale(domain=snapshots, range=CURVES[-len(snapshots) :])
+    return alt.Scale(domain=snapshots, scheme=alt.SchemeParams("viridis", extent=[1, 0]))
 
 
 def _name(signature: Signature) -> str:

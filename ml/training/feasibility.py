@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ml.datasets.division import training_sizes
+from ml.datasets.division import held_out, training_sizes
 from ml.errors import Invalid
 from ml.models import blueprint
 from ml.schedules import FEWEST_OF_A_CYCLE, CosineSpec, PlateauSpec
 from ml.specs import TrainingSpec
+from ml.training.fit_curves import MAX_CURVES, has_curve
 
 
 def check(spec: TrainingSpec) -> None:
@@ -21,6 +22,8 @@ def check(spec: TrainingSpec) -> None:
     sizes = training_sizes(spec.dataset.row_counts(), spec.split)
     _check_lowest_rate(spec)
     _check_cycle(spec, sizes)
+    _check_test_rows(spec)
+    _check_snapshots(spec)
     lonely = [rows for rows in sizes if _leaves_one(rows, spec.batch_size)]
     if lonely:
         check_last_batch(
@@ -56,6 +59,32 @@ def _check_lowest_rate(spec: TrainingSpec) -> None:
             f"{schedule.kind} lowers the learning rate from the optimizer's lr, {lr:g}, to min_lr, "
             f"which is above it: {schedule.min_lr:g}; choose at most {lr:g}",
             ("schedule", "min_lr"),
+        )
+
+
+def _check_test_rows(spec: TrainingSpec) -> None:
+    row_counts, split = spec.dataset.row_counts(), spec.split
+    # The values of a column decide at the earliest once the rows are loaded.
+    if not spec.test_every or row_counts.has_test_split or split.column is not None:
+        return
+    if not held_out(row_counts, split)[1]:
+        raise Invalid(
+            "this split has no test rows to measure on; choose 0, or hold some out by split.test",
+            ("test_every",),
+        )
+
+
+def _check_snapshots(spec: TrainingSpec) -> None:
+    if (every := spec.snapshot_every) is None:
+        return
+    place = ("snapshot_every",)
+    if not has_curve(spec.dataset.signature()):
+        raise Invalid("only a regression of one number has a fit to draw; leave it out", place)
+    if (curves := spec.epochs // every) > MAX_CURVES:
+        raise Invalid(
+            f"{spec.epochs:,} epochs would have {curves:,} curves, and a chart has room for "
+            f"{MAX_CURVES}; choose at least {-(-spec.epochs // MAX_CURVES):,}",
+            place,
         )
 
 

@@ -43,7 +43,7 @@ class Footprint:
     parameters: int
     """Number of parameters, not bytes."""
     weights: int
-    """Weights, gradients, the optimizer's state and the best weights."""
+    """Weights, gradients, the optimizer's state, the averages and the best weights."""
     activations: int
     """Layer inputs of one batch, which the backward pass needs."""
 
@@ -64,7 +64,7 @@ def footprint(spec: TrainingSpec) -> Footprint:
         network = blueprint(spec.model, signature)
     numbers = _saved_numbers(spec.model, network, signature)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    copies = 2 + spec.optimizer.state_per_weight + spec.keep_best
+    copies = 2 + spec.optimizer.state_per_weight + spec.keep_best + (spec.average is not None)
     itemsize = HALF_BYTES if spec.precision == "bfloat16" else FLOAT_BYTES
     # The sizes of groups are not known.
     most = max(training_sizes(spec.dataset.row_counts(), spec.split), default=1)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from ml.datasets import Rows
 from ml.evaluation.metrics import evaluate
 from ml.losses import LOSSES
 from ml.specs import TrainingSpec
@@ -15,15 +16,19 @@ from ml.training.engines.base import Engine
 from ml.training.engines.choose import choose
 from ml.training.run import Run
 
+POSITION = ("rows_seen", "rows", "percent")
+"""Figures of a step report that say where in the epoch it is: no metrics of the model."""
+
 
 @dataclass(frozen=True)
 class Report:
     """Metrics reported during training.
 
-    At level `step`: `loss`, the mean over the steps since the previous report. At level `epoch`:
-    `train_loss`, the mean over the epoch's rows, `lr`, the learning rate of its last step, and the
-    metrics of the validation split. At level `fold`: the metrics of a cross-validation fold, whose
-    number is both `epoch` and `step`.
+    At level `step`: `loss`, the mean over the steps since the previous report, and `POSITION`, the
+    rows of the epoch seen so far, all its rows, and the percentage of the former. At level `epoch`:
+    `train_loss`, the mean over the epoch's rows, `lr`, the learning rate of its last step, the
+    metrics of the validation split and, every `test_every` epochs, those of the test split. At
+    level `fold`: the metrics of a cross-validation fold, whose number is both `epoch` and `step`.
     """
 
     level: Literal["step", "epoch", "fold"]
@@ -46,8 +51,9 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
     set_precision(run.spec)
     engine = engine or choose(run)
     if run.progress.step == 0:
-        run.fit_curves.record(run.model, epoch=0)
-    while run.progress.epoch <= run.spec.epochs and not _is_patience_over(run):
+        run.fit_curves.record(run.result, epoch=0)
+    run.time_budget.start()
+    while run.progress.epoch <= run.spec.epochs and not _is_stopped(run):
         run.model.train()
         engine.begin(run.epoch_order(), run.progress.batch)
         while run.batches_left:
@@ -56,11 +62,14 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
             losses = engine.advance(run.batches_left)
             for step, loss in enumerate(losses, start=run.progress.step + 1):
                 run.add_loss(loss, step)
-                if step % run.spec.report_every == 0:
+                if run.is_reported(step):
                     yield _step_report(run, step)
+            if run.batches_left and run.time_budget.is_spent():
+                # The epoch is cut short, and measured like a whole one.
+                run.progress.stopped_by = "max_seconds"
+                break
         yield _end_epoch(run)
-    if run.best_weights is not None:
-        run.model.load_state_dict(run.best_weights)
+    run.model.load_state_dict(run.best_weights or run.result.state_dict())
     divergence.check_weights(run.model.get_submodule("network"), run.kept_epoch)
 
 
@@ -79,21 +88,24 @@ def _step_report(run: Run, step: int) -> Report:
     progress = run.progress
     loss = progress.recent_loss / progress.recent_steps
     progress.recent_loss, progress.recent_steps = 0.0, 0
-    return Report("step", progress.epoch, step, {"loss": loss})
+    seen, rows = run.rows_seen(step), len(run.train)
+    position = dict(zip(POSITION, (seen, rows, 100 * seen / rows), strict=True))
+    return Report("step", progress.epoch, step, {"loss": loss} | position)
 
 
 def _end_epoch(run: Run) -> Report:
     """Evaluate the epoch, keep its weights if they are the best so far, and start the next."""
     progress = run.progress
+    if run.average is not None:
+        run.average.update("epoch", done=progress.epoch / run.spec.epochs)
     values = {
-        "train_loss": progress.epoch_loss / len(run.train),
+        "train_loss": progress.epoch_loss / run.rows_seen(progress.step),
         "lr": progress.lr,
     }
     if run.validation is not None:
-        with run.autocast():
-            loss_of = LOSSES[run.spec.loss]
-            figures = evaluate(run.model, run.validation, run.signature, loss_of)
-        values |= {f"validation_{name}": figure for name, figure in figures.items()}
+        values |= _measured(run, "validation", run.validation)
+    if run.test is not None and progress.epoch % run.spec.test_every == 0:
+        values |= _measured(run, "test", run.test)
     # The metrics omit a loss that is not finite.
     watched = values.get("train_loss" if run.validation is None else "validation_loss", math.inf)
     if watched < progress.patience_loss - run.spec.min_delta:
@@ -101,14 +113,26 @@ def _end_epoch(run: Run) -> Report:
     if watched < progress.best_loss:
         progress.best_loss, progress.best_epoch = watched, progress.epoch
         if run.spec.keep_best:
-            state = run.model.state_dict()
+            state = run.result.state_dict()
             run.best_weights = {name: tensor.clone() for name, tensor in state.items()}
-    run.fit_curves.record(run.model, progress.epoch)
+    run.fit_curves.record(run.result, progress.epoch)
     run.end_epoch(watched)
     return Report("epoch", progress.epoch, progress.step, values, run.best_epoch)
 
 
-def _is_patience_over(run: Run) -> bool:
+def _measured(run: Run, split: str, rows: Rows) -> dict[str, float]:
+    with run.autocast():
+        figures = evaluate(run.result, rows, run.signature, LOSSES[run.spec.loss])
+    return {f"{split}_{name}": figure for name, figure in figures.items()}
+
+
+def _is_stopped(run: Run) -> bool:
+    """Return whether the run ends before its current epoch, and note the reason."""
     patience, progress = run.spec.patience, run.progress
     finished = progress.epoch - 1
-    return patience is not None and finished - progress.patience_epoch > patience
+    if progress.stopped_by is None and progress.batch == 0 and finished:
+        if patience is not None and finished - progress.patience_epoch > patience:
+            progress.stopped_by = "patience"
+        elif run.time_budget.is_spent():
+            progress.stopped_by = "max_seconds"
+    return progress.stopped_by is not None

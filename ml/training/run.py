@@ -4,11 +4,12 @@ import copy
 import math
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
+from ml.averaging import Average
 from ml.datasets import Dataset
 from ml.errors import Diverged, Invalid
 from ml.losses import LOSSES
@@ -20,6 +21,9 @@ from ml.training import divergence
 from ml.training.batches import Placement, place
 from ml.training.feasibility import check_last_batch
 from ml.training.fit_curves import FitCurves
+from ml.training.time_budget import TimeBudget
+
+StopReason = Literal["patience", "max_seconds"]
 
 
 @dataclass
@@ -46,6 +50,8 @@ class Progress:
     """Monitored loss that another must undercut by `min_delta` to count as an improvement."""
     patience_epoch: int = 0
     """Epoch of the last improvement."""
+    stopped_by: StopReason | None = None
+    """What ended the run before its last step, if something did."""
 
 
 class Run:
@@ -72,24 +78,34 @@ class Run:
             # Tensor cores require channels-last memory.
             self.model = self.model.to(memory_format=torch.channels_last)
         check_last_batch(model, len(data.train), spec.batch_size)
-        watched = [rows for rows in (data.train, data.validation) if rows is not None]
+        test = data.test if spec.test_every else None
+        watched = [rows for rows in (data.train, data.validation, test) if rows is not None]
         self.placement = placement or place(sum(rows.nbytes for rows in watched), device)
         where = device if self.placement == "resident" else torch.device("cpu")
         self.train = data.train.to(where)
         self.validation = data.validation.to(where) if data.validation else None
+        self.test = test.to(where) if test else None
+        """Test rows, if they are measured while training."""
         self.optimizer = spec.optimizer.build(self.model.parameters())
+        self.average = Average(self.model, spec.average) if spec.average else None
         self.schedule = spec.schedule.build(
             spec.optimizer.lr, spec.epochs, steps_per_epoch(spec, data)
         )
         self.order = Generator().manual_seed(spec.seed)
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] | None = None
-        self.fit_curves = FitCurves(data, spec.epochs)
+        self.fit_curves = FitCurves(data, spec)
+        self.time_budget = TimeBudget(spec)
         network = self.model.get_submodule("network")
         if spec.compile:
             # Earlier compilations count towards a limit above which torch silently stops compiling.
             torch._dynamo.reset()
         self._network = torch.compile(network) if spec.compile else network
+
+    @property
+    def result(self) -> nn.Module:
+        """Model that the run is about to learn: `model`, or its average once there is one."""
+        return self.average.model if self.average and self.average.count else self.model
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Apply the model's preprocessing to raw `inputs` (rows, ...)."""
@@ -129,11 +145,28 @@ class Run:
 
     def add_loss(self, loss: float, step: int) -> None:
         """Add the loss of step number `step`, in the current epoch, to the sums."""
-        progress, size = self.progress, self.spec.batch_size
-        row = (progress.batch - 1 - (progress.step - step)) * size
-        progress.epoch_loss += loss * min(size, len(self.train) - row)
+        progress = self.progress
+        rows_before = self._batch_of(step) * self.spec.batch_size
+        progress.epoch_loss += loss * (self.rows_seen(step) - rows_before)
         progress.recent_loss += loss
         progress.recent_steps += 1
+
+    def is_reported(self, step: int) -> bool:
+        """Return whether step number `step`, in the current epoch, has a report: that of its first
+        batch and every `report_every` after it."""
+        every = self.spec.report_every
+        # An epoch of one batch has the report of the epoch.
+        if every > 1 and self.spec.batch_size >= len(self.train):
+            return False
+        return self._batch_of(step) % every == 0
+
+    def rows_seen(self, step: int) -> int:
+        """Return the number of the epoch's rows in the batches up to step number `step`."""
+        return min((self._batch_of(step) + 1) * self.spec.batch_size, len(self.train))
+
+    def _batch_of(self, step: int) -> int:
+        """Return the number, from 0, of a step's batch within the current epoch."""
+        return self.progress.batch - 1 - (self.progress.step - step)
 
     def count_steps(self, count: int) -> list[float]:
         """Advance progress and schedule by `count` steps; return the learning rate of each."""
@@ -164,8 +197,11 @@ class Run:
             "random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
             "progress": asdict(self.progress),
+            "average": self.average.state_dict() if self.average else None,
             "best_weights": self.best_weights,
             "curves": self.fit_curves.curves,
+            "curve_losses": self.fit_curves.losses,
+            "seconds": self.time_budget.spent,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -189,9 +225,13 @@ class Run:
         best = (("patience_loss", "best_loss"), ("patience_epoch", "best_epoch"))
         improved = {name: state["progress"][earlier] for name, earlier in best}
         self.progress = Progress(**(improved | state["progress"]))
+        if self.average:
+            self.average.load_state_dict(state["average"])
         self.best_weights = state["best_weights"]
-        # Checkpoints of earlier versions have no curves.
+        # Checkpoints of earlier versions have no curves, or curves without a loss.
         self.fit_curves.curves = state.get("curves", {})
+        self.fit_curves.losses = state.get("curve_losses", {})
+        self.time_budget.spent = state.get("seconds", 0.0)
 
     @property
     def best_epoch(self) -> int | None:

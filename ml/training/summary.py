@@ -1,6 +1,7 @@
 """Summary of a run, stored beside its model: the evaluation, the baselines, and a bounded sample of
 rows and predictions for charts. It is deterministic."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,6 @@ from ml.training.feature_sample import (
     sample_features,
     spaced,
 )
-from ml.training.fit_curves import curve
 from ml.training.run import Run
 from ml.units import to_units
 
@@ -69,6 +69,8 @@ class Curve(Frozen):
 
     epoch: int
     values: list[Number]
+    loss: Number = None
+    """Loss of the training rows; models of earlier versions have none."""
 
 
 class Fit(Frozen):
@@ -193,14 +195,18 @@ def png(image: Tensor) -> str:
 
 
 def _fit(run: Run) -> Fit | None:
-    grid, output = run.fit_curves.grid, run.signature.output
-    if grid is None or not isinstance(output, Value):
+    fit_curves, output = run.fit_curves, run.signature.output
+    if fit_curves.grid is None or not isinstance(output, Value):
         return None
-    curves = run.fit_curves.curves | {run.kept_epoch: curve(run.model, grid)}
+    fit_curves.add(run.model, run.kept_epoch)
     return Fit(
-        grid=grid.squeeze(1).tolist(),
+        grid=fit_curves.grid.squeeze(1).tolist(),
         curves=[
-            Curve(epoch=epoch, values=numbers(to_units(values.cpu(), output)))
-            for epoch, values in sorted(curves.items())
+            Curve(
+                epoch=epoch,
+                values=numbers(to_units(values.cpu(), output)),
+                loss=finite(fit_curves.losses.get(epoch, math.nan)),
+            )
+            for epoch, values in sorted(fit_curves.curves.items())
         ],
     )

@@ -41,9 +41,11 @@ PER_MODEL_FIELDS: dict[str, Any] = {
     "clip_grad_norm": True,
     "model": {"dropout"},
     "report_every": True,
+    "test_every": True,
+    "snapshot_every": True,
 }
 """Fields that may differ between models."""
-UNSUPPORTED = ("patience", "keep_best", "detect_anomaly", "compile")
+UNSUPPORTED = ("average", "patience", "max_seconds", "keep_best", "detect_anomaly", "compile")
 FEWEST_REPLAYS = 20
 """Minimum number of replays that repays a capture."""
 

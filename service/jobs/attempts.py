@@ -156,7 +156,7 @@ class AttemptStore:
             for new_event in new_events:
                 if new_event.kind in ("step", "epoch") and new_event.step is not None:
                     row.step = new_event.step
-                    row.metrics = row.metrics | new_event.data
+                    row.metrics = row.metrics | new_event.metrics
                 if new_event.kind == "epoch" and new_event.epoch is not None:
                     row.epoch = new_event.epoch
                     row.best_epoch = new_event.best_epoch
@@ -190,6 +190,7 @@ class AttemptStore:
             model = registry.add_version(session, row.name, row.id, directory, manifest)
             row.model_version = model.version
             row.metrics = row.metrics | manifest.metrics
+            row.stopped_by = manifest.stopped_by
             ref = ModelRef(name=model.name, version=model.version)
             self._end(session, row, "succeed", "succeeded", model=ref.model_dump())
             record = record_of(ModelRecord, model)
@@ -303,7 +304,9 @@ class AttemptStore:
 
 def _newest_reports(row: JobRow) -> dict[events.Kind, int]:
     """Return the number of the job's newest report at each level; see `thinning`."""
-    return {"step": row.step // row.spec["report_every"], "epoch": row.epoch}
+    numbering = thinning.Numbering.of_job(row)
+    levels: tuple[events.Kind, ...] = ("step", "epoch")
+    return {level: numbering.number(level, row.epoch, row.step) for level in levels}
 
 
 def _warnings(row: JobRow) -> list[DataWarning]:

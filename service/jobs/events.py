@@ -10,7 +10,7 @@ from sqlalchemy import JSON, BigInteger, TableValuedAlias, Text, cast, func, lit
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from ml.training.loop import Report
+from ml.training.loop import POSITION, Report
 from service.jobs.schemas import Event
 from service.storage.tables import EventRow
 
@@ -35,6 +35,11 @@ class NewEvent:
         """Return the event for a metric report."""
         values = dict(report.values)
         return cls(report.level, values, report.epoch, report.step, report.best_epoch)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics of a report, without the position within its epoch."""
+        return {name: value for name, value in self.data.items() if name not in POSITION}
 
 
 def append(session: Session, job_id: str, new_events: Sequence[NewEvent]) -> None:

@@ -32,7 +32,7 @@ def explain(error: BaseException) -> JobError:
     """Return the job's error for an exception that ended its attempt."""
     match error:
         case Diverged():
-            return JobError(kind="diverged", message=str(error))
+            return JobError(kind="diverged", message=str(error), traceback=error.forward_call)
         case DataUnavailable():
             return JobError(kind="data_unavailable", message=str(error))
         case Damaged():

@@ -89,7 +89,9 @@ def _part(request: JobRequest, kind: type[Part]) -> Part:
 class Progress(Body):
     """Progress of a job."""
 
-    epoch: int = Field(description="Finished epochs.")
+    epoch: int = Field(
+        description="Finished epochs; the last of a job stopped by `max_seconds` may be cut short."
+    )
     epochs: int
     step: int = Field(description="Reported optimisation steps.")
     steps: int | None = Field(description="Total steps; null until the data is loaded.")
@@ -112,7 +114,11 @@ class JobError(Body):
         "internal",
     ]
     message: str
-    traceback: str | None = None
+    traceback: str | None = Field(
+        default=None,
+        description="Of a bug, where it is; of a diverged job with `detect_anomaly`, the forward "
+        "call whose result is not finite.",
+    )
 
 
 class Job(Body):
@@ -133,6 +139,10 @@ class Job(Body):
     best_epoch: int | None = Field(
         description="Epoch with the lowest validation loss so far, or training loss where there is "
         "no validation split; null before the first."
+    )
+    stopped_by: str | None = Field(
+        description="What ended the training of a succeeded job before its last step: `patience` "
+        "or `max_seconds`; null if all epochs are done."
     )
     metrics: dict[str, float] = Field(description="Latest value of each metric.")
     warnings: list[DataWarning] = Field(
@@ -187,7 +197,11 @@ class MetricRecord(Body):
     level: Literal["epoch", "step", "fold"]
     epoch: int
     step: int
-    values: dict[str, float]
+    values: dict[str, float] = Field(
+        description="Metrics by name. Those of a step have its position in the epoch beside the "
+        "loss.",
+        examples=[{"loss": 2.31, "rows_seen": 64, "rows": 60000, "percent": 0.11}],
+    )
     created_at: datetime
 
     @classmethod

@@ -13,6 +13,7 @@ from ulid import ULID
 
 from ml.ingest.warning import DataWarning
 from ml.specs import TrainingSpec
+from ml.training.time_budget import seconds_per_run
 from service.errors import Conflict, NotFound, Problem, QueueFull
 from service.jobs import requested_actions
 from service.jobs.events import METRICS, Kind, NewEvent, append, read, read_new
@@ -191,8 +192,7 @@ class JobStore:
         """Return up to `most` of the job's reports at a level, evenly spaced over its history,
         including the first and the last."""
         with self._database.read() as session:
-            _row(session, job_id)
-            events = evenly_spaced(session, job_id, level, most)
+            events = evenly_spaced(session, _row(session, job_id), level, most)
         return [MetricRecord.of(event) for event in events]
 
     def logs(self, job_id: str, limit: int, after: int) -> Page[LogRecord]:
@@ -313,6 +313,7 @@ def _job(row: JobRow) -> Job:
         device=row.device,
         engine=row.engine,
         best_epoch=row.best_epoch,
+        stopped_by=row.stopped_by,
         progress=Progress(
             epoch=row.epoch,
             epochs=row.spec["epochs"],
@@ -335,4 +336,11 @@ def _job(row: JobRow) -> Job:
 
 def _eta(row: JobRow) -> float | None:
     pace = _steps_per_second(row)
-    return round((row.steps - row.step) / pace, 1) if pace and row.steps else None
+    if not (pace and row.steps and row.training_at):
+        return None
+    seconds = (row.steps - row.step) / pace
+    limit = seconds_per_run(row.spec.get("max_seconds"), row.spec["split"].get("folds"))
+    if limit is not None:
+        elapsed = (datetime.now(UTC) - row.training_at).total_seconds()
+        seconds = min(seconds, max(0.0, limit - elapsed))
+    return round(seconds, 1)

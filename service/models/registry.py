@@ -305,6 +305,7 @@ def _model_version(row: ModelVersionRow, aliases: list[str]) -> ModelVersion:
         inputs=manifest.signature.inputs.model_dump(mode="json"),
         output=manifest.signature.output.model_dump(mode="json"),
         best_epoch=manifest.best_epoch,
+        stopped_by=manifest.stopped_by,
         metrics=manifest.metrics,
         lineage=Lineage(job_id=row.job_id, **manifest.model_dump(include=LINEAGE)),
     )

@@ -55,6 +55,9 @@ class ModelVersion(Body):
         "validation split; with `keep_best`, that of the weights. Null for models of earlier "
         "versions."
     )
+    stopped_by: str | None = Field(
+        description="What ended the training before its last step: `patience` or `max_seconds`."
+    )
     metrics: dict[str, float]
     lineage: Lineage
     damage: str | None = Field(

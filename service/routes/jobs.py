@@ -70,6 +70,33 @@ EXAMPLES = {
             "schedule": "cosine",
         }
     },
+    "Ten minutes, with averaged weights": {
+        "value": {
+            "dataset": "fashion_mnist",
+            "model": "cnn",
+            "average": {"kind": "ema", "decay": 0.999},
+            "split": {"validation": 0.1},
+            "keep_best": True,
+            "epochs": 100,
+            "max_seconds": 600,
+            "test_every": 5,
+        }
+    },
+    "A fit, drawn every twenty epochs": {
+        "value": {
+            "dataset": {
+                "kind": "synthetic",
+                "features": {"x": {"linspace": [0, 10]}},
+                "target": "3*x + 2",
+                "noise": 2.0,
+                "size": 100,
+            },
+            "optimizer": {"kind": "adam", "lr": 0.1},
+            "epochs": 200,
+            "batch_size": 100,
+            "snapshot_every": 20,
+        }
+    },
     "Two classes from a formula": {
         "value": {
             "name": "circle",

@@ -27,6 +27,7 @@ from ml.training.run import Run, build, steps_per_epoch
 from service.jobs.attempts import AttemptStore, Claim, LeaseLost, Work
 from service.jobs.failures import AttemptTimedOut, device_lost, explain
 from service.jobs.schemas import JobOptions
+from service.jobs.thinning import Numbering
 from service.settings import Settings
 from service.storage.damage import DamageNotes
 from service.training.reporter import LogHandler, Reporter
@@ -166,7 +167,7 @@ class Attempt:
             record = self._attempts.record_crash
         else:
             record = self._attempts.fail
-        if explanation.traceback is not None:
+        if explanation.kind in SERVICE_FAULTS and explanation.traceback is not None:
             logger.error("attempt %d failed", self._claim.attempt, exc_info=error)
         self._until_done(lambda: record(self._claim, explanation))
         level = logging.ERROR if explanation.kind in SERVICE_FAULTS else logging.WARNING
@@ -184,7 +185,6 @@ class Attempt:
         devices.use(self.device, context.share)
         torch.set_num_threads(work.options.threads or context.threads)
         timer = CheckpointTimer(work.options)
-        self._reporter.report_every = spec.report_every
         self._state = checkpoints.load_newest(self._checkpoints)
         fold_results = FoldResults.from_state(self._state)
         for fold in range(len(fold_results.folds), spec.split.folds or 0):
@@ -208,7 +208,8 @@ class Attempt:
     ) -> FoldResults | None:
         """Train without one fold and evaluate on it; return the results including it, or None if
         the attempt stopped as requested."""
-        run, engine = self._prepare(spec, fold)
+        # Only the figures of a whole fold are reported.
+        run, engine = self._prepare(spec.model_copy(update={"test_every": 0}), fold)
         timer.begin(run.progress.epoch)
         for report in fit(run, engine):
             if report is None and self._should_leave(run, engine, timer, fold_results):
@@ -246,6 +247,8 @@ class Attempt:
 
     def _save_model(self, run: Run, fold_results: FoldResults) -> Trained:
         self._step = fold_results.steps + run.progress.step
+        if (reason := run.progress.stopped_by) is not None:
+            logger.info("stopped by %s after epoch %d", reason, run.progress.epoch - 1)
         training_summary = summary.summarize(run)
         metrics = fold_results.summary()
         evaluation = training_summary.evaluation
@@ -265,6 +268,7 @@ class Attempt:
             run.data.fingerprint,
             self.device,
             best_epoch=run.best_epoch,
+            stopped_by=run.progress.stopped_by,
             beside=training_summary.files(),
         )
         faults.reach("artifact renamed")
@@ -279,7 +283,8 @@ class Attempt:
             run.load_state_dict(self._state)
             self._state = None
         engine = choose(run, graphs=self._settings.cuda_graphs)
-        step, steps = run.progress.step, spec.epochs * steps_per_epoch(spec, data)
+        step, of_an_epoch = run.progress.step, steps_per_epoch(spec, data)
+        steps = spec.epochs * of_an_epoch
         logger.info(
             "attempt %d trains on %s, on %d rows%s, from step %d of %d",
             self._claim.attempt,
@@ -290,6 +295,7 @@ class Attempt:
             steps,
         )
         self._reporter.engine = engine.name
+        self._reporter.numbering = Numbering(of_an_epoch, spec.report_every)
         # A fold's own are not those of the model.
         warnings = data.warnings if fold is None else []
         for warning in merged(self._warnings, warnings) if fold is None else []:

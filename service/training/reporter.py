@@ -13,7 +13,7 @@ from ml.training.loop import Report
 from service.jobs.attempts import AttemptStore, Claim
 from service.jobs.events import NewEvent
 from service.jobs.states import RequestedAction
-from service.jobs.thinning import without_surplus
+from service.jobs.thinning import Numbering, without_surplus
 from service.storage.database import writing_within
 from service.training.retry import passes, until_done
 
@@ -51,8 +51,8 @@ class Reporter:
         self._writing = threading.Lock()
         self.engine: str | None = None
         """Name of the engine that runs the steps, once chosen."""
-        self.report_every = 1
-        """Steps between two reports."""
+        self.numbering = Numbering(steps_per_epoch=1, report_every=1)
+        """Numbering of the reports, by which they are thinned."""
         self._is_behind = False
         """Whether the last write failed, so that events wait."""
         self._requested_action: RequestedAction | None = None
@@ -120,7 +120,7 @@ class Reporter:
             lines = [event for event in self._waiting if event.kind == "log"]
             dropped = {id(line) for line in lines[:-MAX_WAITING_LINES]}
             kept = [event for event in self._waiting if id(event) not in dropped]
-            self._waiting = without_surplus(kept, self.report_every)
+            self._waiting = without_surplus(kept, self.numbering)
 
     def __enter__(self) -> "Reporter":
         self._thread.start()

@@ -74,10 +74,13 @@ class Passes(ABC):
         """Write the gradients of the last loss returned by `forward` into every `.grad`."""
 
     def update(self, rate: float | Tensor, withheld: Tensor | None = None) -> None:
-        """Clip the gradients if requested, and update the weights; see `FusedUpdate`."""
+        """Clip the gradients if requested, update the weights, see `FusedUpdate`, and average
+        them."""
         if (longest := self.run.spec.clip_grad_norm) is not None:
             nn.utils.clip_grad_norm_(self.run.model.parameters(), longest)
         self._fused_update(rate, withheld)
+        if self.run.average is not None:
+            self.run.average.update("step")
 
 
 class Autograd(Passes):
@@ -87,6 +90,8 @@ class Autograd(Passes):
         super().__init__(run)
         self.suffix = "+compile" if run.spec.compile else ""
         self._loss: Tensor | None = None
+        if run.spec.detect_anomaly and not run.spec.compile:
+            divergence.name_layers(run.model)
 
     def prepare(self, rows: Rows) -> Iterator[Batch]:
         """Yield the batches of the next steps."""

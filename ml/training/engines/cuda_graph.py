@@ -235,7 +235,9 @@ class CudaGraphEngine(Engine):
         """Make steps leave the weights unchanged; return a function that restores the rest."""
         run, went_bad = self._run, self._went_bad
         counts = [state["step"] for state in run.optimizer.state.values() if "step" in state]
-        saved = [(tensor, tensor.clone()) for tensor in (went_bad, *run.model.buffers(), *counts)]
+        averages = run.average.tensors if run.average else []
+        changed = (went_bad, *run.model.buffers(), *counts, *averages)
+        saved = [(tensor, tensor.clone()) for tensor in changed]
         random = devices.random_state(run.device)
         went_bad.fill_(1.0)
 

@@ -147,6 +147,24 @@ def test_fit_is_shown_at_the_tutorial_epochs(materials: dict[str, ChartData]) ->
     assert materials["plane"].sample.fit is None
 
 
+@pytest.mark.parametrize(("every", "epochs"), [(80, [0, 80, 160, 200]), (4, [*range(0, 201, 4)])])
+def test_fit_is_shown_every_so_many_epochs_with_its_loss(every: int, epochs: list[int]) -> None:
+    found = material(LINE | {"snapshot_every": every})
+    fit = found.sample.fit
+    assert fit is not None
+    assert [curve.epoch for curve in fit.curves] == epochs
+    losses = [curve.loss or 0.0 for curve in fit.curves]
+    assert losses[0] > 10 * losses[-1] > 0
+    # A step on all rows: the loss of an epoch is that of the weights before it.
+    assert losses[1] == pytest.approx(found.epochs[every].values["train_loss"])
+    specification = CHARTS["fit"].specification(found)
+    labels = {row["snapshot"]: row["epoch"] for row in data_of(specification) if "epoch" in row}
+    assert list(labels.values()) == [str(epoch) for epoch in epochs]
+    assert list(labels)[1] == f"{every}: {losses[1]:.3g}"
+    alt.Chart.from_json(json.dumps(specification), validate=True)
+    assert f">{list(labels)[-1]}</text>" in draw(specification, "svg").decode()
+
+
 def test_mistakes_are_sorted_by_confidence(materials: dict[str, ChartData]) -> None:
     mistakes = materials["mnist"].sample.mistakes
     assert mistakes is not None
@@ -168,19 +186,45 @@ def test_accuracy_chart_shows_epochs_and_final_test_accuracy(
 ) -> None:
     rows = data_of(CHARTS["accuracy"].specification(materials["mnist"]))
     found = {(row["series"], row["epoch"]): row["value"] for row in rows}
-    of_epochs = [point.values["validation_accuracy"] for point in materials["mnist"].epochs]
-    assert found == {
-        ("validation", 1): of_epochs[0],
-        ("validation", 2): of_epochs[1],
-        ("test, at the end", 2): materials["mnist"].classification.accuracy,
+    validation, test = (
+        [point.values[f"{split}_accuracy"] for point in materials["mnist"].epochs]
+        for split in ("validation", "test")
+    )
+    expected = {
+        ("validation", 1): validation[0],
+        ("validation", 2): validation[1],
+        ("test", 1): test[0],
+        ("test", 2): test[1],
     }
+    assert found == pytest.approx(expected)
+    assert test[1] == pytest.approx(materials["mnist"].classification.accuracy)
+
+
+@pytest.mark.parametrize(
+    ("split", "drawn", "subtitle"),
+    [
+        ({"validation": 0.2}, {"validation", "test, at the end"}, None),
+        (
+            {},
+            {"test, at the end"},
+            ["without a validation split or test_every, only the end is measured"],
+        ),
+    ],
+)
+def test_accuracy_chart_without_test_every(
+    split: dict[str, Any], drawn: set[str], subtitle: list[str] | None
+) -> None:
+    found = material(MNIST | {"test_every": 0, "split": split})
+    specification = CHARTS["accuracy"].specification(found)
+    assert {row["series"] for row in data_of(specification)} == drawn
+    assert specification["title"].get("subtitle") == subtitle
 
 
 def test_steps_are_shown_if_finer_than_epochs(materials: dict[str, ChartData]) -> None:
     def series(job: str) -> set[str]:
         return {row["series"] for row in data_of(CHARTS["loss"].specification(materials[job]))}
 
-    assert series("mnist") == {"training", "validation", "training, by step"}
+    assert series("mnist") == {"training", "validation", "test", "training, by step"}
     # An epoch of this job is a single step, and reports cover a hundred of them.
     assert series("line") == {"training"}
 

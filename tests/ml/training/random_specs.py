@@ -176,7 +176,11 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "seed": SEEDS,
     "precision": st.sampled_from(get_args(Precision)),
     "report_every": st.integers(1, 20),
+    "test_every": st.integers(0, 3),
     "detect_anomaly": st.booleans(),
+    "max_seconds": floats(1e-300, 1e9, 0.01),
+    "average": st.fixed_dictionaries({"kind": st.just("ema")}, optional={"decay": BETAS})
+    | st.fixed_dictionaries({"kind": st.just("swa")}, optional={"start": BETAS}),
 }
 EPOCHS = st.integers(1, 4)
 LOSSES_OF_VALUES = st.sampled_from(LOSSES_FOR["value"])

@@ -10,7 +10,7 @@ from ml.errors import Invalid
 from ml.specs import TrainingSpec
 from ml.training import feasibility, loop
 from ml.training.run import Run, build
-from tests.conftest import PLANE
+from tests.conftest import LINE, PLANE
 from tests.ml.shelf import Shelf
 from tests.ml.test_networks import CPU, RESNET
 
@@ -32,6 +32,10 @@ def rows(count: int) -> dict[str, Any]:
         (MNIST | {"batch_size": 1}, "batch_size", "one of 60,000 training rows"),
         (MNIST | {"batch_size": 59_999}, "batch_size", "batches of 59,999"),
         (MNIST | {"batch_size": 52, "split": {"folds": 7}}, "batch_size", "one of 51,429"),
+        (PLANE | {"snapshot_every": 1}, "snapshot_every", "only a regression of one number"),
+        (MNIST | {"snapshot_every": 1, "batch_size": 64}, "snapshot_every", "leave it out"),
+        (LINE | {"snapshot_every": 3}, "snapshot_every", "66 curves, .* choose at least 4"),
+        (PLANE | {"test_every": 1, "split": {"test": 0}}, "test_every", "no test rows.*choose 0"),
     ],
 )
 def test_specs_that_cannot_be_trained_are_refused(
@@ -49,6 +53,9 @@ def test_specs_that_cannot_be_trained_are_refused(
         ONE_STEP | {"schedule": {"kind": "one_cycle"}, "batch_size": 799},
         ONE_STEP | {"schedule": {"kind": "one_cycle"}, "epochs": 2},
         PLANE | {"batch_size": 1},
+        PLANE | {"test_every": 1},
+        LINE | {"snapshot_every": 4},
+        MNIST | {"test_every": 3, "batch_size": 64},
         MNIST | {"batch_size": 64},
         MNIST | {"batch_size": 52},
         # The last batch of each fold has 2 rows.

@@ -113,6 +113,14 @@ def test_the_state_of_an_optimizer_is_counted(optimizer: dict[str, Any], kept: i
     assert need.weights == (2 + kept) * 4 * need.parameters == (2 + kept) * 4 * 4
 
 
+def test_averages_and_best_weights_are_counted() -> None:
+    plain, kept = (
+        footprint(TrainingSpec.of(PLANE | changes))
+        for changes in ({}, {"keep_best": True, "average": "ema"})
+    )
+    assert kept.weights - plain.weights == 2 * 4 * plain.parameters
+
+
 def test_a_batch_is_not_larger_than_the_training_rows() -> None:
     few = footprint(TrainingSpec.of(PLANE | {"batch_size": 100}))
     assert few.activations == 100 * 3 * 4

@@ -71,6 +71,8 @@ def assert_alike(one: Trained, other: Trained) -> None:
         {"report_every": 7},
         {"loss": "huber"},
         {"model": {"kind": "linear"}},
+        {"average": {"kind": "ema", "decay": 0.9}, "split": {"validation": 0.2}},
+        {"average": "swa", "test_every": 1},
     ],
     ids=str,
 )

@@ -88,11 +88,17 @@ def test_run_resumed_at_any_step_ends_the_same(
         "optimizer": {"kind": optimizer, "lr": 0.01},
         "clip_grad_norm": 1.0,
         "keep_best": True,
+        "test_every": 2,
     }
     assert_resumes(document, tmp_path, lambda steps: range(0, steps, 3))
 
 
-def test_network_of_own_layers_resumed_at_any_step_ends_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "average", [None, {"kind": "ema", "decay": 0.9}, {"kind": "swa", "start": 0.3}]
+)
+def test_network_of_own_layers_resumed_at_any_step_ends_the_same(
+    tmp_path: Path, average: dict[str, Any] | None
+) -> None:
     layers = [
         {"linear": 8, "name": "fc1"},
         {"batch_norm": {}},
@@ -101,17 +107,27 @@ def test_network_of_own_layers_resumed_at_any_step_ends_the_same(tmp_path: Path)
         {"residual": [{"linear": 8}, "gelu", "dropout"]},
     ]
     document = SMALL | {"model": {"kind": "sequential", "layers": layers}, "keep_best": True}
+    document |= {"average": average}
     assert_resumes(document, tmp_path, lambda _: (0, 2, 9, 16))
 
 
-@pytest.mark.parametrize("kept", ["the last", "the best"])
-def test_run_resumed_at_any_step_has_the_same_summary(tmp_path: Path, kept: str) -> None:
-    document = LINE | {"epochs": 12, "keep_best": kept == "the best", "split": {"validation": 0.2}}
+@pytest.mark.parametrize(
+    ("changes", "epochs"),
+    [
+        ({}, [0, 3, 6, 9, 12]),
+        ({"keep_best": True}, [0, 3, 6, 9, 12]),
+        ({"snapshot_every": 5}, [0, 5, 10, 12]),
+    ],
+)
+def test_run_resumed_at_any_step_has_the_same_summary(
+    tmp_path: Path, changes: dict[str, Any], epochs: list[int]
+) -> None:
+    document = LINE | {"epochs": 12, "split": {"validation": 0.2}} | changes
     whole = start(document)
     list(loop.train(whole))
     expected = summary.summarize(whole)
     assert expected.sample.fit is not None
-    assert [curve.epoch for curve in expected.sample.fit.curves] == [0, 3, 6, 9, 12]
+    assert [curve.epoch for curve in expected.sample.fit.curves] == epochs
     for step in range(12):
         directory = tmp_path / str(step)
         stopped_at(start(document), step, directory)
@@ -123,16 +139,22 @@ def test_run_resumed_at_any_step_has_the_same_summary(tmp_path: Path, kept: str)
         assert summary.summarize(resumed) == expected
 
 
-def test_checkpoint_without_curves_is_resumed() -> None:
+@pytest.mark.parametrize(
+    ("missing", "epochs"),
+    [(["curves", "curve_losses"], [4]), (["curve_losses"], [0, 1, 2, 3, 4])],
+)
+def test_checkpoint_of_an_earlier_version_is_resumed(missing: list[str], epochs: list[int]) -> None:
     run = start(LINE | {"epochs": 4})
     list(loop.train(run))
     state = run.state_dict()
-    del state["curves"]
+    for name in missing:
+        del state[name]
     resumed = start(LINE | {"epochs": 4})
     resumed.load_state_dict(state)
     fit = summary.summarize(resumed).sample.fit
     assert fit is not None
-    assert [curve.epoch for curve in fit.curves] == [4]
+    assert [curve.epoch for curve in fit.curves] == epochs
+    assert [curve.loss is None for curve in fit.curves] == [True] * (len(epochs) - 1) + [False]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s["kind"])

@@ -108,6 +108,8 @@ def test_networks_of_own_layers_are_refused() -> None:
         ({"optimizer": {"kind": "sgd"}}, (1, "optimizer")),
         ({"schedule": {"kind": "plateau"}}, (1, "schedule")),
         ({"patience": 3}, (1, "patience")),
+        ({"average": "ema"}, (1, "average")),
+        ({"max_seconds": 60.0}, (1, "max_seconds")),
     ],
 )
 def test_incompatible_specs_are_refused(change: dict[str, Any], loc: tuple[int, str]) -> None:

@@ -57,14 +57,20 @@ def test_reports_arrive_at_their_steps(tmp_path: Path) -> None:
     _, _, _, reports = trained(tmp_path, spec)
     # 700 training rows in batches of 32: 22 steps per epoch, the last with 28 rows.
     assert [(r.level, r.epoch, r.step) for r in reports] == [
-        ("step", 1, 10),
-        ("step", 1, 20),
+        ("step", 1, 1),
+        ("step", 1, 11),
+        ("step", 1, 21),
         ("epoch", 1, 22),
-        ("step", 2, 30),
-        ("step", 2, 40),
+        ("step", 2, 23),
+        ("step", 2, 33),
+        ("step", 2, 43),
         ("epoch", 2, 44),
     ]
-    assert set(reports[2].values) == {
+    steps = [report.values for report in reports if report.level == "step"]
+    assert [values["rows_seen"] for values in steps] == [32, 352, 672] * 2
+    assert {values["rows"] for values in steps} == {700}
+    assert [values["percent"] for values in steps[:2]] == pytest.approx([32 / 7, 352 / 7])
+    assert set(reports[3].values) == {
         "train_loss",
         "lr",
         "validation_loss",
@@ -73,7 +79,23 @@ def test_reports_arrive_at_their_steps(tmp_path: Path) -> None:
         "validation_rmse",
         "validation_r2",
     }
-    assert reports[-1].values["validation_loss"] < reports[2].values["validation_loss"]
+    assert reports[-1].values["validation_loss"] < reports[3].values["validation_loss"]
+
+
+def test_last_batch_reports_all_rows(tmp_path: Path) -> None:
+    _, _, _, reports = trained(tmp_path, PLANE | {"epochs": 1, "report_every": 8, "batch_size": 90})
+    seen = [r.values["rows_seen"] for r in reports if r.level == "step"]
+    # 800 rows in nine batches, the last with 80.
+    assert seen == [90, 800]
+
+
+@pytest.mark.parametrize(("report_every", "steps"), [(1, [1, 2, 3]), (2, []), (100, [])])
+def test_epochs_of_one_batch_are_reported_as_epochs(
+    tmp_path: Path, report_every: int, steps: list[int]
+) -> None:
+    document = PLANE | {"epochs": 3, "batch_size": 800, "report_every": report_every}
+    _, _, _, reports = trained(tmp_path, document)
+    assert [r.step for r in reports if r.level == "step"] == steps
 
 
 def test_training_matches_a_loop_written_by_hand(tmp_path: Path) -> None:
@@ -258,8 +280,49 @@ def test_anomaly_detection_names_the_forward_call(tmp_path: Path) -> None:
         "optimizer": {"kind": "sgd", "lr": 1e6},
         "detect_anomaly": True,
     }
-    with pytest.raises(Diverged, match="Traceback of forward call"):
+    with pytest.raises(Diverged, match=r"the output of network\.5 \(Linear\)") as error:
         trained(tmp_path, spec)
+    lines = (error.value.forward_call or "").splitlines()
+    assert lines[0] == "Forward call (most recent call last):"
+    assert lines[-1].strip() == "return F.linear(input, self.weight, self.bias)"
+    # From the network on, without the machine's folders.
+    assert lines[1].startswith('  File "torch/nn/modules/container.py", line ')
+    assert not any("training" in line or "_call_impl" in line for line in lines)
+
+
+def test_anomaly_detection_names_the_loss(tmp_path: Path) -> None:
+    spec = PLANE | {"optimizer": {"kind": "sgd", "lr": 1e5}, "detect_anomaly": True}
+    with pytest.raises(Diverged, match="is the loss itself") as error:
+        trained(tmp_path, spec)
+    assert "mse_loss" in (error.value.forward_call or "")
+
+
+class Root(nn.Module):
+    """Its gradient at 0 is infinite, and NaN after a product with 0."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        root = x.abs().sqrt()
+        return root * 0
+
+
+@pytest.mark.parametrize("detect_anomaly", [True, False])
+def test_anomaly_detection_names_the_layer_whose_gradient_is_nan(
+    tmp_path: Path, detect_anomaly: bool
+) -> None:
+    document = PLANE | {"detect_anomaly": detect_anomaly, "model": "mlp", "epochs": 1}
+    spec = TrainingSpec.of(document)
+    data = datasets.load(spec.dataset, spec.split, tmp_path)
+    model = build(spec, data)
+    network = model.get_submodule("network")
+    network[2] = Root()
+    with torch.no_grad():
+        network[1].weight.zero_()
+        network[1].bias.zero_()
+    says = r"epoch 1, step 1, in the backward pass of network\.2 \(Root\)"
+    with pytest.raises(Diverged, match=says if detect_anomaly else "finite") as error:
+        list(loop.train(Run(model, data, spec, CPU)))
+    lines = (error.value.forward_call or "").splitlines()
+    assert [line.strip() for line in lines[-1:]] == ["root = x.abs().sqrt()"] * detect_anomaly
 
 
 class Log(nn.Module):
@@ -273,13 +336,19 @@ def test_first_bad_tensor_in_order_of_computation() -> None:
         model[0].weight.fill_(-1.0)
         model[0].bias.fill_(0.0)
     good, bad = torch.ones(1, 1), torch.full((1, 1), float("nan"))
-    assert first_bad_tensor(model, bad) == "the inputs of the batch"
-    assert first_bad_tensor(model, good) == "the output of 1 (Log)"
+
+    def first_bad(inputs: torch.Tensor) -> str:
+        found = first_bad_tensor(model, inputs)
+        assert found is not None
+        return found.name
+
+    assert first_bad(bad) == "the inputs of the batch"
+    assert first_bad(good) == "the output of 1 (Log)"
     with torch.no_grad():
         model[2].bias.fill_(float("inf"))
-    assert first_bad_tensor(model, good).startswith("the parameter 2.bias")
+    assert first_bad(good).startswith("the parameter 2.bias")
     model[2].bias.grad = torch.tensor([float("nan")])
-    assert first_bad_tensor(model, good).startswith("the gradient of 2.bias")
+    assert first_bad(good).startswith("the gradient of 2.bias")
 
 
 def test_undefined_formula_value_names_the_row(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ml.errors import Diverged
 from service.jobs.failures import explain
 
 
@@ -21,3 +22,10 @@ def test_errors_are_explained(error: Exception, kind: str) -> None:
     assert explained.kind == kind
     # A traceback helps only with internal errors.
     assert (explained.traceback is None) == (kind != "internal")
+
+
+@pytest.mark.parametrize("forward_call", ["Forward call (most recent call last): …", None])
+def test_divergence_has_the_forward_call(forward_call: str | None) -> None:
+    explained = explain(Diverged("the loss became nan", forward_call))
+    assert (explained.kind, explained.message) == ("diverged", "the loss became nan")
+    assert explained.traceback == forward_call

@@ -1,7 +1,6 @@
 """Attempts run in this process on a real SQLite file; GPUs are simulated."""
 
 import gc
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +12,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import DatabaseError
 
 from ml import devices
-from ml.datasets.cache import DatasetCache
 from ml.errors import Diverged
 from ml.training import checkpoints, loop, summary
 from ml.training.engines.base import Engine
@@ -22,7 +20,6 @@ from ml.training.run import Run
 from service.jobs.attempts import AttemptStore, LeaseLost
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry
-from service.settings import Settings
 from service.storage.database import Database
 from service.storage.tables import JobRow
 from service.training import attempt as attempt_module
@@ -38,14 +35,6 @@ SHORT: dict[str, Any] = PLANE | {"epochs": 2, "batch_size": 40, "report_every": 
 ILLEGAL = RuntimeError("CUDA error: an illegal memory access was encountered")
 
 Fit = Callable[[Run, Engine], Iterator[Report | None]]
-
-
-@pytest.fixture
-def context(settings: Settings) -> TrainerContext:
-    for directory in (settings.models_dir, settings.checkpoints_dir, settings.datasets_dir):
-        directory.mkdir(parents=True, exist_ok=True)
-    cache = DatasetCache(settings.datasets_dir, 1 << 20)
-    return TrainerContext(settings, CPU, 0.5, cache, draining=threading.Event())
 
 
 @pytest.fixture

@@ -120,8 +120,15 @@ def assert_the_same(document: dict[str, Any], engine: str) -> None:
         {"batch_size": 1000},
         {"batch_size": 25},
         {"report_every": 1},
+        {"test_every": 2},
         {"batch_size": 3, "epochs": 2},
         {"keep_best": True, "patience": 0},
+        {"average": {"kind": "ema", "decay": 0.9}},
+        {
+            "average": {"kind": "swa", "start": 0.3},
+            "model": {"kind": "sequential", "layers": CHAINS[-1]},
+        },
+        {"average": {"kind": "ema"}, "model": {"kind": "sequential", "layers": CHAINS[-1]}},
     ],
     ids=str,
 )
@@ -216,7 +223,11 @@ def test_second_job_in_a_process_learns_the_same() -> None:
 @pytest.mark.parametrize("step", [1, 4, 5, 8])
 @pytest.mark.parametrize("engine", ["eager", *ENGINES])
 def test_every_engine_resumes_within_an_epoch(engine: str, step: int) -> None:
-    document = SMALL | {"batch_size": 7, "report_every": 3}
+    document = SMALL | {
+        "batch_size": 7,
+        "report_every": 3,
+        "average": {"kind": "ema", "decay": 0.9},
+    }
     _, expected = outcome(*start(document, engine))
     halted, its_engine = start(document, engine)
     for report in loop.fit(halted, its_engine):
