@@ -14,13 +14,13 @@ from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, fiel
 from ml import datasets
 from ml.datasets import DatasetRequest, DatasetSpec, SplitSpec, check_split
 from ml.datasets.uploads import NO_UPLOADS, Uploads, UploadSpec, Use
-from ml.errors import located_at
-from ml.losses import LossName, losses_for
+from ml.errors import Invalid, located_at
+from ml.losses import CrossEntropySpec, LossSpec, losses_for
 from ml.models import LinearSpec, MLPSpec, ModelSpec
 from ml.optimizers import AdamSpec, OptimizerSpec
 from ml.schedules import ConstantSpec, ScheduleSpec
-from ml.signature import Signature
-from ml.strict import Strict, parse
+from ml.signature import Classes, Signature
+from ml.strict import Strict, as_validation_error, parse
 
 MAX_EPOCHS = 1_000_000
 
@@ -73,7 +73,7 @@ class TrainingRequest(Strict):
         "first activation for images, and a linear model for rows.",
     )
     optimizer: OptimizerSpec = AdamSpec()
-    loss: LossName | None = Field(
+    loss: LossSpec | None = Field(
         default=None,
         description="Loss function; by default cross_entropy for classes and mse for values.",
     )
@@ -135,7 +135,7 @@ class TrainingSpec(TrainingRequest):
     dataset: DatasetSpec
     name: Name = Field(description="Name of the model.")
     model: ModelSpec
-    loss: LossName
+    loss: LossSpec
 
     @classmethod
     def of(cls, document: object, uploads: Uploads = NO_UPLOADS) -> "TrainingSpec":
@@ -155,11 +155,18 @@ class TrainingSpec(TrainingRequest):
 
     @field_validator("loss")
     @classmethod
-    def _loss_fits_the_output(cls, loss: LossName, info: ValidationInfo) -> LossName:
-        if "dataset" in info.data:
-            fitting = losses_for(info.data["dataset"].signature())
-            if loss not in fitting:
-                raise ValueError(f"{loss} does not fit this data set; use {' or '.join(fitting)}")
+    def _loss_fits_the_output(cls, loss: LossSpec, info: ValidationInfo) -> LossSpec:
+        if "dataset" not in info.data:
+            return loss
+        signature = info.data["dataset"].signature()
+        fitting = losses_for(signature)
+        if loss.kind not in fitting:
+            raise ValueError(f"{loss.kind} does not fit this data set; use {' or '.join(fitting)}")
+        if isinstance(loss, CrossEntropySpec) and isinstance(signature.output, Classes):
+            try:
+                loss.check_classes(signature.output.names)
+            except Invalid as error:
+                raise as_validation_error(error) from None
         return loss
 
 

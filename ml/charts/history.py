@@ -19,7 +19,7 @@ from ml.charts.theme import (
     title,
     whole,
 )
-from ml.losses import LossName
+from ml.losses import CrossEntropySpec, LossName
 from ml.signature import Value
 
 
@@ -70,7 +70,17 @@ def loss(chart_data: ChartData) -> Picture:
             data=_table(rows)
         ),
     ]
-    return _layered(lines, "Loss by epoch", chart_data.epochs_drawn())
+    return _layered(lines, "Loss by epoch", _training_only(chart_data), chart_data.epochs_drawn())
+
+
+def _training_only(chart_data: ChartData) -> str:
+    """Return what is done to the loss of training rows and not to that of others."""
+    loss = chart_data.spec.loss
+    if not isinstance(loss, CrossEntropySpec):
+        return ""
+    options = {"weighted by class": loss.class_weights, "smoothed": loss.label_smoothing}
+    done = " and ".join(name for name, option in options.items() if option)
+    return f"the loss of training rows is {done}" if done else ""
 
 
 def has_loss(chart_data: ChartData) -> bool:
@@ -135,7 +145,7 @@ def _losses(chart_data: ChartData, values: Sequence[float]) -> alt.Y:
     """Return the axis of losses, titled with the loss and its unit."""
     low, high = min(values), max(values)
     is_logarithmic = low > 0 and high / low > SPREAD
-    loss, output = LOSS_TITLES[chart_data.spec.loss], chart_data.signature.output
+    loss, output = LOSS_TITLES[chart_data.spec.loss.kind], chart_data.signature.output
     unit = loss.standardized if chart_data.is_target_standardized else loss.unit
     if isinstance(output, Value):
         unit = unit.format(output.name)

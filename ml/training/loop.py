@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 
 from ml.evaluation.metrics import evaluate
-from ml.losses import LOSSES
 from ml.specs import TrainingSpec
 from ml.training import divergence
 from ml.training.engines.base import Engine
@@ -91,7 +90,7 @@ def _end_epoch(run: Run) -> Report:
     }
     if run.validation is not None:
         with run.autocast():
-            loss_of = LOSSES[run.spec.loss]
+            loss_of = run.spec.loss.measure
             figures = evaluate(run.model, run.validation, run.signature, loss_of)
         values |= {f"validation_{name}": figure for name, figure in figures.items()}
     # The metrics omit a loss that is not finite.

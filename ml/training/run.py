@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from ml.datasets import Dataset
 from ml.errors import Diverged, Invalid
-from ml.losses import LOSSES
+from ml.losses import training_loss
 from ml.models import MLP, Linear
 from ml.preprocessing import Encode, Standardize
 from ml.signature import Signature
@@ -77,6 +77,8 @@ class Run:
         where = device if self.placement == "resident" else torch.device("cpu")
         self.train = data.train.to(where)
         self.validation = data.validation.to(where) if data.validation else None
+        self.loss_of = training_loss(spec.loss, data.train.targets, self.signature.output, device)
+        """Loss of training rows, weighted and smoothed if the spec says so."""
         self.optimizer = spec.optimizer.build(self.model.parameters())
         self.schedule = spec.schedule.build(
             spec.optimizer.lr, spec.epochs, steps_per_epoch(spec, data)
@@ -99,7 +101,7 @@ class Run:
     def loss(self, encoded: Tensor, targets: Tensor) -> Tensor:
         """Return the loss `()` of encoded inputs, computed in the spec's precision."""
         with self.autocast():
-            return LOSSES[self.spec.loss](self._network(encoded), targets)
+            return self.loss_of(self._network(encoded), targets)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the autocast context of the spec's precision."""

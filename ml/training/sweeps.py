@@ -22,7 +22,7 @@ from ml.datasets import Dataset
 from ml.dropout import factors
 from ml.errors import Invalid
 from ml.inference.forward import plain
-from ml.losses import LOSSES
+from ml.losses import training_loss
 from ml.models import CNNSpec, MLPSpec, ModelSpec
 from ml.schedules import Schedule
 from ml.specs import TrainingSpec
@@ -123,6 +123,8 @@ class _Sweep:
         self._device = device
         self._record = record
         self._rows = data.train.to(device)
+        output = data.signature.output
+        self._loss_of = training_loss(specs[0].loss, data.train.targets, output, device)
         self._encode = plain(copy.deepcopy(data.preprocessing).to(device))
         self._orders = [Generator().manual_seed(spec.seed) for spec in specs]
         starts, randoms = [], []
@@ -203,10 +205,9 @@ class _Sweep:
         inputs = inputs.view(*index.shape, *inputs.shape[1:])
         self._dropout.draw(batch.masks)
         masks = dict(zip(self._masked, batch.masks, strict=True))
-        loss_of: Callable[..., Tensor] = LOSSES[spec.loss]
         with autocast(spec, self._device):
             outputs = vmap(self._forward)(self._parameters, masks, inputs)
-            losses = loss_of(outputs.flatten(0, 1), rows.targets, reduction="none")
+            losses = self._loss_of(outputs.flatten(0, 1), rows.targets, reduction="none")
         gradients = torch.autograd.grad(
             losses, list(self._parameters.values()), torch.full_like(losses, 1 / index.shape[1])
         )

@@ -81,6 +81,21 @@ EXAMPLES = {
             "model": "mlp",
         }
     },
+    "Rare classes, weighted": {
+        "value": {
+            "name": "circle",
+            "dataset": {
+                "kind": "synthetic",
+                "features": {"x": {"uniform": [-4, 4]}, "y": {"uniform": [-4, 4]}},
+                "target": "x**2 + y**2 < 0.4",
+                "size": 4000,
+            },
+            "model": {"kind": "mlp", "hidden": [32]},
+            "loss": {"kind": "cross_entropy", "class_weights": "balanced"},
+            "optimizer": {"kind": "rmsprop", "lr": 0.01},
+            "schedule": {"kind": "cosine", "warmup": 0.1},
+        }
+    },
     "A plane": {
         "value": {
             "name": "plane",

@@ -70,6 +70,7 @@ def test_every_split_field_is_described(schemas: dict[str, Any]) -> None:
     ("heading", "field"),
     [
         ("Models", "model"),
+        ("Losses", "loss"),
         ("Optimizers and schedules", "optimizer"),
         ("Optimizers and schedules", "schedule"),
         ("Data sets", "dataset"),

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ml.datasets import Dataset, Rows
 from ml.errors import Diverged
 from ml.evaluation.metrics import evaluate
-from ml.losses import LOSSES
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
 from ml.training.run import Run, build
@@ -173,7 +172,7 @@ def test_best_weights_of_a_captured_run_are_kept(replays: list[object]) -> None:
     run = best.run
     assert replays
     assert run.validation is not None
-    figures = evaluate(run.model, run.validation, run.signature, LOSSES[run.spec.loss])
+    figures = evaluate(run.model, run.validation, run.signature, run.spec.loss.measure)
     assert figures["loss"] == pytest.approx(min(losses), rel=1e-5)
     assert losses[-1] != min(losses)
 
