@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from ml import datasets
+from ml.augmentation import MAX_CHANGES, Change, Crop
 from ml.datasets import DatasetRequest, DatasetSpec, SplitSpec, check_split
 from ml.datasets.uploads import NO_UPLOADS, Uploads, UploadSpec, Use
 from ml.errors import Invalid, located_at
@@ -19,7 +20,7 @@ from ml.losses import CrossEntropySpec, LossSpec, losses_for
 from ml.models import LinearSpec, MLPSpec, ModelSpec
 from ml.optimizers import AdamSpec, OptimizerSpec
 from ml.schedules import ConstantSpec, ScheduleSpec
-from ml.signature import Classes, Signature
+from ml.signature import Classes, Images, Signature
 from ml.strict import Strict, as_validation_error, parse
 
 MAX_EPOCHS = 1_000_000
@@ -71,6 +72,13 @@ class TrainingRequest(Strict):
         default=None,
         description="Network to train; by default an MLP 784-512-256-10 with dropout 0.2 after the "
         "first activation for images, and a linear model for rows.",
+    )
+    augment: list[Change] = Field(
+        default=[],
+        max_length=MAX_CHANGES,
+        description="Random changes of the training images, each image by its own: `flip`, `crop`, "
+        "`shift`, `rotate`, `scale` and `shear`, in this order or another.",
+        examples=[["flip", {"crop": 2}, {"rotate": 10}, {"scale": 0.1}]],
     )
     optimizer: OptimizerSpec = AdamSpec()
     loss: LossSpec | None = Field(
@@ -152,6 +160,24 @@ class TrainingSpec(TrainingRequest):
         if "dataset" in info.data:
             check_split(info.data["dataset"], split)
         return split
+
+    @field_validator("augment")
+    @classmethod
+    def _changes_fit_the_images(cls, augment: list[Change], info: ValidationInfo) -> list[Change]:
+        if "dataset" not in info.data:
+            return augment
+        inputs = info.data["dataset"].signature().inputs
+        if augment and not isinstance(inputs, Images):
+            raise ValueError("changes images, and this data set has rows; leave it out")
+        for number, change in enumerate(augment):
+            if isinstance(change, Crop) and change.crop >= (least := min(inputs.shape[-2:])):
+                raise as_validation_error(
+                    Invalid(
+                        f"must be less than {least}, the shorter side of these images",
+                        (number, "crop"),
+                    )
+                )
+        return augment
 
     @field_validator("loss")
     @classmethod

@@ -43,7 +43,7 @@ PER_MODEL_FIELDS: dict[str, Any] = {
     "report_every": True,
 }
 """Fields that may differ between models."""
-UNSUPPORTED = ("patience", "keep_best", "detect_anomaly", "compile")
+UNSUPPORTED = ("augment", "patience", "keep_best", "detect_anomaly", "compile")
 FEWEST_REPLAYS = 20
 """Minimum number of replays that repays a capture."""
 

@@ -36,6 +36,18 @@ EXAMPLES = {
             "device": "auto",
         }
     },
+    "MNIST, a convolutional network and augmented images": {
+        "value": {
+            "name": "digits",
+            "dataset": "mnist",
+            "model": {"kind": "cnn", "channels": [32, 64, 128]},
+            "augment": [{"crop": 2}, {"rotate": 10}, {"scale": 0.1}],
+            "optimizer": {"kind": "adam", "lr": 0.003},
+            "schedule": "one_cycle",
+            "epochs": 10,
+            "batch_size": 128,
+        }
+    },
     "A line": {
         "value": {
             "name": "line",

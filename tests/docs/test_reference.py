@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from ml.augmentation import CHANGES
 from service.app import create_app
 from service.settings import Settings
 from tests.docs.pages import DOCS, names, section
@@ -79,6 +80,10 @@ def test_every_split_field_is_described(schemas: dict[str, Any]) -> None:
 def test_every_kind_is_described(heading: str, field: str, schemas: dict[str, Any]) -> None:
     kinds = schemas["TrainingSpec"]["properties"][field]["discriminator"]["mapping"].keys()
     assert kinds <= names(section(JOBS, heading))
+
+
+def test_every_change_of_images_is_described() -> None:
+    assert CHANGES.keys() <= names(section(JOBS, "Augmentation"))
 
 
 def test_every_job_error_is_described(schemas: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ An engine's name states its components:
 `+compile`  the network is compiled, as requested by the spec
 """
 
+from ml.training.augmented import Augmented
 from ml.training.batches import Batches, Resident, Stream
 from ml.training.engines.base import Autograd, Engine
 from ml.training.engines.cuda_graph import CudaGraphEngine, steps_per_call
@@ -29,4 +30,6 @@ def choose(run: Run, graphs: bool = True) -> Engine:
         batches = Resident(run.train, spec.batch_size, together)
     else:
         batches = Stream(run.train, spec.batch_size, run.device, together)
+    if spec.augment:
+        batches = Augmented(batches, run)
     return (CudaGraphEngine if captures else EagerEngine)(run, batches, passes)

@@ -200,6 +200,17 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "detect_anomaly": st.booleans(),
 }
 EPOCHS = st.integers(1, 4)
+AUGMENT = st.lists(
+    st.one_of(
+        st.sampled_from(["flip", {"flip": "vertical"}]),
+        st.integers(1, 7).map(lambda pixels: {"crop": pixels}),
+        floats(1e-300, 0.9, 0.1).map(lambda share: {"shift": share}),
+        floats(1e-300, 180, 10.0).map(lambda angle: {"rotate": angle}),
+        floats(1e-300, 0.9, 0.1).map(lambda share: {"scale": share}),
+        floats(1e-300, 80, 10.0).map(lambda angle: {"shear": angle}),
+    ),
+    max_size=3,
+)
 LOSSES_OF_VALUES = st.sampled_from(LOSSES_FOR["value"]) | st.fixed_dictionaries(
     {"kind": st.just("huber")}, optional={"delta": floats(1e-6, 1e6, 0.5)}
 )
@@ -234,6 +245,7 @@ DOCUMENTS = st.one_of(
             model=OF_IMAGES,
             split=ANY_SPLIT | STRATIFIED,
             loss=LOSSES_OF_CLASSES,
+            augment=AUGMENT,
         )
         for number in (3, 4)
     ),

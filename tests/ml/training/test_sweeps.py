@@ -107,6 +107,13 @@ def test_networks_of_own_layers_are_refused() -> None:
     assert error.value.loc == (0, "model")
 
 
+def test_images_are_not_changed_in_a_sweep() -> None:
+    spec = TrainingSpec.of({"dataset": {"kind": "mnist"}, "augment": ["flip"]})
+    with pytest.raises(Invalid, match="is not supported in a sweep") as error:
+        fit_together([spec], images(20), CPU)
+    assert error.value.loc == (0, "augment")
+
+
 @pytest.mark.parametrize(
     ("change", "loc"),
     [
