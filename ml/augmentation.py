@@ -144,20 +144,16 @@ def draw(changes: Sequence[AnyChange], rows: int, size: tuple[int, int], seed: i
     The map of a row depends on its number and the seed only.
     """
     height, width = size
+    draws = [change.draws for change in changes]
     chances = torch.rand(
-        rows,
-        sum(change.draws for change in changes),
-        generator=Generator().manual_seed(seed),
-        dtype=torch.float64,
+        rows, sum(draws), generator=Generator().manual_seed(seed), dtype=torch.float64
     )
     half = chances.new_tensor([width / 2, height / 2, 1.0])
     scaling = half[None, :] / half[:, None]
     drawn = []
     for part in torch.split(chances, ROWS_AT_ONCE):
         maps = torch.eye(3, dtype=torch.float64).expand(len(part), 3, 3)
-        for change, own in zip(
-            changes, part.split([change.draws for change in changes], dim=1), strict=True
-        ):
+        for change, own in zip(changes, torch.split(part, draws, dim=1), strict=True):
             maps = maps @ change.inverse(own, height, width)
         drawn.append((maps * scaling)[:, :2].float())
     return torch.cat(drawn)

@@ -74,13 +74,14 @@ def loss(chart_data: ChartData) -> Picture:
 
 
 def _training_only(chart_data: ChartData) -> str:
-    """Return what is done to the loss of training rows and not to that of others."""
-    loss = chart_data.spec.loss
-    if not isinstance(loss, CrossEntropySpec):
-        return ""
-    options = {"weighted by class": loss.class_weights, "smoothed": loss.label_smoothing}
-    done = " and ".join(name for name, option in options.items() if option)
-    return f"the loss of training rows is {done}" if done else ""
+    """Return what sets the loss of training rows apart from that of other rows."""
+    spec = chart_data.spec
+    options: dict[str, object] = {"changed at random": spec.augment}
+    if isinstance(spec.loss, CrossEntropySpec):
+        options["weighted by class"] = spec.loss.class_weights
+        options["smoothed"] = spec.loss.label_smoothing
+    done = [words for words, option in options.items() if option]
+    return f"training rows are {' and '.join(done)}" if done else ""
 
 
 def has_loss(chart_data: ChartData) -> bool:
@@ -132,6 +133,8 @@ def learning_rate(chart_data: ChartData) -> Picture:
         )
     )
     schedule = chart_data.spec.schedule.kind.replace("_", " ")
+    if schedule != "one cycle" and chart_data.spec.schedule.warmup:
+        schedule += " after a warm-up"
     drawn = chart_data.epochs_drawn()
     return _layered([line], "Learning rate by epoch", f"schedule: {schedule}", drawn)
 

@@ -107,3 +107,14 @@ def test_loss_of_plateau_falls_as_that_of_patience_does(threshold: float) -> Non
         best, expected = (loss, expected) if fell else (best, expected / 2)
         schedule.after_epoch(loss)
         assert schedule.lr == expected
+
+
+def test_state_of_an_earlier_version_is_continued() -> None:
+    schedule = PlateauSpec(patience=0, factor=0.5).build(1.0, 8, 1)
+    state = schedule.state_dict()
+    del state["steps_done"]
+    state["scheduler"] |= {"threshold": 0.5, "threshold_mode": "rel"}
+    schedule.load_state_dict(state)
+    for loss, expected in ((1.0, 1.0), (0.6, 0.5), (0.4, 0.5)):
+        schedule.after_epoch(loss)
+        assert schedule.lr == expected

@@ -9,8 +9,8 @@ An engine's name states its components:
 `+compile`  the network is compiled, as requested by the spec
 """
 
-from ml.training.augmented import Augmented
 from ml.training.batches import Batches, Resident, Stream
+from ml.training.engines.augmented_batches import AugmentedBatches
 from ml.training.engines.base import Autograd, Engine
 from ml.training.engines.cuda_graph import CudaGraphEngine, steps_per_call
 from ml.training.engines.eager import EagerEngine
@@ -31,5 +31,5 @@ def choose(run: Run, graphs: bool = True) -> Engine:
     else:
         batches = Stream(run.train, spec.batch_size, run.device, together)
     if spec.augment:
-        batches = Augmented(batches, run)
+        batches = AugmentedBatches(batches, run)
     return (CudaGraphEngine if captures else EagerEngine)(run, batches, passes)

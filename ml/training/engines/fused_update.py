@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+Tensors = list[Tensor] | tuple[Tensor, ...]
 Kernel = Callable[[float | Tensor, Tensor | None], None]
 
 PIECES = {"cuda": 36, "cpu": 0}
@@ -131,14 +132,14 @@ def _rmsprop(optimizer: Optimizer, _pieces: int | None) -> Kernel:
     changing = [*weights, *squares, *(buffer for buffers in momenta for buffer in buffers)]
 
     def step(rate: float | Tensor) -> None:
-        gradients = [parameter.grad for parameter in parameters]
+        gradients: Tensors = [p.grad for p in parameters if p.grad is not None]
         if group["weight_decay"]:
             gradients = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
         torch._foreach_mul_(squares, group["alpha"])
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["alpha"])
         roots = torch._foreach_sqrt(squares)
         torch._foreach_add_(roots, group["eps"])
-        changes = torch._foreach_div(gradients, roots)
+        changes: Tensors = torch._foreach_div(gradients, roots)
         for buffers in momenta:
             torch._foreach_mul_(buffers, group["momentum"])
             torch._foreach_add_(buffers, changes)

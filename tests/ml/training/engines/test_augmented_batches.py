@@ -9,8 +9,8 @@ import torch
 from ml.datasets.splits import Dataset, Rows
 from ml.specs import TrainingSpec
 from ml.training import checkpoints, loop
-from ml.training.augmented import Augmented
 from ml.training.batches import Batches, Resident, Stream
+from ml.training.engines.augmented_batches import AugmentedBatches
 from ml.training.engines.base import Autograd, Engine, Passes
 from ml.training.engines.choose import choose
 from ml.training.engines.cuda_graph import CudaGraphEngine, steps_per_call
@@ -45,7 +45,7 @@ def engine_of(run: Run, name: str) -> Engine:
         if "streamed" in name
         else Resident(run.train, size, together)
     )
-    changing = Augmented(batches, run)
+    changing = AugmentedBatches(batches, run)
     if "graph" not in name:
         return EagerEngine(run, changing, passes)
     return CudaGraphEngine(run, changing, passes, RecordedGraphs().record, eager_steps=3)
@@ -89,7 +89,7 @@ def test_every_epoch_has_changes_of_its_own_and_the_data_stays() -> None:
     data = images(40)
     before = data.train.inputs.clone()
     run = prepare(data, batch_size=40)
-    batches = Augmented(Resident(run.train, 40), run)
+    batches = AugmentedBatches(Resident(run.train, 40), run)
     seen = []
     for epoch in (1, 2, 1):
         run.progress.epoch = epoch

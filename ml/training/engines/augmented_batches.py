@@ -2,6 +2,7 @@
 
 from hashlib import sha256
 
+import torch
 from torch import Tensor
 
 from ml.augmentation import change_images, draw
@@ -10,7 +11,7 @@ from ml.training.batches import Batches
 from ml.training.run import Run
 
 
-class Augmented(Batches):
+class AugmentedBatches(Batches):
     """Changes the images of other batches on their device, as the run's spec says.
 
     The changes of a row follow from the seed, the epoch and the row's place in it: they are the
@@ -40,10 +41,9 @@ class Augmented(Batches):
 
     def take(self, together: int = 1) -> Rows:
         """Return the next batches, concatenated; they are valid until the next call."""
-        taken = self._batches.take(together)
+        taken, size = self._batches.take(together), self.batch_size
         maps, self._maps = self._maps[: len(taken)], self._maps[len(taken) :]
-        for part, its_maps in zip(
-            taken.inputs.split(self.batch_size), maps.split(self.batch_size), strict=True
-        ):
-            change_images(part, its_maps)
+        parts = torch.split(taken.inputs, size), torch.split(maps, size)
+        for images, their_maps in zip(*parts, strict=True):
+            change_images(images, their_maps)
         return taken
