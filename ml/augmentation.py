@@ -133,7 +133,7 @@ Change = Annotated[
     | Annotated[Scale, Tag("scale")]
     | Annotated[Shear, Tag("shear")],
     Discriminator(_name),
-    BeforeValidator(_document),
+    BeforeValidator(_document, json_schema_input_type=Literal["flip"] | AnyChange),
 ]
 
 

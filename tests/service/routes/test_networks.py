@@ -193,3 +193,6 @@ def test_openapi_shows_bare_names(client: TestClient) -> None:
         if name.startswith("SequentialSpec")
     ][:1]
     assert "residual" in layers["items"]["anyOf"][0]["enum"]
+    name, *changes = schemas["JobRequest"]["properties"]["augment"]["items"]["anyOf"]
+    assert name["const"] == "flip"
+    assert {"$ref": "#/components/schemas/Rotate"} in changes
