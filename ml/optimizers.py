@@ -1,4 +1,4 @@
-"""Optimizer specs, which build optimizers with fused kernels."""
+"""Optimizer specs, which build optimizers: with fused kernels where PyTorch has them."""
 
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
@@ -23,6 +23,9 @@ def _above_zero_in_float32(eps: float) -> float:
     return eps
 
 
+Epsilon = Annotated[float, Field(gt=0, le=1), AfterValidator(_above_zero_in_float32)]
+
+
 class AdamSpec(Strict):
     """Adam (Kingma & Ba 2015); `weight_decay` is an L2 term in the gradient."""
 
@@ -30,7 +33,7 @@ class AdamSpec(Strict):
     lr: LearningRate = Field(default=0.001, description="Learning rate.")
     beta1: Momentum = 0.9
     beta2: Momentum = 0.999
-    eps: Annotated[float, Field(gt=0, le=1), AfterValidator(_above_zero_in_float32)] = 1e-8
+    eps: Epsilon = 1e-8
     weight_decay: Decay = 0.0
 
     algorithm: ClassVar[type[torch.optim.Adam]] = torch.optim.Adam
@@ -90,4 +93,31 @@ class SGDSpec(Strict):
         )
 
 
-OptimizerSpec = Annotated[AdamSpec | AdamWSpec | SGDSpec, ByKind()]
+class RMSpropSpec(Strict):
+    """RMSprop (Hinton 2012): steps divided by the root of a running mean of squared gradients."""
+
+    kind: Literal["rmsprop"] = "rmsprop"
+    lr: LearningRate = Field(default=0.01, description="Learning rate.")
+    alpha: Momentum = Field(default=0.99, description="Decay of the mean of squared gradients.")
+    eps: Epsilon = 1e-8
+    momentum: Momentum = 0.0
+    weight_decay: Decay = 0.0
+
+    @property
+    def state_per_weight(self) -> int:
+        """Numbers that the optimizer keeps of each weight."""
+        return 2 if self.momentum else 1
+
+    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer of `parameters`."""
+        return torch.optim.RMSprop(
+            parameters,
+            lr=self.lr,
+            alpha=self.alpha,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+        )
+
+
+OptimizerSpec = Annotated[AdamSpec | AdamWSpec | SGDSpec | RMSpropSpec, ByKind()]

@@ -12,17 +12,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from ml import datasets
+from ml.augmentation import MAX_CHANGES, Change, Crop
 from ml.averaging import AverageSpec
 from ml.datasets import DatasetRequest, DatasetSpec, SplitSpec, check_split
 from ml.datasets.mnist import VisionSpec
 from ml.datasets.uploads import NO_UPLOADS, Uploads, UploadSpec, Use
-from ml.errors import located_at
-from ml.losses import LossName, losses_for
+from ml.errors import Invalid, located_at
+from ml.losses import CrossEntropySpec, LossSpec, losses_for
 from ml.models import LinearSpec, MLPSpec, ModelSpec
 from ml.optimizers import AdamSpec, OptimizerSpec
 from ml.schedules import ConstantSpec, ScheduleSpec
-from ml.signature import Signature
-from ml.strict import Strict, parse
+from ml.signature import Classes, Images, Signature
+from ml.strict import Strict, as_validation_error, parse
 
 MAX_EPOCHS = 1_000_000
 
@@ -74,8 +75,15 @@ class TrainingRequest(Strict):
         description="Network to train; by default an MLP 784-512-256-10 with dropout 0.2 after the "
         "first activation for images, and a linear model for rows.",
     )
+    augment: list[Change] = Field(
+        default=[],
+        max_length=MAX_CHANGES,
+        description="Random changes of the training images, each image by its own: `flip`, `crop`, "
+        "`shift`, `rotate`, `scale` and `shear`, in this order or another.",
+        examples=[["flip", {"crop": 2}, {"rotate": 10}, {"scale": 0.1}]],
+    )
     optimizer: OptimizerSpec = AdamSpec()
-    loss: LossName | None = Field(
+    loss: LossSpec | None = Field(
         default=None,
         description="Loss function; by default cross_entropy for classes and mse for values.",
     )
@@ -168,7 +176,7 @@ class TrainingSpec(TrainingRequest):
     dataset: DatasetSpec
     name: Name = Field(description="Name of the model.")
     model: ModelSpec
-    loss: LossName
+    loss: LossSpec
     test_every: int = Field(
         default=0,
         ge=0,
@@ -192,13 +200,38 @@ class TrainingSpec(TrainingRequest):
             check_split(info.data["dataset"], split)
         return split
 
+    @field_validator("augment")
+    @classmethod
+    def _changes_fit_the_images(cls, augment: list[Change], info: ValidationInfo) -> list[Change]:
+        if "dataset" not in info.data:
+            return augment
+        inputs = info.data["dataset"].signature().inputs
+        if augment and not isinstance(inputs, Images):
+            raise ValueError("changes images, and this data set has rows; leave it out")
+        for number, change in enumerate(augment):
+            if isinstance(change, Crop) and change.crop >= (least := min(inputs.shape[-2:])):
+                raise as_validation_error(
+                    Invalid(
+                        f"must be less than {least}, the shorter side of these images",
+                        (number, "crop"),
+                    )
+                )
+        return augment
+
     @field_validator("loss")
     @classmethod
-    def _loss_fits_the_output(cls, loss: LossName, info: ValidationInfo) -> LossName:
-        if "dataset" in info.data:
-            fitting = losses_for(info.data["dataset"].signature())
-            if loss not in fitting:
-                raise ValueError(f"{loss} does not fit this data set; use {' or '.join(fitting)}")
+    def _loss_fits_the_output(cls, loss: LossSpec, info: ValidationInfo) -> LossSpec:
+        if "dataset" not in info.data:
+            return loss
+        signature = info.data["dataset"].signature()
+        fitting = losses_for(signature)
+        if loss.kind not in fitting:
+            raise ValueError(f"{loss.kind} does not fit this data set; use {' or '.join(fitting)}")
+        if isinstance(loss, CrossEntropySpec) and isinstance(signature.output, Classes):
+            try:
+                loss.check_classes(signature.output.names)
+            except Invalid as error:
+                raise as_validation_error(error) from None
         return loss
 
 

@@ -19,7 +19,7 @@ from ml.charts.theme import (
     title,
     whole,
 )
-from ml.losses import LossName
+from ml.losses import CrossEntropySpec, LossName
 from ml.signature import Value
 
 
@@ -72,7 +72,18 @@ def loss(chart_data: ChartData) -> Picture:
             data=_table(rows)
         ),
     ]
-    return _layered(lines, "Loss by epoch", chart_data.epochs_drawn())
+    return _layered(lines, "Loss by epoch", _training_only(chart_data), chart_data.epochs_drawn())
+
+
+def _training_only(chart_data: ChartData) -> str:
+    """Return what sets the loss of training rows apart from that of other rows."""
+    spec = chart_data.spec
+    options: dict[str, object] = {"changed at random": spec.augment}
+    if isinstance(spec.loss, CrossEntropySpec):
+        options["weighted by class"] = spec.loss.class_weights
+        options["smoothed"] = spec.loss.label_smoothing
+    done = [words for words, option in options.items() if option]
+    return f"training rows are {' and '.join(done)}" if done else ""
 
 
 def has_loss(chart_data: ChartData) -> bool:
@@ -130,6 +141,8 @@ def learning_rate(chart_data: ChartData) -> Picture:
         )
     )
     schedule = chart_data.spec.schedule.kind.replace("_", " ")
+    if schedule != "one cycle" and chart_data.spec.schedule.warmup:
+        schedule += " after a warm-up"
     drawn = chart_data.epochs_drawn()
     return _layered([line], "Learning rate by epoch", f"schedule: {schedule}", drawn)
 
@@ -143,7 +156,7 @@ def _losses(chart_data: ChartData, values: Sequence[float]) -> alt.Y:
     """Return the axis of losses, titled with the loss and its unit."""
     low, high = min(values), max(values)
     is_logarithmic = low > 0 and high / low > SPREAD
-    loss, output = LOSS_TITLES[chart_data.spec.loss], chart_data.signature.output
+    loss, output = LOSS_TITLES[chart_data.spec.loss.kind], chart_data.signature.output
     unit = loss.standardized if chart_data.is_target_standardized else loss.unit
     if isinstance(output, Value):
         unit = unit.format(output.name)

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ml.evaluation.metrics import evaluate
-from ml.losses import LOSSES
 from ml.training.run import Run
 
 Figures = dict[str, float]
@@ -28,7 +27,7 @@ class FoldResults:
     def with_fold(self, run: Run) -> "FoldResults":
         """Evaluate `run` on its held-out fold; return the results with that fold added."""
         assert run.data.test is not None
-        figures = evaluate(run.model, run.data.test, run.signature, LOSSES[run.spec.loss])
+        figures = evaluate(run.model, run.data.test, run.signature, run.spec.loss.measure)
         return FoldResults([*self.folds, figures], self.steps + run.progress.step)
 
     def summary(self) -> Figures:

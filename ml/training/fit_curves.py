@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from ml.datasets import Dataset
 from ml.evaluation.metrics import outputs
-from ml.losses import LOSSES
 from ml.signature import Features, Signature, Value
 from ml.specs import TrainingSpec
 from ml.training.feature_sample import spaced
@@ -43,7 +42,7 @@ class FitCurves:
         assert self.grid is not None
         self.curves[epoch] = curve(model, self.grid)
         answers = outputs(model, self._rows.inputs).cpu()
-        self.losses[epoch] = LOSSES[self._spec.loss](answers, self._rows.targets.cpu()).item()
+        self.losses[epoch] = self._spec.loss.measure(answers, self._rows.targets.cpu()).item()
 
 
 def has_curve(signature: Signature) -> bool:

@@ -9,7 +9,6 @@ import torch
 
 from ml.datasets import Rows
 from ml.evaluation.metrics import evaluate
-from ml.losses import LOSSES
 from ml.specs import TrainingSpec
 from ml.training import divergence
 from ml.training.engines.base import Engine
@@ -122,7 +121,7 @@ def _end_epoch(run: Run) -> Report:
 
 def _measured(run: Run, split: str, rows: Rows) -> dict[str, float]:
     with run.autocast():
-        figures = evaluate(run.result, rows, run.signature, LOSSES[run.spec.loss])
+        figures = evaluate(run.result, rows, run.signature, run.spec.loss.measure)
     return {f"{split}_{name}": figure for name, figure in figures.items()}
 
 

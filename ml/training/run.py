@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from ml.averaging import Average
 from ml.datasets import Dataset
 from ml.errors import Diverged, Invalid
-from ml.losses import LOSSES
+from ml.losses import training_loss
 from ml.models import MLP, Linear
 from ml.preprocessing import Encode, Standardize
 from ml.signature import Signature
@@ -86,6 +86,8 @@ class Run:
         self.validation = data.validation.to(where) if data.validation else None
         self.test = test.to(where) if test else None
         """Test rows, if they are measured while training."""
+        self.loss_of = training_loss(spec.loss, data.train.targets, self.signature.output, device)
+        """Loss of training rows, weighted and smoothed if the spec says so."""
         self.optimizer = spec.optimizer.build(self.model.parameters())
         self.average = Average(self.model, spec.average) if spec.average else None
         self.schedule = spec.schedule.build(
@@ -115,7 +117,7 @@ class Run:
     def loss(self, encoded: Tensor, targets: Tensor) -> Tensor:
         """Return the loss `()` of encoded inputs, computed in the spec's precision."""
         with self.autocast():
-            return LOSSES[self.spec.loss](self._network(encoded), targets)
+            return self.loss_of(self._network(encoded), targets)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the autocast context of the spec's precision."""

@@ -1,8 +1,8 @@
 """Optimizer updates of many models at once: each row of a tensor holds one model's weights,
 gradients or optimizer state, and each model has its own hyperparameters.
 
-`StackedAdam` and `StackedSGD` need as many operations for many models as for one, and can be
-captured. `RowUpdate` calls torch's fused kernels, which are faster on a CPU.
+The stacked updates need as many operations for many models as for one, and can be captured.
+`RowUpdate` updates each model by `FusedUpdate`, which is faster on a CPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ml.optimizers import AdamSpec, AdamWSpec, SGDSpec
+from ml.optimizers import AdamSpec, AdamWSpec, RMSpropSpec, SGDSpec
 from ml.specs import TrainingSpec
 from ml.training.engines.fused_update import FusedUpdate
 
@@ -99,10 +99,43 @@ class StackedSGD:
         self._weights.addcmul_(self._gradients, size)
 
 
+class StackedRMSprop:
+    """RMSprop (Hinton 2012), with momentum if any model has it."""
+
+    def __init__(self, specs: Sequence[RMSpropSpec], weights: Tensor, gradients: Tensor) -> None:
+        self._weights, self._gradients = weights, gradients
+        has_momentum = any(spec.momentum for spec in specs)
+        self._square, *self._buffers = self.state = [
+            torch.zeros_like(weights) for _ in range(2 if has_momentum else 1)
+        ]
+        self._alpha = _column([spec.alpha for spec in specs], weights)
+        self._gain = _column([1 - spec.alpha for spec in specs], weights)
+        self._eps = _column([spec.eps for spec in specs], weights)
+        self._momentum = _column([spec.momentum for spec in specs], weights)
+        self._decay = _column([spec.weight_decay for spec in specs], weights)
+        self._has_decay = any(spec.weight_decay for spec in specs)
+
+    def figures(self, rates: Tensor, done: int) -> Tensor:
+        """Return the step size, `(steps, 1, models, 1)`."""
+        return -rates[:, None, :, None].float()
+
+    def __call__(self, figures: Tensor) -> None:
+        """Execute one step."""
+        [size] = figures
+        if self._has_decay:
+            self._gradients.addcmul_(self._weights, self._decay)
+        self._square.mul_(self._alpha).addcmul_(self._gradients * self._gain, self._gradients)
+        change = self._gradients.div_(self._square.sqrt().add_(self._eps))
+        for buffer in self._buffers:
+            change = buffer.mul_(self._momentum).add_(change)
+        self._weights.addcmul_(change, size)
+
+
 STACKED: dict[str, Callable[[Any, Tensor, Tensor], Update]] = {
     "adam": StackedAdam,
     "adamw": StackedAdam,
     "sgd": StackedSGD,
+    "rmsprop": StackedRMSprop,
 }
 
 

@@ -22,7 +22,6 @@ from ml.evaluation.evaluate import (
 from ml.evaluation.schemas import Classification, Evaluation, Regression
 from ml.images.encode import png_base64
 from ml.integrity import holds, read_document
-from ml.losses import LOSSES
 from ml.signature import Classes, Images, Signature, Value
 from ml.strict import Frozen
 from ml.training.feature_sample import (
@@ -129,7 +128,7 @@ def summarize(run: Run) -> TrainingSummary:
     if split == "train":
         rows = _sample_rows(rows, MAX_EVALUATED)
     signature, preprocessing = run.signature, run.data.preprocessing
-    result = evaluate_split(run.model, rows, signature, LOSSES[run.spec.loss], split)
+    result = evaluate_split(run.model, rows, signature, run.spec.loss.measure, split)
     baseline = fit_baseline(run.data.train, preprocessing, signature)
     compared = evaluate_baseline(baseline, preprocessing, rows, signature)
     sample = Sample(

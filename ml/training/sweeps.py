@@ -22,7 +22,7 @@ from ml.datasets import Dataset
 from ml.dropout import factors
 from ml.errors import Invalid
 from ml.inference.forward import plain
-from ml.losses import LOSSES
+from ml.losses import training_loss
 from ml.models import CNNSpec, MLPSpec, ModelSpec
 from ml.schedules import Schedule
 from ml.specs import TrainingSpec
@@ -45,7 +45,15 @@ PER_MODEL_FIELDS: dict[str, Any] = {
     "snapshot_every": True,
 }
 """Fields that may differ between models."""
-UNSUPPORTED = ("average", "patience", "max_seconds", "keep_best", "detect_anomaly", "compile")
+UNSUPPORTED = (
+    "average",
+    "augment",
+    "patience",
+    "max_seconds",
+    "keep_best",
+    "detect_anomaly",
+    "compile",
+)
 FEWEST_REPLAYS = 20
 """Minimum number of replays that repays a capture."""
 
@@ -125,6 +133,8 @@ class _Sweep:
         self._device = device
         self._record = record
         self._rows = data.train.to(device)
+        output = data.signature.output
+        self._loss_of = training_loss(specs[0].loss, data.train.targets, output, device)
         self._encode = plain(copy.deepcopy(data.preprocessing).to(device))
         self._orders = [Generator().manual_seed(spec.seed) for spec in specs]
         starts, randoms = [], []
@@ -205,10 +215,9 @@ class _Sweep:
         inputs = inputs.view(*index.shape, *inputs.shape[1:])
         self._dropout.draw(batch.masks)
         masks = dict(zip(self._masked, batch.masks, strict=True))
-        loss_of: Callable[..., Tensor] = LOSSES[spec.loss]
         with autocast(spec, self._device):
             outputs = vmap(self._forward)(self._parameters, masks, inputs)
-            losses = loss_of(outputs.flatten(0, 1), rows.targets, reduction="none")
+            losses = self._loss_of(outputs.flatten(0, 1), rows.targets, reduction="none")
         gradients = torch.autograd.grad(
             losses, list(self._parameters.values()), torch.full_like(losses, 1 / index.shape[1])
         )

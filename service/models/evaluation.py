@@ -18,7 +18,7 @@ from ml.evaluation.evaluate import evaluate_split, evaluation_split
 from ml.evaluation.schemas import Classification, Regression, Split
 from ml.inference.model import Model
 from ml.ingest.schema import TableSchema
-from ml.losses import LOSSES, LossName
+from ml.losses import LossSpec
 from ml.signature import Features, Signature
 from ml.strict import parse
 from ml.training.summary import TrainingSummary
@@ -40,7 +40,7 @@ class Trained(BaseModel):
 
     dataset: DatasetSpec
     split: SplitSpec
-    loss: LossName
+    loss: LossSpec
 
 
 class ModelEvaluator:
@@ -107,7 +107,7 @@ class ModelEvaluator:
             check_size(dataset)
         split, rows = self._rows(request, trained, dataset, signature, uploads)
         go_on = _deadline(check)
-        loss = LOSSES[trained.loss]
+        loss = trained.loss.measure
         found = evaluate_split(model.network, rows, signature, loss, split, go_on).evaluation
         if baseline is None:
             return found

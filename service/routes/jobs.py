@@ -36,6 +36,18 @@ EXAMPLES = {
             "device": "auto",
         }
     },
+    "MNIST, a convolutional network and augmented images": {
+        "value": {
+            "name": "digits",
+            "dataset": "mnist",
+            "model": {"kind": "cnn", "channels": [32, 64, 128]},
+            "augment": [{"crop": 2}, {"rotate": 10}, {"scale": 0.1}],
+            "optimizer": {"kind": "adam", "lr": 0.003},
+            "schedule": "one_cycle",
+            "epochs": 10,
+            "batch_size": 128,
+        }
+    },
     "A line": {
         "value": {
             "name": "line",
@@ -106,6 +118,21 @@ EXAMPLES = {
                 "target": "x**2 + y**2 < 1",
             },
             "model": "mlp",
+        }
+    },
+    "Rare classes, weighted": {
+        "value": {
+            "name": "circle",
+            "dataset": {
+                "kind": "synthetic",
+                "features": {"x": {"uniform": [-4, 4]}, "y": {"uniform": [-4, 4]}},
+                "target": "x**2 + y**2 < 0.4",
+                "size": 4000,
+            },
+            "model": {"kind": "mlp", "hidden": [32]},
+            "loss": {"kind": "cross_entropy", "class_weights": "balanced"},
+            "optimizer": {"kind": "rmsprop", "lr": 0.01},
+            "schedule": {"kind": "cosine", "warmup": 0.1},
         }
     },
     "A plane": {

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from ml.augmentation import CHANGES
 from service.app import create_app
 from service.settings import Settings
 from tests.docs.pages import DOCS, names, section
@@ -70,6 +71,7 @@ def test_every_split_field_is_described(schemas: dict[str, Any]) -> None:
     ("heading", "field"),
     [
         ("Models", "model"),
+        ("Losses", "loss"),
         ("Optimizers and schedules", "optimizer"),
         ("Optimizers and schedules", "schedule"),
         ("Data sets", "dataset"),
@@ -80,6 +82,10 @@ def test_every_kind_is_described(heading: str, field: str, schemas: dict[str, An
     schema = schemas["TrainingSpec"]["properties"][field]
     kinds = schema.get("anyOf", [schema])[0]["discriminator"]["mapping"].keys()
     assert kinds <= names(section(JOBS, heading))
+
+
+def test_every_change_of_images_is_described() -> None:
+    assert CHANGES.keys() <= names(section(JOBS, "Augmentation"))
 
 
 def test_every_job_error_is_described(schemas: dict[str, Any]) -> None:

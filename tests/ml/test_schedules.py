@@ -1,13 +1,22 @@
 """Learning-rate schedules at their edges."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.optim import SGD, lr_scheduler
 
-from ml.schedules import Cosine, CosineSpec, OneCycleSpec, PlateauSpec, Schedule
+from ml.schedules import (
+    ConstantSpec,
+    Cosine,
+    CosineSpec,
+    OneCycleSpec,
+    PlateauSpec,
+    Schedule,
+    StepSpec,
+)
 
 
 def rates(schedule: Schedule, steps: int) -> list[float]:
@@ -60,3 +69,52 @@ def test_plateau_lowers_small_rates_too() -> None:
     for expected in (1e-9, 5e-10, 2.5e-10):
         schedule.after_epoch(1.0)
         assert schedule.lr == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("spec", "unwarmed"),
+    [
+        (ConstantSpec(warmup=0.4), ConstantSpec()),
+        (StepSpec(step_size=1, warmup=0.4), StepSpec(step_size=1)),
+        (CosineSpec(warmup=0.4), CosineSpec()),
+        (PlateauSpec(patience=0, warmup=0.4), PlateauSpec(patience=0)),
+    ],
+    ids=repr,
+)
+def test_warm_up_rises_to_the_schedule(spec: Any, unwarmed: Any) -> None:
+    found, scheduled = ([], [])
+    for schedule, rates_of in ((spec, found), (unwarmed, scheduled)):
+        built = schedule.build(0.1, 2, 5)
+        for _ in range(2):
+            rates_of += rates(built, 5)
+            built.after_epoch(1.0)
+    shares = [rate / full for rate, full in zip(found, scheduled, strict=True)]
+    assert shares == pytest.approx([0.2, 0.4, 0.6, 0.8] + [1.0] * 6)
+
+
+def test_shortest_warm_up_has_a_step() -> None:
+    assert rates(ConstantSpec(warmup=1e-9).build(0.1, 1, 3), 3) == pytest.approx([0.05, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 1.0])
+def test_loss_of_plateau_falls_as_that_of_patience_does(threshold: float) -> None:
+    """A loss has fallen if it is lower than the last that had by more than the threshold."""
+    losses = [5.0, 4.95, 4.9, 4.2, 3.2, 3.1, 3.15, 2.0]
+    schedule = PlateauSpec(patience=0, factor=0.5, threshold=threshold).build(1.0, 8, 1)
+    best, expected = math.inf, 1.0
+    for loss in losses:
+        fell = loss < best - threshold  # as in ml.training.loop
+        best, expected = (loss, expected) if fell else (best, expected / 2)
+        schedule.after_epoch(loss)
+        assert schedule.lr == expected
+
+
+def test_state_of_an_earlier_version_is_continued() -> None:
+    schedule = PlateauSpec(patience=0, factor=0.5).build(1.0, 8, 1)
+    state = schedule.state_dict()
+    del state["steps_done"]
+    state["scheduler"] |= {"threshold": 0.5, "threshold_mode": "rel"}
+    schedule.load_state_dict(state)
+    for loss, expected in ((1.0, 1.0), (0.6, 0.5), (0.4, 0.5)):
+        schedule.after_epoch(loss)
+        assert schedule.lr == expected

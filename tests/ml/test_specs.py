@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ml.datasets.uploads import NO_UPLOADS, UploadSpec
 from ml.errors import Damaged, Invalid
+from ml.losses import CrossEntropySpec, MSESpec
 from ml.models import LinearSpec
 from ml.specs import TUTORIAL_MLP, TrainingRequest, TrainingSpec, resolve
 from tests.conftest import LINE
@@ -31,9 +32,9 @@ def test_request_is_parsed_without_its_data_set() -> None:
 
 def test_defaults_are_filled_in(shelf: Shelf) -> None:
     images = TrainingSpec.of({"dataset": {"kind": "mnist"}})
-    assert (images.name, images.model, images.loss) == ("mnist", TUTORIAL_MLP, "cross_entropy")
+    assert (images.name, images.model, images.loss) == ("mnist", TUTORIAL_MLP, CrossEntropySpec())
     table = TrainingSpec.of({"dataset": UPLOAD}, shelf)
-    assert (table.name, table.model, table.loss) == ("fruit", LinearSpec(), "mse")
+    assert (table.name, table.model, table.loss) == ("fruit", LinearSpec(), MSESpec())
     assert isinstance(table.dataset, UploadSpec)
     assert (table.dataset.target, table.dataset.task) == ("y", "regression")
     assert table.dataset.resolved.content == "ds_0"

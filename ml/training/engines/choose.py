@@ -10,6 +10,7 @@ An engine's name states its components:
 """
 
 from ml.training.batches import Batches, Resident, Stream
+from ml.training.engines.augmented_batches import AugmentedBatches
 from ml.training.engines.base import Autograd, Engine
 from ml.training.engines.cuda_graph import CudaGraphEngine, steps_per_call
 from ml.training.engines.eager import EagerEngine
@@ -29,4 +30,6 @@ def choose(run: Run, graphs: bool = True) -> Engine:
         batches = Resident(run.train, spec.batch_size, together)
     else:
         batches = Stream(run.train, spec.batch_size, run.device, together)
+    if spec.augment:
+        batches = AugmentedBatches(batches, run)
     return (CudaGraphEngine if captures else EagerEngine)(run, batches, passes)

@@ -1,4 +1,4 @@
-"""Optimizer updates by direct calls of the fused kernels.
+"""Optimizer updates by direct calls of the fused kernels, and of RMSprop, which has none.
 
 `optimizer.step()` collects its tensors at every step, which for a small network takes half as long
 as the update; here they are collected once. The learning rate is an argument and may lie on the
@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+Tensors = list[Tensor] | tuple[Tensor, ...]
 Kernel = Callable[[float | Tensor, Tensor | None], None]
 
 PIECES = {"cuda": 36, "cpu": 0}
@@ -22,7 +23,8 @@ ALIGNMENT = 64
 
 class FusedUpdate:
     """Equivalent of `step()` for the optimizers of `ml.optimizers`, on the same state, which it
-    creates if absent. After loading another state, create a new instance."""
+    creates if absent; the step count of RMSprop, which nothing reads, stays 0. After loading
+    another state, create a new instance."""
 
     def __init__(self, optimizer: Optimizer, pieces: int | None = None) -> None:
         """`pieces` is the maximum number of pieces to split the parameters into, by default the
@@ -115,10 +117,53 @@ def _sgd(optimizer: Optimizer, pieces: int | None) -> Kernel:
     return update
 
 
+def _rmsprop(optimizer: Optimizer, _pieces: int | None) -> Kernel:
+    group, parameters = _learning(optimizer)
+    names = ["square_avg", *(["momentum_buffer"] if group["momentum"] else [])]
+    for parameter in parameters:
+        if not (state := optimizer.state[parameter]):
+            state["step"] = torch.zeros(())
+            for name in names:
+                state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+    weights = [parameter.detach() for parameter in parameters]
+    squares, *momenta = (
+        [optimizer.state[parameter][name] for parameter in parameters] for name in names
+    )
+    changing = [*weights, *squares, *(buffer for buffers in momenta for buffer in buffers)]
+
+    def step(rate: float | Tensor) -> None:
+        gradients: Tensors = [p.grad for p in parameters if p.grad is not None]
+        if group["weight_decay"]:
+            gradients = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
+        torch._foreach_mul_(squares, group["alpha"])
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["alpha"])
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_add_(roots, group["eps"])
+        changes: Tensors = torch._foreach_div(gradients, roots)
+        for buffers in momenta:
+            torch._foreach_mul_(buffers, group["momentum"])
+            torch._foreach_add_(buffers, changes)
+            changes = torch._foreach_mul(buffers, 1.0)
+        torch._foreach_mul_(changes, rate)
+        torch._foreach_sub_(weights, changes)
+
+    def update(rate: float | Tensor, withheld: Tensor | None) -> None:
+        if withheld is None:
+            step(rate)
+            return
+        before = torch._foreach_mul(changing, 1.0)
+        step(rate)
+        for tensor, kept in zip(changing, before, strict=True):
+            torch.where(withheld > 0, kept, tensor, out=tensor)
+
+    return update
+
+
 KERNELS: dict[type[Optimizer], Callable[[Optimizer, int | None], Kernel]] = {
     Adam: _adam,
     AdamW: _adam,
     SGD: _sgd,
+    RMSprop: _rmsprop,
 }
 
 

@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ml.datasets import Rows
 from ml.dropout import Dropout, Dropped, factors_ahead
-from ml.losses import LOSSES, LossName
 from ml.preprocessing import Encode, Standardize
 from ml.training.engines.base import Batch, CudaSideStream, Passes, SideStream
+from ml.training.engines.manual_losses import LossLayer, loss_layer
 from ml.training.run import Run
 
 aten = torch.ops.aten
@@ -39,67 +38,6 @@ BACKWARD_FUNCTIONS: dict[type[nn.Module], BackwardFunction] = {
     nn.Tanh: lambda gradient, x, y: aten.tanh_backward(gradient, y),
     nn.Sigmoid: lambda gradient, x, y: aten.sigmoid_backward(gradient, y),
 }
-
-
-class LossLayer(ABC):
-    """The loss and the gradient of a step's outputs; the loss may run on the side stream."""
-
-    def aims(self, targets: Tensor, rows: int) -> Iterator[Tensor]:
-        """Yield the part of the gradient that depends on the targets, per batch of `rows`."""
-        yield from torch.split(targets, rows)
-
-    @abstractmethod
-    def __call__(self, outputs: Tensor, batch: Batch, aim: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss `()` and the gradient of the outputs."""
-
-
-class ValueLoss(LossLayer):
-    """The mean loss of a regression."""
-
-    def __init__(self, name: LossName, side_stream: SideStream) -> None:
-        self._loss = LOSSES[name]
-        self._gradient = VALUE_GRADIENTS[name]
-        self._side_stream = side_stream
-
-    def __call__(self, outputs: Tensor, batch: Batch, aim: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss and the gradient."""
-        with self._side_stream:
-            loss = self._loss(outputs, batch.targets)
-        error = outputs - aim
-        return loss, self._gradient(error).mul_(1 / error.numel())
-
-
-VALUE_GRADIENTS: dict[LossName, Callable[[Tensor], Tensor]] = {
-    "mse": lambda error: error.mul_(2),
-    "mae": lambda error: error.sign_(),
-    "huber": lambda error: error.clamp_(-1, 1),
-}
-"""Map a batch's errors to the gradient of their summed losses, in place."""
-
-
-class CrossEntropy(LossLayer):
-    """The mean negative log-likelihood of the actual classes."""
-
-    def __init__(self, classes: int, side_stream: SideStream) -> None:
-        self._classes = classes
-        self._side_stream = side_stream
-        # Kept for the whole run, since graphs read them.
-        self._right_classes: dict[int, Tensor] = {}
-
-    def aims(self, targets: Tensor, rows: int) -> Iterator[Tensor]:
-        """Yield the gradient of the loss with respect to the log-probabilities."""
-        if rows not in self._right_classes:
-            right = torch.eye(self._classes, device=targets.device)
-            self._right_classes[rows] = right.div_(-rows)
-        yield from torch.split(self._right_classes[rows].index_select(0, targets), rows)
-
-    def __call__(self, outputs: Tensor, batch: Batch, aim: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss and the gradient."""
-        # Kept alive until the side stream has read it.
-        self._logs = logs = torch.log_softmax(outputs, 1)
-        with self._side_stream:
-            loss = functional.nll_loss(logs, batch.targets)
-        return loss, aten._log_softmax_backward_data(aim, logs, 1, logs.dtype)
 
 
 class ManualLayer(ABC):
@@ -318,12 +256,7 @@ def manual_network(run: Run) -> ManualNetwork | None:
                 layers.append(Activation(layer))
             case _:
                 return None
-    name = run.spec.loss
-    loss = (
-        CrossEntropy(width, side_stream)
-        if name == "cross_entropy"
-        else ValueLoss(name, side_stream)
-    )
+    loss = loss_layer(run, width, side_stream)
     return ManualNetwork(run, layers, loss, run.signature.inputs.width, side_stream)
 
 

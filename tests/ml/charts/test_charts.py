@@ -259,6 +259,23 @@ def test_samples_are_bounded() -> None:
     assert specification["title"]["subtitle"] == said
 
 
+def test_loss_chart_says_what_is_done_to_training_rows_only(
+    materials: dict[str, ChartData],
+) -> None:
+    plain = materials["mnist"]
+    assert "subtitle" not in CHARTS["loss"].specification(plain)["title"]
+    options = {
+        "augment": ["flip"],
+        "loss": {"kind": "cross_entropy", "label_smoothing": 0.1, "class_weights": "balanced"},
+        "schedule": {"kind": "cosine", "warmup": 0.1},
+    }
+    found = replace(plain, spec=TrainingSpec.of(MNIST | options))
+    said = "training rows are changed at random and weighted by class and smoothed"
+    assert CHARTS["loss"].specification(found)["title"]["subtitle"] == [said]
+    [line] = CHARTS["learning_rate"].specification(found)["title"]["subtitle"]
+    assert line == "schedule: cosine after a warm-up"
+
+
 def test_evaluated_training_rows_are_bounded() -> None:
     document = LINE | {"epochs": 1, "split": {"test": 0.0}}
     document["dataset"] = LINE["dataset"] | {"size": 200_000, "noise": 0.0}

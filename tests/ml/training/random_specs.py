@@ -129,40 +129,61 @@ OF_ROWS = st.one_of(LINEAR, MLP, MLP)
 OF_IMAGES = st.one_of(LINEAR, MLP, CNN, CNN, TORCHVISION)
 RATES = floats(1e-30, 1e6, 0.001, 0.1)
 BETAS = floats(0, 1 - 2**-53, 0.9)
-OPTIMIZERS = st.fixed_dictionaries(
-    {"kind": st.sampled_from(["adam", "adamw"])},
-    optional={
-        "lr": RATES,
-        "beta1": BETAS,
-        "beta2": BETAS,
-        "eps": floats(1e-30, 1, 1e-8),
-        "weight_decay": floats(0, 1e6, 0.01),
-    },
-) | st.fixed_dictionaries(
-    {"kind": st.just("sgd")},
-    optional={
-        "lr": RATES,
-        "momentum": BETAS,
-        "nesterov": st.booleans(),
-        "weight_decay": floats(0, 1e6, 0.01),
-    },
+OPTIMIZERS = (
+    st.fixed_dictionaries(
+        {"kind": st.sampled_from(["adam", "adamw"])},
+        optional={
+            "lr": RATES,
+            "beta1": BETAS,
+            "beta2": BETAS,
+            "eps": floats(1e-30, 1, 1e-8),
+            "weight_decay": floats(0, 1e6, 0.01),
+        },
+    )
+    | st.fixed_dictionaries(
+        {"kind": st.just("sgd")},
+        optional={
+            "lr": RATES,
+            "momentum": BETAS,
+            "nesterov": st.booleans(),
+            "weight_decay": floats(0, 1e6, 0.01),
+        },
+    )
+    | st.fixed_dictionaries(
+        {"kind": st.just("rmsprop")},
+        optional={
+            "lr": RATES,
+            "alpha": BETAS,
+            "eps": floats(1e-30, 1, 1e-8),
+            "momentum": BETAS,
+            "weight_decay": floats(0, 1e6, 0.01),
+        },
+    )
 )
 FACTORS = floats(1e-300, 1 - 2**-53, 0.1, 0.5)
 LOWEST = floats(0, 1e6, 1e-6)
+WARMUP = {"warmup": floats(0, 1 - 2**-53, 0.1)}
+THRESHOLDS = floats(0, 1e30, 0.01)
 SCHEDULES = st.one_of(
-    st.just({"kind": "constant"}),
+    st.fixed_dictionaries({"kind": st.just("constant")}, optional=WARMUP),
     st.fixed_dictionaries(
         {"kind": st.just("step")},
-        optional={"step_size": st.integers(1, 3) | st.just(10**30), "gamma": FACTORS},
+        optional={"step_size": st.integers(1, 3) | st.just(10**30), "gamma": FACTORS} | WARMUP,
     ),
-    st.fixed_dictionaries({"kind": st.just("cosine")}, optional={"min_lr": LOWEST}),
+    st.fixed_dictionaries({"kind": st.just("cosine")}, optional={"min_lr": LOWEST} | WARMUP),
     st.fixed_dictionaries(
         {"kind": st.just("one_cycle")},
         optional={"warmup": FACTORS | st.integers(2, 60).map(lambda steps: 1 / steps)},
     ),
     st.fixed_dictionaries(
         {"kind": st.just("plateau")},
-        optional={"factor": FACTORS, "patience": st.integers(0, 2), "min_lr": LOWEST},
+        optional={
+            "factor": FACTORS,
+            "patience": st.integers(0, 2),
+            "threshold": THRESHOLDS,
+            "min_lr": LOWEST,
+        }
+        | WARMUP,
     ),
 )
 OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
@@ -170,7 +191,7 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "schedule": SCHEDULES,
     "clip_grad_norm": floats(1e-300, 1e30, 1.0),
     "patience": st.integers(0, 3),
-    "min_delta": floats(0, 1e30, 0.01),
+    "min_delta": THRESHOLDS,
     "keep_best": st.booleans(),
     "batch_size": st.integers(1, 40) | st.just(10_000_000),
     "seed": SEEDS,
@@ -183,7 +204,27 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     | st.fixed_dictionaries({"kind": st.just("swa")}, optional={"start": BETAS}),
 }
 EPOCHS = st.integers(1, 4)
-LOSSES_OF_VALUES = st.sampled_from(LOSSES_FOR["value"])
+AUGMENT = st.lists(
+    st.one_of(
+        st.sampled_from(["flip", {"flip": "vertical"}]),
+        st.integers(1, 7).map(lambda pixels: {"crop": pixels}),
+        floats(1e-300, 0.9, 0.1).map(lambda share: {"shift": share}),
+        floats(1e-300, 180, 10.0).map(lambda angle: {"rotate": angle}),
+        floats(1e-300, 0.9, 0.1).map(lambda share: {"scale": share}),
+        floats(1e-300, 80, 10.0).map(lambda angle: {"shear": angle}),
+    ),
+    max_size=3,
+)
+LOSSES_OF_VALUES = st.sampled_from(LOSSES_FOR["value"]) | st.fixed_dictionaries(
+    {"kind": st.just("huber")}, optional={"delta": floats(1e-6, 1e6, 0.5)}
+)
+LOSSES_OF_CLASSES = st.fixed_dictionaries(
+    {"kind": st.just("cross_entropy")},
+    optional={
+        "label_smoothing": floats(0, 1 - 2**-53, 0.1),
+        "class_weights": st.sampled_from([None, "balanced"]),
+    },
+)
 
 
 def documents(
@@ -195,10 +236,23 @@ def documents(
 DOCUMENTS = st.one_of(
     documents(SYNTHETIC, model=OF_ROWS, split=ANY_SPLIT, loss=LOSSES_OF_VALUES),
     documents(upload(0, "x"), model=OF_ROWS, split=ANY_SPLIT | COLUMNS, loss=LOSSES_OF_VALUES),
-    documents(upload(1, "yes"), model=OF_ROWS, split=ANY_SPLIT | COLUMNS | STRATIFIED),
+    documents(
+        upload(1, "yes"),
+        model=OF_ROWS,
+        split=ANY_SPLIT | COLUMNS | STRATIFIED,
+        loss=LOSSES_OF_CLASSES,
+    ),
     documents(upload(2, "x"), model=OF_ROWS, loss=LOSSES_OF_VALUES),
-    documents(upload(3), model=OF_IMAGES, split=ANY_SPLIT | STRATIFIED),
-    documents(upload(4), model=OF_IMAGES, split=ANY_SPLIT | STRATIFIED),
+    *(
+        documents(
+            upload(number),
+            model=OF_IMAGES,
+            split=ANY_SPLIT | STRATIFIED,
+            loss=LOSSES_OF_CLASSES,
+            augment=AUGMENT,
+        )
+        for number in (3, 4)
+    ),
 )
 """Few of them are refused, so that most reach the end."""
 

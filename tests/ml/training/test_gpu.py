@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ml.datasets import Dataset, Rows
 from ml.errors import Diverged
 from ml.evaluation.metrics import evaluate
-from ml.losses import LOSSES
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
 from ml.training.run import Run, build
@@ -69,7 +68,9 @@ def assert_alike(one: Trained, other: Trained) -> None:
         {"batch_size": 48},
         {"report_every": 1},
         {"report_every": 7},
-        {"loss": "huber"},
+        {"loss": {"kind": "huber", "delta": 0.5}},
+        {"optimizer": {"kind": "rmsprop", "lr": 0.001, "momentum": 0.9}},
+        {"schedule": {"kind": "cosine", "warmup": 0.2}},
         {"model": {"kind": "linear"}},
         {"average": {"kind": "ema", "decay": 0.9}, "split": {"validation": 0.2}},
         {"average": "swa", "test_every": 1},
@@ -175,7 +176,7 @@ def test_best_weights_of_a_captured_run_are_kept(replays: list[object]) -> None:
     run = best.run
     assert replays
     assert run.validation is not None
-    figures = evaluate(run.model, run.validation, run.signature, LOSSES[run.spec.loss])
+    figures = evaluate(run.model, run.validation, run.signature, run.spec.loss.measure)
     assert figures["loss"] == pytest.approx(min(losses), rel=1e-5)
     assert losses[-1] != min(losses)
 

@@ -16,7 +16,6 @@ from ml.artifacts import load_manifest, load_model, save_model
 from ml.evaluation.evaluate import evaluate_split, evaluation_split
 from ml.evaluation.metrics import evaluate
 from ml.evaluation.schemas import Regression
-from ml.losses import LOSSES
 from ml.specs import TrainingSpec
 from ml.training.run import Run, build
 from ml.training.sweeps import fit_together
@@ -159,7 +158,7 @@ def test_model_trained_on_the_gpu_is_saved_and_loaded(tmp_path: Path) -> None:
     found = train(JOB)
     run = found.run
     assert run.data.test is not None
-    rows, loss_of = run.data.test, LOSSES[run.spec.loss]
+    rows, loss_of = run.data.test, run.spec.loss.measure
     figures = evaluate(run.model, rows.to(CUDA), run.signature, loss_of)
     save_model(tmp_path / "model", run.model, run.spec, run.signature, figures, "", CUDA)
     loaded = load_model(tmp_path / "model", load_manifest(tmp_path / "model"))
@@ -203,7 +202,7 @@ def test_tables_are_learned_as_on_the_cpu(tmp_path: Path, embedding: int | None)
         run = Run(build(spec, data), data, spec, device)
         finish(run)
         found = evaluate_split(
-            run.model, judged.to(device), data.signature, LOSSES[spec.loss], split
+            run.model, judged.to(device), data.signature, spec.loss.measure, split
         ).evaluation
         assert isinstance(found, Regression)
         errors.append(found.mae)

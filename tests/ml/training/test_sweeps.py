@@ -38,6 +38,7 @@ MEMBERS: list[dict[str, Any]] = [
     {"seed": 4, "model": {"kind": "mlp", "hidden": [8, 6]}},
     {"seed": 5, "schedule": {"kind": "one_cycle"}, "clip_grad_norm": 0.5},
     {"seed": 6, "schedule": {"kind": "step", "step_size": 1}},
+    {"seed": 7, "schedule": {"kind": "cosine", "warmup": 0.3}},
 ]
 
 
@@ -63,6 +64,13 @@ def assert_matches_separate_runs(
 
 def test_sweep_matches_separate_runs() -> None:
     specs = specs_of(*MEMBERS)
+    assert_matches_separate_runs(specs, data_of(specs[0]))
+
+
+def test_classes_are_weighted_in_a_sweep() -> None:
+    loss = {"kind": "cross_entropy", "label_smoothing": 0.1, "class_weights": "balanced"}
+    dataset = {**BASE["dataset"], "target": "a + b > 1.5", "noise": 0.0}
+    specs = specs_of(*({"dataset": dataset, "loss": loss, "seed": seed} for seed in range(2)))
     assert_matches_separate_runs(specs, data_of(specs[0]))
 
 
@@ -97,6 +105,13 @@ def test_networks_of_own_layers_are_refused() -> None:
     with pytest.raises(Invalid, match="sequential networks are not supported") as error:
         fit_together([spec], data_of(spec), CPU)
     assert error.value.loc == (0, "model")
+
+
+def test_images_are_not_changed_in_a_sweep() -> None:
+    spec = TrainingSpec.of({"dataset": {"kind": "mnist"}, "augment": ["flip"]})
+    with pytest.raises(Invalid, match="is not supported in a sweep") as error:
+        fit_together([spec], images(20), CPU)
+    assert error.value.loc == (0, "augment")
 
 
 @pytest.mark.parametrize(
@@ -244,6 +259,11 @@ OPTIMIZERS: dict[str, list[dict[str, Any]]] = {
         {"kind": "sgd"},
         {"kind": "sgd", "momentum": 0.9},
         {"kind": "sgd", "momentum": 0.8, "nesterov": True, "weight_decay": 0.1},
+    ],
+    "rmsprop": [
+        {"kind": "rmsprop"},
+        {"kind": "rmsprop", "lr": 0.02, "alpha": 0.8, "eps": 1e-3, "weight_decay": 0.1},
+        {"kind": "rmsprop", "momentum": 0.8},
     ],
 }
 

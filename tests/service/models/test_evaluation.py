@@ -13,7 +13,6 @@ from ml.errors import Invalid
 from ml.evaluation import compatibility
 from ml.evaluation.evaluate import evaluate_split
 from ml.evaluation.schemas import Classification, Regression
-from ml.losses import LOSSES
 from ml.signature import Signature
 from ml.specs import TrainingSpec
 from ml.training.run import build
@@ -107,7 +106,7 @@ def evaluation(shelf: Shelf, spec: TrainingSpec, content: str) -> Classification
     other = found(shelf, spec.dataset, content)
     compatibility.check(other.signature(), signature)
     rows = datasets.load_undivided(other, shelf.root, signature)
-    loss = LOSSES[spec.loss]
+    loss = spec.loss.measure
     result = evaluate_split(build(spec, data), rows, signature, loss, "all").evaluation
     assert "NaN" not in result.model_dump_json()
     return result

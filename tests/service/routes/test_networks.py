@@ -53,8 +53,8 @@ def test_classes_from_a_formula_are_learned_and_served(
     description = described(client, dataset=CIRCLE["dataset"], model=NETWORK)
     job_id = run(client, attempts, settings, CIRCLE)
     job = client.get(f"/jobs/{job_id}").json()
-    assert job["spec"]["loss"] == "cross_entropy"
-    assert job["spec"]["schedule"] == {"kind": "cosine", "min_lr": 0.0}
+    assert job["spec"]["loss"]["kind"] == "cross_entropy"
+    assert job["spec"]["schedule"] == {"kind": "cosine", "min_lr": 0.0, "warmup": 0.0}
     assert job["metrics"]["test_accuracy"] > 0.85
     assert job["metrics"]["baseline_majority_accuracy"] < 0.8
     model = client.get("/models/circle").json()
@@ -185,7 +185,7 @@ def test_bare_names_are_kinds_with_all_defaults(client: TestClient) -> None:
 def test_openapi_shows_bare_names(client: TestClient) -> None:
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     names, specs = schemas["JobRequest"]["properties"]["optimizer"]["anyOf"]
-    assert names["enum"] == ["adam", "adamw", "sgd"]
+    assert names["enum"] == ["adam", "adamw", "sgd", "rmsprop"]
     assert specs["discriminator"]["propertyName"] == "kind"
     [layers] = [
         one["properties"]["layers"]
@@ -193,3 +193,6 @@ def test_openapi_shows_bare_names(client: TestClient) -> None:
         if name.startswith("SequentialSpec")
     ][:1]
     assert "residual" in layers["items"]["anyOf"][0]["enum"]
+    name, *changes = schemas["JobRequest"]["properties"]["augment"]["items"]["anyOf"]
+    assert name["const"] == "flip"
+    assert {"$ref": "#/components/schemas/Rotate"} in changes

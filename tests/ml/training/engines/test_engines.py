@@ -56,6 +56,7 @@ CHAINS: list[list[Any]] = [
     [{"batch_norm": {}}, {"linear": 8}, {"residual": [{"linear": 8}, "relu", "dropout"]}],
 ]
 """Layers of a user's own: the first two are run by hand."""
+SOFT = {"kind": "cross_entropy", "label_smoothing": 0.1, "class_weights": "balanced"}
 ENGINES = ["by hand", "streamed", "graph", "graph by hand", "graph streamed"]
 
 
@@ -112,10 +113,15 @@ def assert_the_same(document: dict[str, Any], engine: str) -> None:
         *({"loss": loss} for loss in ("mae", "huber")),
         {"model": {"kind": "linear"}},
         *({"model": {"kind": "sequential", "layers": layers}} for layers in CHAINS),
+        {"loss": {"kind": "huber", "delta": 0.3}},
         {"dataset": CLASSES, "loss": "cross_entropy"},
+        {"dataset": CLASSES, "loss": SOFT},
+        {"dataset": CLASSES, "loss": SOFT, "batch_size": 7},
         {"dataset": MASKED},
         {"schedule": {"kind": "one_cycle"}},
         {"schedule": {"kind": "step", "step_size": 1}},
+        {"schedule": {"kind": "cosine", "warmup": 0.4}},
+        {"optimizer": {"kind": "rmsprop", "momentum": 0.9, "weight_decay": 0.1}},
         {"clip_grad_norm": 0.1, "optimizer": {"kind": "sgd", "momentum": 0.9}},
         {"batch_size": 1000},
         {"batch_size": 25},
@@ -145,6 +151,7 @@ def test_simple_layers_are_run_by_hand() -> None:
 OPTIMIZERS = [
     {"kind": "adam", "lr": 0.01},
     {"kind": "adamw", "lr": 0.01},
+    {"kind": "rmsprop", "lr": 0.01},
     {"kind": "sgd", "lr": 0.01},
     {"kind": "sgd", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
 ]

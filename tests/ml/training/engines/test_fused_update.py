@@ -1,4 +1,5 @@
-"""Updates by the fused kernel equal those of the optimizer, bit for bit."""
+"""Updates by the fused kernel equal those of the optimizer, bit for bit, and those of RMSprop up to
+rounding."""
 
 import copy
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from ml.optimizers import AdamSpec, AdamWSpec, SGDSpec
+from ml.optimizers import AdamSpec, AdamWSpec, RMSpropSpec, SGDSpec
 from ml.training.engines.fused_update import PIECES, FusedUpdate, piece_size
 
 SPECS: list[Any] = [
@@ -18,6 +19,11 @@ SPECS: list[Any] = [
     AdamWSpec(lr=0.01),
     SGDSpec(lr=0.1),
     SGDSpec(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
+]
+
+RMSPROP: list[Any] = [
+    RMSpropSpec(),
+    RMSpropSpec(lr=0.01, alpha=0.5, eps=1e-3, momentum=0.9, weight_decay=0.1),
 ]
 
 
@@ -52,7 +58,27 @@ def test_fused_update_matches_the_optimizer(spec: Any, pieces: int | None) -> No
         assert all(torch.equal(expected[key], found[key]) for key in expected)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=repr)
+@pytest.mark.parametrize("spec", RMSPROP, ids=repr)
+def test_update_of_rmsprop_matches_the_optimizer(spec: Any) -> None:
+    one, other = network(), network()
+    reference, optimizer = (spec.build(model.parameters()) for model in (one, other))
+    update = FusedUpdate(optimizer)
+    for step in range(6):
+        rate = 0.1 / (1 + step)
+        for model in (one, other):
+            give_gradients(model, step)
+        reference.param_groups[0]["lr"] = rate
+        reference.step()
+        update(rate if step % 2 else torch.tensor(rate, dtype=torch.double))
+        for expected, found in zip(one.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(found, expected)
+    states = reference.state_dict()["state"], optimizer.state_dict()["state"]
+    for expected, found in zip(*(state.values() for state in states), strict=True):
+        assert expected.keys() == found.keys()
+        torch.testing.assert_close(found | {"step": None}, dict(expected) | {"step": None})
+
+
+@pytest.mark.parametrize("spec", [*SPECS, *RMSPROP], ids=repr)
 def test_fused_update_continues_from_a_loaded_state(spec: Any) -> None:
     def steps(update: FusedUpdate, model: nn.Module, first: int, last: int) -> None:
         for step in range(first, last):
@@ -70,7 +96,7 @@ def test_fused_update_continues_from_a_loaded_state(spec: Any) -> None:
     assert all(map(torch.equal, resumed.parameters(), model.parameters()))
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=repr)
+@pytest.mark.parametrize("spec", [*SPECS, *RMSPROP], ids=repr)
 def test_update_can_be_withheld(spec: Any) -> None:
     model = network()
     update = FusedUpdate(spec.build(model.parameters()))
