@@ -181,8 +181,7 @@ def test_learning_rate_follows_its_schedule(schedule: dict[str, Any]) -> None:
 
 def test_plateau_lowers_the_learning_rate() -> None:
     spec = SMALL | {
-        "schedule": {"kind": "plateau", "factor": 0.5, "patience": 0},
-        "min_delta": 0.0,
+        "schedule": {"kind": "plateau", "factor": 0.5, "patience": 0, "threshold": 1.0},
         "optimizer": {"kind": "sgd", "lr": 1e-6},
     }
     rates = [r.values["lr"] for r in loop.train(start(spec)) if r.level == "epoch"]
