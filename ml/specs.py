@@ -78,8 +78,8 @@ class TrainingRequest(Strict):
     augment: list[Change] = Field(
         default=[],
         max_length=MAX_CHANGES,
-        description="Random changes of the training images, each image by its own: `flip`, `crop`, "
-        "`shift`, `rotate`, `scale` and `shear`, in this order or another.",
+        description="Random changes of the training images, each image by its own, in their order: "
+        "`flip`, `crop`, `shift`, `rotate`, `scale` and `shear`.",
         examples=[["flip", {"crop": 2}, {"rotate": 10}, {"scale": 0.1}]],
     )
     optimizer: OptimizerSpec = AdamSpec()

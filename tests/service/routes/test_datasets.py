@@ -176,7 +176,8 @@ def test_job_shows_the_resolved_data_set(client: TestClient) -> None:
     )
     assert job.status_code == 202, job.text
     spec = job.json()["spec"]
-    assert (job.json()["name"], spec["loss"], spec["model"]["kind"]) == ("fruit", "mse", "linear")
+    kinds = spec["loss"]["kind"], spec["model"]["kind"]
+    assert (job.json()["name"], *kinds) == ("fruit", "mse", "linear")
     view = spec["dataset"]["resolved"]["view"]
     assert view["features"] == {"weight": "numeric", "ripe": "boolean", "colour": "categorical"}
     assert (view["task"], view["rows"]) == ("regression", {"train": 3})

@@ -28,7 +28,12 @@ def test_job_is_accepted_and_shown_with_defaults(client: TestClient) -> None:
     }
     assert spec["optimizer"]["kind"] == "adam"
     assert spec["optimizer"]["lr"] == 0.001
-    assert (spec["loss"], spec["epochs"], spec["batch_size"]) == ("cross_entropy", 10, 64)
+    assert spec["loss"] == {
+        "kind": "cross_entropy",
+        "label_smoothing": 0.0,
+        "class_weights": None,
+    }
+    assert (spec["epochs"], spec["batch_size"]) == (10, 64)
 
 
 def test_shown_spec_can_be_resubmitted(client: TestClient) -> None:

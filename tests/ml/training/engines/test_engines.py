@@ -327,7 +327,6 @@ def test_long_steps_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_steps_per_advance_is_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10**9))
-    monkeypatch.setattr("ml.training.engines.cuda_graph.SLOW_STEP_SECONDS", 1e9)
     # The clock advances a second at each reading, so every step appears slow.
     monkeypatch.setattr(
         "ml.training.engines.cuda_graph.time.perf_counter", lambda: float(next(clock))
@@ -397,3 +396,9 @@ def test_bfloat16_learns_nearly_the_same() -> None:
 def test_short_manual_steps_are_prepared_together(changes: dict[str, Any], stride: int) -> None:
     _, engine = start(SMALL | changes, "by hand")
     assert engine.steps_per_advance == stride
+
+
+@pytest.fixture(autouse=True)
+def _steps_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine's steps would be too long to be worth a capture."""
+    monkeypatch.setattr("ml.training.engines.cuda_graph.SLOW_STEP_SECONDS", 1e9)
