@@ -17,8 +17,9 @@ from tests.conftest import LINE, PLANE
 from tests.system.server import PATIENCE, Server, serving
 from tests.system.test_uploads import houses, upload
 
-# All kinds of state: dropout, momentum, a schedule, a validation split, averages, best weights, time
-# spent, and a checkpoint every few epochs. The job takes seconds, so that a kill after an epoch's event hits it.
+# All kinds of state: dropout, momentum, a schedule, a validation split, averages, best weights, the
+# time spent, and a checkpoint every few epochs. The job takes seconds, so that a kill after an
+# epoch's event hits it.
 SPEC: dict[str, Any] = PLANE | {
     "name": "survivor",
     "dataset": PLANE["dataset"] | {"noise": 0.5},
