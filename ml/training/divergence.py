@@ -102,6 +102,9 @@ def diagnose(loss: Tensor, model: nn.Module, inputs: Tensor, where: str) -> Dive
         f"the loss became {loss.item()} at {where}; the first tensor that is not finite is "
         f"{bad.name}. {REMEDY}"
     )
+    if torch.is_anomaly_enabled() and bad.forward_call is None:
+        # Inputs and parameters have none: show the call that used them.
+        bad = _first_bad_output(model, inputs) or bad
     return Diverged(message, bad.forward_call)
 
 

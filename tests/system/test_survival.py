@@ -17,8 +17,9 @@ from tests.conftest import LINE, PLANE
 from tests.system.server import PATIENCE, Server, serving
 from tests.system.test_uploads import houses, upload
 
-# All kinds of state: dropout, momentum, a schedule, a validation split, best weights, and a
-# checkpoint every few epochs. The job takes seconds, so that a kill after an epoch's event hits it.
+# All kinds of state: dropout, momentum, a schedule, a validation split, averages, best weights, the
+# time spent, and a checkpoint every few epochs. The job takes seconds, so that a kill after an
+# epoch's event hits it.
 SPEC: dict[str, Any] = PLANE | {
     "name": "survivor",
     "dataset": PLANE["dataset"] | {"noise": 0.5},
@@ -27,7 +28,10 @@ SPEC: dict[str, Any] = PLANE | {
     "schedule": {"kind": "one_cycle"},
     "split": {"validation": 0.2, "test": 0.1},
     "clip_grad_norm": 1.0,
+    "average": {"kind": "ema", "decay": 0.99},
     "keep_best": True,
+    "test_every": 10,
+    "max_seconds": 1e9,
     "epochs": 200,
     "report_every": 50,
     "checkpoint_seconds": 0.05,

@@ -297,6 +297,19 @@ def test_anomaly_detection_names_the_loss(tmp_path: Path) -> None:
     assert "mse_loss" in (error.value.forward_call or "")
 
 
+def test_anomaly_detection_shows_the_call_that_used_a_bad_parameter(tmp_path: Path) -> None:
+    features = {name: {"uniform": [1e17, 2e17]} for name in "abc"}
+    spec = PLANE | {
+        "dataset": PLANE["dataset"] | {"features": features},
+        "optimizer": {"kind": "sgd", "lr": 1e6},
+        "batch_size": 400,
+        "detect_anomaly": True,
+    }
+    with pytest.raises(Diverged, match=r"the parameter network\.1\.weight after the") as error:
+        trained(tmp_path, spec)
+    assert "F.linear(input" in (error.value.forward_call or "")
+
+
 class Root(nn.Module):
     """Its gradient at 0 is infinite, and NaN after a product with 0."""
 
