@@ -61,6 +61,7 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
         yield _end_epoch(run)
     if run.best_weights is not None:
         run.model.load_state_dict(run.best_weights)
+    run.settle()
     divergence.check_weights(run.model.get_submodule("network"), run.kept_epoch)
 
 
