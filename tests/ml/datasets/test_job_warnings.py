@@ -59,7 +59,7 @@ def test_rows_without_a_target_are_counted(shelf: Shelf) -> None:
     warnings = found(shelf, {"id": put(shelf, "x,y", rows), "target": "y"})
     message = "'y' has no value in 12 of 100 rows; rows without a target are left out"
     assert warnings["y:no_target"] == message
-    assert "70 of 88 rows train" in warnings[":held_out"]
+    assert "57 of 88 rows train and 13 validate" in warnings[":held_out"]
 
 
 def test_few_different_whole_numbers_may_be_classes(shelf: Shelf) -> None:

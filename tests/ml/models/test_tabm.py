@@ -89,9 +89,9 @@ def test_dropout_is_in_the_training_only() -> None:
 
 
 def test_images_are_refused() -> None:
+    signature = TrainingSpec.of({"dataset": {"kind": "mnist"}}).dataset.signature()
     with pytest.raises(Invalid, match="has images; choose mlp or cnn") as error:
-        spec = TrainingSpec.of({"dataset": {"kind": "mnist"}, "model": "tabm"})
-        spec.model.build(spec.dataset.signature())
+        SMALL.build(signature)
     assert error.value.loc == ("kind",)
 
 

@@ -1,0 +1,107 @@
+"""A blend is the weighted mean of its members, and never worse than the best of them."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from ml.models import AutoSpec, EncodedRows, TabMSpec
+from ml.models.blend import Blend
+from ml.signature import Classes, Features, Signature, Value
+
+RANDOM = torch.Generator().manual_seed(0)
+TINY = TabMSpec(members=2, hidden=[8], bins=4, embedding=2, dropout=0.0)
+SPEC = AutoSpec(beside=["linear"], tabm=TINY)
+INPUTS = torch.randn(300, 2, generator=RANDOM)
+VALUES = INPUTS @ torch.tensor([[2.0], [-1.0]]) + 0.3
+CLASSES = (VALUES.squeeze(1) > 0).long() + (VALUES.squeeze(1) > 2).long()
+OF_VALUES = Signature(inputs=Features(names=["a", "b"]), output=Value(name="y"))
+OF_CLASSES = Signature(inputs=OF_VALUES.inputs, output=Classes(names=["x", "y", "z"]))
+NAMES = ["constant", "linear", "tabm"]
+
+
+def blend(signature: Signature, targets: Tensor) -> Blend:
+    torch.manual_seed(0)
+    built = SPEC.build(signature)
+    built.fit_to(EncodedRows(INPUTS[:200], targets[:200]), None)
+    return built.eval()
+
+
+def held_out(targets: Tensor) -> EncodedRows:
+    return EncodedRows(INPUTS[200:], targets[200:])
+
+
+def test_untrained_blend_is_tabm() -> None:
+    net = blend(OF_VALUES, VALUES)
+    assert list(net.members) == NAMES
+    assert torch.equal(net(INPUTS), net.members["tabm"](INPUTS))
+    assert net.train()(INPUTS).shape == (300, 2, 1)
+
+
+def test_values_are_mixed_by_their_shares() -> None:
+    net = blend(OF_VALUES, VALUES)
+    net.shares.copy_(torch.tensor([0.2, 0.5, 0.3]))
+    constant, linear, tabm = (net.members[name](INPUTS) for name in NAMES)
+    assert torch.allclose(net(INPUTS), 0.2 * constant + 0.5 * linear + 0.3 * tabm, atol=1e-6)
+    assert net.affine() is None
+
+
+def test_probabilities_are_mixed_by_their_shares() -> None:
+    net = blend(OF_CLASSES, CLASSES)
+    net.shares.copy_(torch.tensor([0.2, 0.5, 0.3]))
+    constant, linear, tabm = (net.members[name](INPUTS).softmax(1) for name in NAMES)
+    expected = 0.2 * constant + 0.5 * linear + 0.3 * tabm
+    assert torch.allclose(net(INPUTS).softmax(1), expected, atol=1e-6)
+    assert constant[0].tolist() == pytest.approx(
+        (CLASSES[:200].bincount() / 200).tolist(), abs=0.01
+    )
+
+
+def test_straight_data_leave_a_linear_model() -> None:
+    net = blend(OF_VALUES, VALUES)
+    net.settle(held_out(VALUES))
+    assert net.shares.tolist() == [0, 1, 0]
+    affine = net.affine()
+    assert affine is not None
+    assert affine.weights.flatten().tolist() == pytest.approx([2, -1], abs=1e-4)
+    assert affine.bias.item() == pytest.approx(0.3, abs=1e-4)
+    assert torch.allclose(affine(INPUTS).float(), net(INPUTS), atol=1e-5)
+
+
+def test_noise_leaves_the_constant() -> None:
+    noise = torch.randn(300, 1, generator=RANDOM)
+    net = blend(OF_VALUES, noise)
+    rows = held_out(noise)
+    net.settle(rows)
+
+    def error(outputs: Tensor) -> float:
+        return (outputs - rows.targets).square().mean().item()
+
+    alone = min(error(net.members[name](rows.inputs)) for name in ("constant", "linear"))
+    assert error(net(rows.inputs)) <= alone * 1.0001
+
+
+@pytest.mark.parametrize(("signature", "targets"), [(OF_VALUES, VALUES), (OF_CLASSES, CLASSES)])
+def test_blend_without_validation_rows_is_an_equal_one(
+    signature: Signature, targets: Tensor
+) -> None:
+    net = blend(signature, targets)
+    net.settle(None)
+    assert net.shares.tolist() == [0, 0.5, 0.5]
+
+
+def test_class_without_rows_has_a_probability() -> None:
+    net = blend(OF_CLASSES, CLASSES.clamp(max=1))
+    net.settle(EncodedRows(INPUTS[200:], CLASSES[200:]))
+    outputs = net(INPUTS)
+    assert outputs.isfinite().all()
+    assert (outputs.softmax(1)[:, 2] > 0).all()
+
+
+def test_state_is_complete() -> None:
+    net = blend(OF_CLASSES, CLASSES)
+    net.settle(held_out(CLASSES))
+    other = AutoSpec.stored(SPEC.model_dump()).build(OF_CLASSES).eval()
+    other.load_state_dict(net.state_dict())
+    assert torch.equal(other(INPUTS), net(INPUTS))
+    assert str(other) == str(net)
+    assert "shares: constant " in str(net)
