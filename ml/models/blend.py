@@ -1,7 +1,7 @@
 """A blend: the weighted mean of the predictions of several models of the same rows."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import cast
 
@@ -10,14 +10,24 @@ from torch import Tensor, nn
 
 from ml.models.fitted import EncodedRows, FittedNetwork
 from ml.models.linear_fits import Affine
-from ml.models.shares import shares_of_classes, shares_of_values
+from ml.models.shares import (
+    is_better,
+    losses_of_classes,
+    losses_of_values,
+    shares_of_classes,
+    shares_of_values,
+)
 from ml.signature import Classes, Value
 
-Figure = Callable[[Tensor, Tensor], Tensor]
+OF_VALUES = (shares_of_values, losses_of_values)
+OF_CLASSES = (shares_of_classes, losses_of_classes)
 
 ROWS_AT_ONCE = 4096
-NEGLIGIBLE = 0.01
-"""Share of the linear model's loss that is too little a gain, if it is within a standard error."""
+UNTESTED = 1 / 3
+"""Share of the member that learns by steps where no validation rows tell what it adds."""
+FOLDS = 5
+MAX_FOLDED = 2_000
+"""Number of rows up to which all folds are held out in turn; of more, one is enough."""
 
 
 class Blend(FittedNetwork):
@@ -38,34 +48,21 @@ class Blend(FittedNetwork):
         self.register_buffer("shares", shares)
 
     def fit_to(self, train: EncodedRows, validation: EncodedRows | None) -> None:
-        """Fit all members."""
+        """Fit all members. Without validation rows, choose the shares of all but the last by
+        cross-validation, and give the last a fixed one."""
+        if validation is None and len(self.members) > 1:
+            shares = self._best_shares(self._held_out_figures(train))
+            self.shares[:-1] = (1 - UNTESTED) * shares
+            self.shares[-1] = UNTESTED
         for member in self._members().values():
             member.fit_to(train, validation)
 
     @torch.no_grad()
     def settle(self, validation: EncodedRows | None) -> None:
-        """Choose the shares by the loss of the validation rows: mean squared error or log loss.
-        Without any, all members that use the inputs have equal shares."""
-        if validation is None:
-            equal = torch.tensor([float(name != "constant") for name in self.members])
-            self.shares.copy_(equal / equal.sum())
-            return
-        if isinstance(self._output, Value):
-            actual = validation.targets.double().cpu()
-            predictions = self._of_each(validation, _values)
-            shares = shares_of_values(predictions, actual.squeeze(1))
-            losses = (predictions - actual).square()
-            mixed = (predictions @ shares.unsqueeze(1) - actual).square().squeeze(1)
-        else:
-            likelihoods = self._of_each(validation, _log_likelihoods)
-            shares = shares_of_classes(likelihoods)
-            losses = -likelihoods
-            mixed = -(likelihoods + shares.log()).logsumexp(1)
-        for place, name in enumerate(self.members):
-            if name == "linear" and not _is_better(mixed, losses[:, place]):
-                shares = torch.zeros_like(shares)
-                shares[place] = 1.0
-        self.shares.copy_(shares)
+        """Choose the shares by the loss of the validation rows: mean squared error or log loss."""
+        if validation is not None:
+            figures = self._figures(validation, [*self._members().values()])
+            self.shares.copy_(self._best_shares(figures))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`, in training those of the last member."""
@@ -102,29 +99,49 @@ class Blend(FittedNetwork):
     def _members(self) -> dict[str, FittedNetwork]:
         return {name: cast(FittedNetwork, member) for name, member in self.members.items()}
 
-    def _of_each(self, rows: EncodedRows, figure: Figure) -> Tensor:
-        """Return a figure of the outputs of each member for each row, `(rows, members)` float64."""
+    def _held_out_figures(self, train: EncodedRows) -> Tensor:
+        """Return the figures of all members but the last of rows that they were not fitted to."""
+        partners = [*self._members().values()][:-1]
+        fold_of_row = torch.arange(len(train.inputs)) % FOLDS
+        figures = []
+        for fold in range(FOLDS if len(train.inputs) <= MAX_FOLDED else 1):
+            is_held = fold_of_row == fold
+            rest = EncodedRows(train.inputs[~is_held], train.targets[~is_held])
+            if len(rest.inputs) and is_held.any():
+                for partner in partners:
+                    partner.fit_to(rest, None)
+                held = EncodedRows(train.inputs[is_held], train.targets[is_held])
+                figures.append(self._figures(held, partners))
+        return torch.cat(figures) if figures else torch.zeros(1, len(partners)).double()
+
+    def _best_shares(self, figures: Tensor) -> Tensor:
+        """Return the shares of the members with these figures; the linear model has all if the
+        others add next to nothing."""
+        is_value = isinstance(self._output, Value)
+        find, losses = OF_VALUES if is_value else OF_CLASSES
+        shares = find(figures)
+        names = [*self.members][: len(shares)]
+        if "linear" in names:
+            alone = torch.tensor([float(name == "linear") for name in names], dtype=torch.float64)
+            if not is_better(losses(figures, shares), losses(figures, alone)):
+                return alone
+        return shares
+
+    def _figures(self, rows: EncodedRows, members: Sequence[FittedNetwork]) -> Tensor:
+        """Return the figure of each member for each row that shares are chosen by, `(rows,
+        members)`."""
+        figure = _error if isinstance(self._output, Value) else _log_likelihood
         inputs, targets = (torch.split(part, ROWS_AT_ONCE) for part in rows)
-        return torch.cat(
-            [
-                torch.cat([figure(member(x).double(), y) for member in self._members().values()], 1)
-                for x, y in zip(inputs, targets, strict=True)
-            ]
-        ).cpu()
+        batches = [
+            torch.cat([figure(member(x).double(), y) for member in members], 1)
+            for x, y in zip(inputs, targets, strict=True)
+        ]
+        return torch.cat(batches).cpu()
 
 
-def _values(outputs: Tensor, targets: Tensor) -> Tensor:
-    return outputs
+def _error(outputs: Tensor, targets: Tensor) -> Tensor:
+    return outputs - targets
 
 
-def _log_likelihoods(outputs: Tensor, classes: Tensor) -> Tensor:
+def _log_likelihood(outputs: Tensor, classes: Tensor) -> Tensor:
     return outputs.log_softmax(1).gather(1, classes.unsqueeze(1))
-
-
-def _is_better(losses: Tensor, others: Tensor) -> bool:
-    """Return whether losses `(rows,)` are lower than `others` by more than chance, or by much."""
-    gains = others - losses
-    gain = gains.mean()
-    if len(gains) > 1 and gain > gains.std() / math.sqrt(len(gains)):
-        return True
-    return bool(gain > NEGLIGIBLE * others.mean())

@@ -1,28 +1,30 @@
 """Shares of several predictors in one: weights of at least 0 that sum to 1.
 
-Both are deterministic, computed in float64 on the CPU, and never worse on the given rows than the
-best single predictor.
+They are computed from one figure of each predictor for each row, `(rows, predictors)` float64 on
+the CPU: the error of a value, or the logarithm of the probability of the actual class. They are
+deterministic, and on these rows never worse than the best single predictor.
 """
 
+import math
 from itertools import chain, combinations
 
 import torch
 from torch import Tensor
 
 ITERATIONS = 500
+NEGLIGIBLE = 0.01
+"""Share of a loss that is too little a gain, if it is within a standard error."""
 LEAST = 0.01
 """Share below which a predictor is left out."""
 
 
-def shares_of_values(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Return the shares `(predictors,)` with the least squared error of the mixed `predictions`
-    `(rows, predictors)`, float64, of `targets` `(rows,)`.
+def shares_of_values(errors: Tensor) -> Tensor:
+    """Return the shares `(predictors,)` with the least mean squared error of the mixed values.
 
     Of each set of predictors the best weights that sum to 1 are found, and of those that are at
     least 0 the best: there are few predictors, so all sets are tried.
     """
-    count = predictions.shape[1]
-    errors = predictions - targets.unsqueeze(1)
+    count = errors.shape[1]
     products = errors.T @ errors / len(errors)
     best, lowest = torch.zeros(count, dtype=torch.float64), torch.inf
     sizes = (combinations(range(count), size) for size in range(1, count + 1))
@@ -46,8 +48,6 @@ def shares_of_values(predictions: Tensor, targets: Tensor) -> Tensor:
 
 def shares_of_classes(likelihoods: Tensor) -> Tensor:
     """Return the shares `(predictors,)` with the least log loss of the mixed probabilities.
-    `likelihoods` `(rows, predictors)`, float64, are logarithms of the probability of the actual
-    class.
 
     Expectation maximisation of the weights of a mixture (Dempster, Laird and Rubin 1977, section
     4.3): each iteration lowers the loss.
@@ -64,3 +64,22 @@ def shares_of_classes(likelihoods: Tensor) -> Tensor:
     alone = torch.zeros_like(shares)
     alone[likelihoods.mean(0).argmax()] = 1.0
     return max((shares, alone), key=lambda one: float((relative @ one).log().mean()))
+
+
+def losses_of_values(errors: Tensor, shares: Tensor) -> Tensor:
+    """Return the squared errors `(rows,)` of the mixed values."""
+    return (errors @ shares).square()
+
+
+def losses_of_classes(likelihoods: Tensor, shares: Tensor) -> Tensor:
+    """Return the log losses `(rows,)` of the mixed probabilities."""
+    return -(likelihoods + shares.log()).logsumexp(1)
+
+
+def is_better(losses: Tensor, others: Tensor) -> bool:
+    """Return whether losses `(rows,)` are lower than `others` by more than chance, or by much."""
+    gains = others - losses
+    gain = gains.mean()
+    if len(gains) > 1 and gain > gains.std() / math.sqrt(len(gains)):
+        return True
+    return bool(gain > NEGLIGIBLE * others.mean())

@@ -38,8 +38,8 @@ def put(shelf: Shelf, head: str, rows: list[str], **options: Any) -> str:
 def test_rows_held_out_by_default_are_counted(shelf: Shelf) -> None:
     dataset = {"id": put(shelf, "x,y", [f"{i / 7},{i / 3}" for i in range(100)]), "target": "y"}
     by_default = {
-        ":held_out": "80 of 100 rows train; by default, 0.2 of the rows are held out for the test; "
-        "set split.test to choose another share"
+        ":held_out": "65 of 100 rows train and 15 validate; by default, 0.2 of the rows are held "
+        "out for the test; set split.test to choose another share"
     }
     assert found(shelf, dataset) == by_default
     assert "70 of 100 rows train" in found(shelf, dataset, validation=0.1)[":held_out"]

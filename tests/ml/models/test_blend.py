@@ -19,10 +19,11 @@ OF_CLASSES = Signature(inputs=OF_VALUES.inputs, output=Classes(names=["x", "y", 
 NAMES = ["constant", "linear", "tabm"]
 
 
-def blend(signature: Signature, targets: Tensor) -> Blend:
+def blend(signature: Signature, targets: Tensor, is_watched: bool = True) -> Blend:
     torch.manual_seed(0)
     built = SPEC.build(signature)
-    built.fit_to(EncodedRows(INPUTS[:200], targets[:200]), None)
+    validation = EncodedRows(INPUTS[200:], targets[200:]) if is_watched else None
+    built.fit_to(EncodedRows(INPUTS[:200], targets[:200]), validation)
     return built.eval()
 
 
@@ -81,12 +82,24 @@ def test_noise_leaves_the_constant() -> None:
 
 
 @pytest.mark.parametrize(("signature", "targets"), [(OF_VALUES, VALUES), (OF_CLASSES, CLASSES)])
-def test_blend_without_validation_rows_is_an_equal_one(
+def test_without_validation_rows_members_are_weighted_by_cross_validation(
     signature: Signature, targets: Tensor
 ) -> None:
-    net = blend(signature, targets)
+    net = blend(signature, targets, is_watched=False)
+    expected = pytest.approx([0, 2 / 3, 1 / 3], abs=1e-6)
+    assert net.shares.tolist() == expected
     net.settle(None)
-    assert net.shares.tolist() == [0, 0.5, 0.5]
+    assert net.shares.tolist() == expected
+    whole = blend(signature, targets)
+    assert torch.equal(net.members["linear"](INPUTS), whole.members["linear"](INPUTS))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_single_rows_are_enough(rows: int) -> None:
+    net = SPEC.build(OF_VALUES)
+    net.fit_to(EncodedRows(INPUTS[:rows], VALUES[:rows]), None)
+    assert net.shares.sum() == pytest.approx(1)
+    assert net.eval()(INPUTS).isfinite().all()
 
 
 def test_class_without_rows_has_a_probability() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ml.models.shares import shares_of_classes, shares_of_values
+from ml.models.shares import is_better, shares_of_classes, shares_of_values
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -25,7 +25,7 @@ def test_no_other_shares_have_a_lower_squared_error(seed: int) -> None:
     targets = drawn(60, seed=seed)
     noise = drawn(60, 4, seed=seed + 100) * torch.tensor([0.5, 0.6, 1.0, 3.0])
     predictions = targets[:, None] + noise + torch.tensor([0.0, 0.3, -0.5, 0.0])
-    shares = shares_of_values(predictions, targets)
+    shares = shares_of_values(predictions - targets[:, None])
     assert shares.min() >= 0
     assert shares.sum() == pytest.approx(1)
     others = simplex(4)
@@ -49,13 +49,13 @@ def test_no_other_shares_have_a_lower_log_loss(seed: int) -> None:
 def test_equal_and_perfect_predictors_have_shares_too() -> None:
     targets = drawn(20)
     twice = torch.stack([targets + 1, targets + 1], 1)
-    assert shares_of_values(twice, targets).sum() == pytest.approx(1)
+    assert shares_of_values(twice - targets[:, None]).sum() == pytest.approx(1)
     exact = torch.stack([targets + 1, targets, drawn(20, seed=3)], 1)
-    assert shares_of_values(exact, targets).tolist() == pytest.approx([0, 1, 0], abs=1e-6)
+    assert shares_of_values(exact - targets[:, None]).tolist() == pytest.approx([0, 1, 0], abs=1e-6)
 
 
 def test_single_row_has_shares() -> None:
-    assert shares_of_values(drawn(1, 3), drawn(1)).sum() == pytest.approx(1)
+    assert shares_of_values(drawn(1, 3)).sum() == pytest.approx(1)
     assert shares_of_classes(drawn(1, 3) - 5).sum() == pytest.approx(1)
 
 
@@ -64,3 +64,11 @@ def test_probability_of_zero_is_left_out() -> None:
     shares = shares_of_classes(likelihoods)
     assert shares.isfinite().all()
     assert shares[1] > 0
+
+
+def test_gain_must_be_more_than_chance_or_large() -> None:
+    losses = drawn(100).abs()
+    assert is_better(losses, losses + 0.1)
+    assert not is_better(losses, losses)
+    noise = drawn(100, seed=1)
+    assert not is_better(losses, losses + 0.001 + noise - noise.mean()), "within the noise"
