@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ml.models import AutoSpec, TabMSpec
-from ml.models.auto import Partner
+from ml.models.auto import PartnerName
 from ml.models.linear_fits import affordable_rows
 from ml.optimizers import AdamWSpec
 from ml.schedules import ConstantSpec
@@ -12,7 +12,7 @@ from ml.signature import Signature
 
 VALIDATION = 0.15
 """Share of the rows by which training is stopped and the members of a blend are weighted."""
-BATCH_SIZES = {1_000: 32, 4_000: 64, 10_000: 128, 50_000: 256, 200_000: 512}
+BATCH_SIZES = {1_000: 32, 3_000: 64, 6_000: 128, 50_000: 256, 200_000: 512}
 """Batch sizes by the number of training rows up to which they are used."""
 LARGEST_BATCH = 1024
 MOST_EPOCHS = 200
@@ -42,7 +42,7 @@ def training(rows: int, is_watched: bool) -> Mapping[str, Any]:
 def model(asked: AutoSpec, rows: int, signature: Signature) -> AutoSpec:
     """Return `asked` with its defaults filled in for `rows` training rows."""
     is_linear_affordable = affordable_rows(rows, signature.inputs.width, signature.output) > 0
-    beside: list[Partner] = ["linear"] if is_linear_affordable else []
+    beside: list[PartnerName] = ["linear"] if is_linear_affordable else []
     return AutoSpec(
         beside=beside if asked.beside is None else asked.beside, tabm=asked.tabm or TabMSpec()
     )

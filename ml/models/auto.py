@@ -6,13 +6,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ml.models.blend import Blend
-from ml.models.closed_form import Constant, LinearFit
-from ml.models.fitted import FittedNetwork
+from ml.models.partners import Constant, LinearFit, Partner
 from ml.models.tabm import TabMSpec, rows_only
 from ml.signature import Signature
 from ml.strict import Strict
 
-Partner = Literal["linear"]
+PartnerName = Literal["linear"]
 
 
 class AutoSpec(Strict):
@@ -20,7 +19,7 @@ class AutoSpec(Strict):
     what each adds on the validation rows. If the linear model alone is as good, it is the model."""
 
     kind: Literal["auto"] = "auto"
-    beside: list[Partner] | None = Field(
+    beside: list[PartnerName] | None = Field(
         default=None,
         max_length=1,
         description="Models beside TabM; by default all that the size of the data allows.",
@@ -43,7 +42,7 @@ class AutoSpec(Strict):
             Invalid: the inputs are images.
         """
         output, width = signature.output, rows_only(signature.inputs).width
-        members: dict[str, FittedNetwork] = {"constant": Constant(width, output)}
+        partners: dict[str, Partner] = {"constant": Constant(width, output)}
         if "linear" in (self.beside or ()):
-            members["linear"] = LinearFit(width, output)
-        return Blend(output, members | {"tabm": (self.tabm or TabMSpec()).build(signature)})
+            partners["linear"] = LinearFit(width, output)
+        return Blend(output, partners, (self.tabm or TabMSpec()).build(signature))

@@ -1,7 +1,7 @@
 """A blend: the weighted mean of the predictions of several models of the same rows."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import cast
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ml.models.fitted import EncodedRows, FittedNetwork
 from ml.models.linear_fits import Affine
+from ml.models.partners import Partner
 from ml.models.shares import (
     is_better,
     losses_of_classes,
@@ -19,129 +20,155 @@ from ml.models.shares import (
 )
 from ml.signature import Classes, Value
 
-OF_VALUES = (shares_of_values, losses_of_values)
-OF_CLASSES = (shares_of_classes, losses_of_classes)
+Rules = tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]
+"""How shares are found from figures, and the losses that they lead to."""
 
+OF_VALUES: Rules = (shares_of_values, losses_of_values)
+OF_CLASSES: Rules = (shares_of_classes, losses_of_classes)
+
+SIMPLER = ("linear", "constant")
+"""Partners that are the whole model if nothing is better by more than chance, the second rather
+than the first."""
 ROWS_AT_ONCE = 4096
 UNTESTED = 1 / 3
-"""Share of the member that learns by steps where no validation rows tell what it adds."""
-FOLDS = 5
-MAX_FOLDED = 2_000
-"""Number of rows up to which all folds are held out in turn; of more, one is enough."""
+"""Share of TabM where no validation rows tell what it adds."""
 
 
 class Blend(FittedNetwork):
-    """The weighted mean of the values, or of the probabilities, that its members predict.
+    """The weighted mean of the values, or of the probabilities, of TabM and its partners.
 
-    The last member learns by steps: in training, its outputs are those of the blend. The others are
-    fitted before the first step. Until the blend is settled, the last has the whole weight.
+    Only TabM learns by steps: in training, its outputs are those of the blend. Its partners are
+    fitted before, to training and validation rows, and weighted among themselves by rows that they
+    were not fitted to. What TabM adds is measured on the validation rows in the end; until then, it
+    has the whole weight.
+
+    Each value in the mean is kept within the range of the targets, unless the blend is a linear
+    model.
     """
 
     shares: Tensor
+    low: Tensor
+    high: Tensor
 
-    def __init__(self, output: Value | Classes, members: Mapping[str, FittedNetwork]) -> None:
+    def __init__(
+        self, output: Value | Classes, partners: Mapping[str, Partner], tabm: FittedNetwork
+    ) -> None:
         super().__init__()
         self._output = output
-        self.members = nn.ModuleDict(members)
-        shares = torch.zeros(len(members), dtype=torch.float64)
-        shares[-1] = 1.0
-        self.register_buffer("shares", shares)
+        self._names = [*partners, "tabm"]
+        self.partners = nn.ModuleDict(partners)
+        self.tabm = tabm
+        self.register_buffer("shares", self._only("tabm"))
+        self.register_buffer("low", torch.zeros(output.size))
+        self.register_buffer("high", torch.zeros(output.size))
+        self._partner_shares = self._validation_figures = torch.zeros(0)
 
     def fit_to(self, train: EncodedRows, validation: EncodedRows | None) -> None:
-        """Fit all members. Without validation rows, choose the shares of all but the last by
-        cross-validation, and give the last a fixed one."""
-        if validation is None and len(self.members) > 1:
-            shares = self._best_shares(self._held_out_figures(train))
-            self.shares[:-1] = (1 - UNTESTED) * shares
-            self.shares[-1] = UNTESTED
-        for member in self._members().values():
-            member.fit_to(train, validation)
+        """Fit and weight the partners."""
+        self.tabm.fit_to(train, validation)
+        rows = train
+        if validation is not None:
+            rows = EncodedRows(*(torch.cat(parts) for parts in zip(train, validation, strict=True)))
+        if isinstance(self._output, Value):
+            self.low.copy_(rows.targets.min())
+            self.high.copy_(rows.targets.max())
+        held_out = [cast(Partner, one).fit_across(rows) for one in self.partners.values()]
+        figures = torch.stack([self._figures(outputs, rows.targets) for outputs in held_out], 1)
+        find, _ = self._rules
+        self._partner_shares = find(figures)
+        self._validation_figures = figures[len(train.inputs) :]
+        if validation is None:
+            self.shares.copy_(self._simplest(figures, self._with_tabm(0.0)))
+            if not self._is_linear():
+                self.shares.copy_(self._with_tabm(UNTESTED))
 
     @torch.no_grad()
     def settle(self, validation: EncodedRows | None) -> None:
-        """Choose the shares by the loss of the validation rows: mean squared error or log loss."""
-        if validation is not None:
-            figures = self._figures(validation, [*self._members().values()])
-            self.shares.copy_(self._best_shares(figures))
+        """Choose the share of TabM by the loss of the validation rows, which is the mean squared
+        error or the log loss."""
+        if validation is None:
+            return
+        batches = zip(*(torch.split(part, ROWS_AT_ONCE) for part in validation), strict=True)
+        own = torch.cat([self._figures(self.tabm(inputs), targets) for inputs, targets in batches])
+        partners = self._validation_figures
+        find, _ = self._rules
+        both = find(torch.stack([self._mixed(partners, self._partner_shares), own], 1))
+        figures = torch.cat([partners, own.unsqueeze(1)], 1)
+        self.shares.copy_(self._simplest(figures, self._with_tabm(float(both[1]))))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the outputs `(rows, size)`, in training those of the last member."""
-        members = [*self._members().values()]
+        """Return the outputs `(rows, size)`, in training those of TabM."""
         if self.training:
-            outputs: Tensor = members[-1](inputs)
+            outputs: Tensor = self.tabm(inputs)
             return outputs
-        # Without memory there are no shares.
-        shares = [1.0] * len(members) if self.shares.is_meta else self.shares.tolist()
-        used = [
-            (share, member(inputs).float())
-            for share, member in zip(shares, members, strict=True)
-            if share
-        ]
-        if isinstance(self._output, Value):
-            return torch.stack([share * outputs for share, outputs in used]).sum(0)
-        parts = [outputs.log_softmax(1) + math.log(share) for share, outputs in used]
-        return torch.stack(parts).logsumexp(0)
+        used = [(member(inputs).float(), share) for member, share in self._used()]
+        if isinstance(self._output, Classes):
+            parts = [outputs.log_softmax(1) + math.log(share) for outputs, share in used]
+            return torch.stack(parts).logsumexp(0)
+        if not self._is_linear():
+            used = [(outputs.clamp(self.low, self.high), share) for outputs, share in used]
+        return torch.stack([share * outputs for outputs, share in used]).sum(0)
 
     def affine(self) -> Affine | None:
-        """Return the blend as a linear model; None if a member with a share is none."""
-        members = zip(self._members().values(), self.shares.tolist(), strict=True)
-        parts = [(member.affine(), share) for member, share in members if share]
-        linear = [part.times(share) for part, share in parts if part is not None]
-        return reduce(Affine.plus, linear) if len(linear) == len(parts) else None
+        """Return the blend as a linear model; None if it is none."""
+        if not self._is_linear():
+            return None
+        parts = [(cast(Partner, member).affine(), share) for member, share in self._used()]
+        return reduce(Affine.plus, (part.times(share) for part, share in parts if part is not None))
 
     def extra_repr(self) -> str:
         """Return the shares."""
         if self.shares.is_meta:
             return ""
-        shares = zip(self.members, self.shares.tolist(), strict=True)
+        shares = zip(self._names, self.shares.tolist(), strict=True)
         return "shares: " + ", ".join(f"{name} {share:.3g}" for name, share in shares)
 
-    def _members(self) -> dict[str, FittedNetwork]:
-        return {name: cast(FittedNetwork, member) for name, member in self.members.items()}
+    @property
+    def _rules(self) -> Rules:
+        return OF_VALUES if isinstance(self._output, Value) else OF_CLASSES
 
-    def _held_out_figures(self, train: EncodedRows) -> Tensor:
-        """Return the figures of all members but the last of rows that they were not fitted to."""
-        partners = [*self._members().values()][:-1]
-        fold_of_row = torch.arange(len(train.inputs)) % FOLDS
-        figures = []
-        for fold in range(FOLDS if len(train.inputs) <= MAX_FOLDED else 1):
-            is_held = fold_of_row == fold
-            rest = EncodedRows(train.inputs[~is_held], train.targets[~is_held])
-            if len(rest.inputs) and is_held.any():
-                for partner in partners:
-                    partner.fit_to(rest, None)
-                held = EncodedRows(train.inputs[is_held], train.targets[is_held])
-                figures.append(self._figures(held, partners))
-        return torch.cat(figures) if figures else torch.zeros(1, len(partners)).double()
+    def _used(self) -> list[tuple[nn.Module, float]]:
+        """Return the members that have a share, and their shares; without memory, all."""
+        members = [*self.partners.values(), self.tabm]
+        shares = [1.0] * len(members) if self.shares.is_meta else self.shares.tolist()
+        return [(member, share) for member, share in zip(members, shares, strict=True) if share]
 
-    def _best_shares(self, figures: Tensor) -> Tensor:
-        """Return the shares of the members with these figures; the linear model has all if the
-        others add next to nothing."""
-        is_value = isinstance(self._output, Value)
-        find, losses = OF_VALUES if is_value else OF_CLASSES
-        shares = find(figures)
-        names = [*self.members][: len(shares)]
-        if "linear" in names:
-            alone = torch.tensor([float(name == "linear") for name in names], dtype=torch.float64)
-            if not is_better(losses(figures, shares), losses(figures, alone)):
-                return alone
+    def _is_linear(self) -> bool:
+        return not self.shares.is_meta and all(
+            name in SIMPLER or not share
+            for name, share in zip(self._names, self.shares.tolist(), strict=True)
+        )
+
+    def _only(self, name: str) -> Tensor:
+        return torch.tensor([float(one == name) for one in self._names], dtype=torch.float64)
+
+    def _with_tabm(self, share: float) -> Tensor:
+        """Return all shares if that of TabM is `share`."""
+        return torch.cat([(1 - share) * self._partner_shares, torch.tensor([share])])
+
+    def _simplest(self, figures: Tensor, shares: Tensor) -> Tensor:
+        """Return `shares`, or those of a simpler model if these are not better on the rows of
+        `figures` (rows, members or partners)."""
+        _, losses = self._rules
+        count = figures.shape[1]
+        for name in SIMPLER:
+            if name in self._names:
+                simple = self._only(name)
+                of_both = (losses(figures, one[:count]) for one in (shares, simple))
+                shares = shares if is_better(*of_both) else simple
         return shares
 
-    def _figures(self, rows: EncodedRows, members: Sequence[FittedNetwork]) -> Tensor:
-        """Return the figure of each member for each row that shares are chosen by, `(rows,
-        members)`."""
-        figure = _error if isinstance(self._output, Value) else _log_likelihood
-        inputs, targets = (torch.split(part, ROWS_AT_ONCE) for part in rows)
-        batches = [
-            torch.cat([figure(member(x).double(), y) for member in members], 1)
-            for x, y in zip(inputs, targets, strict=True)
-        ]
-        return torch.cat(batches).cpu()
+    def _mixed(self, figures: Tensor, shares: Tensor) -> Tensor:
+        """Return the figures `(rows,)` of a mixture of predictors."""
+        if isinstance(self._output, Value):
+            return figures @ shares
+        return (figures + shares.log()).logsumexp(1)
 
-
-def _error(outputs: Tensor, targets: Tensor) -> Tensor:
-    return outputs - targets
-
-
-def _log_likelihood(outputs: Tensor, classes: Tensor) -> Tensor:
-    return outputs.log_softmax(1).gather(1, classes.unsqueeze(1))
+    def _figures(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return what `ml.models.shares` takes of a predictor's `outputs` (rows, size): `(rows,)`
+        float64 on the CPU."""
+        if isinstance(self._output, Value):
+            figures = outputs.clamp(self.low, self.high).double() - targets
+        else:
+            figures = outputs.double().log_softmax(1).gather(1, targets.unsqueeze(1))
+        return figures.squeeze(1).cpu()

@@ -25,7 +25,7 @@ class FittedNetwork(nn.Module, ABC):
     """A network that is shown rows before and after its training.
 
     What it learns from them are buffers, so that its state is complete, and no random number is
-    drawn. Rows are at most `MAX_ROWS`, evenly spaced.
+    drawn. Rows are at most `MAX_ROWS` of a split, evenly spaced.
     """
 
     @abstractmethod
@@ -33,7 +33,8 @@ class FittedNetwork(nn.Module, ABC):
         """Fit parts of the network, which is on the CPU, before the first step."""
 
     def settle(self, validation: EncodedRows | None) -> None:
-        """Complete the trained network, which is in evaluation mode; the rows are on its device."""
+        """Complete the trained network, which is in evaluation mode; the rows are on its device,
+        and are those that it was fitted to."""
 
     def affine(self) -> Affine | None:
         """Return the network as a linear model, float64; None if it is none."""

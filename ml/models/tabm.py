@@ -131,7 +131,7 @@ class TabMSpec(Strict):
     kind: Literal["tabm"] = "tabm"
     members: int = Field(default=16, ge=1, le=256, description="Number of networks.")
     hidden: list[Width] = Field(
-        default=[256, 256], min_length=1, max_length=MAX_LAYERS, description="Hidden layer sizes."
+        default=[192, 192], min_length=1, max_length=MAX_LAYERS, description="Hidden layer sizes."
     )
     dropout: Probability = Field(
         default=0.1, description="Dropout probability after each hidden layer."
@@ -144,7 +144,7 @@ class TabMSpec(Strict):
         "training rows.",
     )
     embedding: int = Field(
-        default=16, ge=1, le=1024, description="Embedding size of numbers and parts of dates."
+        default=8, ge=1, le=1024, description="Embedding size of numbers and parts of dates."
     )
 
     def build(self, signature: Signature) -> TabM:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ml.models import AutoSpec, EncodedRows, TabMSpec
 from ml.models.blend import Blend
@@ -16,7 +16,6 @@ VALUES = INPUTS @ torch.tensor([[2.0], [-1.0]]) + 0.3
 CLASSES = (VALUES.squeeze(1) > 0).long() + (VALUES.squeeze(1) > 2).long()
 OF_VALUES = Signature(inputs=Features(names=["a", "b"]), output=Value(name="y"))
 OF_CLASSES = Signature(inputs=OF_VALUES.inputs, output=Classes(names=["x", "y", "z"]))
-NAMES = ["constant", "linear", "tabm"]
 
 
 def blend(signature: Signature, targets: Tensor, is_watched: bool = True) -> Blend:
@@ -27,21 +26,25 @@ def blend(signature: Signature, targets: Tensor, is_watched: bool = True) -> Ble
     return built.eval()
 
 
+def members(net: Blend) -> list[nn.Module]:
+    return [*net.partners.values(), net.tabm]
+
+
 def held_out(targets: Tensor) -> EncodedRows:
     return EncodedRows(INPUTS[200:], targets[200:])
 
 
 def test_untrained_blend_is_tabm() -> None:
     net = blend(OF_VALUES, VALUES)
-    assert list(net.members) == NAMES
-    assert torch.equal(net(INPUTS), net.members["tabm"](INPUTS))
+    net.low.fill_(-torch.inf)
+    assert torch.equal(net(INPUTS), net.tabm(INPUTS))
     assert net.train()(INPUTS).shape == (300, 2, 1)
 
 
 def test_values_are_mixed_by_their_shares() -> None:
     net = blend(OF_VALUES, VALUES)
     net.shares.copy_(torch.tensor([0.2, 0.5, 0.3]))
-    constant, linear, tabm = (net.members[name](INPUTS) for name in NAMES)
+    constant, linear, tabm = (one(INPUTS).clamp(net.low, net.high) for one in members(net))
     assert torch.allclose(net(INPUTS), 0.2 * constant + 0.5 * linear + 0.3 * tabm, atol=1e-6)
     assert net.affine() is None
 
@@ -49,12 +52,10 @@ def test_values_are_mixed_by_their_shares() -> None:
 def test_probabilities_are_mixed_by_their_shares() -> None:
     net = blend(OF_CLASSES, CLASSES)
     net.shares.copy_(torch.tensor([0.2, 0.5, 0.3]))
-    constant, linear, tabm = (net.members[name](INPUTS).softmax(1) for name in NAMES)
+    constant, linear, tabm = (one(INPUTS).softmax(1) for one in members(net))
     expected = 0.2 * constant + 0.5 * linear + 0.3 * tabm
     assert torch.allclose(net(INPUTS).softmax(1), expected, atol=1e-6)
-    assert constant[0].tolist() == pytest.approx(
-        (CLASSES[:200].bincount() / 200).tolist(), abs=0.01
-    )
+    assert constant[0].tolist() == pytest.approx((CLASSES.bincount() / 300).tolist(), abs=0.01)
 
 
 def test_straight_data_leave_a_linear_model() -> None:
@@ -68,7 +69,7 @@ def test_straight_data_leave_a_linear_model() -> None:
     assert torch.allclose(affine(INPUTS).float(), net(INPUTS), atol=1e-5)
 
 
-def test_noise_leaves_the_constant() -> None:
+def test_noise_leaves_next_to_the_mean() -> None:
     noise = torch.randn(300, 1, generator=RANDOM)
     net = blend(OF_VALUES, noise)
     rows = held_out(noise)
@@ -77,8 +78,10 @@ def test_noise_leaves_the_constant() -> None:
     def error(outputs: Tensor) -> float:
         return (outputs - rows.targets).square().mean().item()
 
-    alone = min(error(net.members[name](rows.inputs)) for name in ("constant", "linear"))
-    assert error(net(rows.inputs)) <= alone * 1.0001
+    assert error(net(rows.inputs)) <= error(net.partners["constant"](rows.inputs)) * 1.0001
+    affine = net.affine()
+    assert affine is not None
+    assert affine.weights.abs().max() < 0.2
 
 
 @pytest.mark.parametrize(("signature", "targets"), [(OF_VALUES, VALUES), (OF_CLASSES, CLASSES)])
@@ -86,12 +89,9 @@ def test_without_validation_rows_members_are_weighted_by_cross_validation(
     signature: Signature, targets: Tensor
 ) -> None:
     net = blend(signature, targets, is_watched=False)
-    expected = pytest.approx([0, 2 / 3, 1 / 3], abs=1e-6)
-    assert net.shares.tolist() == expected
+    assert net.shares.tolist() == [0, 1, 0]
     net.settle(None)
-    assert net.shares.tolist() == expected
-    whole = blend(signature, targets)
-    assert torch.equal(net.members["linear"](INPUTS), whole.members["linear"](INPUTS))
+    assert net.shares.tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
@@ -100,6 +100,16 @@ def test_single_rows_are_enough(rows: int) -> None:
     net.fit_to(EncodedRows(INPUTS[:rows], VALUES[:rows]), None)
     assert net.shares.sum() == pytest.approx(1)
     assert net.eval()(INPUTS).isfinite().all()
+
+
+def test_values_stay_within_the_range_of_the_targets() -> None:
+    net = blend(OF_VALUES, VALUES)
+    net.shares.copy_(torch.tensor([0.0, 0.5, 0.5]))
+    far = 1000 * INPUTS
+    assert net(far).min() >= VALUES.min()
+    assert net(far).max() <= VALUES.max()
+    net.shares.copy_(torch.tensor([0.1, 0.9, 0.0]))
+    assert net(far).max() > 100, "a linear model is one everywhere"
 
 
 def test_class_without_rows_has_a_probability() -> None:
