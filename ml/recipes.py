@@ -17,8 +17,10 @@ BATCH_SIZES = {1_000: 32, 3_000: 64, 6_000: 128, 50_000: 256, 200_000: 512}
 LARGEST_BATCH = 1024
 MOST_EPOCHS = 200
 MOST_STEPS = 30_000
-EPOCHS_UNWATCHED = 20
-"""Epochs where no validation rows tell when to stop."""
+FEWEST_VALIDATION_ROWS = 20
+"""Number of rows below which these tell next to nothing, so that all are trained on."""
+EPOCHS_UNWATCHED, STEPS_UNWATCHED = 20, 400
+"""Epochs where no validation rows tell when to stop: so many, or more of few steps."""
 
 
 def training(rows: int, is_watched: bool) -> Mapping[str, Any]:
@@ -26,7 +28,8 @@ def training(rows: int, is_watched: bool) -> Mapping[str, Any]:
     validation rows."""
     batch_size = next((size for most, size in BATCH_SIZES.items() if rows <= most), LARGEST_BATCH)
     steps = -(-rows // batch_size)
-    most = MOST_EPOCHS if is_watched else EPOCHS_UNWATCHED
+    unwatched = max(EPOCHS_UNWATCHED, STEPS_UNWATCHED // steps)
+    most = MOST_EPOCHS if is_watched else min(MOST_EPOCHS, unwatched)
     return {
         "batch_size": batch_size,
         "epochs": max(1, min(most, MOST_STEPS // steps)),
@@ -41,8 +44,9 @@ def training(rows: int, is_watched: bool) -> Mapping[str, Any]:
 
 def model(asked: AutoSpec, rows: int, signature: Signature) -> AutoSpec:
     """Return `asked` with its defaults filled in for `rows` training rows."""
-    is_linear_affordable = affordable_rows(rows, signature.inputs.width, signature.output) > 0
-    beside: list[PartnerName] = ["linear"] if is_linear_affordable else []
+    beside: list[PartnerName] = ["linear", "trees"]
+    if not affordable_rows(rows, signature.inputs.width, signature.output):
+        beside.remove("linear")
     return AutoSpec(
         beside=beside if asked.beside is None else asked.beside, tabm=asked.tabm or TabMSpec()
     )

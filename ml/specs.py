@@ -216,8 +216,11 @@ def _by_recipe(
 
 
 def _with_validation(split: SplitSpec, dataset: DatasetSpec, uploads: Uploads) -> SplitSpec:
-    """Return `split` with validation rows, if it says nothing about them and the data allows it."""
+    """Return `split` with validation rows, if it says nothing about them and the data has enough
+    rows."""
     if "validation" in split.model_fields_set or split.folds is not None:
+        return split
+    if recipes.VALIDATION * dataset.row_counts().rows < recipes.FEWEST_VALIDATION_ROWS:
         return split
     watched = split.model_copy(update={"validation": recipes.VALIDATION})
     try:

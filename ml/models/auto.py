@@ -6,23 +6,24 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ml.models.blend import Blend
-from ml.models.partners import Constant, LinearFit, Partner
+from ml.models.partners import Constant, LinearFit, Partner, Trees
 from ml.models.tabm import TabMSpec, rows_only
 from ml.signature import Signature
 from ml.strict import Strict
 
-PartnerName = Literal["linear"]
+PartnerName = Literal["linear", "trees"]
 
 
 class AutoSpec(Strict):
-    """A blend of models of a table that are trained together: a linear model and TabM, weighted by
-    what each adds on the validation rows. If the linear model alone is as good, it is the model."""
+    """A blend of models of rows that are trained together, weighted by what each adds: a linear
+    model, boosted trees and TabM. If the linear model alone is as good, it is the whole model."""
 
     kind: Literal["auto"] = "auto"
     beside: list[PartnerName] | None = Field(
         default=None,
-        max_length=1,
-        description="Models beside TabM; by default all that the size of the data allows.",
+        max_length=2,
+        description="Models beside TabM; by default both, unless the data is too large for a "
+        "linear model.",
     )
     tabm: TabMSpec | None = Field(
         default=None, description="The ensemble of networks; by default one that suits the data."
@@ -45,4 +46,6 @@ class AutoSpec(Strict):
         partners: dict[str, Partner] = {"constant": Constant(width, output)}
         if "linear" in (self.beside or ()):
             partners["linear"] = LinearFit(width, output)
+        if "trees" in (self.beside or ()):
+            partners["trees"] = Trees(output)
         return Blend(output, partners, (self.tabm or TabMSpec()).build(signature))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ml.models.fitted import EncodedRows
 from ml.models.linear_fits import Affine, affordable_rows, linear_fit
 from ml.signature import Classes, Value
+from ml.trees import MIN_ROWS, Forest, fold_of, grow, most_rows
 
 FOLDS = 5
 
@@ -74,7 +75,7 @@ class LinearFit(Partner):
     def fit_across(self, rows: EncodedRows) -> Tensor:
         """Fit the weights, to evenly spaced rows if all would take too long."""
         held_out = torch.zeros(len(rows.inputs), self._output.size)
-        fold_of_row = torch.arange(len(rows.inputs)) % FOLDS
+        fold_of_row = fold_of(rows.targets, FOLDS, seed=0)
         for fold in range(FOLDS):
             held = fold_of_row == fold
             self._fit(rows.inputs[~held], rows.targets[~held])
@@ -104,3 +105,30 @@ class LinearFit(Partner):
         if found is not None:
             self.weight.copy_(found.weights)
             self.bias.copy_(found.bias)
+
+
+class Trees(Partner):
+    """Boosted trees; see `ml.trees`. Of few rows none are grown, and the outputs are 0."""
+
+    def __init__(self, output: Value | Classes) -> None:
+        super().__init__()
+        self._classes = output.size if isinstance(output, Classes) else None
+        self.forest = Forest(output.size)
+
+    def fit_across(self, rows: EncodedRows) -> Tensor:
+        """Grow the trees, from evenly spaced rows if all would take too long."""
+        total, width = rows.inputs.shape
+        count = min(total, most_rows(width))
+        if count < MIN_ROWS:
+            return self.forest(rows.inputs)
+        chosen = torch.arange(count) * total // count
+        grown = grow(rows.inputs[chosen], rows.targets[chosen], self._classes)
+        self.forest = grown.forest
+        held_out = self.forest(rows.inputs)
+        held_out[chosen] = grown.held_out
+        return held_out
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs `(rows, size)`."""
+        outputs: Tensor = self.forest(inputs)
+        return outputs

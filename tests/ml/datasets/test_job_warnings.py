@@ -38,11 +38,12 @@ def put(shelf: Shelf, head: str, rows: list[str], **options: Any) -> str:
 def test_rows_held_out_by_default_are_counted(shelf: Shelf) -> None:
     dataset = {"id": put(shelf, "x,y", [f"{i / 7},{i / 3}" for i in range(100)]), "target": "y"}
     by_default = {
-        ":held_out": "65 of 100 rows train and 15 validate; by default, 0.2 of the rows are held "
-        "out for the test; set split.test to choose another share"
+        ":held_out": "80 of 100 rows train; by default, 0.2 of the rows are held out for the test; "
+        "set split.test to choose another share"
     }
     assert found(shelf, dataset) == by_default
-    assert "70 of 100 rows train" in found(shelf, dataset, validation=0.1)[":held_out"]
+    validated = found(shelf, dataset, validation=0.1)[":held_out"]
+    assert "70 of 100 rows train and 10 validate; by default" in validated
     assert found(shelf, dataset, test=0.2) == found(shelf, dataset, test=0) == {}
     synthetic = {"kind": "synthetic", "features": {"x": {"uniform": [0, 1]}}, "target": "x"}
     assert "800 of 1,000 rows train" in found(shelf, synthetic)[":held_out"]
@@ -59,7 +60,7 @@ def test_rows_without_a_target_are_counted(shelf: Shelf) -> None:
     warnings = found(shelf, {"id": put(shelf, "x,y", rows), "target": "y"})
     message = "'y' has no value in 12 of 100 rows; rows without a target are left out"
     assert warnings["y:no_target"] == message
-    assert "57 of 88 rows train and 13 validate" in warnings[":held_out"]
+    assert "70 of 88 rows train" in warnings[":held_out"]
 
 
 def test_few_different_whole_numbers_may_be_classes(shelf: Shelf) -> None:

@@ -134,7 +134,7 @@ TABM = st.fixed_dictionaries(
 )
 AUTO = st.fixed_dictionaries(
     {"kind": st.just("auto"), "tabm": TABM},
-    optional={"beside": st.sampled_from([[], ["linear"]])},
+    optional={"beside": st.sampled_from([[], ["linear"], ["trees"], ["trees", "linear"]])},
 )
 TORCHVISION = st.sampled_from(NETWORKS).map(lambda name: {"kind": "torchvision", "name": name})
 OF_ROWS = st.one_of(LINEAR, MLP, MLP, TABM, AUTO, AUTO)
