@@ -1,0 +1,118 @@
+"""Boosted trees as tensors."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+MAX_LEAVES = 15
+"""Maximum number of leaves of a tree: one for each bit of an int16 but the sign."""
+SPLITS = MAX_LEAVES - 1
+COMPARED_ON_CPU, COMPARED_ON_GPU = 1 << 18, 1 << 25
+"""Number of comparisons at a time; on a CPU, their results fit its cache."""
+
+
+class Tree(NamedTuple):
+    """A tree of at most `MAX_LEAVES` leaves, which are numbered from left to right."""
+
+    features: list[int]
+    """Index of the input that each split compares."""
+    thresholds: list[float]
+    """A row goes to the left of a split unless its input is greater."""
+    masks: list[int]
+    """Bits of all leaves but those to the left of each split."""
+    leaves: list[float]
+    """Value of each leaf."""
+
+
+class Forest(nn.Module):
+    """A base for each output, to which trees add.
+
+    Input `(batch, columns)` float32 without NaN, output `(batch, outputs)` float32: one value, or
+    logits of two or more classes. The trees are of the outputs in turn; those of two classes are
+    all of the second. There are none at first: they come with `of`, or with a loaded state.
+
+    Rows do not descend from the root: all splits are compared at once. Each whose right side a row
+    is on rules out the leaves to its left, and of those that remain, the row's is the leftmost:
+    QuickScorer, Lucchese et al. 2015, section 3.
+    """
+
+    features: Tensor
+    thresholds: Tensor
+    masks: Tensor
+    leaves: Tensor
+    base: Tensor
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.register_buffer("features", torch.empty((SPLITS, 0), dtype=torch.int32))
+        self.register_buffer("thresholds", torch.empty((SPLITS, 0)))
+        self.register_buffer("masks", torch.empty((SPLITS, 0), dtype=torch.int16))
+        self.register_buffer("leaves", torch.empty((MAX_LEAVES, 0)))
+        self.register_buffer("base", torch.zeros(outputs))
+
+    @classmethod
+    def of(cls, trees: Sequence[Tree], base: Tensor) -> "Forest":
+        """Return the forest of `trees` and `base` `(outputs,)`."""
+        forest = cls(len(base))
+        forest.features = _columns([tree.features for tree in trees], SPLITS, 0).int()
+        # A split that a tree lacks sends every row to the left.
+        thresholds = _columns([tree.thresholds for tree in trees], SPLITS, torch.inf)
+        forest.thresholds = _rounded_down(thresholds)
+        forest.masks = _columns([tree.masks for tree in trees], SPLITS, -1).short()
+        forest.leaves = _columns([tree.leaves for tree in trees], MAX_LEAVES, 0).float()
+        forest.base = base.float()
+        return forest
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs of a batch."""
+        compared = COMPARED_ON_GPU if inputs.is_cuda else COMPARED_ON_CPU
+        rows = max(1, compared // max(1, self.features.numel()))
+        return torch.cat([self._outputs(part) for part in inputs.split(rows)])
+
+    def _outputs(self, inputs: Tensor) -> Tensor:
+        values = self.leaves.take(self._leaf(inputs))
+        columns = 1 if len(self.base) == 2 else len(self.base)
+        sums = values.view(len(inputs), values.shape[1] // columns, columns).sum(1)
+        return self.base + nn.functional.pad(sums, (len(self.base) - columns, 0))
+
+    def _leaf(self, inputs: Tensor) -> Tensor:
+        """Return the place in `leaves` of each row's leaf in each tree, `(batch, trees)`."""
+        compared = inputs.index_select(1, self.features.flatten())
+        compared = compared.view(len(inputs), *self.features.shape)
+        goes_left = (compared <= self.thresholds).to(torch.int16)
+        remaining = goes_left.neg_().bitwise_or_(self.masks)  # -1 has all bits
+        while (count := remaining.shape[1]) > 1:
+            half = count // 2
+            remaining[:, :half] &= remaining[:, count - half :]
+            remaining = remaining[:, : count - half]
+        bits = remaining.squeeze(1)
+        _, exponents = torch.frexp((bits & -bits).float())
+        trees = bits.shape[1]
+        return (exponents.long() - 1) * trees + torch.arange(trees, device=bits.device)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        for name, buffer in self.named_buffers():
+            saved = state_dict.get(prefix + name)
+            if saved is not None and name != "base":
+                setattr(self, name, buffer.new_empty(saved.shape))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def extra_repr(self) -> str:
+        """Return the numbers of trees and outputs."""
+        return f"{self.leaves.shape[1]} trees, {len(self.base)} outputs"
+
+
+def _columns(lists: Sequence[Sequence[float]], height: int, pad: float) -> Tensor:
+    """Return lists of at most `height` numbers as the columns of a float64 matrix."""
+    padded = [[*numbers, *[pad] * (height - len(numbers))] for numbers in lists]
+    return torch.tensor(padded, dtype=torch.float64).reshape(-1, height).T.contiguous()
+
+
+def _rounded_down(numbers: Tensor) -> Tensor:
+    """Return the greatest float32 numbers that are not greater than `numbers`, float64: the same
+    float32 inputs exceed them."""
+    rounded = numbers.float()
+    below = rounded.nextafter(torch.tensor(-torch.inf))
+    return torch.where(rounded > numbers, below, rounded)
