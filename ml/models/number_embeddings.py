@@ -37,7 +37,8 @@ class QuantileNormal(nn.Module):
         # Of a value that is several quantiles, the first and the last.
         ranks = (self._rank(values, False) + self._rank(values, True)) / (2 * (QUANTILES - 1))
         rare = 0.5 / QUANTILES
-        return torch.special.ndtri(ranks.clamp(rare, 1 - rare)).t()
+        normal: Tensor = torch.special.ndtri(ranks.clamp(rare, 1 - rare)).t()
+        return normal
 
     def _rank(self, values: Tensor, right: bool) -> Tensor:
         """Return the ranks `(columns, rows)`, from 0 to `QUANTILES - 1`, with fractions."""
@@ -77,7 +78,7 @@ class PiecewiseLinear(nn.Module):
         bins = max(1, min(most, len(inputs) // ROWS_PER_BIN))
         at = torch.linspace(0, len(inputs) - 1, bins + 1, dtype=torch.float64).round().long()
         for column, edges in enumerate(self.edges):
-            found = inputs[:, column].sort().values[at].unique_consecutive()
+            found = inputs[:, column].sort().values[at].unique_consecutive()  # type: ignore[no-untyped-call]
             edges.fill_(found[-1])
             edges[: len(found)] = found
 

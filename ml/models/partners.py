@@ -41,7 +41,7 @@ class Constant(Partner):
         """Compute the constant."""
         # That of all rows but one is next to the same.
         self.value.copy_(self._of(rows.targets))
-        return self(rows.inputs)
+        return self.forward(rows.inputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`."""
@@ -120,11 +120,11 @@ class Trees(Partner):
         total, width = rows.inputs.shape
         count = min(total, most_rows(width))
         if count < MIN_ROWS:
-            return self.forest(rows.inputs)
+            return self.forward(rows.inputs)
         chosen = torch.arange(count) * total // count
         grown = grow(rows.inputs[chosen], rows.targets[chosen], self._classes)
         self.forest = grown.forest
-        held_out = self.forest(rows.inputs)
+        held_out = self.forward(rows.inputs)
         held_out[chosen] = grown.held_out
         return held_out
 

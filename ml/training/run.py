@@ -163,9 +163,12 @@ class Run:
         """Complete the network after the last step, if it is one that is fitted to rows."""
         network = self.model.eval().get_submodule("network")
         if isinstance(network, FittedNetwork):
-            preprocessing = self.model.get_submodule("preprocessing")
-            width, rows = self.signature.inputs.width, self.validation
-            network.settle(rows and _encoded(rows, preprocessing, width, self.device))
+            shown = None
+            if self.validation is not None:
+                preprocessing = self.model.get_submodule("preprocessing")
+                width = self.signature.inputs.width
+                shown = _encoded(self.validation, preprocessing, width, self.device)
+            network.settle(shown)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as tensors and plain values; the tensors are shared, not copied."""
@@ -251,13 +254,12 @@ def build(spec: TrainingSpec, data: Dataset) -> nn.Module:
     model.add_module("network", network)
     _clear_masked_weights(model, data.signature)
     if isinstance(network, FittedNetwork):
-        width, cpu = data.signature.inputs.width, torch.device("cpu")
-        train, validation = (
-            rows and _encoded(rows, data.preprocessing, width, cpu)
+        train, *validation = (
+            _encoded(rows, data.preprocessing, data.signature.inputs.width, torch.device("cpu"))
             for rows in (data.train, data.validation)
+            if rows is not None
         )
-        assert train is not None
-        network.fit_to(train, validation)
+        network.fit_to(train, validation[0] if validation else None)
     return model
 
 

@@ -57,8 +57,9 @@ class Forest(nn.Module):
         """Return the forest of `trees` and `base` `(outputs,)`."""
         forest = cls(len(base))
         forest.features = _columns([tree.features for tree in trees], SPLITS, 0).int()
-        # A split that a tree lacks sends every row to the left.
-        thresholds = _columns([tree.thresholds for tree in trees], SPLITS, torch.inf)
+        # A split that a tree lacks sends every row to the left. All of a state is finite.
+        never = torch.finfo(torch.float32).max
+        thresholds = _columns([tree.thresholds for tree in trees], SPLITS, never)
         forest.thresholds = _rounded_down(thresholds)
         forest.masks = _columns([tree.masks for tree in trees], SPLITS, -1).short()
         forest.leaves = _columns([tree.leaves for tree in trees], MAX_LEAVES, 0).float()
