@@ -12,15 +12,17 @@ from ml.models.fitted import EncodedRows, FittedNetwork
 from ml.models.linear_fits import Affine
 from ml.models.partners import Partner
 from ml.models.shares import (
+    Losses,
     is_better,
     losses_of_classes,
     losses_of_values,
+    share_of_second,
     shares_of_classes,
     shares_of_values,
 )
 from ml.signature import Classes, Value
 
-Rules = tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]
+Rules = tuple[Callable[[Tensor], Tensor], Losses]
 """How shares are found from figures, and the losses that they lead to."""
 
 OF_VALUES: Rules = (shares_of_values, losses_of_values)
@@ -91,10 +93,10 @@ class Blend(FittedNetwork):
         batches = zip(*(torch.split(part, ROWS_AT_ONCE) for part in validation), strict=True)
         own = torch.cat([self._figures(self.tabm(inputs), targets) for inputs, targets in batches])
         partners = self._validation_figures
-        find, _ = self._rules
-        both = find(torch.stack([self._mixed(partners, self._partner_shares), own], 1))
+        _, losses = self._rules
+        both = torch.stack([self._mixed(partners, self._partner_shares), own], 1)
         figures = torch.cat([partners, own.unsqueeze(1)], 1)
-        self.shares.copy_(self._simplest(figures, self._with_tabm(float(both[1]))))
+        self.shares.copy_(self._simplest(figures, self._with_tabm(share_of_second(both, losses))))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`, in training those of TabM."""
