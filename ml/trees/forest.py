@@ -70,7 +70,7 @@ class Forest(nn.Module):
         """Return the outputs of a batch."""
         compared = COMPARED_ON_GPU if inputs.is_cuda else COMPARED_ON_CPU
         rows = max(1, compared // max(1, self.features.numel()))
-        return torch.cat([self._outputs(part) for part in inputs.split(rows)])
+        return torch.cat([self._outputs(part) for part in torch.split(inputs, rows)])
 
     def _outputs(self, inputs: Tensor) -> Tensor:
         values = self.leaves.take(self._leaf(inputs))
