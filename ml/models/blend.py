@@ -16,7 +16,6 @@ from ml.models.shares import (
     is_better,
     losses_of_classes,
     losses_of_values,
-    share_of_second,
     shares_of_classes,
     shares_of_values,
 )
@@ -32,6 +31,9 @@ SIMPLER = ("linear", "constant")
 """Partners that are the whole model if nothing is better by more than chance, the second rather
 than the first."""
 ROWS_AT_ONCE = 4096
+UNBOUNDED = torch.finfo(torch.float32).max
+PRIOR_ROWS = 150
+"""Number of validation rows that weigh as much as the belief that TabM is worth a half."""
 UNTESTED = 1 / 3
 """Share of TabM where no validation rows tell what it adds."""
 
@@ -44,13 +46,15 @@ class Blend(FittedNetwork):
     were not fitted to. What TabM adds is measured on the validation rows in the end; until then, it
     has the whole weight.
 
-    Each value in the mean is kept within the range of the targets, unless the blend is a linear
-    model.
+    Unless the blend is a linear model, each value in the mean is kept within the range of the
+    targets, and as near to that of the trees as it was on held-out rows: trees do not extrapolate.
     """
 
     shares: Tensor
     low: Tensor
     high: Tensor
+    reach: Tensor
+    """Greatest distance of each member from the trees on held-out rows, `(members,)`."""
 
     def __init__(
         self, output: Value | Classes, partners: Mapping[str, Partner], tabm: FittedNetwork
@@ -63,7 +67,8 @@ class Blend(FittedNetwork):
         self.register_buffer("shares", self._only("tabm"))
         self.register_buffer("low", torch.zeros(output.size))
         self.register_buffer("high", torch.zeros(output.size))
-        self._partner_shares = self._validation_figures = torch.zeros(0)
+        self.register_buffer("reach", torch.full((len(self._names),), UNBOUNDED))
+        self._partner_shares = self._validation_figures = self._validation_trees = torch.zeros(0)
 
     def fit_to(self, train: EncodedRows, validation: EncodedRows | None) -> None:
         """Fit and weight the partners."""
@@ -74,8 +79,15 @@ class Blend(FittedNetwork):
         if isinstance(self._output, Value):
             self.low.copy_(rows.targets.min())
             self.high.copy_(rows.targets.max())
-        held_out = [cast(Partner, one).fit_across(rows) for one in self.partners.values()]
-        figures = torch.stack([self._figures(outputs, rows.targets) for outputs in held_out], 1)
+        held_out = {
+            name: cast(Partner, partner).fit_across(rows) for name, partner in self.partners.items()
+        }
+        if isinstance(self._output, Value) and (trees := held_out.get("trees")) is not None:
+            distances = [(outputs - trees).abs().max() for outputs in held_out.values()]
+            self.reach[:-1] = torch.stack(distances)
+            self._validation_trees = trees[len(train.inputs) :]
+        columns = [self._figures(outputs, rows.targets) for outputs in held_out.values()]
+        figures = torch.stack(columns, 1)
         find, _ = self._rules
         self._partner_shares = find(figures)
         self._validation_figures = figures[len(train.inputs) :]
@@ -87,35 +99,44 @@ class Blend(FittedNetwork):
     @torch.no_grad()
     def settle(self, validation: EncodedRows | None) -> None:
         """Choose the share of TabM by the loss of the validation rows, which is the mean squared
-        error or the log loss."""
+        error or the log loss.
+
+        The share is drawn to a half as if `PRIOR_ROWS` more rows said so: TabM was stopped by the
+        same rows, so that it looks better on them than it is.
+        """
         if validation is None:
             return
-        batches = zip(*(torch.split(part, ROWS_AT_ONCE) for part in validation), strict=True)
-        own = torch.cat([self._figures(self.tabm(inputs), targets) for inputs, targets in batches])
-        partners = self._validation_figures
-        _, losses = self._rules
-        both = torch.stack([self._mixed(partners, self._partner_shares), own], 1)
+        outputs = torch.cat([self.tabm(inputs) for inputs in validation.inputs.split(ROWS_AT_ONCE)])
+        if len(self._validation_trees):
+            self.reach[-1] = (outputs.cpu() - self._validation_trees).abs().max()
+        own, partners = self._figures(outputs, validation.targets), self._validation_figures
+        find, _ = self._rules
+        found = find(torch.stack([self._mixed(partners, self._partner_shares), own], 1))
+        rows = len(outputs)
+        share = (rows * float(found[1]) + PRIOR_ROWS / 2) / (rows + PRIOR_ROWS)
         figures = torch.cat([partners, own.unsqueeze(1)], 1)
-        self.shares.copy_(self._simplest(figures, self._with_tabm(share_of_second(both, losses))))
+        self.shares.copy_(self._simplest(figures, self._with_tabm(share)))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`, in training those of TabM."""
         if self.training:
             outputs: Tensor = self.tabm(inputs)
             return outputs
-        used = [(member(inputs).float(), share) for member, share in self._used()]
+        used = self._used()
+        outputs_of = {name: self._member(name)(inputs).float() for name in used}
         if isinstance(self._output, Classes):
-            parts = [outputs.log_softmax(1) + math.log(share) for outputs, share in used]
+            parts = [outputs_of[name].log_softmax(1) + math.log(used[name]) for name in used]
             return torch.stack(parts).logsumexp(0)
         if not self._is_linear():
-            used = [(outputs.clamp(self.low, self.high), share) for outputs, share in used]
-        return torch.stack([share * outputs for outputs, share in used]).sum(0)
+            outputs_of = self._guarded(outputs_of)
+        return torch.stack([used[name] * outputs_of[name] for name in used]).sum(0)
 
     def affine(self) -> Affine | None:
         """Return the blend as a linear model; None if it is none."""
         if not self._is_linear():
             return None
-        parts = [(cast(Partner, member).affine(), share) for member, share in self._used()]
+        used = self._used().items()
+        parts = [(cast(Partner, self._member(name)).affine(), share) for name, share in used]
         return reduce(Affine.plus, (part.times(share) for part, share in parts if part is not None))
 
     def extra_repr(self) -> str:
@@ -129,17 +150,30 @@ class Blend(FittedNetwork):
     def _rules(self) -> Rules:
         return OF_VALUES if isinstance(self._output, Value) else OF_CLASSES
 
-    def _used(self) -> list[tuple[nn.Module, float]]:
-        """Return the members that have a share, and their shares; without memory, all."""
-        members = [*self.partners.values(), self.tabm]
-        shares = [1.0] * len(members) if self.shares.is_meta else self.shares.tolist()
-        return [(member, share) for member, share in zip(members, shares, strict=True) if share]
+    def _member(self, name: str) -> nn.Module:
+        return self.tabm if name == "tabm" else self.partners[name]
+
+    def _used(self) -> dict[str, float]:
+        """Return the shares of the members that have one; without memory, of all."""
+        count = len(self._names)
+        shares = [1 / count] * count if self.shares.is_meta else self.shares.tolist()
+        return {name: share for name, share in zip(self._names, shares, strict=True) if share}
 
     def _is_linear(self) -> bool:
-        return not self.shares.is_meta and all(
-            name in SIMPLER or not share
-            for name, share in zip(self._names, self.shares.tolist(), strict=True)
-        )
+        return self._used().keys() <= set(SIMPLER)
+
+    def _guarded(self, outputs_of: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return values by the names of their members, kept near enough."""
+        outputs_of = {
+            name: outputs.clamp(self.low, self.high) for name, outputs in outputs_of.items()
+        }
+        if (trees := outputs_of.get("trees")) is None:
+            return outputs_of
+        reach = dict(zip(self._names, self.reach, strict=True))
+        return {
+            name: outputs.clamp(trees - reach[name], trees + reach[name])
+            for name, outputs in outputs_of.items()
+        }
 
     def _only(self, name: str) -> Tensor:
         return torch.tensor([float(one == name) for one in self._names], dtype=torch.float64)

@@ -16,8 +16,6 @@ Losses = Callable[[Tensor, Tensor], Tensor]
 """Loss of each row `(rows,)`, from figures and shares."""
 
 ITERATIONS = 500
-GRID = 20
-"""Steps in which the share of one of two predictors is tried."""
 NEGLIGIBLE = 0.01
 """Share of a loss that is too little a gain, if it is within a standard error."""
 LEAST = 0.01
@@ -70,21 +68,6 @@ def shares_of_classes(likelihoods: Tensor) -> Tensor:
     alone = torch.zeros_like(shares)
     alone[likelihoods.mean(0).argmax()] = 1.0
     return max((shares, alone), key=lambda one: float((relative @ one).log().mean()))
-
-
-def share_of_second(figures: Tensor, losses: Losses) -> float:
-    """Return the share of the second of two predictors, in steps of 0.05: of the shares whose
-    loss is within a standard error of the lowest, the nearest to a half.
-
-    A network that was stopped by the same rows looks better on them than it is.
-    """
-    rows = len(figures)
-    grid = torch.linspace(0, 1, GRID + 1, dtype=torch.float64)
-    tried = torch.stack([losses(figures, torch.stack([1 - one, one])) for one in grid], 1)
-    worse = tried - tried[:, tried.mean(0).argmin(), None]
-    error = worse.std(0, correction=0) / math.sqrt(rows)
-    distance = (grid - 0.5).abs().where(worse.mean(0) <= error, torch.inf)
-    return float(grid[distance.argmin()])
 
 
 def losses_of_values(errors: Tensor, shares: Tensor) -> Tensor:

@@ -131,7 +131,7 @@ class TabMSpec(Strict):
     kind: Literal["tabm"] = "tabm"
     members: int = Field(default=16, ge=1, le=256, description="Number of networks.")
     hidden: list[Width] = Field(
-        default=[192, 192], min_length=1, max_length=MAX_LAYERS, description="Hidden layer sizes."
+        default=[128, 128], min_length=1, max_length=MAX_LAYERS, description="Hidden layer sizes."
     )
     dropout: Probability = Field(
         default=0.1, description="Dropout probability after each hidden layer."

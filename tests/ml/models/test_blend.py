@@ -112,6 +112,34 @@ def test_values_stay_within_the_range_of_the_targets() -> None:
     assert net(far).max() > 100, "a linear model is one everywhere"
 
 
+def test_tabm_is_drawn_to_a_half() -> None:
+    curved = VALUES + 2 * torch.sin(4 * INPUTS[:, :1])
+    net = blend(OF_VALUES, curved)
+    linear, tabm = net.partners["linear"], net.tabm
+    # Its values are those of the linear model, in which the blend has no use for it.
+    tabm.forward = lambda inputs: linear(inputs) + 3  # type: ignore[method-assign]
+    net.settle(held_out(curved))
+    assert net.shares[-1] == pytest.approx(0.0), "the linear model alone is better"
+    exact = 2 * torch.sin(4 * INPUTS[200:, :1]) + VALUES[200:]
+    tabm.forward = lambda inputs: exact  # type: ignore[method-assign]
+    net.settle(held_out(curved))
+    assert net.shares[-1] == pytest.approx((100 * 1 + 150 / 2) / 250)
+
+
+def test_members_stay_as_near_to_the_trees_as_on_held_out_rows() -> None:
+    spec = SPEC.model_copy(update={"beside": ["linear", "trees"]})
+    net = spec.build(OF_VALUES)
+    net.fit_to(EncodedRows(INPUTS[:200], VALUES[:200]), held_out(VALUES))
+    net.eval().settle(held_out(VALUES))
+    net.shares.copy_(torch.tensor([0.0, 0.0, 0.5, 0.5]))
+    assert net.reach.max() < 100
+    trees = net.partners["trees"]
+    rows = INPUTS[:5]
+    net.tabm.forward = lambda inputs: trees(inputs) + 100  # type: ignore[method-assign]
+    net.high.fill_(1000.0)
+    assert torch.allclose(net(rows), trees(rows) + 0.5 * net.reach[-1], atol=1e-4)
+
+
 def test_class_without_rows_has_a_probability() -> None:
     net = blend(OF_CLASSES, CLASSES.clamp(max=1))
     net.settle(EncodedRows(INPUTS[200:], CLASSES[200:]))

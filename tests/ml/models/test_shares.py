@@ -6,9 +6,6 @@ from torch import Tensor
 
 from ml.models.shares import (
     is_better,
-    losses_of_classes,
-    losses_of_values,
-    share_of_second,
     shares_of_classes,
     shares_of_values,
 )
@@ -71,17 +68,6 @@ def test_probability_of_zero_is_left_out() -> None:
     shares = shares_of_classes(likelihoods)
     assert shares.isfinite().all()
     assert shares[1] > 0
-
-
-def test_second_has_half_where_rows_cannot_tell() -> None:
-    errors = drawn(100, 2)
-    assert share_of_second(errors, losses_of_values) == 0.5
-    assert share_of_second(errors[:1], losses_of_values) <= 1
-    better = torch.stack([drawn(400), 0.1 * drawn(400, seed=1)], 1)
-    assert share_of_second(better, losses_of_values) > 0.9
-    assert share_of_second(better.flip(1), losses_of_values) < 0.1
-    likelihoods = torch.stack([drawn(400) - 5, drawn(400, seed=1) * 0.01 - 0.1], 1)
-    assert share_of_second(likelihoods, losses_of_classes) > 0.9
 
 
 def test_gain_must_be_more_than_chance_or_large() -> None:
