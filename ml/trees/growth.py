@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ml.trees.folds import fold_of
-from ml.trees.forest import MAX_LEAVES, Forest, Tree
+from ml.trees.forest import EVERY_LEAF, FIRST_LEAF, MAX_LEAVES, Forest, Tree
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -153,12 +153,12 @@ def _tree(root: Mapping[str, Any]) -> Tree:
         """Add a node, and return the bits of its leaves."""
         if "leaf_value" in node:
             tree.leaves.append(node["leaf_value"])
-            return 1 << (len(tree.leaves) - 1)
-        left = add(node["left_child"])
+            return FIRST_LEAF >> (len(tree.leaves) - 1)
+        of_left = add(node["left_child"])
         tree.features.append(node["split_feature"])
         tree.thresholds.append(node["threshold"])
-        tree.masks.append(~left)
-        return left | add(node["right_child"])
+        tree.masks.append(EVERY_LEAF - of_left)
+        return of_left | add(node["right_child"])
 
     add(root)
     return tree
