@@ -10,7 +10,7 @@ SERVE := $(VENV)/.serve
 READY := $(VENV)/.ready
 # Each process that the service or a test starts would compile all its modules again.
 export PYTHONDONTWRITEBYTECODE =
-BENCHES := training engines sweeps service
+BENCHES := training engines sweeps service quality
 
 .PHONY: serve test check format docs soak bench gpu gpu-wheels clean
 

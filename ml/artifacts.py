@@ -18,7 +18,8 @@ from ml.devices import is_out_of_memory
 from ml.errors import Damaged
 from ml.files import sync, write
 from ml.integrity import CHECKSUMS, checked, is_sealed, read_document, seal
-from ml.models import ModelSpec, stored_model
+from ml.models import FittedNetwork, Linear, stored_model
+from ml.models.linear_fits import Affine
 from ml.preprocessing import Encode, Standardize
 from ml.signature import Features, Signature, Value
 from ml.specs import TrainingSpec
@@ -104,7 +105,7 @@ def save_model(
         structure=str(model),
         parameters=parameters,
         parameter_count=sum(p.numel() for p in model.parameters()),
-        linear=linear_formula(model, signature, spec.model),
+        linear=linear_formula(model, signature),
         metrics=metrics,
         data_sha256=data_sha256,
         weights_sha256=sha256(weights).hexdigest(),
@@ -169,16 +170,14 @@ def load_model(directory: Path, manifest: Manifest) -> nn.Module:
     return model.eval()
 
 
-def linear_formula(model: nn.Module, signature: Signature, spec: ModelSpec) -> LinearFormula | None:
+def linear_formula(model: nn.Module, signature: Signature) -> LinearFormula | None:
     """Return the formula of a linear regression in raw units; None for any other model."""
-    if not (
-        spec.kind == "linear"
-        and isinstance(signature.inputs, Features)
-        and isinstance(signature.output, Value)
-    ):
+    if not (isinstance(signature.inputs, Features) and isinstance(signature.output, Value)):
         return None
-    network = model.get_submodule("network")
-    weight, bias = (parameter.detach().double().flatten() for parameter in network.parameters())
+    affine = _affine(model.get_submodule("network"))
+    if affine is None:
+        return None
+    weight, bias = (part.flatten() for part in affine)
     layer, names = model.get_submodule("preprocessing"), signature.inputs.names
     if isinstance(layer, Standardize):
         weight = weight * layer.factor().double()
@@ -192,3 +191,13 @@ def linear_formula(model: nn.Module, signature: Signature, spec: ModelSpec) -> L
         weights={name: output.scale * one for name, one in weights.items()},
         bias=output.offset + output.scale * bias.item(),
     )
+
+
+def _affine(network: nn.Module) -> Affine | None:
+    """Return a network as a linear model, float64; None if it is none."""
+    if isinstance(network, FittedNetwork):
+        return network.affine()
+    if not isinstance(network, Linear):
+        return None
+    weight, bias = (parameter.detach().double() for parameter in network.parameters())
+    return Affine(weight.t(), bias)

@@ -7,22 +7,23 @@ neither a database nor a file.
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
-from ml import datasets
+from ml import datasets, recipes
 from ml.augmentation import MAX_CHANGES, Change, Crop
 from ml.averaging import AverageSpec
 from ml.datasets import DatasetRequest, DatasetSpec, SplitSpec, check_split
+from ml.datasets.division import training_sizes
 from ml.datasets.mnist import VisionSpec
 from ml.datasets.uploads import NO_UPLOADS, Uploads, UploadSpec, Use
 from ml.errors import Invalid, located_at
 from ml.losses import CrossEntropySpec, LossSpec, losses_for
-from ml.models import LinearSpec, MLPSpec, ModelSpec
+from ml.models import AutoSpec, LinearSpec, MLPSpec, ModelSpec
 from ml.optimizers import AdamSpec, OptimizerSpec
 from ml.schedules import ConstantSpec, ScheduleSpec
-from ml.signature import Classes, Images, Signature
+from ml.signature import Classes, Features, Images
 from ml.strict import Strict, as_validation_error, parse
 
 MAX_EPOCHS = 1_000_000
@@ -73,7 +74,10 @@ class TrainingRequest(Strict):
     model: ModelSpec | None = Field(
         default=None,
         description="Network to train; by default an MLP 784-512-256-10 with dropout 0.2 after the "
-        "first activation for images, and a linear model for rows.",
+        "first activation for images, a linear model for synthetic rows, and `auto` for an "
+        "uploaded table, which also chooses by the data what the request does not say about its "
+        "training: validation rows, `epochs`, `batch_size`, `optimizer`, `schedule`, `patience`, "
+        "`keep_best`, `clip_grad_norm` and `precision`.",
     )
     augment: list[Change] = Field(
         default=[],
@@ -251,12 +255,14 @@ def resolve(request: TrainingRequest, uploads: Uploads) -> TrainingSpec:
     filled_in = {
         "dataset": dataset,
         "name": request.name or _default_name(dataset),
-        "model": request.model or _default_model(signature),
+        "model": request.model or _default_model(dataset),
         "loss": request.loss or losses_for(signature)[0],
         "test_every": request.test_every,
     }
     if request.test_every is None:
         filled_in["test_every"] = 1 if isinstance(dataset, VisionSpec) else 0
+    if isinstance(filled_in["model"], AutoSpec) and isinstance(signature.inputs, Features):
+        filled_in |= _by_recipe(request, filled_in["model"], dataset, uploads)
     return parse(TrainingSpec, asked | filled_in)
 
 
@@ -264,5 +270,37 @@ def _default_name(dataset: DatasetSpec) -> str:
     return dataset.resolved.name if isinstance(dataset, UploadSpec) else dataset.kind
 
 
-def _default_model(signature: Signature) -> LinearSpec | MLPSpec:
-    return TUTORIAL_MLP if signature.inputs.kind == "images" else LinearSpec()
+def _default_model(dataset: DatasetSpec) -> ModelSpec:
+    if dataset.signature().inputs.kind == "images":
+        return TUTORIAL_MLP
+    return AutoSpec() if isinstance(dataset, UploadSpec) else LinearSpec()
+
+
+def _by_recipe(
+    request: TrainingRequest, model: AutoSpec, dataset: DatasetSpec, uploads: Uploads
+) -> dict[str, Any]:
+    """Return the model, and what the request does not say about its training, as suits the data."""
+    split, counts = _with_validation(request.split, dataset, uploads), dataset.row_counts()
+    with located_at("split"):
+        # The sizes of groups are not known.
+        rows = max(training_sizes(counts, split), default=counts.rows)
+    is_watched = split.validation > 0 or counts.has_validation_split
+    training = recipes.training(rows, is_watched).items()
+    unsaid = {name: value for name, value in training if name not in request.model_fields_set}
+    return unsaid | {"split": split, "model": recipes.model(model, rows, dataset.signature())}
+
+
+def _with_validation(split: SplitSpec, dataset: DatasetSpec, uploads: Uploads) -> SplitSpec:
+    """Return `split` with validation rows, if it says nothing about them and the data has enough
+    rows."""
+    if "validation" in split.model_fields_set or split.folds is not None:
+        return split
+    if recipes.VALIDATION * dataset.row_counts().rows < recipes.FEWEST_VALIDATION_ROWS:
+        return split
+    watched = split.model_copy(update={"validation": recipes.VALIDATION})
+    try:
+        check_split(dataset, watched)
+        datasets.check_columns(dataset, watched, uploads)
+    except Invalid:
+        return split
+    return watched

@@ -59,9 +59,11 @@ def _held_out(spec: DatasetSpec, split: SplitSpec) -> Iterator[DataWarning]:
         train = counts.rows - validation - test
         # Groups and times are not divided to have exactly the wanted sizes.
         about = "about " if split.column is not None else ""
+        validating = f" and {validation:,} validate" if validation else ""
         message = (
-            f"{about}{train:,} of {counts.rows:,} rows train; by default, {TEST_FRACTION:g} of the "
-            "rows are held out for the test; set split.test to choose another share"
+            f"{about}{train:,} of {counts.rows:,} rows train{validating}; by default, "
+            f"{TEST_FRACTION:g} of the rows are held out for the test; set split.test to choose "
+            "another share"
         )
         yield DataWarning(column=None, kind="held_out", message=message)
 

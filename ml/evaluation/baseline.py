@@ -16,23 +16,14 @@ from torch import Tensor, nn
 
 from ml.datasets import Rows
 from ml.errors import Damaged
-from ml.evaluation.linear import Affine, logistic, ridge
 from ml.evaluation.metrics import batchwise, value_metrics
 from ml.evaluation.schemas import ClassBaseline, ClassFigures, ValueBaseline, ValueFigures
 from ml.integrity import holds, read_file
+from ml.models.linear_fits import Affine, affordable_rows, linear_fit
 from ml.signature import Classes, Signature, Value
 from ml.units import to_units
 
 BASELINE = "baseline.safetensors"
-
-MAX_RIDGE_WIDTH = 1024
-"""Maximum number of inputs of a ridge regression."""
-MAX_RIDGE_VALUES = 8_000_000
-"""Maximum number of values, rows times inputs, that a ridge regression is fitted to."""
-MAX_LOGISTIC_PRODUCTS = 25_000_000
-"""Maximum number of rows times inputs times classes that a logistic regression is fitted to."""
-FEWEST_ROWS = 500
-"""Number of rows, if there are as many, without which a linear model is not fitted."""
 
 
 @dataclass(frozen=True)
@@ -95,24 +86,19 @@ def fit_baseline(train: Rows, preprocessing: nn.Module, signature: Signature) ->
     The linear model is a ridge regression of a value, or a logistic regression of classes. Of more
     rows than its bounds allow, it is fitted to evenly spaced ones.
     """
-    output, width = signature.output, signature.inputs.width
+    output = signature.output
     if isinstance(output, Value):
         constant = train.targets.double().mean(0)
-        most = MAX_RIDGE_VALUES // width if width <= MAX_RIDGE_WIDTH else 0
     else:
         constant = torch.bincount(train.targets, minlength=output.size).double() / len(train)
-        most = MAX_LOGISTIC_PRODUCTS // (width * output.size)
-    rows = min(len(train), most)
-    if rows < min(len(train), FEWEST_ROWS):
+    rows = affordable_rows(len(train), signature.inputs.width, output)
+    if not rows:
         return Baseline(constant, None, 0)
     chosen = train.at(torch.arange(rows) * len(train) // rows)
     with torch.inference_mode(False), torch.no_grad():
         inputs = torch.cat(batchwise(_encoder(preprocessing), chosen.inputs))
-        if isinstance(output, Value):
-            linear = ridge(inputs, chosen.targets.squeeze(1))
-        else:
-            linear = logistic(inputs, chosen.targets, output.size)
-    return Baseline(constant, linear, rows) if linear.is_finite() else Baseline(constant, None, 0)
+        linear = linear_fit(inputs, chosen.targets, output)
+    return Baseline(constant, linear, rows if linear else 0)
 
 
 @torch.inference_mode()

@@ -9,9 +9,12 @@ from typing import Annotated, Any, get_args
 import torch
 from torch import nn
 
+from ml.models.auto import AutoSpec
 from ml.models.built_in import CNNSpec, LinearSpec, MLPSpec, TorchvisionSpec
+from ml.models.fitted import EncodedRows, FittedNetwork, most_rows
 from ml.models.networks import CNN, MLP, Activation, Embed, Linear
 from ml.models.sequential import SequentialSpec
+from ml.models.tabm import TabM, TabMSpec
 from ml.signature import Signature
 from ml.strict import ByKind
 from ml.suggestions import kinds_of
@@ -20,20 +23,26 @@ __all__ = [
     "CNN",
     "MLP",
     "Activation",
+    "AutoSpec",
     "CNNSpec",
     "Embed",
+    "EncodedRows",
+    "FittedNetwork",
     "Linear",
     "LinearSpec",
     "MLPSpec",
     "ModelSpec",
     "SequentialSpec",
+    "TabM",
+    "TabMSpec",
     "TorchvisionSpec",
     "blueprint",
     "count_parameters",
+    "most_rows",
     "stored_model",
 ]
 
-AnyModel = LinearSpec | MLPSpec | CNNSpec | TorchvisionSpec | SequentialSpec
+AnyModel = LinearSpec | MLPSpec | CNNSpec | TorchvisionSpec | SequentialSpec | TabMSpec | AutoSpec
 ModelSpec = Annotated[AnyModel, ByKind()]
 KINDS: dict[str, type[AnyModel]] = {
     kind: spec for spec in get_args(AnyModel) for kind in kinds_of(spec)
@@ -44,7 +53,7 @@ def stored_model(document: Mapping[str, Any]) -> ModelSpec:
     """Return the spec in a trained model's manifest without validating it again: later rules may be
     stricter than those at training."""
     spec = KINDS[document["kind"]]
-    if issubclass(spec, SequentialSpec):
+    if issubclass(spec, SequentialSpec | AutoSpec):
         return spec.stored(document)
     return spec.model_construct(**document)
 

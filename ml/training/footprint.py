@@ -13,6 +13,7 @@ from ml.datasets.division import training_sizes
 from ml.errors import located_at
 from ml.models import CNNSpec, MLPSpec, ModelSpec, SequentialSpec, TorchvisionSpec, blueprint
 from ml.models.description import trace
+from ml.models.tabm import OwnLinear, SharedLinear
 from ml.signature import Signature
 from ml.specs import TrainingSpec
 
@@ -91,7 +92,7 @@ def _saved_numbers(spec: ModelSpec, network: nn.Module, signature: Signature) ->
     layers = [
         layer
         for layer in trace(network, signature)
-        if isinstance(layer.module, nn.Linear | nn.Conv2d)
+        if isinstance(layer.module, nn.Linear | nn.Conv2d | SharedLinear | OwnLinear)
     ]
     # Layers that share their inputs share what is saved.
     saved = {id(layer.inputs): layer.inputs.numel() for layer in layers}

@@ -69,6 +69,7 @@ def fit(run: Run, engine: Engine | None = None) -> Iterator[Report | None]:
                 break
         yield _end_epoch(run)
     run.model.load_state_dict(run.best_weights or run.result.state_dict())
+    run.settle()
     divergence.check_weights(run.model.get_submodule("network"), run.kept_epoch)
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from ml.averaging import Average
-from ml.datasets import Dataset
+from ml.datasets import Dataset, Rows
 from ml.errors import Diverged, Invalid
+from ml.evaluation.metrics import batchwise
 from ml.losses import training_loss
-from ml.models import MLP, Linear
+from ml.models import MLP, EncodedRows, FittedNetwork, Linear, most_rows
 from ml.preprocessing import Encode, Standardize
 from ml.signature import Signature
 from ml.specs import TrainingSpec
@@ -117,7 +118,11 @@ class Run:
     def loss(self, encoded: Tensor, targets: Tensor) -> Tensor:
         """Return the loss `()` of encoded inputs, computed in the spec's precision."""
         with self.autocast():
-            return self.loss_of(self._network(encoded), targets)
+            outputs: Tensor = self._network(encoded)
+            if outputs.dim() == 3:  # those of the members of an ensemble
+                targets = targets.repeat_interleave(outputs.shape[1], dim=0)
+                outputs = outputs.flatten(0, 1)
+            return self.loss_of(outputs, targets)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return the autocast context of the spec's precision."""
@@ -188,6 +193,17 @@ class Run:
         self.progress = replace(
             self.progress, epoch=self.progress.epoch + 1, batch=0, epoch_loss=0.0
         )
+
+    def settle(self) -> None:
+        """Complete the network after the last step, if it is one that is fitted to rows."""
+        network = self.model.eval().get_submodule("network")
+        if isinstance(network, FittedNetwork):
+            shown = None
+            if self.validation is not None:
+                preprocessing = self.model.get_submodule("preprocessing")
+                width = self.signature.inputs.width
+                shown = _encoded(self.validation, preprocessing, width, self.device)
+            network.settle(shown)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as tensors and plain values; the tensors are shared, not copied."""
@@ -276,9 +292,27 @@ def build(spec: TrainingSpec, data: Dataset) -> nn.Module:
     torch.manual_seed(spec.seed)
     model = nn.Sequential()
     model.add_module("preprocessing", copy.deepcopy(data.preprocessing))
-    model.add_module("network", spec.model.build(data.signature))
+    network = spec.model.build(data.signature)
+    model.add_module("network", network)
     _clear_masked_weights(model, data.signature)
+    if isinstance(network, FittedNetwork):
+        train, *validation = (
+            _encoded(rows, data.preprocessing, data.signature.inputs.width, torch.device("cpu"))
+            for rows in (data.train, data.validation)
+            if rows is not None
+        )
+        network.fit_to(train, validation[0] if validation else None)
     return model
+
+
+@torch.no_grad()
+def _encoded(rows: Rows, preprocessing: nn.Module, width: int, device: torch.device) -> EncodedRows:
+    """Return evenly spaced rows on `device` as a network sees them: `width` numbers each, and as
+    many rows as one is fitted to."""
+    count = min(len(rows), most_rows(width))
+    chosen = rows.at(torch.arange(count, device=rows.inputs.device) * len(rows) // count)
+    inputs = batchwise(lambda raw: preprocessing(raw.to(device)).flatten(1), chosen.inputs)
+    return EncodedRows(torch.cat(inputs), chosen.targets.to(device))
 
 
 def _clear_masked_weights(model: nn.Module, signature: Signature) -> None:

@@ -23,7 +23,7 @@ from ml.dropout import factors
 from ml.errors import Invalid
 from ml.inference.forward import plain
 from ml.losses import training_loss
-from ml.models import CNNSpec, MLPSpec, ModelSpec
+from ml.models import CNNSpec, LinearSpec, MLPSpec, ModelSpec
 from ml.schedules import Schedule
 from ml.specs import TrainingSpec
 from ml.training import loop
@@ -355,7 +355,7 @@ def _check(specs: Sequence[TrainingSpec]) -> None:
     if not specs:
         raise Invalid("is empty; give at least one spec")
     first = specs[0]
-    if first.model.kind in ("torchvision", "sequential"):
+    if not isinstance(first.model, LinearSpec | MLPSpec | CNNSpec):
         raise Invalid(
             f"{first.model.kind} networks are not supported in a sweep; choose linear, mlp or cnn",
             (0, "model"),

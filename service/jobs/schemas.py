@@ -82,8 +82,9 @@ class JobRequest(TrainingRequest, JobOptions):
 
 
 def _part(request: JobRequest, kind: type[Part]) -> Part:
-    """Return the fields of a validated request that `kind` has too."""
-    return kind.model_construct(**{name: getattr(request, name) for name in kind.model_fields})
+    """Return the fields of a validated request that `kind` has too, and which of them are set."""
+    values = {name: getattr(request, name) for name in kind.model_fields}
+    return kind.model_construct(request.model_fields_set & values.keys(), **values)
 
 
 class Progress(Body):

@@ -64,6 +64,9 @@ EXAMPLES = {
             "batch_size": 100,
         }
     },
+    "A table, all defaults": {
+        "value": {"dataset": {"kind": "upload", "id": "ds_01JD3V0M8Q6W4N2X7Y9Z5K1T3B"}}
+    },
     "Layers of your own": {
         "value": {
             "name": "digits",

@@ -43,7 +43,8 @@ class Shelf:
         return self._uploads[dataset_id]
 
     def spec(self, dataset: Mapping[str, Any], **rest: Any) -> TrainingSpec:
-        document = {"dataset": {"kind": "upload"} | dict(dataset)} | rest
+        # Of a quick model, unless the test is about another one.
+        document = {"dataset": {"kind": "upload"} | dict(dataset), "model": "linear"} | rest
         spec = TrainingSpec.of(document, self)
         # As read from a job's row, where no lookup is possible.
         assert TrainingSpec.model_validate_json(spec.model_dump_json()) == spec

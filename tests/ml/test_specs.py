@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from ml.datasets.uploads import NO_UPLOADS, UploadSpec
 from ml.errors import Damaged, Invalid
 from ml.losses import CrossEntropySpec, MSESpec
-from ml.models import LinearSpec
 from ml.specs import TUTORIAL_MLP, TrainingRequest, TrainingSpec, resolve
 from tests.conftest import LINE
 from tests.ml.shelf import Shelf
@@ -34,7 +33,7 @@ def test_defaults_are_filled_in(shelf: Shelf) -> None:
     images = TrainingSpec.of({"dataset": {"kind": "mnist"}})
     assert (images.name, images.model, images.loss) == ("mnist", TUTORIAL_MLP, CrossEntropySpec())
     table = TrainingSpec.of({"dataset": UPLOAD}, shelf)
-    assert (table.name, table.model, table.loss) == ("fruit", LinearSpec(), MSESpec())
+    assert (table.name, table.model.kind, table.loss) == ("fruit", "auto", MSESpec())
     assert isinstance(table.dataset, UploadSpec)
     assert (table.dataset.target, table.dataset.task) == ("y", "regression")
     assert table.dataset.resolved.content == "ds_0"

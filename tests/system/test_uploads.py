@@ -41,7 +41,7 @@ def upload(server: Server, content: bytes | str, **params: Any) -> str:
 
 
 def train(server: Server, dataset: dict[str, Any], **rest: Any) -> dict[str, Any]:
-    return server.run({"dataset": {"kind": "upload"} | dataset} | rest)
+    return server.run({"dataset": {"kind": "upload"} | dataset, "model": "linear"} | rest)
 
 
 def predict(server: Server, model: str, rows: list[Any]) -> httpx.Response:
@@ -322,6 +322,7 @@ def test_any_table_is_trained_on_or_refused(
     dataset_id = response.json()["id"]
     spec = {
         "dataset": {"kind": "upload", "id": dataset_id, "target": header[-1]},
+        "model": "linear",
         "epochs": 1,
         "split": {"test": 0.0},
     }

@@ -42,7 +42,8 @@ def test_rows_held_out_by_default_are_counted(shelf: Shelf) -> None:
         "set split.test to choose another share"
     }
     assert found(shelf, dataset) == by_default
-    assert "70 of 100 rows train" in found(shelf, dataset, validation=0.1)[":held_out"]
+    validated = found(shelf, dataset, validation=0.1)[":held_out"]
+    assert "70 of 100 rows train and 10 validate; by default" in validated
     assert found(shelf, dataset, test=0.2) == found(shelf, dataset, test=0) == {}
     synthetic = {"kind": "synthetic", "features": {"x": {"uniform": [0, 1]}}, "target": "x"}
     assert "800 of 1,000 rows train" in found(shelf, synthetic)[":held_out"]

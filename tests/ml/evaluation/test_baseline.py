@@ -14,15 +14,13 @@ from ml.datasets import Rows
 from ml.errors import Damaged
 from ml.evaluation.baseline import (
     BASELINE,
-    FEWEST_ROWS,
-    MAX_LOGISTIC_PRODUCTS,
     Baseline,
     evaluate_baseline,
     fit_baseline,
 )
-from ml.evaluation.linear import logistic, ridge
 from ml.evaluation.schemas import ClassBaseline, ValueBaseline
 from ml.images.decode import PictureForm
+from ml.models.linear_fits import FEWEST_ROWS, MAX_LOGISTIC_PRODUCTS, logistic, ridge
 from ml.signature import Classes, Features, Images, Signature, Value
 from ml.specs import TrainingSpec
 from ml.training.run import Run, build

@@ -124,8 +124,20 @@ CNN = st.fixed_dictionaries(
     },
 )
 LINEAR = st.just({"kind": "linear"})
+TABM = st.fixed_dictionaries(
+    {
+        "kind": st.just("tabm"),
+        "members": st.integers(1, 3),
+        "hidden": st.lists(WIDTHS, min_size=1, max_size=2),
+    },
+    optional={"dropout": DROPOUT, "bins": st.integers(1, 9), "embedding": st.integers(1, 4)},
+)
+AUTO = st.fixed_dictionaries(
+    {"kind": st.just("auto"), "tabm": TABM},
+    optional={"beside": st.sampled_from([[], ["linear"], ["trees"], ["trees", "linear"]])},
+)
 TORCHVISION = st.sampled_from(NETWORKS).map(lambda name: {"kind": "torchvision", "name": name})
-OF_ROWS = st.one_of(LINEAR, MLP, MLP)
+OF_ROWS = st.one_of(LINEAR, MLP, MLP, TABM, AUTO, AUTO)
 OF_IMAGES = st.one_of(LINEAR, MLP, CNN, CNN, TORCHVISION)
 RATES = floats(1e-30, 1e6, 0.001, 0.1)
 BETAS = floats(0, 1 - 2**-53, 0.9)

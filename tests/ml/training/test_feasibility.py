@@ -80,6 +80,7 @@ def test_sizes_of_groups_are_unknown_until_the_run(tmp_path: Path) -> None:
     shelf.put("x,who,y\n1,a,2\n2,b,4\n3,b,6\n", target="y")
     document = {
         "dataset": {"kind": "upload", "id": "ds_0"},
+        "model": "linear",
         "split": {"group": "who", "test": 0.5},
         "schedule": {"kind": "one_cycle"},
         "optimizer": {"kind": "sgd", "lr": 0.1},

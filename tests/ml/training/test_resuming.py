@@ -112,6 +112,18 @@ def test_network_of_own_layers_resumed_at_any_step_ends_the_same(
     assert_resumes(document, tmp_path, lambda _: (0, 2, 9, 16))
 
 
+TABM = {"kind": "tabm", "members": 3, "hidden": [8], "bins": 4, "embedding": 2}
+
+
+@pytest.mark.parametrize("kept", ["the last", "the best"])
+@pytest.mark.parametrize("model", [TABM, {"kind": "auto", "tabm": TABM}], ids=lambda m: m["kind"])
+def test_fitted_network_resumed_at_any_step_ends_the_same(
+    tmp_path: Path, model: dict[str, Any], kept: str
+) -> None:
+    document = SMALL | {"model": model, "keep_best": kept == "the best", "patience": None}
+    assert_resumes(document, tmp_path, lambda steps: (0, 2, 9, steps - 1))
+
+
 @pytest.mark.parametrize(
     ("changes", "epochs"),
     [

@@ -100,9 +100,10 @@ def test_diverging_model_does_not_affect_the_others() -> None:
     assert max(wild.losses) > 1e6 or not all(map(torch.isfinite, torch.tensor(wild.losses)))
 
 
-def test_networks_of_own_layers_are_refused() -> None:
-    [spec] = specs_of({"model": {"kind": "sequential", "layers": ["relu"]}})
-    with pytest.raises(Invalid, match="sequential networks are not supported") as error:
+@pytest.mark.parametrize("model", [{"kind": "sequential", "layers": ["relu"]}, "tabm", "auto"])
+def test_other_networks_are_refused(model: Any) -> None:
+    [spec] = specs_of({"model": model})
+    with pytest.raises(Invalid, match=f"{spec.model.kind} networks are not supported") as error:
         fit_together([spec], data_of(spec), CPU)
     assert error.value.loc == (0, "model")
 

@@ -159,6 +159,7 @@ def test_all_rows_of_another_data_set_are_evaluated(client: TestClient, settings
     spec = {
         "name": "told",
         "dataset": {"kind": "upload", "id": own},
+        "model": "linear",
         "split": {"group": "who"},
         "epochs": 1,
     }

@@ -39,6 +39,7 @@ def served(client: TestClient, settings: Settings) -> Iterator[TestClient]:
         target = text.partition("\n")[0].replace(";", ",").split(",")[-1]
         dataset = {"kind": "upload", "id": uploaded.raise_for_status().json()["id"]}
         request = {"dataset": dataset | {"target": target}, "epochs": 3, "name": name}
+        request |= {"model": "linear"}
         run(client, AttemptStore(database, settings), settings, request)
     yield client
     database.close()

@@ -84,7 +84,9 @@ def put(client: TestClient, place: Path, name: str) -> tuple[str, Path]:
 
 def submit(client: TestClient, dataset_id: str) -> str:
     dataset = {"kind": "upload", "id": dataset_id}
-    answer = client.post("/jobs", json={"dataset": dataset, "epochs": 1, "device": "cpu"})
+    answer = client.post(
+        "/jobs", json={"dataset": dataset, "model": "linear", "epochs": 1, "device": "cpu"}
+    )
     assert answer.status_code == 202, answer.text
     job_id: str = answer.json()["id"]
     return job_id

@@ -177,7 +177,7 @@ def test_job_shows_the_resolved_data_set(client: TestClient) -> None:
     assert job.status_code == 202, job.text
     spec = job.json()["spec"]
     kinds = spec["loss"]["kind"], spec["model"]["kind"]
-    assert (job.json()["name"], *kinds) == ("fruit", "mse", "linear")
+    assert (job.json()["name"], *kinds) == ("fruit", "mse", "auto")
     view = spec["dataset"]["resolved"]["view"]
     assert view["features"] == {"weight": "numeric", "ripe": "boolean", "colour": "categorical"}
     assert (view["task"], view["rows"]) == ("regression", {"train": 3})

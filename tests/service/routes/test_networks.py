@@ -140,6 +140,16 @@ def test_every_kind_is_described(client: TestClient, model: Any) -> None:
     assert found["multiply_adds"] > 0
 
 
+@pytest.mark.parametrize("model", ["tabm", "auto"])
+def test_networks_of_rows_are_described(client: TestClient, model: str) -> None:
+    found = described(client, dataset=CIRCLE["dataset"], model=model)
+    job = client.post("/jobs", json={"dataset": CIRCLE["dataset"], "model": model}).json()
+    assert found["model"] == job["spec"]["model"]
+    assert sum(layer["parameters"] for layer in found["layers"]) == found["parameter_count"]
+    assert found["layers"][-1]["shape"] == [16, 2]
+    assert found["multiply_adds"] > 16 * 128 * 128
+
+
 def test_sizes_of_a_table_may_be_upper_bounds(client: TestClient) -> None:
     dataset = {"kind": "upload", "id": sent(client, FRUIT)["id"], "target": "price"}
     assert not described(client, dataset=dataset)["is_exact"]

@@ -1,6 +1,6 @@
-"""Linear models fitted at once, as baselines: ridge and logistic regression.
+"""Linear models fitted at once, as baselines and as parts of models: ridge and logistic regression.
 
-Both are deterministic, and their work is bounded by the callers' choice of rows.
+Both are deterministic, and their work is bounded by the number of rows.
 """
 
 from typing import NamedTuple
@@ -10,6 +10,16 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ml.preprocessing import moments
+from ml.signature import Classes, Value
+
+MAX_RIDGE_WIDTH = 1024
+"""Maximum number of inputs of a ridge regression."""
+MAX_RIDGE_VALUES = 8_000_000
+"""Maximum number of values, rows times inputs, that a ridge regression is fitted to."""
+MAX_LOGISTIC_PRODUCTS = 25_000_000
+"""Maximum number of rows times inputs times classes that a logistic regression is fitted to."""
+FEWEST_ROWS = 500
+"""Number of rows, if there are as many, without which a linear model is not fitted."""
 
 PENALTIES = torch.logspace(-8, 2, 21, dtype=torch.float64)
 """Penalties of a ridge regression to choose from, per row."""
@@ -31,9 +41,38 @@ class Affine(NamedTuple):
         """Return the outputs `(rows, outputs)` for `inputs` `(rows, inputs)`."""
         return inputs.to(self.weights.dtype) @ self.weights + self.bias
 
+    def plus(self, other: "Affine") -> "Affine":
+        """Return the linear model whose outputs are the sum of both."""
+        return Affine(self.weights + other.weights, self.bias + other.bias)
+
+    def times(self, factor: float) -> "Affine":
+        """Return the linear model whose outputs are multiplied by `factor`."""
+        return Affine(factor * self.weights, factor * self.bias)
+
     def is_finite(self) -> bool:
         """Return whether all numbers are finite."""
         return all(bool(tensor.isfinite().all()) for tensor in self)
+
+
+def affordable_rows(rows: int, width: int, output: Value | Classes) -> int:
+    """Return the number of rows of `width` inputs, at most `rows`, that a linear model can be
+    fitted to in bounded time; 0 if they are too few for a fit."""
+    if isinstance(output, Value):
+        most = MAX_RIDGE_VALUES // width if width <= MAX_RIDGE_WIDTH else 0
+    else:
+        most = MAX_LOGISTIC_PRODUCTS // (width * output.size)
+    affordable = min(rows, most)
+    return 0 if affordable < min(rows, FEWEST_ROWS) else affordable
+
+
+def linear_fit(inputs: Tensor, targets: Tensor, output: Value | Classes) -> Affine | None:
+    """Return the ridge regression of a value, `targets` `(rows, 1)`, or the logistic regression of
+    classes `(rows,)`; None if it is not finite."""
+    if isinstance(output, Value):
+        found = ridge(inputs, targets.squeeze(1))
+    else:
+        found = logistic(inputs, targets, output.size)
+    return found if found.is_finite() else None
 
 
 def ridge(inputs: Tensor, targets: Tensor) -> Affine:

@@ -1,0 +1,210 @@
+"""A blend: the weighted mean of the predictions of several models of the same rows."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ml.models.fitted import EncodedRows, FittedNetwork
+from ml.models.linear_fits import Affine
+from ml.models.partners import Partner
+from ml.models.shares import (
+    Losses,
+    is_better,
+    losses_of_classes,
+    losses_of_values,
+    shares_of_classes,
+    shares_of_values,
+)
+from ml.signature import Classes, Value
+
+Rules = tuple[Callable[[Tensor], Tensor], Losses]
+"""How shares are found from figures, and the losses that they lead to."""
+
+OF_VALUES: Rules = (shares_of_values, losses_of_values)
+OF_CLASSES: Rules = (shares_of_classes, losses_of_classes)
+
+SIMPLER = ("linear", "constant")
+"""Partners that are the whole model if nothing is better by more than chance, the second rather
+than the first."""
+ROWS_AT_ONCE = 4096
+UNBOUNDED = torch.finfo(torch.float32).max
+PRIOR_ROWS = 150
+"""Number of validation rows that weigh as much as the belief that TabM is worth a half."""
+UNTESTED = 1 / 3
+"""Share of TabM where no validation rows tell what it adds."""
+
+
+class Blend(FittedNetwork):
+    """The weighted mean of the values, or of the probabilities, of TabM and its partners.
+
+    Only TabM learns by steps: in training, its outputs are those of the blend. Its partners are
+    fitted before, to training and validation rows, and weighted among themselves by rows that they
+    were not fitted to. What TabM adds is measured on the validation rows in the end; until then, it
+    has the whole weight.
+
+    Unless the blend is a linear model, each value in the mean is kept within the range of the
+    targets, and as near to that of the trees as it was on held-out rows: trees do not extrapolate.
+    """
+
+    shares: Tensor
+    low: Tensor
+    high: Tensor
+    reach: Tensor
+    """Greatest distance of each member from the trees on held-out rows, `(members,)`."""
+
+    def __init__(
+        self, output: Value | Classes, partners: Mapping[str, Partner], tabm: FittedNetwork
+    ) -> None:
+        super().__init__()
+        self._output = output
+        self._names = [*partners, "tabm"]
+        self.partners = nn.ModuleDict(partners)
+        self.tabm = tabm
+        self.register_buffer("shares", self._only("tabm"))
+        self.register_buffer("low", torch.zeros(output.size))
+        self.register_buffer("high", torch.zeros(output.size))
+        self.register_buffer("reach", torch.full((len(self._names),), UNBOUNDED))
+        self._partner_shares = self._validation_figures = self._validation_trees = torch.zeros(0)
+
+    def fit_to(self, train: EncodedRows, validation: EncodedRows | None) -> None:
+        """Fit and weight the partners."""
+        self.tabm.fit_to(train, validation)
+        rows = train
+        if validation is not None:
+            rows = EncodedRows(*(torch.cat(parts) for parts in zip(train, validation, strict=True)))
+        if isinstance(self._output, Value):
+            self.low.copy_(rows.targets.min())
+            self.high.copy_(rows.targets.max())
+        held_out = {
+            name: cast(Partner, partner).fit_across(rows) for name, partner in self.partners.items()
+        }
+        if isinstance(self._output, Value) and (trees := held_out.get("trees")) is not None:
+            distances = [(outputs - trees).abs().max() for outputs in held_out.values()]
+            self.reach[:-1] = torch.stack(distances)
+            self._validation_trees = trees[len(train.inputs) :]
+        columns = [self._figures(outputs, rows.targets) for outputs in held_out.values()]
+        figures = torch.stack(columns, 1)
+        find, _ = self._rules
+        self._partner_shares = find(figures)
+        self._validation_figures = figures[len(train.inputs) :]
+        if validation is None:
+            self.shares.copy_(self._simplest(figures, self._with_tabm(0.0)))
+            if not self._is_linear():
+                self.shares.copy_(self._with_tabm(UNTESTED))
+
+    @torch.no_grad()
+    def settle(self, validation: EncodedRows | None) -> None:
+        """Choose the share of TabM by the loss of the validation rows, which is the mean squared
+        error or the log loss.
+
+        The share is drawn to a half as if `PRIOR_ROWS` more rows said so: TabM was stopped by the
+        same rows, so that it looks better on them than it is.
+        """
+        if validation is None:
+            return
+        outputs = torch.cat([self.tabm(inputs) for inputs in validation.inputs.split(ROWS_AT_ONCE)])
+        if len(self._validation_trees):
+            self.reach[-1] = (outputs.cpu() - self._validation_trees).abs().max()
+        own, partners = self._figures(outputs, validation.targets), self._validation_figures
+        find, _ = self._rules
+        found = find(torch.stack([self._mixed(partners, self._partner_shares), own], 1))
+        rows = len(outputs)
+        share = (rows * float(found[1]) + PRIOR_ROWS / 2) / (rows + PRIOR_ROWS)
+        figures = torch.cat([partners, own.unsqueeze(1)], 1)
+        self.shares.copy_(self._simplest(figures, self._with_tabm(share)))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs `(rows, size)`, in training those of TabM."""
+        if self.training:
+            outputs: Tensor = self.tabm(inputs)
+            return outputs
+        used = self._used()
+        outputs_of = {name: self._member(name)(inputs).float() for name in used}
+        if isinstance(self._output, Classes):
+            parts = [outputs_of[name].log_softmax(1) + math.log(used[name]) for name in used]
+            return torch.stack(parts).logsumexp(0)
+        if not self._is_linear():
+            outputs_of = self._guarded(outputs_of)
+        return torch.stack([used[name] * outputs_of[name] for name in used]).sum(0)
+
+    def affine(self) -> Affine | None:
+        """Return the blend as a linear model; None if it is none."""
+        if not self._is_linear():
+            return None
+        used = self._used().items()
+        parts = [(cast(Partner, self._member(name)).affine(), share) for name, share in used]
+        return reduce(Affine.plus, (part.times(share) for part, share in parts if part is not None))
+
+    def extra_repr(self) -> str:
+        """Return the shares."""
+        if self.shares.is_meta:
+            return ""
+        shares = zip(self._names, self.shares.tolist(), strict=True)
+        return "shares: " + ", ".join(f"{name} {share:.3g}" for name, share in shares)
+
+    @property
+    def _rules(self) -> Rules:
+        return OF_VALUES if isinstance(self._output, Value) else OF_CLASSES
+
+    def _member(self, name: str) -> nn.Module:
+        return self.tabm if name == "tabm" else self.partners[name]
+
+    def _used(self) -> dict[str, float]:
+        """Return the shares of the members that have one; without memory, of all."""
+        count = len(self._names)
+        shares = [1 / count] * count if self.shares.is_meta else self.shares.tolist()
+        return {name: share for name, share in zip(self._names, shares, strict=True) if share}
+
+    def _is_linear(self) -> bool:
+        return self._used().keys() <= set(SIMPLER)
+
+    def _guarded(self, outputs_of: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return values by the names of their members, kept near enough."""
+        outputs_of = {
+            name: outputs.clamp(self.low, self.high) for name, outputs in outputs_of.items()
+        }
+        if (trees := outputs_of.get("trees")) is None:
+            return outputs_of
+        reach = dict(zip(self._names, self.reach, strict=True))
+        return {
+            name: outputs.clamp(trees - reach[name], trees + reach[name])
+            for name, outputs in outputs_of.items()
+        }
+
+    def _only(self, name: str) -> Tensor:
+        return torch.tensor([float(one == name) for one in self._names], dtype=torch.float64)
+
+    def _with_tabm(self, share: float) -> Tensor:
+        """Return all shares if that of TabM is `share`."""
+        return torch.cat([(1 - share) * self._partner_shares, torch.tensor([share])])
+
+    def _simplest(self, figures: Tensor, shares: Tensor) -> Tensor:
+        """Return `shares`, or those of a simpler model if these are not better on the rows of
+        `figures` (rows, members or partners)."""
+        _, losses = self._rules
+        count = figures.shape[1]
+        for name in SIMPLER:
+            if name in self._names:
+                simple = self._only(name)
+                of_both = (losses(figures, one[:count]) for one in (shares, simple))
+                shares = shares if is_better(*of_both) else simple
+        return shares
+
+    def _mixed(self, figures: Tensor, shares: Tensor) -> Tensor:
+        """Return the figures `(rows,)` of a mixture of predictors."""
+        if isinstance(self._output, Value):
+            return figures @ shares
+        return (figures + shares.log()).logsumexp(1)
+
+    def _figures(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return what `ml.models.shares` takes of a predictor's `outputs` (rows, size): `(rows,)`
+        float64 on the CPU."""
+        if isinstance(self._output, Value):
+            figures = outputs.clamp(self.low, self.high).double() - targets
+        else:
+            figures = outputs.double().log_softmax(1).gather(1, targets.unsqueeze(1))
+        return figures.squeeze(1).cpu()

@@ -1,0 +1,164 @@
+"""Growing of gradient-boosted trees by LightGBM (Ke et al. 2017)."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from ml.trees.folds import fold_of
+from ml.trees.forest import EVERY_LEAF, FIRST_LEAF, MAX_LEAVES, Forest, Tree
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+MIN_ROWS = 20
+"""Number of rows below which no trees are grown."""
+FOLDS = 5
+PATIENCE = 50
+"""Rounds without a lower loss on the fold held out after which growing ends."""
+RATE, TOP_RATE = 0.05, 0.3
+"""The learning rate, and its maximum where the number of rounds is limited."""
+RATE_ROUNDS = 400
+"""Number of rounds from which the learning rate needs no increase."""
+MIN_ROUNDS, MAX_ROUNDS = 20, 1000
+MAX_TREES = 10_000
+"""Number of trees of a forest above which a row takes about a millisecond."""
+MAX_NUMBERS = 20_000_000
+"""Maximum number of inputs that trees are grown from."""
+MAX_WORK = 1e10
+"""Histogram entries of all rounds and folds, filled or read: about a minute of a slow core."""
+HISTOGRAMS = 15 * 255
+"""Entries of one input's histograms in all leaves of a tree."""
+GROWTH = {
+    "num_leaves": MAX_LEAVES,
+    "min_data_in_leaf": 10,
+    "lambda_l2": 1.0,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "boost_from_average": False,  # the base is ours
+    "use_missing": False,
+    # The same trees, whatever the number of cores.
+    "num_threads": 1,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+
+
+class Grown(NamedTuple):
+    """Trees, and their outputs for rows that they were not grown from."""
+
+    forest: Forest
+    """The mean of the forests of all folds."""
+    held_out: Tensor
+    """Outputs `(rows, outputs)` float32 for the rows given, each by the forest grown without it."""
+
+
+def most_rows(columns: int) -> int:
+    """Return the maximum number of rows of so many `columns` that trees are grown from."""
+    return MAX_NUMBERS // max(1, columns)
+
+
+def grow(inputs: Tensor, targets: Tensor, classes: int | None = None, seed: int = 0) -> Grown:
+    """Return trees that predict `targets` from `inputs` `(rows, columns)` float32 without NaN.
+
+    Without `classes`, targets are values `(rows, 1)`, and so is the output, of which the squared
+    error is minimised. Else they are indices `(rows,)` below `classes`, and the outputs are logits,
+    of which the log loss is minimised. One forest is grown without each of `FOLDS` folds, until the
+    loss on the fold falls no more; the result is their mean.
+
+    The same arguments give the same trees, bit for bit on the same CPU. `MAX_WORK` bounds the time.
+
+    Raises:
+        ValueError: there are fewer than `MIN_ROWS` rows, or more than `most_rows`.
+    """
+    rows, columns = inputs.shape
+    if not MIN_ROWS <= rows <= most_rows(columns):
+        raise ValueError(f"{rows} rows; must be {MIN_ROWS} to {most_rows(columns)}")
+    inputs, labels = inputs.cpu(), targets.cpu().flatten()
+    fold = fold_of(labels, FOLDS, seed)
+    base = _base(labels, classes)
+    held_out = torch.empty(rows, len(base))
+    trees: list[Tree] = []
+    for number in range(FOLDS):
+        out = fold == number
+        learned, watched = ((inputs[part].numpy(), labels[part].numpy()) for part in (~out, out))
+        grown = [*_trees(_booster(learned, watched, base, seed + number))]
+        held_out[out] = Forest.of(grown, base)(inputs[out])
+        trees += grown
+    shares = [tree._replace(leaves=[leaf / FOLDS for leaf in tree.leaves]) for tree in trees]
+    return Grown(Forest.of(shares, base), held_out)
+
+
+def _base(labels: Tensor, classes: int | None) -> Tensor:
+    """Return the outputs without trees, float64: the mean, or the logarithms of the shares of the
+    classes, with half a row more of each, so that none is impossible."""
+    if classes is None:
+        return labels.double().mean()[None]
+    counts = one_hot(labels, classes).sum(0).double() + 0.5
+    return (counts / counts.sum()).log()
+
+
+Part = tuple[NDArray[np.float32], NDArray[Any]]
+"""Inputs and labels of some rows."""
+
+
+def _booster(learned: Part, watched: Part, base: Tensor, seed: int) -> "Booster":
+    """Return LightGBM's trees, whose best round has the lowest loss on the rows `watched`."""
+    # Imported here because only trainers need it.
+    import lightgbm
+
+    objective: Mapping[str, Any] = {
+        1: {"objective": "regression"},
+        2: {"objective": "binary"},
+    }.get(len(base), {"objective": "multiclass", "num_class": len(base)})
+    rows, columns = learned[0].shape
+    rounds = _rounds(rows, columns, len(base))
+    rate = min(TOP_RATE, max(RATE, RATE * RATE_ROUNDS / rounds))
+    start = (base[1:] - base[0] if len(base) == 2 else base).numpy()
+    growing, watching = (
+        lightgbm.Dataset(inputs, labels, init_score=np.tile(start, (len(labels), 1)).squeeze())
+        for inputs, labels in (learned, watched)
+    )
+    return lightgbm.train(
+        {**GROWTH, **objective, "learning_rate": rate, "seed": seed},
+        growing,
+        rounds,
+        valid_sets=[watching.set_reference(growing)],
+        callbacks=[lightgbm.early_stopping(PATIENCE, verbose=False)],
+    )
+
+
+def _rounds(rows: int, columns: int, outputs: int) -> int:
+    """Return the maximum number of rounds for one fold."""
+    by_trees = MAX_TREES // (FOLDS * outputs)
+    by_work = int(MAX_WORK / (FOLDS * outputs * columns * (rows + HISTOGRAMS)))
+    return min(MAX_ROUNDS, max(MIN_ROUNDS, min(by_trees, by_work)))
+
+
+def _trees(booster: "Booster") -> Iterator[Tree]:
+    """Yield the trees of `booster` up to its best round."""
+    for tree in booster.dump_model(num_iteration=booster.best_iteration)["tree_info"]:
+        yield _tree(tree["tree_structure"])
+
+
+def _tree(root: Mapping[str, Any]) -> Tree:
+    tree = Tree([], [], [], [])
+
+    def add(node: Mapping[str, Any]) -> int:
+        """Add a node, and return the bits of its leaves."""
+        if "leaf_value" in node:
+            tree.leaves.append(node["leaf_value"])
+            return FIRST_LEAF >> (len(tree.leaves) - 1)
+        of_left = add(node["left_child"])
+        tree.features.append(node["split_feature"])
+        tree.thresholds.append(node["threshold"])
+        tree.masks.append(EVERY_LEAF - of_left)
+        return of_left | add(node["right_child"])
+
+    add(root)
+    return tree
