@@ -106,7 +106,9 @@ class Blend(FittedNetwork):
         """
         if validation is None:
             return
-        outputs = torch.cat([self.tabm(inputs) for inputs in validation.inputs.split(ROWS_AT_ONCE)])
+        outputs = torch.cat(
+            [self.tabm(inputs) for inputs in torch.split(validation.inputs, ROWS_AT_ONCE)]
+        )
         if len(self._validation_trees):
             self.reach[-1] = (outputs.cpu() - self._validation_trees).abs().max()
         own, partners = self._figures(outputs, validation.targets), self._validation_figures
