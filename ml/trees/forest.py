@@ -7,23 +7,25 @@ import torch
 from torch import Tensor, nn
 
 MAX_LEAVES = 15
-"""Maximum number of leaves of a tree: one for each bit of an int16 but the sign."""
+"""Maximum number of leaves of a tree: as many as an int16 has bits beside the sign."""
 SPLITS = MAX_LEAVES - 1
+FIRST_LEAF = 1 << (MAX_LEAVES - 1)
+EVERY_LEAF = (1 << MAX_LEAVES) - 1
 COMPARED_ON_CPU, COMPARED_ON_GPU = 1 << 18, 1 << 25
 """Number of comparisons at a time; on a CPU, their results fit its cache."""
 
 
 class Tree(NamedTuple):
-    """A tree of at most `MAX_LEAVES` leaves, which are numbered from left to right."""
+    """A tree of at most `MAX_LEAVES` leaves, which have a bit each: the leftmost the highest."""
 
     features: list[int]
     """Index of the input that each split compares."""
     thresholds: list[float]
     """A row goes to the left of a split unless its input is greater."""
     masks: list[int]
-    """Bits of all leaves but those to the left of each split."""
+    """`EVERY_LEAF` without the bits of the leaves to the left of each split."""
     leaves: list[float]
-    """Value of each leaf."""
+    """Value of each leaf, from left to right."""
 
 
 class Forest(nn.Module):
@@ -61,8 +63,9 @@ class Forest(nn.Module):
         never = torch.finfo(torch.float32).max
         thresholds = _columns([tree.thresholds for tree in trees], SPLITS, never)
         forest.thresholds = _rounded_down(thresholds)
-        forest.masks = _columns([tree.masks for tree in trees], SPLITS, -1).short()
-        forest.leaves = _columns([tree.leaves for tree in trees], MAX_LEAVES, 0).float()
+        forest.masks = _columns([tree.masks for tree in trees], SPLITS, EVERY_LEAF).short()
+        leaves = _columns([tree.leaves for tree in trees], MAX_LEAVES, 0).float()
+        forest.leaves = leaves.flip(0)  # as their bits are
         forest.base = base.float()
         return forest
 
@@ -70,28 +73,28 @@ class Forest(nn.Module):
         """Return the outputs of a batch."""
         compared = COMPARED_ON_GPU if inputs.is_cuda else COMPARED_ON_CPU
         rows = max(1, compared // max(1, self.features.numel()))
-        return torch.cat([self._outputs(part) for part in inputs.split(rows)])
+        if len(inputs) <= rows:
+            return self._outputs(inputs)
+        return torch.cat([self._outputs(part) for part in torch.split(inputs, rows)])
 
     def _outputs(self, inputs: Tensor) -> Tensor:
-        values = self.leaves.take(self._leaf(inputs))
-        columns = 1 if len(self.base) == 2 else len(self.base)
-        sums = values.view(len(inputs), values.shape[1] // columns, columns).sum(1)
-        return self.base + nn.functional.pad(sums, (len(self.base) - columns, 0))
+        values = self.leaves.gather(0, self._leaf(inputs))
+        if len(self.base) == 2:
+            return self.base + nn.functional.pad(values.sum(1, keepdim=True), (1, 0))
+        turns = values.shape[1] // len(self.base)
+        return values.view(len(inputs), turns, len(self.base)).sum(1) + self.base
 
     def _leaf(self, inputs: Tensor) -> Tensor:
-        """Return the place in `leaves` of each row's leaf in each tree, `(batch, trees)`."""
+        """Return the index of each row's leaf of each tree, `(batch, trees)` int64."""
         compared = inputs.index_select(1, self.features.flatten())
-        compared = compared.view(len(inputs), *self.features.shape)
-        goes_left = (compared <= self.thresholds).to(torch.int16)
-        remaining = goes_left.neg_().bitwise_or_(self.masks)  # -1 has all bits
+        goes_left = compared.view(len(inputs), *self.features.shape) <= self.thresholds
+        remaining = goes_left.to(torch.int16).mul_(EVERY_LEAF).bitwise_or_(self.masks)
         while (count := remaining.shape[1]) > 1:
-            half = count // 2
-            remaining[:, :half] &= remaining[:, count - half :]
-            remaining = remaining[:, : count - half]
-        bits = remaining.squeeze(1)
-        _, exponents = torch.frexp((bits & -bits).float())
-        trees = bits.shape[1]
-        return (exponents.long() - 1) * trees + torch.arange(trees, device=bits.device)
+            rest = count - count // 2
+            remaining[:, : count - rest] &= remaining[:, rest:]
+            remaining = remaining[:, :rest]
+        _, exponents = torch.frexp(remaining.squeeze(1).float())  # from 1, of the highest bit
+        return exponents.long().sub_(1)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
         for name, buffer in self.named_buffers():

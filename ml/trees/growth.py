@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ml.trees.folds import fold_of
-from ml.trees.forest import MAX_LEAVES, Forest, Tree
+from ml.trees.forest import EVERY_LEAF, FIRST_LEAF, MAX_LEAVES, Forest, Tree
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -86,8 +86,8 @@ def grow(inputs: Tensor, targets: Tensor, classes: int | None = None, seed: int 
     trees: list[Tree] = []
     for number in range(FOLDS):
         out = fold == number
-        parts = [(inputs[part].numpy(), labels[part].numpy()) for part in (~out, out)]
-        grown = [*_trees(_booster(*parts, base, seed + number))]
+        learned, watched = ((inputs[part].numpy(), labels[part].numpy()) for part in (~out, out))
+        grown = [*_trees(_booster(learned, watched, base, seed + number))]
         held_out[out] = Forest.of(grown, base)(inputs[out])
         trees += grown
     shares = [tree._replace(leaves=[leaf / FOLDS for leaf in tree.leaves]) for tree in trees]
@@ -107,8 +107,8 @@ Part = tuple[NDArray[np.float32], NDArray[Any]]
 """Inputs and labels of some rows."""
 
 
-def _booster(learned: Part, held_out: Part, base: Tensor, seed: int) -> "Booster":
-    """Return LightGBM's trees, up to the round with the lowest loss on the rows `held_out`."""
+def _booster(learned: Part, watched: Part, base: Tensor, seed: int) -> "Booster":
+    """Return LightGBM's trees, whose best round has the lowest loss on the rows `watched`."""
     # Imported here because only trainers need it.
     import lightgbm
 
@@ -116,12 +116,13 @@ def _booster(learned: Part, held_out: Part, base: Tensor, seed: int) -> "Booster
         1: {"objective": "regression"},
         2: {"objective": "binary"},
     }.get(len(base), {"objective": "multiclass", "num_class": len(base)})
-    rounds = _rounds(*learned[0].shape, len(base))
+    rows, columns = learned[0].shape
+    rounds = _rounds(rows, columns, len(base))
     rate = min(TOP_RATE, max(RATE, RATE * RATE_ROUNDS / rounds))
     start = (base[1:] - base[0] if len(base) == 2 else base).numpy()
     growing, watching = (
         lightgbm.Dataset(inputs, labels, init_score=np.tile(start, (len(labels), 1)).squeeze())
-        for inputs, labels in (learned, held_out)
+        for inputs, labels in (learned, watched)
     )
     return lightgbm.train(
         {**GROWTH, **objective, "learning_rate": rate, "seed": seed},
@@ -152,12 +153,12 @@ def _tree(root: Mapping[str, Any]) -> Tree:
         """Add a node, and return the bits of its leaves."""
         if "leaf_value" in node:
             tree.leaves.append(node["leaf_value"])
-            return 1 << (len(tree.leaves) - 1)
-        left = add(node["left_child"])
+            return FIRST_LEAF >> (len(tree.leaves) - 1)
+        of_left = add(node["left_child"])
         tree.features.append(node["split_feature"])
         tree.thresholds.append(node["threshold"])
-        tree.masks.append(~left)
-        return left | add(node["right_child"])
+        tree.masks.append(EVERY_LEAF - of_left)
+        return of_left | add(node["right_child"])
 
     add(root)
     return tree

@@ -1,11 +1,18 @@
 import torch
 from torch import nn
 
-from ml.trees.forest import COMPARED_ON_CPU, MAX_LEAVES, Forest, Tree
+from ml.trees.forest import COMPARED_ON_CPU, EVERY_LEAF, FIRST_LEAF, MAX_LEAVES, Forest, Tree
 
-STUMP = Tree(features=[1], thresholds=[0.5], masks=[~0b01], leaves=[-1.0, 1.0])
+
+def all_but(*leaves: int) -> int:
+    return EVERY_LEAF - sum(FIRST_LEAF >> leaf for leaf in leaves)
+
+
+STUMP = Tree(features=[1], thresholds=[0.5], masks=[all_but(0)], leaves=[-1.0, 1.0])
 # x0 <= 0 ? (x1 <= 0 ? 1 : 2) : (x1 <= 0 ? 4 : 8), its splits in another order.
-QUARTERS = Tree([1, 0, 1], [0.0, 0.0, 0.0], [~0b0100, ~0b0011, ~0b0001], [1.0, 2.0, 4.0, 8.0])
+QUARTERS = Tree(
+    [1, 0, 1], [0.0, 0.0, 0.0], [all_but(2), all_but(0, 1), all_but(0)], [1.0, 2.0, 4.0, 8.0]
+)
 LEAF = Tree([], [], [], [0.25])
 ZERO = torch.zeros(1, dtype=torch.float64)
 
@@ -25,8 +32,10 @@ def test_the_longest_chain_of_splits() -> None:
     count = MAX_LEAVES - 1
     leaves = [float(leaf) for leaf in range(MAX_LEAVES)]
     thresholds = [float(split) for split in range(count)]
-    to_the_left = Tree([0] * count, thresholds, [~((2 << i) - 1) for i in range(count)], leaves)
-    to_the_right = Tree([0] * count, thresholds, [~(1 << i) for i in range(count)], leaves)
+    to_the_left = Tree(
+        [0] * count, thresholds, [all_but(*range(i + 1)) for i in range(count)], leaves
+    )
+    to_the_right = Tree([0] * count, thresholds, [all_but(i) for i in range(count)], leaves)
     rows = torch.tensor(leaves).sub(0.5)[:, None]
     for tree in (to_the_left, to_the_right):
         assert Forest.of([tree], ZERO)(rows).flatten().tolist() == leaves
