@@ -13,6 +13,7 @@ from ml.models.linear_fits import Affine
 from ml.models.partners import Partner
 from ml.models.shares import (
     Losses,
+    drawn_to_half,
     is_better,
     losses_of_classes,
     losses_of_values,
@@ -32,8 +33,6 @@ SIMPLER = ("linear", "constant")
 than the first."""
 ROWS_AT_ONCE = 4096
 UNBOUNDED = torch.finfo(torch.float32).max
-PRIOR_ROWS = 150
-"""Number of validation rows that weigh as much as the belief that TabM is worth a half."""
 UNTESTED = 1 / 3
 """Share of TabM where no validation rows tell what it adds."""
 
@@ -83,7 +82,7 @@ class Blend(FittedNetwork):
             name: cast(Partner, partner).fit_across(rows) for name, partner in self.partners.items()
         }
         if isinstance(self._output, Value) and (trees := held_out.get("trees")) is not None:
-            distances = [(outputs - trees).abs().max() for outputs in held_out.values()]
+            distances = [self._distance(outputs, trees) for outputs in held_out.values()]
             self.reach[:-1] = torch.stack(distances)
             self._validation_trees = trees[len(train.inputs) :]
         columns = [self._figures(outputs, rows.targets) for outputs in held_out.values()]
@@ -101,8 +100,7 @@ class Blend(FittedNetwork):
         """Choose the share of TabM by the loss of the validation rows, which is the mean squared
         error or the log loss.
 
-        The share is drawn to a half as if `PRIOR_ROWS` more rows said so: TabM was stopped by the
-        same rows, so that it looks better on them than it is.
+        It is drawn to a half where the rows are few: TabM was stopped by the same rows.
         """
         if validation is None:
             return
@@ -110,12 +108,11 @@ class Blend(FittedNetwork):
             [self.tabm(inputs) for inputs in torch.split(validation.inputs, ROWS_AT_ONCE)]
         )
         if len(self._validation_trees):
-            self.reach[-1] = (outputs.cpu() - self._validation_trees).abs().max()
+            self.reach[-1] = self._distance(outputs, self._validation_trees.to(outputs.device))
         own, partners = self._figures(outputs, validation.targets), self._validation_figures
-        find, _ = self._rules
-        found = find(torch.stack([self._mixed(partners, self._partner_shares), own], 1))
-        rows = len(outputs)
-        share = (rows * float(found[1]) + PRIOR_ROWS / 2) / (rows + PRIOR_ROWS)
+        find, losses = self._rules
+        both = torch.stack([self._mixed(partners, self._partner_shares), own], 1)
+        share = drawn_to_half(float(find(both)[1]), both, losses)
         figures = torch.cat([partners, own.unsqueeze(1)], 1)
         self.shares.copy_(self._simplest(figures, self._with_tabm(share)))
 
@@ -163,6 +160,11 @@ class Blend(FittedNetwork):
 
     def _is_linear(self) -> bool:
         return self._used().keys() <= set(SIMPLER)
+
+    def _distance(self, outputs: Tensor, trees: Tensor) -> Tensor:
+        """Return the greatest distance of values from those of the trees, both within the range."""
+        kept, trees = (values.clamp(self.low, self.high) for values in (outputs, trees))
+        return (kept - trees).abs().max()
 
     def _guarded(self, outputs_of: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return values by the names of their members, kept near enough."""

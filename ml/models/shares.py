@@ -18,6 +18,11 @@ Losses = Callable[[Tensor, Tensor], Tensor]
 ITERATIONS = 500
 NEGLIGIBLE = 0.01
 """Share of a loss that is too little a gain, if it is within a standard error."""
+PRIOR_ROWS = 150
+"""Number of rows that weigh as much as the belief that either predictor is worth a half."""
+STEPS = 21
+CHANCE = 2.0
+"""Standard errors that chance may explain."""
 LEAST = 0.01
 """Share below which a predictor is left out."""
 
@@ -70,6 +75,22 @@ def shares_of_classes(likelihoods: Tensor) -> Tensor:
     return max((shares, alone), key=lambda one: float((relative @ one).log().mean()))
 
 
+def drawn_to_half(found: float, figures: Tensor, losses: Losses) -> float:
+    """Return the share of the second of two predictors, whose best is `found`: drawn to a half as
+    if `PRIOR_ROWS` more rows said so, but only as far as chance may explain the higher loss.
+
+    A network that was stopped by the same rows looks better on them than it is.
+    """
+    rows = len(figures)
+    wanted = (rows * found + PRIOR_ROWS / 2) / (rows + PRIOR_ROWS)
+    best = losses(figures, _pair(found))
+    for share in torch.linspace(wanted, found, STEPS).tolist():
+        worse = losses(figures, _pair(share)) - best
+        if worse.mean() <= CHANCE * worse.std(correction=0) / math.sqrt(rows):
+            return float(share)
+    return found
+
+
 def losses_of_values(errors: Tensor, shares: Tensor) -> Tensor:
     """Return the squared errors `(rows,)` of the mixed values."""
     return (errors @ shares).square()
@@ -87,3 +108,7 @@ def is_better(losses: Tensor, others: Tensor) -> bool:
     if len(gains) > 1 and gain > gains.std() / math.sqrt(len(gains)):
         return True
     return bool(gain > NEGLIGIBLE * others.mean())
+
+
+def _pair(share: float) -> Tensor:
+    return torch.tensor([1 - share, share], dtype=torch.float64)

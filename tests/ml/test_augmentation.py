@@ -54,7 +54,7 @@ def test_crop_moves_by_every_number_of_pixels() -> None:
         (Scale(scale=0.3), 0.3, lambda f: {"scale": 1 + f}),
         (Shear(shear=20), 20.0, lambda a: {"shear": [a, 0.0]}),
     ],
-    ids=repr,
+    ids=["rotate", "scale", "shear"],
 )
 def test_changes_equal_those_of_torchvision(change: AnyChange, most: float, options: Any) -> None:
     """One of the changes that torchvision makes within the range is each image, nearly."""

@@ -5,7 +5,10 @@ import torch
 from torch import Tensor
 
 from ml.models.shares import (
+    drawn_to_half,
     is_better,
+    losses_of_classes,
+    losses_of_values,
     shares_of_classes,
     shares_of_values,
 )
@@ -68,6 +71,23 @@ def test_probability_of_zero_is_left_out() -> None:
     shares = shares_of_classes(likelihoods)
     assert shares.isfinite().all()
     assert shares[1] > 0
+
+
+def test_share_is_drawn_to_a_half_where_rows_cannot_tell() -> None:
+    errors = drawn(100, 2)
+    assert drawn_to_half(0.5, errors, losses_of_values) == 0.5
+    # 100 rows say 0.6, and 150 a half.
+    assert drawn_to_half(0.6, errors, losses_of_values) == pytest.approx(0.54)
+    assert drawn_to_half(0.6, drawn(9_850, 2), losses_of_values) == pytest.approx(0.5985)
+    likelihoods = drawn(100, 2) - 5
+    assert drawn_to_half(0.6, likelihoods, losses_of_classes) == pytest.approx(0.54)
+
+
+def test_share_is_not_drawn_to_what_is_worse() -> None:
+    better = torch.stack([drawn(40), 0.01 * drawn(40, seed=1)], 1)
+    assert drawn_to_half(1.0, better, losses_of_values) > 0.9
+    assert drawn_to_half(0.0, better.flip(1), losses_of_values) < 0.1
+    assert drawn_to_half(1.0, better[:1], losses_of_values) == 1.0
 
 
 def test_gain_must_be_more_than_chance_or_large() -> None:

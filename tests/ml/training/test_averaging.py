@@ -69,7 +69,7 @@ def floats(model: nn.Module) -> list[torch.Tensor]:
         (SWA, get_swa_multi_avg_fn, "epoch", 5),
         ("swa", get_swa_multi_avg_fn, "epoch", 7),
     ],
-    ids=str,
+    ids=["ema 0.9", "ema", "swa 0.5", "swa"],
 )
 def test_averages_are_those_of_torch(
     average: Any, formula: Callable[[], Any], every: str, from_epoch: int

@@ -57,6 +57,7 @@ CHAINS: list[list[Any]] = [
 ]
 """Layers of a user's own: the first two are run by hand."""
 SOFT = {"kind": "cross_entropy", "label_smoothing": 0.1, "class_weights": "balanced"}
+TABM = {"kind": "tabm", "members": 3, "hidden": [8], "bins": 4, "embedding": 2}
 ENGINES = ["by hand", "streamed", "graph", "graph by hand", "graph streamed"]
 
 
@@ -114,6 +115,9 @@ def assert_the_same(document: dict[str, Any], engine: str) -> None:
         {"model": {"kind": "linear"}},
         *({"model": {"kind": "sequential", "layers": layers}} for layers in CHAINS),
         {"loss": {"kind": "huber", "delta": 0.3}},
+        {"model": TABM},
+        {"model": {"kind": "auto", "tabm": TABM}},
+        {"dataset": CLASSES, "loss": "cross_entropy", "model": TABM},
         {"dataset": CLASSES, "loss": "cross_entropy"},
         {"dataset": CLASSES, "loss": SOFT},
         {"dataset": CLASSES, "loss": SOFT, "batch_size": 7},
