@@ -9,6 +9,7 @@ from ml.models.linear_fits import affordable_rows
 from ml.optimizers import AdamWSpec
 from ml.schedules import ConstantSpec
 from ml.signature import Signature
+from ml.trees import MIN_ROWS
 
 VALIDATION = 0.15
 """Share of the rows by which training is stopped and the members of a blend are weighted."""
@@ -47,6 +48,8 @@ def model(asked: AutoSpec, rows: int, signature: Signature) -> AutoSpec:
     beside: list[PartnerName] = ["linear", "trees"]
     if not affordable_rows(rows, signature.inputs.width, signature.output):
         beside.remove("linear")
+    if rows < MIN_ROWS:
+        beside.remove("trees")
     return AutoSpec(
         beside=beside if asked.beside is None else asked.beside, tabm=asked.tabm or TabMSpec()
     )

@@ -23,7 +23,7 @@ class AutoSpec(Strict):
         default=None,
         max_length=2,
         description="Models beside TabM; by default both, unless the data is too large for a "
-        "linear model.",
+        "linear model, or too small for trees.",
     )
     tabm: TabMSpec | None = Field(
         default=None, description="The ensemble of networks; by default one that suits the data."

@@ -82,7 +82,7 @@ class Blend(FittedNetwork):
             name: cast(Partner, partner).fit_across(rows) for name, partner in self.partners.items()
         }
         if isinstance(self._output, Value) and (trees := held_out.get("trees")) is not None:
-            distances = [(outputs - trees).abs().max() for outputs in held_out.values()]
+            distances = [self._distance(outputs, trees) for outputs in held_out.values()]
             self.reach[:-1] = torch.stack(distances)
             self._validation_trees = trees[len(train.inputs) :]
         columns = [self._figures(outputs, rows.targets) for outputs in held_out.values()]
@@ -108,7 +108,7 @@ class Blend(FittedNetwork):
             [self.tabm(inputs) for inputs in torch.split(validation.inputs, ROWS_AT_ONCE)]
         )
         if len(self._validation_trees):
-            self.reach[-1] = (outputs.cpu() - self._validation_trees).abs().max()
+            self.reach[-1] = self._distance(outputs, self._validation_trees.to(outputs.device))
         own, partners = self._figures(outputs, validation.targets), self._validation_figures
         find, losses = self._rules
         both = torch.stack([self._mixed(partners, self._partner_shares), own], 1)
@@ -160,6 +160,11 @@ class Blend(FittedNetwork):
 
     def _is_linear(self) -> bool:
         return self._used().keys() <= set(SIMPLER)
+
+    def _distance(self, outputs: Tensor, trees: Tensor) -> Tensor:
+        """Return the greatest distance of values from those of the trees, both within the range."""
+        kept, trees = (values.clamp(self.low, self.high) for values in (outputs, trees))
+        return (kept - trees).abs().max()
 
     def _guarded(self, outputs_of: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return values by the names of their members, kept near enough."""

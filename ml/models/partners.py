@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ml.models.fitted import EncodedRows
 from ml.models.linear_fits import Affine, affordable_rows, linear_fit
@@ -11,6 +12,7 @@ from ml.signature import Classes, Value
 from ml.trees import MIN_ROWS, Forest, fold_of, grow, most_rows
 
 FOLDS = 5
+HALF_A_ROW = 0.5
 
 
 class Partner(nn.Module, ABC):
@@ -38,10 +40,17 @@ class Constant(Partner):
         self.register_buffer("value", torch.zeros(output.size))
 
     def fit_across(self, rows: EncodedRows) -> Tensor:
-        """Compute the constant."""
-        # That of all rows but one is next to the same.
-        self.value.copy_(self._of(rows.targets))
-        return self.forward(rows.inputs)
+        """Compute the constant; those of held-out rows are of all rows but one."""
+        targets = rows.targets.double()
+        if isinstance(self._output, Value):
+            self.value.copy_(targets.mean(0))
+            others = (targets.sum(0) - targets) / max(1, len(targets) - 1)
+            return others.float()
+        actual = one_hot(rows.targets, self._output.size).double()
+        # A class without rows would have a logarithm of minus infinity.
+        counts = actual.sum(0) + HALF_A_ROW
+        self.value.copy_((counts / counts.sum()).log())
+        return (counts - actual).div(counts.sum() - 1).log().float()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`."""
@@ -51,13 +60,6 @@ class Constant(Partner):
         """Return the constant as a linear model."""
         weights = torch.zeros(self._width, len(self.value), dtype=torch.float64)
         return Affine(weights, self.value.double())
-
-    def _of(self, targets: Tensor) -> Tensor:
-        if isinstance(self._output, Value):
-            return targets.double().mean(0)
-        # A class without rows would have a logarithm of minus infinity.
-        counts = targets.bincount(minlength=self._output.size) + 0.5
-        return (counts / counts.sum()).log()
 
 
 class LinearFit(Partner):

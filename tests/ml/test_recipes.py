@@ -121,6 +121,10 @@ def test_steps_are_bounded(rows: int) -> None:
         assert chosen["epochs"] == 1 or chosen["epochs"] * steps <= recipes.MOST_STEPS
 
 
+def test_few_rows_do_without_trees(shelf: Shelf) -> None:
+    assert spec(shelf, 2).model == AutoSpec(beside=["linear"], tabm=TabMSpec())
+
+
 def test_wide_data_do_without_a_linear_model(shelf: Shelf) -> None:
     signature = spec(shelf).dataset.signature()
     wide = signature.inputs.model_copy(update={"names": [f"x{n}" for n in range(2000)]})

@@ -40,7 +40,7 @@ NETWORKS = ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x1_0"]
 
 
 def shelf(root: Path) -> Shelf:
-    """Return tiny uploads: three tables, and images in grey and in colour."""
+    """Return tiny uploads: four tables, and images in grey and in colour."""
     root.mkdir(exist_ok=True)
     filled = Shelf(root)
     names = ["one", "two", "three"]
@@ -56,6 +56,9 @@ def shelf(root: Path) -> Shelf:
     for shape in ((9, 8, 8), (10, 33, 33, 3)):
         images = random.integers(0, 256, shape, np.uint8)
         filled.put(npz(x_train=images, y_train=np.arange(len(images)) % 3))
+    # Enough rows for trees.
+    more = [f"{n * n % 37},{names[n * n % 3]},{'' if n % 4 else n},{n % 7}" for n in range(60)]
+    filled.put("\n".join(["x,word,gap,y", *more]), target="y")
     return filled
 
 
@@ -207,6 +210,8 @@ DOCUMENTS = st.one_of(
     documents(upload(2, "x"), model=OF_ROWS, loss=LOSSES_OF_VALUES),
     documents(upload(3), model=OF_IMAGES, split=ANY_SPLIT | STRATIFIED),
     documents(upload(4), model=OF_IMAGES, split=ANY_SPLIT | STRATIFIED),
+    documents(upload(5), model=AUTO, split=ANY_SPLIT, loss=LOSSES_OF_VALUES),
+    documents(upload(5, "word"), model=AUTO, split=ANY_SPLIT | STRATIFIED),
 )
 """Few of them are refused, so that most reach the end."""
 

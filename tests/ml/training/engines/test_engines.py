@@ -56,6 +56,7 @@ CHAINS: list[list[Any]] = [
     [{"batch_norm": {}}, {"linear": 8}, {"residual": [{"linear": 8}, "relu", "dropout"]}],
 ]
 """Layers of a user's own: the first two are run by hand."""
+TABM = {"kind": "tabm", "members": 3, "hidden": [8], "bins": 4, "embedding": 2}
 ENGINES = ["by hand", "streamed", "graph", "graph by hand", "graph streamed"]
 
 
@@ -112,6 +113,9 @@ def assert_the_same(document: dict[str, Any], engine: str) -> None:
         *({"loss": loss} for loss in ("mae", "huber")),
         {"model": {"kind": "linear"}},
         *({"model": {"kind": "sequential", "layers": layers}} for layers in CHAINS),
+        {"model": TABM},
+        {"model": {"kind": "auto", "tabm": TABM}},
+        {"dataset": CLASSES, "loss": "cross_entropy", "model": TABM},
         {"dataset": CLASSES, "loss": "cross_entropy"},
         {"dataset": MASKED},
         {"schedule": {"kind": "one_cycle"}},
