@@ -45,8 +45,9 @@ class Blend(FittedNetwork):
     were not fitted to. What TabM adds is measured on the validation rows in the end; until then, it
     has the whole weight.
 
-    Unless the blend is a linear model, each value in the mean is kept within the range of the
-    targets, and as near to that of the trees as it was on held-out rows: trees do not extrapolate.
+    Each value in the mean is kept as near to that of the trees as it was on held-out rows, since
+    trees do not extrapolate; where trees have no share, within the range of the targets, unless the
+    blend is a linear model.
     """
 
     shares: Tensor
@@ -82,7 +83,7 @@ class Blend(FittedNetwork):
             name: cast(Partner, partner).fit_across(rows) for name, partner in self.partners.items()
         }
         if isinstance(self._output, Value) and (trees := held_out.get("trees")) is not None:
-            distances = [self._distance(outputs, trees) for outputs in held_out.values()]
+            distances = [(outputs - trees).abs().max() for outputs in held_out.values()]
             self.reach[:-1] = torch.stack(distances)
             self._validation_trees = trees[len(train.inputs) :]
         columns = [self._figures(outputs, rows.targets) for outputs in held_out.values()]
@@ -108,7 +109,7 @@ class Blend(FittedNetwork):
             [self.tabm(inputs) for inputs in torch.split(validation.inputs, ROWS_AT_ONCE)]
         )
         if len(self._validation_trees):
-            self.reach[-1] = self._distance(outputs, self._validation_trees.to(outputs.device))
+            self.reach[-1] = (outputs.cpu() - self._validation_trees).abs().max()
         own, partners = self._figures(outputs, validation.targets), self._validation_figures
         find, losses = self._rules
         both = torch.stack([self._mixed(partners, self._partner_shares), own], 1)
@@ -161,18 +162,12 @@ class Blend(FittedNetwork):
     def _is_linear(self) -> bool:
         return self._used().keys() <= set(SIMPLER)
 
-    def _distance(self, outputs: Tensor, trees: Tensor) -> Tensor:
-        """Return the greatest distance of values from those of the trees, both within the range."""
-        kept, trees = (values.clamp(self.low, self.high) for values in (outputs, trees))
-        return (kept - trees).abs().max()
-
     def _guarded(self, outputs_of: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return values by the names of their members, kept near enough."""
-        outputs_of = {
-            name: outputs.clamp(self.low, self.high) for name, outputs in outputs_of.items()
-        }
         if (trees := outputs_of.get("trees")) is None:
-            return outputs_of
+            return {
+                name: outputs.clamp(self.low, self.high) for name, outputs in outputs_of.items()
+            }
         reach = dict(zip(self._names, self.reach, strict=True))
         return {
             name: outputs.clamp(trees - reach[name], trees + reach[name])
@@ -208,7 +203,9 @@ class Blend(FittedNetwork):
         """Return what `ml.models.shares` takes of a predictor's `outputs` (rows, size): `(rows,)`
         float64 on the CPU."""
         if isinstance(self._output, Value):
-            figures = outputs.clamp(self.low, self.high).double() - targets
+            is_free = "trees" in self.partners
+            kept = outputs if is_free else outputs.clamp(self.low, self.high)
+            figures = kept.double() - targets
         else:
             figures = outputs.double().log_softmax(1).gather(1, targets.unsqueeze(1))
         return figures.squeeze(1).cpu()
