@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 MAX_LEAVES = 15
 """Maximum number of leaves of a tree: as many as an int16 has bits beside the sign."""
-SPLITS = MAX_LEAVES - 1
 FIRST_LEAF = 1 << (MAX_LEAVES - 1)
 EVERY_LEAF = (1 << MAX_LEAVES) - 1
 COMPARED_ON_CPU, COMPARED_ON_GPU = 1 << 18, 1 << 25
@@ -48,9 +47,9 @@ class Forest(nn.Module):
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.register_buffer("features", torch.empty((SPLITS, 0), dtype=torch.int32))
-        self.register_buffer("thresholds", torch.empty((SPLITS, 0)))
-        self.register_buffer("masks", torch.empty((SPLITS, 0), dtype=torch.int16))
+        self.register_buffer("features", torch.empty((1, 0), dtype=torch.int32))
+        self.register_buffer("thresholds", torch.empty((1, 0)))
+        self.register_buffer("masks", torch.empty((1, 0), dtype=torch.int16))
         self.register_buffer("leaves", torch.empty((MAX_LEAVES, 0)))
         self.register_buffer("base", torch.zeros(outputs))
 
@@ -58,12 +57,13 @@ class Forest(nn.Module):
     def of(cls, trees: Sequence[Tree], base: Tensor) -> "Forest":
         """Return the forest of `trees` and `base` `(outputs,)`."""
         forest = cls(len(base))
-        forest.features = _columns([tree.features for tree in trees], SPLITS, 0).int()
+        splits = max((len(tree.features) for tree in trees), default=0) or 1
+        forest.features = _columns([tree.features for tree in trees], splits, 0).int()
         # A split that a tree lacks sends every row to the left. All of a state is finite.
         never = torch.finfo(torch.float32).max
-        thresholds = _columns([tree.thresholds for tree in trees], SPLITS, never)
+        thresholds = _columns([tree.thresholds for tree in trees], splits, never)
         forest.thresholds = _rounded_down(thresholds)
-        forest.masks = _columns([tree.masks for tree in trees], SPLITS, EVERY_LEAF).short()
+        forest.masks = _columns([tree.masks for tree in trees], splits, EVERY_LEAF).short()
         leaves = _columns([tree.leaves for tree in trees], MAX_LEAVES, 0).float()
         forest.leaves = leaves.flip(0)  # as their bits are
         forest.base = base.float()

@@ -29,7 +29,7 @@ RATE_ROUNDS = 400
 """Number of rounds from which the learning rate needs no increase."""
 MIN_ROUNDS, MAX_ROUNDS = 20, 1000
 MAX_TREES = 10_000
-"""Number of trees of a forest above which a row takes about a millisecond."""
+"""Maximum number of trees of a forest, which a row passes in a millisecond of a slow core."""
 MAX_NUMBERS = 20_000_000
 """Maximum number of inputs that trees are grown from."""
 MAX_WORK = 1e10
