@@ -80,11 +80,12 @@ class Blend(FittedNetwork):
             self.low.copy_(rows.targets.min())
             self.high.copy_(rows.targets.max())
         held_out = {
-            name: cast(Partner, partner).fit_across(rows) for name, partner in self.partners.items()
+            name: cast(Partner, partner).fit_across(rows).nan_to_num()
+            for name, partner in self.partners.items()
         }
         if isinstance(self._output, Value) and (trees := held_out.get("trees")) is not None:
             distances = [(outputs - trees).abs().max() for outputs in held_out.values()]
-            self.reach[:-1] = torch.stack(distances)
+            self.reach[:-1] = torch.stack(distances).clamp(max=UNBOUNDED)
             self._validation_trees = trees[len(train.inputs) :]
         columns = [self._figures(outputs, rows.targets) for outputs in held_out.values()]
         figures = torch.stack(columns, 1)
@@ -110,7 +111,8 @@ class Blend(FittedNetwork):
             [self.tabm(inputs) for inputs in torch.split(validation.inputs, ROWS_AT_ONCE)]
         )
         if len(self._validation_trees):
-            self.reach[-1] = (outputs.cpu() - self._validation_trees).abs().max()
+            reach = (outputs.cpu() - self._validation_trees).abs().max()
+            self.reach[-1] = reach.clamp(max=UNBOUNDED)
         own, partners = self._figures(outputs, validation.targets), self._validation_figures
         find, _ = self._rules
         found = find(torch.stack([self._mixed(partners, self._partner_shares), own], 1))

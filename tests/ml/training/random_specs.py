@@ -40,7 +40,7 @@ NETWORKS = ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x1_0"]
 
 
 def shelf(root: Path) -> Shelf:
-    """Return tiny uploads: three tables, and images in grey and in colour."""
+    """Return tiny uploads: four tables, and images in grey and in colour."""
     root.mkdir(exist_ok=True)
     filled = Shelf(root)
     names = ["one", "two", "three"]
@@ -56,7 +56,18 @@ def shelf(root: Path) -> Shelf:
     for shape in ((9, 8, 8), (10, 33, 33, 3)):
         images = random.integers(0, 256, shape, np.uint8)
         filled.put(npz(x_train=images, y_train=np.arange(len(images)) % 3))
+    # Trees are grown from 20 rows, and some rows are far from all others.
+    far = [
+        f"{_small(n, far=24)},{_small(n, far=27)},{names[n % 3]},"
+        f"{'train' if n < 20 else ('test', 'validation')[n % 2]}"
+        for n in range(30)
+    ]
+    filled.put("\n".join(["x,y,word,part", *far]), target="y")
     return filled
+
+
+def _small(number: int, far: int) -> float:
+    return 3e38 if number == far else number % 7 * 1e-6
 
 
 def floats(low: float, high: float, *usual: float) -> st.SearchStrategy[float]:
@@ -210,6 +221,7 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "precision": st.sampled_from(get_args(Precision)),
     "report_every": st.integers(1, 20),
     "test_every": st.integers(0, 3),
+    "snapshot_every": st.integers(1, 4),
     "detect_anomaly": st.booleans(),
     "max_seconds": floats(1e-300, 1e9, 0.01),
     "average": st.fixed_dictionaries({"kind": st.just("ema")}, optional={"decay": BETAS})
@@ -234,7 +246,7 @@ LOSSES_OF_CLASSES = st.fixed_dictionaries(
     {"kind": st.just("cross_entropy")},
     optional={
         "label_smoothing": floats(0, 1 - 2**-53, 0.1),
-        "class_weights": st.sampled_from([None, "balanced"]),
+        "class_weights": st.sampled_from([None, "balanced", {"true": 1.0, "false": 1e6}]),
     },
 )
 
@@ -255,6 +267,12 @@ DOCUMENTS = st.one_of(
         loss=LOSSES_OF_CLASSES,
     ),
     documents(upload(2, "x"), model=OF_ROWS, loss=LOSSES_OF_VALUES),
+    documents(upload(5, "x"), model=OF_ROWS, split=ANY_SPLIT, loss=LOSSES_OF_VALUES),
+    documents(
+        st.just({"kind": "upload", "id": "ds_5", "target": "word", "split_by": "part"}),
+        model=OF_ROWS,
+        loss=LOSSES_OF_CLASSES,
+    ),
     *(
         documents(
             upload(number),
