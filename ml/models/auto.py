@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ml.models.blend import Blend
 from ml.models.partners import Constant, LinearFit, Partner, Trees
@@ -28,6 +28,13 @@ class AutoSpec(Strict):
     tabm: TabMSpec | None = Field(
         default=None, description="The ensemble of networks; by default one that suits the data."
     )
+
+    @field_validator("beside")
+    @classmethod
+    def _each_once(cls, beside: list[PartnerName] | None) -> list[PartnerName] | None:
+        if beside and len({*beside}) < len(beside):
+            raise ValueError(f"names {beside[0]} twice; name each model once")
+        return beside
 
     @classmethod
     def stored(cls, document: Mapping[str, Any]) -> "AutoSpec":

@@ -21,6 +21,10 @@ class Partner(nn.Module, ABC):
         """Fit the model to `rows`, which are on the CPU; return the outputs `(rows, size)` for each
         of models that were not fitted to it."""
 
+    @abstractmethod
+    def shift(self, by: Tensor) -> None:
+        """Add `by` `(size,)` to the outputs of every row."""
+
     def affine(self) -> Affine | None:
         """Return the model as a linear one, float64; None if it is none."""
         return None
@@ -42,6 +46,10 @@ class Constant(Partner):
         # That of all rows but one is next to the same.
         self.value.copy_(self._of(rows.targets))
         return self.forward(rows.inputs)
+
+    def shift(self, by: Tensor) -> None:
+        """Change the constant."""
+        self.value += by
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`."""
@@ -82,6 +90,10 @@ class LinearFit(Partner):
             held_out[held] = self(rows.inputs[held])
         self._fit(*rows)
         return held_out
+
+    def shift(self, by: Tensor) -> None:
+        """Change the bias."""
+        self.bias += by
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`."""
@@ -127,6 +139,10 @@ class Trees(Partner):
         held_out = self.forward(rows.inputs)
         held_out[chosen] = grown.held_out
         return held_out
+
+    def shift(self, by: Tensor) -> None:
+        """Change the base."""
+        self.forest.base += by
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`."""

@@ -98,7 +98,12 @@ class TabM(FittedNetwork):
         _tell_members_apart(layers[0], blocks)
         self.head = OwnLinear(spec.members, width, size)
 
-    def fit_to(self, train: EncodedRows, validation: EncodedRows | None) -> None:
+    def fit_to(
+        self,
+        train: EncodedRows,
+        validation: EncodedRows | None,
+        class_weights: Tensor | None = None,
+    ) -> None:
         """Measure the distributions of the numbers."""
         numbers = train.inputs[:, : self._numbers]
         self.normal.fit(numbers)

@@ -13,7 +13,7 @@ from ml.averaging import Average
 from ml.datasets import Dataset, Rows
 from ml.errors import Diverged, Invalid
 from ml.evaluation.metrics import batchwise
-from ml.losses import training_loss
+from ml.losses import class_weights, training_loss
 from ml.models import MLP, EncodedRows, FittedNetwork, Linear, most_rows
 from ml.preprocessing import Encode, Standardize
 from ml.signature import Signature
@@ -298,7 +298,8 @@ def build(spec: TrainingSpec, data: Dataset) -> nn.Module:
             for rows in (data.train, data.validation)
         )
         assert train is not None
-        network.fit_to(train, validation)
+        weights = class_weights(spec.loss, data.train.targets, data.signature.output)
+        network.fit_to(train, validation, weights)
     return model
 
 

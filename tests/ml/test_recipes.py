@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ml import recipes
 from ml.models import AutoSpec, LinearSpec, TabMSpec
@@ -119,6 +120,11 @@ def test_steps_are_bounded(rows: int) -> None:
         chosen = recipes.training(rows, is_watched)
         steps = -(-rows // chosen["batch_size"])
         assert chosen["epochs"] == 1 or chosen["epochs"] * steps <= recipes.MOST_STEPS
+
+
+def test_models_beside_tabm_are_named_once() -> None:
+    with pytest.raises(ValidationError, match="names trees twice; name each model once"):
+        AutoSpec(beside=["trees", "trees"])
 
 
 def test_wide_data_do_without_a_linear_model(shelf: Shelf) -> None:
