@@ -22,8 +22,8 @@ class AutoSpec(Strict):
     beside: list[PartnerName] | None = Field(
         default=None,
         max_length=2,
-        description="Models beside TabM; by default both, unless the data is too large for a "
-        "linear model.",
+        description="Models beside TabM; by default both, unless the data is too large, or has too "
+        "many classes, for one of them.",
     )
     tabm: TabMSpec | None = Field(
         default=None, description="The ensemble of networks; by default one that suits the data."

@@ -5,10 +5,11 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from ml import trees
 from ml.models.fitted import EncodedRows
 from ml.models.linear_fits import Affine, affordable_rows, linear_fit
 from ml.signature import Classes, Value
-from ml.trees import MIN_ROWS, Forest, fold_of, grow, most_rows
+from ml.trees import Forest, fold_of, grow
 
 FOLDS = 5
 
@@ -120,7 +121,8 @@ class LinearFit(Partner):
 
 
 class Trees(Partner):
-    """Boosted trees; see `ml.trees`. Of few rows none are grown, and the outputs are 0."""
+    """Boosted trees; see `ml.trees`. Of few rows or very many classes none are grown, and the
+    outputs are 0."""
 
     def __init__(self, output: Value | Classes) -> None:
         super().__init__()
@@ -130,8 +132,8 @@ class Trees(Partner):
     def fit_across(self, rows: EncodedRows) -> Tensor:
         """Grow the trees, from evenly spaced rows if all would take too long."""
         total, width = rows.inputs.shape
-        count = min(total, most_rows(width))
-        if count < MIN_ROWS:
+        count = trees.affordable_rows(total, width, len(self.forest.base))
+        if not count:
             return self.forward(rows.inputs)
         chosen = torch.arange(count) * total // count
         grown = grow(rows.inputs[chosen], rows.targets[chosen], self._classes)

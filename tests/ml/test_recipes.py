@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from ml import recipes
 from ml.models import AutoSpec, LinearSpec, TabMSpec
 from ml.optimizers import AdamSpec, AdamWSpec
+from ml.signature import Classes
 from ml.specs import TrainingRequest, TrainingSpec, resolve
 from ml.strict import parse
 from tests.conftest import LINE
@@ -133,3 +134,11 @@ def test_wide_data_do_without_a_linear_model(shelf: Shelf) -> None:
     wide = wide.model_copy(update={"encoding": None})
     signature = signature.model_copy(update={"inputs": wide})
     assert recipes.model(AutoSpec(), 1000, signature).beside == ["trees"]
+
+
+def test_very_many_classes_do_without_trees(shelf: Shelf) -> None:
+    signature = spec(shelf).dataset.signature()
+    for count, beside in ((100, ["linear", "trees"]), (101, ["linear"])):
+        classes = Classes(names=[f"c{number}" for number in range(count)])
+        many = signature.model_copy(update={"output": classes})
+        assert recipes.model(AutoSpec(), 5000, many).beside == beside
