@@ -185,24 +185,28 @@ def training_loss(
     """Return the loss on `device` of training rows that have `targets`."""
     if not isinstance(spec, CrossEntropySpec) or not isinstance(output, Classes):
         return spec.measure
-    if spec.class_weights is None and not spec.label_smoothing:
-        return spec.measure
-    counts = torch.bincount(targets.cpu(), minlength=output.size).double()
-    weights = _weights(spec.class_weights, output.names, counts)
-    weights *= len(targets) / (weights * counts).sum()
+    weights = class_weights(spec, targets, output)
+    if weights is None:
+        if not spec.label_smoothing:
+            return spec.measure
+        weights = torch.ones(output.size)
     return SoftCrossEntropy(weights.float().to(device), spec.label_smoothing)
 
 
-def _weights(
-    chosen: Literal["balanced"] | dict[str, float] | None, names: list[str], counts: Tensor
-) -> Tensor:
-    """Return the weights of the classes, `(classes,)` float64, given their numbers of rows."""
-    if chosen is None:
-        return torch.ones_like(counts)
-    if chosen == "balanced":
+def class_weights(spec: LossSpec, targets: Tensor, output: Value | Classes) -> Tensor | None:
+    """Return what a row of each class counts in the loss of training rows that have `targets`,
+    `(classes,)` float64 with a mean of 1 over these rows; None if all count the same."""
+    if not isinstance(spec, CrossEntropySpec) or not isinstance(output, Classes):
+        return None
+    if spec.class_weights is None:
+        return None
+    counts = torch.bincount(targets.cpu(), minlength=output.size).double()
+    if spec.class_weights == "balanced":
         present = counts > 0
-        return torch.where(present, counts.sum() / (present.sum() * counts), 0.0)
-    return counts.new_tensor([chosen[name] for name in names])
+        weights = torch.where(present, counts.sum() / (present.sum() * counts), 0.0)
+    else:
+        weights = counts.new_tensor([spec.class_weights[name] for name in output.names])
+    return weights * (len(targets) / (weights * counts).sum())
 
 
 def losses_for(signature: Signature) -> tuple[LossName, ...]:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ml import trees
 from ml.models import AutoSpec, TabMSpec
 from ml.models.auto import PartnerName
 from ml.models.linear_fits import affordable_rows
 from ml.optimizers import AdamWSpec
 from ml.schedules import ConstantSpec
 from ml.signature import Signature
-from ml.trees import MIN_ROWS
 
 VALIDATION = 0.15
 """Share of the rows by which training is stopped and the members of a blend are weighted."""
@@ -45,11 +45,12 @@ def training(rows: int, is_watched: bool) -> Mapping[str, Any]:
 
 def model(asked: AutoSpec, rows: int, signature: Signature) -> AutoSpec:
     """Return `asked` with its defaults filled in for `rows` training rows."""
-    beside: list[PartnerName] = ["linear", "trees"]
-    if not affordable_rows(rows, signature.inputs.width, signature.output):
-        beside.remove("linear")
-    if rows < MIN_ROWS:
-        beside.remove("trees")
+    width, output = signature.inputs.width, signature.output
+    beside: list[PartnerName] = []
+    if affordable_rows(rows, width, output):
+        beside.append("linear")
+    if trees.affordable_rows(rows, width, output.size):
+        beside.append("trees")
     return AutoSpec(
         beside=beside if asked.beside is None else asked.beside, tabm=asked.tabm or TabMSpec()
     )

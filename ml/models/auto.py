@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ml.models.blend import Blend
 from ml.models.partners import Constant, LinearFit, Partner, Trees
@@ -22,12 +22,19 @@ class AutoSpec(Strict):
     beside: list[PartnerName] | None = Field(
         default=None,
         max_length=2,
-        description="Models beside TabM; by default both, unless the data is too large for a "
-        "linear model, or too small for trees.",
+        description="Models beside TabM; by default both, unless the data is too large, or has too "
+        "many classes, for one of them, or too few rows for trees.",
     )
     tabm: TabMSpec | None = Field(
         default=None, description="The ensemble of networks; by default one that suits the data."
     )
+
+    @field_validator("beside")
+    @classmethod
+    def _each_once(cls, beside: list[PartnerName] | None) -> list[PartnerName] | None:
+        if beside and len({*beside}) < len(beside):
+            raise ValueError(f"names {beside[0]} twice; name each model once")
+        return beside
 
     @classmethod
     def stored(cls, document: Mapping[str, Any]) -> "AutoSpec":

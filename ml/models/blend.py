@@ -22,8 +22,8 @@ from ml.models.shares import (
 )
 from ml.signature import Classes, Value
 
-Rules = tuple[Callable[[Tensor], Tensor], Losses]
-"""How shares are found from figures, and the losses that they lead to."""
+Rules = tuple[Callable[[Tensor, Tensor], Tensor], Losses]
+"""How shares are found from figures and the weights of rows, and the losses that they lead to."""
 
 OF_VALUES: Rules = (shares_of_values, losses_of_values)
 OF_CLASSES: Rules = (shares_of_classes, losses_of_classes)
@@ -69,9 +69,18 @@ class Blend(FittedNetwork):
         self.register_buffer("high", torch.zeros(output.size))
         self.register_buffer("reach", torch.full((len(self._names),), UNBOUNDED))
         self._partner_shares = self._validation_figures = self._validation_trees = torch.zeros(0)
+        self._class_weights = torch.ones(output.size, dtype=torch.float64)
 
-    def fit_to(self, train: EncodedRows, validation: EncodedRows | None) -> None:
+    def fit_to(
+        self,
+        train: EncodedRows,
+        validation: EncodedRows | None,
+        class_weights: Tensor | None = None,
+    ) -> None:
         """Fit and weight the partners."""
+        if class_weights is not None:
+            # A class without training rows has no weight, but it may have validation rows.
+            self._class_weights = class_weights.where(class_weights > 0, 1.0)
         self.tabm.fit_to(train, validation)
         rows = train
         if validation is not None:
@@ -79,20 +88,24 @@ class Blend(FittedNetwork):
         if isinstance(self._output, Value):
             self.low.copy_(rows.targets.min())
             self.high.copy_(rows.targets.max())
-        held_out = {
-            name: cast(Partner, partner).fit_across(rows) for name, partner in self.partners.items()
-        }
+        held_out: dict[str, Tensor] = {}
+        for name, partner in self.partners.items():
+            assert isinstance(partner, Partner)
+            held_out[name] = partner.fit_across(rows).nan_to_num() + self._class_weights.log()
+            # Fitted with weights, it would predict these probabilities times the weights.
+            partner.shift(self._class_weights.log())
         if isinstance(self._output, Value) and (trees := held_out.get("trees")) is not None:
             distances = [(outputs - trees).abs().max() for outputs in held_out.values()]
-            self.reach[:-1] = torch.stack(distances)
+            self.reach[:-1] = torch.stack(distances).clamp(max=UNBOUNDED)
             self._validation_trees = trees[len(train.inputs) :]
         columns = [self._figures(outputs, rows.targets) for outputs in held_out.values()]
         figures = torch.stack(columns, 1)
         find, _ = self._rules
-        self._partner_shares = find(figures)
+        weights = self._row_weights(rows.targets)
+        self._partner_shares = find(figures, weights)
         self._validation_figures = figures[len(train.inputs) :]
         if validation is None:
-            self.shares.copy_(self._simplest(figures, self._with_tabm(0.0)))
+            self.shares.copy_(self._simplest(figures, weights, self._with_tabm(0.0)))
             if not self._is_linear():
                 self.shares.copy_(self._with_tabm(UNTESTED))
 
@@ -109,13 +122,19 @@ class Blend(FittedNetwork):
             [self.tabm(inputs) for inputs in torch.split(validation.inputs, ROWS_AT_ONCE)]
         )
         if len(self._validation_trees):
-            self.reach[-1] = (outputs.cpu() - self._validation_trees).abs().max()
+            reach = (outputs.cpu() - self._validation_trees).abs().max()
+            self.reach[-1] = reach.clamp(max=UNBOUNDED)
         own, partners = self._figures(outputs, validation.targets), self._validation_figures
+        weights = self._row_weights(validation.targets.cpu())
         find, losses = self._rules
         both = torch.stack([self._mixed(partners, self._partner_shares), own], 1)
-        share = drawn_to_half(float(find(both)[1]), both, losses)
+        share = drawn_to_half(
+            float(find(both, weights)[1]),
+            both,
+            lambda figures, shares: weights * losses(figures, shares),
+        )
         figures = torch.cat([partners, own.unsqueeze(1)], 1)
-        self.shares.copy_(self._simplest(figures, self._with_tabm(share)))
+        self.shares.copy_(self._simplest(figures, weights, self._with_tabm(share)))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`, in training those of TabM."""
@@ -181,17 +200,23 @@ class Blend(FittedNetwork):
         """Return all shares if that of TabM is `share`."""
         return torch.cat([(1 - share) * self._partner_shares, torch.tensor([share])])
 
-    def _simplest(self, figures: Tensor, shares: Tensor) -> Tensor:
+    def _simplest(self, figures: Tensor, weights: Tensor, shares: Tensor) -> Tensor:
         """Return `shares`, or those of a simpler model if these are not better on the rows of
-        `figures` (rows, members or partners)."""
+        `figures` (rows, members or partners), which have `weights`."""
         _, losses = self._rules
         count = figures.shape[1]
         for name in SIMPLER:
             if name in self._names:
                 simple = self._only(name)
-                of_both = (losses(figures, one[:count]) for one in (shares, simple))
+                of_both = (weights * losses(figures, one[:count]) for one in (shares, simple))
                 shares = shares if is_better(*of_both) else simple
         return shares
+
+    def _row_weights(self, targets: Tensor) -> Tensor:
+        """Return what each row counts, `(rows,)`."""
+        if isinstance(self._output, Value):
+            return self._class_weights.expand(len(targets))
+        return self._class_weights[targets]
 
     def _mixed(self, figures: Tensor, shares: Tensor) -> Tensor:
         """Return the figures `(rows,)` of a mixture of predictors."""

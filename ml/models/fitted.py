@@ -29,8 +29,17 @@ class FittedNetwork(nn.Module, ABC):
     """
 
     @abstractmethod
-    def fit_to(self, train: EncodedRows, validation: EncodedRows | None) -> None:
-        """Fit parts of the network, which is on the CPU, before the first step."""
+    def fit_to(
+        self,
+        train: EncodedRows,
+        validation: EncodedRows | None,
+        class_weights: Tensor | None = None,
+    ) -> None:
+        """Fit parts of the network, which is on the CPU, before the first step.
+
+        `class_weights` `(classes,)` are what a row of each class counts in the loss of the steps;
+        without them, all count the same.
+        """
 
     def settle(self, validation: EncodedRows | None) -> None:
         """Complete the trained network, which is in evaluation mode; the rows are on its device,

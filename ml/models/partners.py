@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from ml import trees
 from ml.models.fitted import EncodedRows
 from ml.models.linear_fits import Affine, affordable_rows, linear_fit
 from ml.signature import Classes, Value
-from ml.trees import MIN_ROWS, Forest, fold_of, grow, most_rows
+from ml.trees import Forest, fold_of, grow
 
 FOLDS = 5
 HALF_A_ROW = 0.5
@@ -22,6 +23,10 @@ class Partner(nn.Module, ABC):
     def fit_across(self, rows: EncodedRows) -> Tensor:
         """Fit the model to `rows`, which are on the CPU; return the outputs `(rows, size)` for each
         of models that were not fitted to it."""
+
+    @abstractmethod
+    def shift(self, by: Tensor) -> None:
+        """Add `by` `(size,)` to the outputs of every row."""
 
     def affine(self) -> Affine | None:
         """Return the model as a linear one, float64; None if it is none."""
@@ -51,6 +56,10 @@ class Constant(Partner):
         counts = actual.sum(0) + HALF_A_ROW
         self.value.copy_((counts / counts.sum()).log())
         return (counts - actual).div(counts.sum() - 1).log().float()
+
+    def shift(self, by: Tensor) -> None:
+        """Change the constant."""
+        self.value += by
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`."""
@@ -85,6 +94,10 @@ class LinearFit(Partner):
         self._fit(*rows)
         return held_out
 
+    def shift(self, by: Tensor) -> None:
+        """Change the bias."""
+        self.bias += by
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`."""
         return torch.addmm(self.bias, inputs, self.weight)
@@ -110,7 +123,8 @@ class LinearFit(Partner):
 
 
 class Trees(Partner):
-    """Boosted trees; see `ml.trees`. Of few rows none are grown, and the outputs are 0."""
+    """Boosted trees; see `ml.trees`. Of few rows or very many classes none are grown, and the
+    outputs are 0."""
 
     def __init__(self, output: Value | Classes) -> None:
         super().__init__()
@@ -120,8 +134,8 @@ class Trees(Partner):
     def fit_across(self, rows: EncodedRows) -> Tensor:
         """Grow the trees, from evenly spaced rows if all would take too long."""
         total, width = rows.inputs.shape
-        count = min(total, most_rows(width))
-        if count < MIN_ROWS:
+        count = trees.affordable_rows(total, width, len(self.forest.base))
+        if not count:
             return self.forward(rows.inputs)
         chosen = torch.arange(count) * total // count
         grown = grow(rows.inputs[chosen], rows.targets[chosen], self._classes)
@@ -129,6 +143,10 @@ class Trees(Partner):
         held_out = self.forward(rows.inputs)
         held_out[chosen] = grown.held_out
         return held_out
+
+    def shift(self, by: Tensor) -> None:
+        """Change the base."""
+        self.forest.base += by
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs `(rows, size)`."""

@@ -1,8 +1,9 @@
 """Shares of several predictors in one: weights of at least 0 that sum to 1.
 
 They are computed from one figure of each predictor for each row, `(rows, predictors)` float64 on
-the CPU: the error of a value, or the logarithm of the probability of the actual class. They are
-deterministic, and on these rows never worse than the best single predictor.
+the CPU: the error of a value, or the logarithm of the probability of the actual class; and from the
+weight of each row, `(rows,)` float64 above 0. They are deterministic, and on these rows never worse
+than the best single predictor.
 """
 
 import math
@@ -27,52 +28,53 @@ LEAST = 0.01
 """Share below which a predictor is left out."""
 
 
-def shares_of_values(errors: Tensor) -> Tensor:
+def shares_of_values(errors: Tensor, weights: Tensor) -> Tensor:
     """Return the shares `(predictors,)` with the least mean squared error of the mixed values.
 
-    Of each set of predictors the best weights that sum to 1 are found, and of those that are at
+    Of each set of predictors the best shares that sum to 1 are found, and of those that are at
     least 0 the best: there are few predictors, so all sets are tried.
     """
     count = errors.shape[1]
-    products = errors.T @ errors / len(errors)
+    products = (errors.T * weights) @ errors / weights.sum()
     best, lowest = torch.zeros(count, dtype=torch.float64), torch.inf
     sizes = (combinations(range(count), size) for size in range(1, count + 1))
     for chosen in chain.from_iterable(sizes):
         among = torch.tensor(chosen)
         within = products[among][:, among]
-        # Weights that sum to 1 minimise w' P w where P w is the same for all.
-        weights = torch.linalg.lstsq(
+        # Shares that sum to 1 minimise s' P s where P s is the same for all.
+        shares = torch.linalg.lstsq(
             within, torch.ones(len(chosen), 1, dtype=torch.float64), driver="gelsd"
         ).solution.squeeze(1)
-        weights = weights / weights.sum()
-        if not bool(weights.isfinite().all()) or bool((weights < 0).any()):
-            weights = torch.zeros_like(weights)
-            weights[within.diagonal().argmin()] = 1.0
-        if (loss := float(weights @ within @ weights)) < lowest:
+        shares = shares / shares.sum()
+        if not bool(shares.isfinite().all()) or bool((shares < 0).any()):
+            shares = torch.zeros_like(shares)
+            shares[within.diagonal().argmin()] = 1.0
+        if (loss := float(shares @ within @ shares)) < lowest:
             lowest = loss
             best = torch.zeros(count, dtype=torch.float64)
-            best[among] = weights
+            best[among] = shares
     return best
 
 
-def shares_of_classes(likelihoods: Tensor) -> Tensor:
+def shares_of_classes(likelihoods: Tensor, weights: Tensor) -> Tensor:
     """Return the shares `(predictors,)` with the least log loss of the mixed probabilities.
 
     Expectation maximisation of the weights of a mixture (Dempster, Laird and Rubin 1977, section
     4.3): each iteration lowers the loss.
     """
     count = likelihoods.shape[1]
+    weights = weights / weights.mean()
     # The greatest probability of a row becomes 1; the others are not all 0 then.
     relative = (likelihoods - likelihoods.amax(1, keepdim=True)).exp()
     shares = torch.full((count,), 1 / count, dtype=torch.float64)
     for _ in range(ITERATIONS):
         parts = relative * shares
-        shares = (parts / parts.sum(1, keepdim=True)).mean(0)
+        shares = (weights[:, None] * (parts / parts.sum(1, keepdim=True))).mean(0)
     shares = torch.where(shares < LEAST, 0.0, shares)
     shares = shares / shares.sum()
     alone = torch.zeros_like(shares)
-    alone[likelihoods.mean(0).argmax()] = 1.0
-    return max((shares, alone), key=lambda one: float((relative @ one).log().mean()))
+    alone[(weights @ likelihoods).argmax()] = 1.0
+    return max((shares, alone), key=lambda one: float(weights @ (relative @ one).log()))
 
 
 def drawn_to_half(found: float, figures: Tensor, losses: Losses) -> float:

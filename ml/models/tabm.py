@@ -20,8 +20,8 @@ from ml.models.number_embeddings import PiecewiseLinear, QuantileNormal
 from ml.signature import Classes, Features, Signature
 from ml.strict import Strict
 
-ROWS_AT_ONCE = 512
-"""Rows whose hidden layers are in memory together when predicting."""
+ROWS_AT_ONCE, NUMBERS_AT_ONCE = 512, 1 << 22
+"""Bounds on the rows, and on the numbers of a layer, in memory together when predicting."""
 
 
 class SharedLinear(nn.Module):
@@ -97,8 +97,19 @@ class TabM(FittedNetwork):
         self.layers = nn.Sequential(*layers)
         _tell_members_apart(layers[0], blocks)
         self.head = OwnLinear(spec.members, width, size)
+        widest = max(
+            spec.members * max(*spec.hidden, size),
+            self._numbers * max(spec.bins, spec.embedding),
+            sum(blocks),
+        )
+        self._rows_at_once = max(1, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // widest))
 
-    def fit_to(self, train: EncodedRows, validation: EncodedRows | None) -> None:
+    def fit_to(
+        self,
+        train: EncodedRows,
+        validation: EncodedRows | None,
+        class_weights: Tensor | None = None,
+    ) -> None:
         """Measure the distributions of the numbers."""
         numbers = train.inputs[:, : self._numbers]
         self.normal.fit(numbers)
@@ -108,7 +119,7 @@ class TabM(FittedNetwork):
         """Return the outputs."""
         if self.training:
             return self._members(inputs)
-        parts = [self._mean(part) for part in torch.split(inputs, ROWS_AT_ONCE)]
+        parts = [self._mean(part) for part in torch.split(inputs, self._rows_at_once)]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _members(self, inputs: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from ml.datasets.division import training_sizes
 from ml.errors import located_at
 from ml.models import CNNSpec, MLPSpec, ModelSpec, SequentialSpec, TorchvisionSpec, blueprint
 from ml.models.description import trace
+from ml.models.number_embeddings import PiecewiseLinear
 from ml.models.tabm import OwnLinear, SharedLinear
 from ml.signature import Signature
 from ml.specs import TrainingSpec
@@ -84,8 +85,8 @@ def culprit(spec: TrainingSpec, need: Footprint) -> tuple[str, ...]:
 
 def _saved_numbers(spec: ModelSpec, network: nn.Module, signature: Signature) -> int:
     """Return how many numbers a forward pass of one row saves: the inputs of all affine and
-    convolutional layers, or the outputs of one of them if these are more. Others may be
-    recomputed."""
+    convolutional layers and embeddings, or the outputs of one of them if these are more. Others may
+    be recomputed."""
     if isinstance(spec, TorchvisionSpec):
         height, width = signature.inputs.shape[-2:]
         return SAVED_PER_PIXEL[spec.name] * height * width
@@ -96,4 +97,10 @@ def _saved_numbers(spec: ModelSpec, network: nn.Module, signature: Signature) ->
     ]
     # Layers that share their inputs share what is saved.
     saved = {id(layer.inputs): layer.inputs.numel() for layer in layers}
-    return max([sum(saved.values()), *(layer.outputs.numel() for layer in layers)])
+    # Of a number, what is saved is its share of every bin.
+    bins = sum(
+        module.pieces.shape[:2].numel()
+        for module in network.modules()
+        if isinstance(module, PiecewiseLinear)
+    )
+    return max([bins + sum(saved.values()), *(layer.outputs.numel() for layer in layers)])

@@ -13,7 +13,7 @@ from ml.averaging import Average
 from ml.datasets import Dataset, Rows
 from ml.errors import Diverged, Invalid
 from ml.evaluation.metrics import batchwise
-from ml.losses import training_loss
+from ml.losses import class_weights, training_loss
 from ml.models import MLP, EncodedRows, FittedNetwork, Linear, most_rows
 from ml.preprocessing import Encode, Standardize
 from ml.signature import Signature
@@ -198,12 +198,9 @@ class Run:
         """Complete the network after the last step, if it is one that is fitted to rows."""
         network = self.model.eval().get_submodule("network")
         if isinstance(network, FittedNetwork):
-            shown = None
-            if self.validation is not None:
-                preprocessing = self.model.get_submodule("preprocessing")
-                width = self.signature.inputs.width
-                shown = _encoded(self.validation, preprocessing, width, self.device)
-            network.settle(shown)
+            preprocessing = self.model.get_submodule("preprocessing")
+            width = self.signature.inputs.width
+            network.settle(_encoded(self.validation, preprocessing, width, self.device))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state as tensors and plain values; the tensors are shared, not copied."""
@@ -296,23 +293,31 @@ def build(spec: TrainingSpec, data: Dataset) -> nn.Module:
     model.add_module("network", network)
     _clear_masked_weights(model, data.signature)
     if isinstance(network, FittedNetwork):
-        train, *validation = (
+        train, validation = (
             _encoded(rows, data.preprocessing, data.signature.inputs.width, torch.device("cpu"))
             for rows in (data.train, data.validation)
-            if rows is not None
         )
-        network.fit_to(train, validation[0] if validation else None)
+        assert train is not None
+        weights = class_weights(spec.loss, data.train.targets, data.signature.output)
+        network.fit_to(train, validation, weights)
     return model
 
 
 @torch.no_grad()
-def _encoded(rows: Rows, preprocessing: nn.Module, width: int, device: torch.device) -> EncodedRows:
+def _encoded(
+    rows: Rows | None, preprocessing: nn.Module, width: int, device: torch.device
+) -> EncodedRows | None:
     """Return evenly spaced rows on `device` as a network sees them: `width` numbers each, and as
-    many rows as one is fitted to."""
+    many rows as one is fitted to; None if there are none."""
+    if rows is None:
+        return None
     count = min(len(rows), most_rows(width))
     chosen = rows.at(torch.arange(count, device=rows.inputs.device) * len(rows) // count)
-    inputs = batchwise(lambda raw: preprocessing(raw.to(device)).flatten(1), chosen.inputs)
-    return EncodedRows(torch.cat(inputs), chosen.targets.to(device))
+    batches = batchwise(lambda raw: preprocessing(raw.to(device)).flatten(1), chosen.inputs)
+    inputs, targets = torch.cat(batches), chosen.targets.to(device)
+    # Rows that are not for training may be infinitely far from those that are.
+    usable = inputs.isfinite().all(1) & targets.view(len(targets), -1).isfinite().all(1)
+    return EncodedRows(inputs[usable], targets[usable]) if usable.any() else None
 
 
 def _clear_masked_weights(model: nn.Module, signature: Signature) -> None:

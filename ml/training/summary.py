@@ -149,11 +149,11 @@ def _pairs(result: EvaluationResult) -> Pairs | None:
     value_predictions = result.predictions
     if not isinstance(value_predictions, ValuePredictions):
         return None
-    indices = spaced(len(value_predictions.actual), MAX_PAIRS)
-    return Pairs(
-        predicted=numbers(value_predictions.predicted[indices]),
-        actual=value_predictions.actual[indices].tolist(),
-    )
+    actual, predicted = value_predictions
+    # A target may be infinitely far from those of the training rows.
+    known = actual.isfinite().nonzero().squeeze(1)
+    indices = known[spaced(len(known), MAX_PAIRS)]
+    return Pairs(predicted=numbers(predicted[indices]), actual=actual[indices].tolist())
 
 
 def _mistakes(result: EvaluationResult, rows: Rows, signature: Signature) -> list[Mistake] | None:

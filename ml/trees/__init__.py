@@ -2,6 +2,6 @@
 
 from ml.trees.folds import fold_of
 from ml.trees.forest import Forest
-from ml.trees.growth import MIN_ROWS, Grown, grow, most_rows
+from ml.trees.growth import MIN_ROWS, Grown, affordable_rows, grow
 
-__all__ = ["MIN_ROWS", "Forest", "Grown", "fold_of", "grow", "most_rows"]
+__all__ = ["MIN_ROWS", "Forest", "Grown", "affordable_rows", "fold_of", "grow"]

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 MIN_ROWS = 20
 """Number of rows below which no trees are grown."""
+FEWEST_ROWS = 500
+"""Number of rows, if there are as many, without which no trees are grown."""
 FOLDS = 5
 SMALL = 2_000
 """Number of rows below which trees are smaller, and the mean of several divisions into folds."""
 DIVISIONS = 3
+DIVISION_ROUNDS = 100
+"""Maximum number of rounds below which several divisions would have too few each."""
 PATIENCE = 50
 """Rounds without a lower loss on the fold held out after which growing ends."""
 RATE, TOP_RATE = 0.05, 0.3
@@ -28,8 +32,10 @@ RATE, TOP_RATE = 0.05, 0.3
 RATE_ROUNDS = 400
 """Number of rounds from which the learning rate needs no increase."""
 MIN_ROUNDS, MAX_ROUNDS = 20, 1000
+"""Fewest rounds of trees that are worth it, and the maximum."""
 MAX_TREES = 10_000
-"""Maximum number of trees of a forest, which a row passes in a millisecond of a slow core."""
+"""Number of trees of a forest above which a row takes about a millisecond."""
+MAX_OUTPUTS = MAX_TREES // (FOLDS * MIN_ROUNDS)
 MAX_NUMBERS = 20_000_000
 """Maximum number of inputs that trees are grown from."""
 MAX_WORK = 1e10
@@ -61,9 +67,14 @@ class Grown(NamedTuple):
     """Outputs `(rows, outputs)` float32 for the rows given, each by the forest grown without it."""
 
 
-def most_rows(columns: int) -> int:
-    """Return the maximum number of rows of so many `columns` that trees are grown from."""
-    return MAX_NUMBERS // max(1, columns)
+def affordable_rows(rows: int, columns: int, outputs: int) -> int:
+    """Return the number of rows, at most `rows`, that trees of so many `columns` and `outputs` can
+    be grown from in bounded time; 0 if they are too few, or the outputs too many."""
+    columns = max(1, columns)
+    by_work = int(MAX_WORK / (MIN_ROUNDS * FOLDS * outputs * columns)) - HISTOGRAMS
+    affordable = min(rows, MAX_NUMBERS // columns, by_work)
+    is_enough = affordable >= max(MIN_ROWS, min(rows, FEWEST_ROWS))
+    return affordable if is_enough and outputs <= MAX_OUTPUTS else 0
 
 
 def grow(inputs: Tensor, targets: Tensor, classes: int | None = None, seed: int = 0) -> Grown:
@@ -78,15 +89,17 @@ def grow(inputs: Tensor, targets: Tensor, classes: int | None = None, seed: int 
     The same arguments give the same trees, bit for bit on the same CPU. `MAX_WORK` bounds the time.
 
     Raises:
-        ValueError: there are fewer than `MIN_ROWS` rows, or more than `most_rows`.
+        ValueError: there are more rows than `affordable_rows`.
     """
     rows, columns = inputs.shape
-    if not MIN_ROWS <= rows <= most_rows(columns):
-        raise ValueError(f"{rows} rows; must be {MIN_ROWS} to {most_rows(columns)}")
+    if rows > (affordable := affordable_rows(rows, columns, classes or 1)):
+        raise ValueError(f"{rows} rows, of which {affordable} are affordable")
     inputs, labels = inputs.cpu(), targets.cpu().flatten()
     base = _base(labels, classes)
     divisions = DIVISIONS if rows < SMALL else 1
     rounds = _rounds(rows, columns, len(base) * divisions)
+    if rounds < DIVISION_ROUNDS:
+        divisions, rounds = 1, _rounds(rows, columns, len(base))
     held_out = torch.zeros(rows, len(base))
     trees: list[Tree] = []
     for division in range(divisions):
@@ -146,8 +159,8 @@ def _booster(learned: Part, watched: Part, base: Tensor, rounds: int, seed: int)
 def _rounds(rows: int, columns: int, outputs: int) -> int:
     """Return the maximum number of rounds for one fold, of so many `outputs` in all divisions."""
     by_trees = MAX_TREES // (FOLDS * outputs)
-    by_work = int(MAX_WORK / (FOLDS * outputs * columns * (rows + HISTOGRAMS)))
-    return min(MAX_ROUNDS, max(MIN_ROUNDS, min(by_trees, by_work)))
+    by_work = int(MAX_WORK / (FOLDS * outputs * max(1, columns) * (rows + HISTOGRAMS)))
+    return min(MAX_ROUNDS, by_trees, by_work)
 
 
 def _trees(booster: "Booster") -> Iterator[Tree]:

@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ml import recipes
 from ml.models import AutoSpec, LinearSpec, TabMSpec
 from ml.optimizers import AdamSpec, AdamWSpec
+from ml.signature import Classes
 from ml.specs import TrainingRequest, TrainingSpec, resolve
 from ml.strict import parse
 from tests.conftest import LINE
@@ -125,9 +127,22 @@ def test_few_rows_do_without_trees(shelf: Shelf) -> None:
     assert spec(shelf, 2).model == AutoSpec(beside=["linear"], tabm=TabMSpec())
 
 
+def test_models_beside_tabm_are_named_once() -> None:
+    with pytest.raises(ValidationError, match="names trees twice; name each model once"):
+        AutoSpec(beside=["trees", "trees"])
+
+
 def test_wide_data_do_without_a_linear_model(shelf: Shelf) -> None:
     signature = spec(shelf).dataset.signature()
     wide = signature.inputs.model_copy(update={"names": [f"x{n}" for n in range(2000)]})
     wide = wide.model_copy(update={"encoding": None})
     signature = signature.model_copy(update={"inputs": wide})
     assert recipes.model(AutoSpec(), 1000, signature).beside == ["trees"]
+
+
+def test_very_many_classes_do_without_trees(shelf: Shelf) -> None:
+    signature = spec(shelf).dataset.signature()
+    for count, beside in ((100, ["linear", "trees"]), (101, ["linear"])):
+        classes = Classes(names=[f"c{number}" for number in range(count)])
+        many = signature.model_copy(update={"output": classes})
+        assert recipes.model(AutoSpec(), 5000, many).beside == beside

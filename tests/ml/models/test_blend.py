@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ml.models import AutoSpec, EncodedRows, TabMSpec
 from ml.models.blend import Blend
+from ml.models.linear_fits import logistic
 from ml.signature import Classes, Features, Signature, Value
 
 RANDOM = torch.Generator().manual_seed(0)
@@ -144,6 +145,37 @@ def test_class_without_rows_has_a_probability() -> None:
     outputs = net(INPUTS)
     assert outputs.isfinite().all()
     assert (outputs.softmax(1)[:, 2] > 0).all()
+
+
+def test_class_weights_are_those_of_all_members() -> None:
+    noisy = (VALUES.squeeze(1) + torch.randn(300, generator=RANDOM) > 2.5).long()
+    signature = OF_CLASSES.model_copy(update={"output": Classes(names=["usual", "rare"])})
+    train, validation = (EncodedRows(INPUTS[at], noisy[at]) for at in (slice(200), slice(200, 300)))
+    weights = 200 / (2 * train.targets.bincount().double())
+    torch.manual_seed(0)
+    net = SPEC.build(signature)
+    net.fit_to(train, validation, weights)
+    net.eval()
+    counted = weights * noisy.bincount()
+    constant = net.partners["constant"](INPUTS).softmax(1)[0]
+    assert constant.tolist() == pytest.approx((counted / counted.sum()).tolist(), abs=0.01)
+    # So does a regression in which each row of a class counts as often as the weight says.
+    times = (weights / weights.min()).round().long()[noisy]
+    repeated = (part.repeat_interleave(times, dim=0) for part in (INPUTS, noisy))
+    expected = logistic(*repeated, size=2)
+    found = net.partners["linear"](INPUTS).softmax(1)[:, 1]
+    assert (found - expected(INPUTS).softmax(1)[:, 1]).abs().mean() < 0.05
+    net.tabm.forward = lambda inputs: torch.zeros(len(inputs), 2)  # type: ignore[method-assign]
+    net.settle(validation)
+    assert net.shares.tolist() == [0, 1, 0], "the weighted classes are equally frequent"
+
+
+def test_weight_of_a_class_without_training_rows_is_harmless() -> None:
+    net = SPEC.build(OF_CLASSES)
+    train = EncodedRows(INPUTS[:200], CLASSES[:200].clamp(max=1))
+    net.fit_to(train, held_out(CLASSES), torch.tensor([0.9, 1.2, 0.0]).double())
+    net.eval().settle(held_out(CLASSES))
+    assert net(INPUTS).isfinite().all()
 
 
 def test_state_is_complete() -> None:

@@ -1,5 +1,7 @@
 """Shares of predictors are the best on the simplex."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -18,6 +20,10 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).double()
 
 
+def alike(rows: int) -> Tensor:
+    return torch.ones(rows, dtype=torch.float64)
+
+
 def simplex(count: int, points: int = 4000) -> Tensor:
     """Return random points of the simplex, many of them on its edges."""
     random = torch.Generator().manual_seed(1)
@@ -32,7 +38,7 @@ def test_no_other_shares_have_a_lower_squared_error(seed: int) -> None:
     targets = drawn(60, seed=seed)
     noise = drawn(60, 4, seed=seed + 100) * torch.tensor([0.5, 0.6, 1.0, 3.0])
     predictions = targets[:, None] + noise + torch.tensor([0.0, 0.3, -0.5, 0.0])
-    shares = shares_of_values(predictions - targets[:, None])
+    shares = shares_of_values(predictions - targets[:, None], alike(60))
     assert shares.min() >= 0
     assert shares.sum() == pytest.approx(1)
     others = simplex(4)
@@ -46,7 +52,7 @@ def test_no_other_shares_have_a_lower_log_loss(seed: int) -> None:
     logits = drawn(4, 80, 3, seed=seed) * torch.tensor([0.5, 1.0, 2.0, 0.1])[:, None, None]
     logits[:3, :, 0] += 1.0
     likelihoods = logits.log_softmax(2)[:, torch.arange(80), right].T.contiguous()
-    shares = shares_of_classes(likelihoods)
+    shares = shares_of_classes(likelihoods, alike(80))
     assert shares.min() >= 0
     assert shares.sum() == pytest.approx(1)
     losses = -(likelihoods.exp() @ simplex(4).T).log().mean(0)
@@ -56,19 +62,29 @@ def test_no_other_shares_have_a_lower_log_loss(seed: int) -> None:
 def test_equal_and_perfect_predictors_have_shares_too() -> None:
     targets = drawn(20)
     twice = torch.stack([targets + 1, targets + 1], 1)
-    assert shares_of_values(twice - targets[:, None]).sum() == pytest.approx(1)
+    assert shares_of_values(twice - targets[:, None], alike(20)).sum() == pytest.approx(1)
     exact = torch.stack([targets + 1, targets, drawn(20, seed=3)], 1)
-    assert shares_of_values(exact - targets[:, None]).tolist() == pytest.approx([0, 1, 0], abs=1e-6)
+    shares = shares_of_values(exact - targets[:, None], alike(20))
+    assert shares.tolist() == pytest.approx([0, 1, 0], abs=1e-6)
 
 
 def test_single_row_has_shares() -> None:
-    assert shares_of_values(drawn(1, 3)).sum() == pytest.approx(1)
-    assert shares_of_classes(drawn(1, 3) - 5).sum() == pytest.approx(1)
+    assert shares_of_values(drawn(1, 3), alike(1)).sum() == pytest.approx(1)
+    assert shares_of_classes(drawn(1, 3) - 5, alike(1)).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("find", [shares_of_values, shares_of_classes])
+def test_row_that_weighs_more_is_several_rows(find: Callable[[Tensor, Tensor], Tensor]) -> None:
+    figures, times = -drawn(40, 3).abs(), torch.arange(40) % 4 + 1
+    repeated = figures.repeat_interleave(times, dim=0)
+    found, expected = find(figures, 2.5 * times.double()), find(repeated, alike(len(repeated)))
+    assert found.tolist() == pytest.approx(expected.tolist(), abs=1e-6)
+    assert found.tolist() != pytest.approx(find(figures, alike(40)).tolist(), abs=1e-3)
 
 
 def test_probability_of_zero_is_left_out() -> None:
     likelihoods = torch.tensor([[-torch.inf, -1.0], [-0.1, -1.0]]).double()
-    shares = shares_of_classes(likelihoods)
+    shares = shares_of_classes(likelihoods, alike(2))
     assert shares.isfinite().all()
     assert shares[1] > 0
 

@@ -1,5 +1,7 @@
 """TabM against the formulas of its paper, member by member."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -54,6 +56,22 @@ def test_evaluation_is_the_mean_of_the_values() -> None:
     assert members.shape == (600, 3, 1)
     assert torch.allclose(net.eval()(inputs), members.mean(1), atol=1e-6)
     assert (members[:, 0] - members[:, 1]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("changed", "widest"), [({"hidden": [50]}, 150), ({"bins": 80}, 160), ({"embedding": 90}, 180)]
+)
+def test_fewer_rows_of_a_wide_network_are_in_memory_together(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], widest: int
+) -> None:
+    monkeypatch.setattr("ml.models.tabm.NUMBERS_AT_ONCE", 1000)
+    net, inputs = network(SMALL.model_copy(update=changed)), torch.randn(20, 2, generator=RANDOM)
+    rows: list[int] = []
+    net.head.register_forward_hook(lambda *given: rows.append(len(given[-1])))
+    outputs = net.eval()(inputs)
+    assert sum(rows) == 20
+    assert max(rows) == 1000 // widest
+    assert torch.allclose(outputs, net.train()(inputs).mean(1), atol=1e-6)
 
 
 def test_evaluation_is_the_mean_of_the_probabilities() -> None:

@@ -59,7 +59,18 @@ def shelf(root: Path) -> Shelf:
     # Enough rows for trees.
     more = [f"{n * n % 37},{names[n * n % 3]},{'' if n % 4 else n},{n % 7}" for n in range(60)]
     filled.put("\n".join(["x,word,gap,y", *more]), target="y")
+    # Trees are grown from 20 rows, and some rows are far from all others.
+    far = [
+        f"{_small(n, far=24)},{_small(n, far=27)},{names[n % 3]},"
+        f"{'train' if n < 20 else ('test', 'validation')[n % 2]}"
+        for n in range(30)
+    ]
+    filled.put("\n".join(["x,y,word,part", *far]), target="y")
     return filled
+
+
+def _small(number: int, far: int) -> float:
+    return 3e38 if number == far else number % 7 * 1e-6
 
 
 def floats(low: float, high: float, *usual: float) -> st.SearchStrategy[float]:
@@ -213,6 +224,7 @@ OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "precision": st.sampled_from(get_args(Precision)),
     "report_every": st.integers(1, 20),
     "test_every": st.integers(0, 3),
+    "snapshot_every": st.integers(1, 4),
     "detect_anomaly": st.booleans(),
     "max_seconds": floats(1e-300, 1e9, 0.01),
     "average": st.fixed_dictionaries({"kind": st.just("ema")}, optional={"decay": BETAS})
@@ -237,7 +249,7 @@ LOSSES_OF_CLASSES = st.fixed_dictionaries(
     {"kind": st.just("cross_entropy")},
     optional={
         "label_smoothing": floats(0, 1 - 2**-53, 0.1),
-        "class_weights": st.sampled_from([None, "balanced"]),
+        "class_weights": st.sampled_from([None, "balanced", {"true": 1.0, "false": 1e6}]),
     },
 )
 
@@ -258,6 +270,12 @@ DOCUMENTS = st.one_of(
         loss=LOSSES_OF_CLASSES,
     ),
     documents(upload(2, "x"), model=OF_ROWS, loss=LOSSES_OF_VALUES),
+    documents(upload(6, "x"), model=OF_ROWS, split=ANY_SPLIT, loss=LOSSES_OF_VALUES),
+    documents(
+        st.just({"kind": "upload", "id": "ds_6", "target": "word", "split_by": "part"}),
+        model=OF_ROWS,
+        loss=LOSSES_OF_CLASSES,
+    ),
     *(
         documents(
             upload(number),

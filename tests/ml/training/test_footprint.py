@@ -8,7 +8,15 @@ from torch import nn
 
 from ml.errors import Invalid
 from ml.images.decode import PictureForm
-from ml.models import CNNSpec, LinearSpec, MLPSpec, ModelSpec, TorchvisionSpec, blueprint
+from ml.models import (
+    CNNSpec,
+    LinearSpec,
+    MLPSpec,
+    ModelSpec,
+    TabMSpec,
+    TorchvisionSpec,
+    blueprint,
+)
 from ml.signature import Classes, Features, Images, Signature
 from ml.specs import TrainingSpec
 from ml.training.footprint import SAVED_PER_PIXEL, _saved_numbers, culprit, footprint
@@ -138,3 +146,18 @@ def test_the_larger_part_is_at_fault() -> None:
     assert culprit(spec, footprint(spec)) == ("batch_size",)
     spec = TrainingSpec.of(PLANE | {"batch_size": 1})
     assert culprit(spec, footprint(spec)) == ("model",)
+
+
+def test_bins_of_an_embedding_are_saved() -> None:
+    spec = TabMSpec(members=2, hidden=[3], bins=500)
+    network = blueprint(spec, FEATURES).to_empty(device="cpu").train()
+    numbers: list[int] = []
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        numbers.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        network(torch.zeros(1, 2))
+    least = _saved_numbers(spec, blueprint(spec, FEATURES), FEATURES)
+    assert 2 * 500 < least < sum(numbers)

@@ -9,8 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ml.trees import MIN_ROWS, Forest, fold_of, grow, most_rows
-from ml.trees.growth import DIVISIONS, FOLDS
+from ml.trees import MIN_ROWS, Forest, affordable_rows, fold_of, grow
+from ml.trees.growth import (
+    DIVISIONS,
+    FEWEST_ROWS,
+    FOLDS,
+    MAX_TREES,
+    MAX_WORK,
+    MIN_ROUNDS,
+    _rounds,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -128,12 +136,26 @@ def test_torch_keeps_its_threads() -> None:
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("count", [MIN_ROWS - 1, most_rows(10**7) + 1])
-def test_too_few_and_too_many_rows_are_refused(count: int) -> None:
-    columns = 3 if count < MIN_ROWS else 10**7
-    inputs = torch.zeros(1, columns).expand(count, -1)
-    with pytest.raises(ValueError, match=f"{count} rows; must be {MIN_ROWS} to"):
-        grow(inputs, torch.zeros(count, 1))
+@pytest.mark.parametrize("columns", [0, 1, 30, 1000, 20_000])
+@pytest.mark.parametrize("outputs", [1, 2, 10, 100])
+@pytest.mark.parametrize("count", [MIN_ROWS, 499, 5000, 10**8])
+def test_work_and_size_are_bounded(count: int, columns: int, outputs: int) -> None:
+    affordable = affordable_rows(count, columns, outputs)
+    assert affordable == 0 or min(count, FEWEST_ROWS) <= affordable <= count
+    if affordable:
+        rounds = _rounds(affordable, columns, outputs)
+        assert rounds >= MIN_ROUNDS
+        assert rounds * FOLDS * outputs <= MAX_TREES
+        assert rounds * FOLDS * outputs * columns * affordable <= MAX_WORK
+    else:
+        assert outputs * columns > 10_000, "far too many"
+
+
+@pytest.mark.parametrize(("count", "outputs"), [(MIN_ROWS - 1, 1), (5000, 101)])
+def test_too_few_rows_and_too_many_outputs_are_refused(count: int, outputs: int) -> None:
+    assert affordable_rows(count, 3, outputs) == 0
+    with pytest.raises(ValueError, match=f"{count} rows, of which 0 are affordable"):
+        grow(torch.zeros(count, 3), torch.zeros(count, dtype=torch.int64), outputs)
 
 
 def test_folds_share_each_class() -> None:
