@@ -109,7 +109,8 @@ def test_anomaly_detection_is_reported_in_the_error(server: Server) -> None:
     }
     job = server.wait(server.submit(spec))
     assert job["error"]["kind"] == "diverged"
-    assert "Traceback of forward call" in job["error"]["message"]
+    assert "the output of network." in job["error"]["message"]
+    assert "F.linear(input" in job["error"]["traceback"]
 
 
 def test_job_needing_too_much_memory_is_refused_with_the_reason(server: Server) -> None:
