@@ -62,7 +62,7 @@ def test_network_trains_and_is_saved(
     run = Run(build(spec, data), data, spec, CPU)
     before = [parameter.detach().clone() for parameter in run.model.parameters()]
     reports = list(loop.train(run))
-    assert [report.level for report in reports] == ["epoch"]
+    assert [report.level for report in reports] == ["step", "epoch"]
     assert all(not torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
     manifest = save_model(tmp_path / "model", run.model, spec, signature, {}, "", CPU)
     loaded = load_model(tmp_path / "model", manifest)

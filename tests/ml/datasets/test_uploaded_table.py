@@ -40,7 +40,7 @@ ALL_TRAIN = {"test": 0.0}
 
 def test_features_default_to_all_columns_but_the_target(shelf: Shelf) -> None:
     spec = shelf.spec({"id": shelf.put(FRUIT), "target": "price"})
-    assert (spec.name, spec.model.kind, spec.loss) == ("fruit", "linear", "mse")
+    assert (spec.name, spec.model.kind, spec.loss.kind) == ("fruit", "linear", "mse")
     data = shelf.load(spec.model_copy(update={"split": spec.split.model_copy(update=ALL_TRAIN)}))
     assert data.signature.inputs == Features.model_validate(
         {
@@ -195,7 +195,7 @@ def test_invalid_row_is_refused(
 
 def test_classes_are_the_values_of_the_target(shelf: Shelf) -> None:
     spec = shelf.spec({"id": shelf.put(FRUIT), "target": "colour"}, epochs=1)
-    assert (spec.dataset.signature().output, spec.loss) == (
+    assert (spec.dataset.signature().output, spec.loss.kind) == (
         Classes(names=["green", "red", "yellow"]),
         "cross_entropy",
     )
