@@ -207,7 +207,7 @@ def test_interrupted_upload_leaves_no_files(server: Server, data_dir: Path, kind
     assert port is not None
     with socket.create_connection((host, port)) as connection:
         connection.sendall(
-            f"POST /datasets HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\n"
+            f"POST /datasets HTTP/1.1\r\nhost: localhost\r\ncontent-type: {kind}\r\n"
             "content-length: 1000000\r\n\r\n--x\r\n".encode()
         )
         # The service creates a folder once it begins to receive the upload.
@@ -226,7 +226,7 @@ def test_form_upload_is_spooled_to_the_data_directory(server: Server, data_dir: 
     assert port is not None
     with socket.create_connection((host, port)) as connection:
         connection.sendall(
-            b"POST /datasets HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n"
+            b"POST /datasets HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9000000\r\n"
             b"content-type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
             b'content-disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
             + b"1,2\n"
