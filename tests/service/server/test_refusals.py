@@ -1,5 +1,6 @@
 """Errors that a connection answers itself look like all others."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -85,6 +86,9 @@ def test_they_have_the_id_and_headers_of_the_request(
         assert usual["x-request-id"] == "mine-1"
         assert usual["access-control-allow-origin"] == PAGE
         path = content.split()[1].decode()
+        # The line of a response by the application follows it.
+        while not any(f" {status}" in message for _, message in logged):
+            await asyncio.sleep(0)
         assert [(i, m[: m.index(str(status)) + 3]) for i, m in logged if f" {status}" in m] == [
             ("mine-1", f"192.0.2.9 POST {path} {status}")
         ]
