@@ -3,6 +3,7 @@
 Standard error goes to a file, which the service reads if the process dies.
 """
 
+import errno
 import json
 import os
 import re
@@ -51,7 +52,9 @@ def main() -> None:
     except MemoryError:  # also Arrow's
         answer = {"memory": limit}
     except OSError as error:
-        if error.errno is None:  # not of the disk, but of a library
+        if error.errno == errno.ENOMEM:
+            answer = {"memory": limit}
+        elif error.errno is None:  # not of the disk, but of a library
             answer = {"invalid": unreadable("the file", error).msg}
         else:
             answer = {"storage": error.strerror}
