@@ -198,7 +198,9 @@ class Blend(FittedNetwork):
 
     def _with_tabm(self, share: float) -> Tensor:
         """Return all shares if that of TabM is `share`."""
-        return torch.cat([(1 - share) * self._partner_shares, torch.tensor([share])])
+        return torch.cat(
+            [(1 - share) * self._partner_shares, torch.tensor([share], dtype=torch.float64)]
+        )
 
     def _simplest(self, figures: Tensor, weights: Tensor, shares: Tensor) -> Tensor:
         """Return `shares`, or those of a simpler model if these are not better on the rows of

@@ -39,7 +39,7 @@ def shares_of_values(errors: Tensor, weights: Tensor) -> Tensor:
     best, lowest = torch.zeros(count, dtype=torch.float64), torch.inf
     sizes = (combinations(range(count), size) for size in range(1, count + 1))
     for chosen in chain.from_iterable(sizes):
-        among = torch.tensor(chosen)
+        among = torch.tensor(chosen, dtype=torch.int64)
         within = products[among][:, among]
         # Shares that sum to 1 minimise s' P s where P s is the same for all.
         shares = torch.linalg.lstsq(

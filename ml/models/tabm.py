@@ -194,4 +194,4 @@ def _tell_members_apart(first: nn.Module, blocks: Sequence[int]) -> None:
         return
     factors = torch.randn(len(first.inward), len(blocks))
     with torch.no_grad():
-        first.inward.copy_(factors.repeat_interleave(torch.tensor(blocks), 1))
+        first.inward.copy_(factors.repeat_interleave(torch.tensor(blocks, dtype=torch.int64), 1))

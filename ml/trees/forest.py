@@ -118,5 +118,5 @@ def _rounded_down(numbers: Tensor) -> Tensor:
     """Return the greatest float32 numbers that are not greater than `numbers`, float64: the same
     float32 inputs exceed them."""
     rounded = numbers.float()
-    below = rounded.nextafter(torch.tensor(-torch.inf))
+    below = rounded.nextafter(torch.tensor(-torch.inf, dtype=rounded.dtype))
     return torch.where(rounded > numbers, below, rounded)
