@@ -63,9 +63,11 @@ def main() -> None:
 
 def _give_up(limit: int) -> None:
     """Answer that this process is stuck, and end it."""
-    answer = "memory" if _peak_bytes() > limit - NEARLY else "stalled"
-    print(json.dumps({answer: stall.SECONDS}), flush=True)
-    os._exit(1)
+    try:
+        answer = "memory" if _peak_bytes() > limit - NEARLY else "stalled"
+        print(json.dumps({answer: stall.SECONDS}), flush=True)
+    finally:  # even without the memory for an answer
+        os._exit(1)
 
 
 def _peak_bytes() -> int:
