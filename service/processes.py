@@ -94,7 +94,7 @@ class Child:
         process = self._process
         if process.stdin is not None:
             transport, protocol = await self._loop.connect_write_pipe(
-                asyncio.streams.FlowControlMixin, process.stdin
+                asyncio.streams.FlowControlMixin, _Pipe(process.stdin, self._loop)
             )
             self.stdin = asyncio.StreamWriter(transport, protocol, None, self._loop)
         self.stdout, self.stderr = [
@@ -134,7 +134,7 @@ class Child:
         if pipe is None:
             return None
         reader = asyncio.StreamReader()
-        await self._loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        await self._loop.connect_read_pipe(lambda: _Output(reader), _Pipe(pipe, self._loop))
         return reader
 
     def _await_end(self) -> None:
@@ -146,6 +146,35 @@ class Child:
         if self.stdin is not None:
             self.stdin.close()
         self._ended.set()
+
+
+class _Output(asyncio.StreamReaderProtocol):
+    def eof_received(self) -> bool:
+        """Have the loop close the pipe; asyncio does so in any case."""
+        super().eof_received()
+        return False
+
+
+class _Pipe:
+    """The end of a pipe that an event loop closes once.
+
+    uvloop closes the descriptor itself, and then calls `close`. Between the two, another thread may
+    have opened a file of the same number, which would be closed instead: one of the database's.
+    """
+
+    def __init__(self, file: IO[bytes], loop: asyncio.AbstractEventLoop) -> None:
+        self._descriptor = os.dup(file.fileno())
+        file.close()
+        self._is_ours = isinstance(loop, asyncio.BaseEventLoop)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close the descriptor if the loop relies on it."""
+        if self._is_ours:
+            self._is_ours = False
+            os.close(self._descriptor)
 
 
 def start_in_thread(module: str, *, oom_score: int = 0) -> "subprocess.Popen[bytes]":

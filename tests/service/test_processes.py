@@ -5,9 +5,12 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
 from service import processes
 from tests.conftest import REPOSITORY
@@ -135,3 +138,35 @@ def test_exit_codes_are_described() -> None:
     assert processes.describe_exit(1) == "exit code 1"
     assert processes.describe_exit(-9) == "killed by SIGKILL"
     assert processes.describe_exit(-999) == "exit code -999"
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_pipes_are_closed_once(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the second time may close a file that another thread has opened meanwhile."""
+    pipes: list[processes._Pipe] = []
+    make = processes._Pipe.__init__
+
+    def note(pipe: processes._Pipe, *arguments: Any) -> None:
+        make(pipe, *arguments)
+        pipes.append(pipe)
+
+    async def run() -> bytes:
+        child = await processes.start("platform")
+        return await child.communicate(b"")
+
+    monkeypatch.setattr(processes._Pipe, "__init__", note)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(run())
+    ends = [pipe.fileno() for pipe in pipes]
+    assert len(ends) == 2
+    for end in ends:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(end)
+    # Files that happen to get the same numbers.
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(64)]
+    for pipe in pipes:
+        pipe.close()
+    for other in others:
+        os.close(other)
