@@ -13,31 +13,27 @@ from ulid import ULID
 
 from ml.ingest.warning import DataWarning
 from ml.specs import TrainingSpec
-from ml.training.time_budget import seconds_per_run
 from service.errors import Conflict, NotFound, Problem, QueueFull
 from service.jobs import requested_actions
 from service.jobs.events import METRICS, Kind, NewEvent, append, read, read_new
+from service.jobs.from_rows import job_of, steps_per_second
 from service.jobs.schemas import (
     Attempt,
     Event,
     Job,
-    JobError,
     JobOptions,
     LogRecord,
     MetricRecord,
-    Progress,
 )
 from service.jobs.states import EDGES, ENDED, Status, Verb
 from service.jobs.thinning import evenly_spaced
 from service.jobs.transitions import move
-from service.schemas import ModelRef, Page
+from service.schemas import Page
 from service.storage.database import Database
 from service.storage.tables import AttemptRow, JobRow
 
 QUEUE_LOCK = 0x65706F63686471
 """Key of PostgreSQL's lock under which queued jobs are counted: `epochdq`."""
-NO_OPTIONS = JobOptions().model_dump(mode="json")
-"""Defaults for jobs stored before an option was added."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class JobStore:
         """Return the sum of the rates of all running jobs."""
         with self._database.read() as session:
             rows = session.scalars(select(JobRow).where(JobRow.status == "running"))
-            return sum(_steps_per_second(row) or 0.0 for row in rows)
+            return sum(steps_per_second(row) or 0.0 for row in rows)
 
     def submit(
         self,
@@ -118,14 +114,14 @@ class JobStore:
                             f"different request (job {earlier.id}); use a new key for a new "
                             "request"
                         )
-                    return Submitted(_job(earlier), replayed=True)
+                    return Submitted(job_of(earlier), replayed=True)
             if refusal is not None:
                 raise refusal
             self._check_queue(session)
             session.add(row)
             session.flush()
             append(session, row.id, [NewEvent("status", {"status": "queued"})])
-        return Submitted(_job(row), replayed=False)
+        return Submitted(job_of(row), replayed=False)
 
     def fetch(self, job_id: str) -> Job:
         """Return the job.
@@ -134,7 +130,7 @@ class JobStore:
             NotFound: no job has this id; so do all methods below.
         """
         with self._database.read() as session:
-            return _job(_row(session, job_id))
+            return job_of(_row(session, job_id))
 
     def page(
         self, status: Status | None, name: str | None, limit: int, after: str | None
@@ -148,7 +144,7 @@ class JobStore:
                 query = query.where(JobRow.name == name)
             if after:
                 query = query.where(JobRow.seq < _row(session, after).seq)
-            jobs = [_job(row) for row in session.scalars(query)]
+            jobs = [job_of(row) for row in session.scalars(query)]
         more = len(jobs) > limit
         return Page(data=jobs[:limit], next=jobs[limit - 1].id if more else None)
 
@@ -272,7 +268,7 @@ class JobStore:
             if moved and verb in ("resume", "retry"):
                 self._check_queue(session, own=1)
             session.expire_all()
-            return _job(_row(session, job_id))
+            return job_of(_row(session, job_id))
 
     def _check_queue(self, session: Session, own: int = 0) -> None:
         """Refuse another queued job if the queue is full without the `own` ones that were added in
@@ -289,58 +285,8 @@ class JobStore:
             )
 
 
-def _steps_per_second(row: JobRow) -> float | None:
-    done = row.step - row.training_step
-    if row.status != "running" or not (done > 0 and row.training_at):
-        return None
-    return done / (datetime.now(UTC) - row.training_at).total_seconds()
-
-
 def _row(session: Session, job_id: str) -> JobRow:
     row = session.scalar(select(JobRow).where(JobRow.id == job_id))
     if row is None:
         raise NotFound(f"there is no job {job_id!r}")
     return row
-
-
-def _job(row: JobRow) -> Job:
-    return Job(
-        id=row.id,
-        name=row.name,
-        status=row.status,
-        requested_action=row.requested_action,
-        attempt=row.attempt,
-        device=row.device,
-        engine=row.engine,
-        best_epoch=row.best_epoch,
-        stopped_by=row.stopped_by,
-        progress=Progress(
-            epoch=row.epoch,
-            epochs=row.spec["epochs"],
-            step=row.step,
-            steps=row.steps,
-            eta_seconds=_eta(row),
-        ),
-        metrics=row.metrics,
-        warnings=[DataWarning.model_validate(warning) for warning in row.warnings],
-        error=JobError.model_validate(row.error) if row.error else None,
-        model=ModelRef(name=row.name, version=row.model_version) if row.model_version else None,
-        spec=row.spec,
-        options=NO_OPTIONS | row.options,
-        not_before=row.not_before,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-    )
-
-
-def _eta(row: JobRow) -> float | None:
-    pace = _steps_per_second(row)
-    if not (pace and row.steps and row.training_at):
-        return None
-    seconds = (row.steps - row.step) / pace
-    limit = seconds_per_run(row.spec.get("max_seconds"), row.spec["split"].get("folds"))
-    if limit is not None:
-        elapsed = (datetime.now(UTC) - row.training_at).total_seconds()
-        seconds = min(seconds, max(0.0, limit - elapsed))
-    return round(seconds, 1)
