@@ -16,7 +16,8 @@ from ml.datasets import Rows
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
 from ml.training import loop
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 
 THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
 BATCH = 64

@@ -25,7 +25,8 @@ from ml.images.ink import ImageForm
 from ml.inference.model import Model
 from ml.specs import TrainingSpec
 from ml.training import loop
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from tests.ml.images.papers import KINDS, drawn
 
 FIRST = 3000

@@ -24,8 +24,9 @@ from ml.training.batches import Resident
 from ml.training.engines.base import Autograd, Passes
 from ml.training.engines.eager import EagerEngine
 from ml.training.engines.manual_backward import manual_network
+from ml.training.initial_model import build
 from ml.training.loop import train
-from ml.training.run import Run, build
+from ml.training.run import Run
 
 
 class OptimizerStep(Autograd):

@@ -34,7 +34,8 @@ torch.set_num_threads(1)
 from ml import datasets, devices
 from ml.specs import TrainingSpec
 from ml.training.loop import train
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 spec = TrainingSpec.of(json.loads(sys.argv[1]))
 data = datasets.load(spec.dataset, spec.split, Path(sys.argv[2]))
 run = Run(build(spec, data), data, spec, devices.resolve(spec.device))

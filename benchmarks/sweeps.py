@@ -23,7 +23,8 @@ from ml.datasets import Dataset, Rows
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
 from ml.training import loop
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from ml.training.sweeps import fit_together
 
 MODELS = (1, 8, 64)

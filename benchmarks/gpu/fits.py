@@ -12,8 +12,9 @@ from benchmarks.contenders import dataset
 from ml.datasets import Dataset
 from ml.specs import TrainingSpec
 from ml.training.engines.choose import choose
+from ml.training.initial_model import build
 from ml.training.loop import Report, fit
-from ml.training.run import Run, build
+from ml.training.run import Run
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 WARM_STEPS = 500

@@ -31,7 +31,8 @@ import torch
 from ml import datasets
 from ml.specs import TrainingSpec
 from ml.training.loop import train
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 spec = TrainingSpec.of(json.loads(sys.argv[1]))
 data = datasets.load(spec.dataset, spec.split, Path())
 run = Run(build(spec, data), data, spec, torch.device(spec.device))

@@ -28,7 +28,8 @@ from ml.schedules import Schedule
 from ml.specs import TrainingSpec
 from ml.training import loop
 from ml.training.engines.cuda_graph import CudaGraphs, Record
-from ml.training.run import autocast, build, steps_per_epoch
+from ml.training.initial_model import build
+from ml.training.run import autocast, steps_per_epoch
 from ml.training.stacked_updates import Clipping, RowUpdate, alike, stacked
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,9 @@ from ml.training import checkpoints, summary
 from ml.training.cross_validation import FoldResults
 from ml.training.engines.base import Engine
 from ml.training.engines.choose import choose
+from ml.training.initial_model import build
 from ml.training.loop import Report, fit
-from ml.training.run import Run, build, steps_per_epoch
+from ml.training.run import Run, steps_per_epoch
 from service.jobs.attempts import AttemptStore, Claim, LeaseLost, Work
 from service.jobs.failures import AttemptTimedOut, device_lost, explain
 from service.jobs.schemas import JobOptions

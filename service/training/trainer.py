@@ -24,8 +24,9 @@ from ml.datasets.cache import DatasetCache
 from ml.specs import TrainingSpec
 from ml.training import summary
 from ml.training.engines.choose import choose
+from ml.training.initial_model import build
 from ml.training.loop import fit
-from ml.training.run import Run, build
+from ml.training.run import Run
 from service import logs, memory
 from service.errors import DatabaseUnusable
 from service.jobs.attempts import AttemptStore, Claim, LeaseLost

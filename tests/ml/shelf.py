@@ -15,7 +15,8 @@ from ml.inference.model import Model
 from ml.ingest import Options, ingest
 from ml.specs import TrainingSpec
 from ml.training import loop
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 
 CPU = torch.device("cpu")
 

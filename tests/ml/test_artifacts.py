@@ -16,7 +16,8 @@ from ml.inference.model import Model
 from ml.integrity import CHECKSUMS
 from ml.specs import TrainingSpec
 from ml.training import summary
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from ml.training.summary import EVALUATION, SAMPLE, TrainingSummary
 from tests.conftest import LINE
 from tests.damages import DAMAGES, flip, unseal

@@ -17,7 +17,8 @@ from ml.preprocessing import Standardize
 from ml.signature import Classes, Images, Signature
 from ml.specs import TrainingSpec
 from ml.training import loop
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 
 CPU = torch.device("cpu")
 DIGITS = Classes(names=list("0123456789"))

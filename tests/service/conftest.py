@@ -14,7 +14,7 @@ from ml import datasets
 from ml.artifacts import Manifest, save_model
 from ml.datasets.uploads import NO_UPLOADS
 from ml.specs import TrainingSpec, resolve
-from ml.training.run import build
+from ml.training.initial_model import build
 from service.app import create_app
 from service.jobs.attempts import AttemptStore, Claim
 from service.jobs.schemas import JobRequest

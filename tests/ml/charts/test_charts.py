@@ -22,7 +22,8 @@ from ml.signature import Classes, Features, Images, Signature, Value
 from ml.specs import TrainingSpec
 from ml.training import loop, summary
 from ml.training.feature_sample import spaced
-from ml.training.run import Run, build, steps_per_epoch
+from ml.training.initial_model import build
+from ml.training.run import Run, steps_per_epoch
 from ml.training.summary import TrainingSummary, png
 from tests.conftest import LINE, PLANE
 

@@ -21,7 +21,8 @@ from ml.signature import DATE_PARTS, DateEncoding, Encoding, Features
 from ml.specs import TrainingSpec
 from ml.training import checkpoints, loop
 from ml.training.engines.choose import choose
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from tests.ml.shelf import CPU, Shelf
 
 EPOCH = datetime(1970, 1, 1)

@@ -18,7 +18,8 @@ from ml.signature import Features
 from ml.specs import TrainingSpec
 from ml.spelling import MISSING
 from ml.training import loop
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from ml.training.sweeps import fit_together
 from tests.ml.shelf import CPU, Shelf
 

@@ -15,7 +15,7 @@ from ml.models import Embed, count_parameters
 from ml.signature import Classes, Features, Value
 from ml.specs import TrainingSpec
 from ml.spelling import MISSING
-from ml.training.run import build
+from ml.training.initial_model import build
 from ml.units import to_units
 from tests.ml.shelf import Shelf
 

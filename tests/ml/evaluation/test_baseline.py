@@ -23,7 +23,8 @@ from ml.images.decode import PictureForm
 from ml.models.linear_fits import FEWEST_ROWS, MAX_LOGISTIC_PRODUCTS, logistic, ridge
 from ml.signature import Classes, Features, Images, Signature, Value
 from ml.specs import TrainingSpec
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from ml.training.summary import TrainingSummary, summarize
 from tests.conftest import LINE
 from tests.ml.shelf import CPU, Shelf

@@ -12,7 +12,8 @@ from ml.errors import Invalid
 from ml.models import count_parameters
 from ml.specs import TrainingSpec
 from ml.training import loop
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from tests.ml.models.networks import COLOUR, DIGITS, GREY, ROWS, TABLE, network, refusal, sequential
 from tests.ml.test_networks import data_of, spec_of
 

@@ -18,7 +18,8 @@ from ml.specs import Precision, TrainingSpec
 from ml.training import feasibility, loop, summary
 from ml.training.cross_validation import FoldResults
 from ml.training.footprint import footprint
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from tests.ml.ingest.npz.files import npz
 from tests.ml.shelf import CPU, Shelf
 

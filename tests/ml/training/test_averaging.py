@@ -16,8 +16,9 @@ from ml.losses import LOSSES
 from ml.specs import TrainingSpec
 from ml.training import loop
 from ml.training.engines.choose import choose
+from ml.training.initial_model import build
 from ml.training.loop import Report
-from ml.training.run import Run, build
+from ml.training.run import Run
 from tests.conftest import PLANE
 
 CPU = torch.device("cpu")

@@ -9,7 +9,8 @@ from ml import datasets
 from ml.errors import Invalid
 from ml.specs import TrainingSpec
 from ml.training import feasibility, loop
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from tests.conftest import LINE, PLANE
 from tests.ml.shelf import Shelf
 from tests.ml.test_networks import CPU, RESNET

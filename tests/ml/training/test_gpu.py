@@ -13,7 +13,8 @@ from ml.errors import Diverged
 from ml.evaluation.metrics import evaluate
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from tests.ml.training.on_gpu import (
     CAPTURED_FROM,
     CUDA,

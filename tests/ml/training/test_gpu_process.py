@@ -17,7 +17,8 @@ from ml.evaluation.evaluate import evaluate_split, evaluation_split
 from ml.evaluation.metrics import evaluate
 from ml.evaluation.schemas import Regression
 from ml.specs import TrainingSpec
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from ml.training.sweeps import fit_together
 from tests.conftest import PLANE
 from tests.ml.shelf import Shelf

@@ -11,8 +11,9 @@ from ml import datasets
 from ml.specs import TrainingSpec
 from ml.training import checkpoints, loop, summary
 from ml.training.engines.choose import choose
+from ml.training.initial_model import build
 from ml.training.loop import Report
-from ml.training.run import Run, build
+from ml.training.run import Run
 from tests.conftest import LINE, PLANE
 from tests.damages import DAMAGES
 

@@ -11,7 +11,8 @@ from ml import datasets
 from ml.errors import Diverged
 from ml.specs import TrainingSpec
 from ml.training import divergence, loop
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from tests.conftest import PLANE
 from tests.ml.test_networks import GREY, data_of, spec_of
 

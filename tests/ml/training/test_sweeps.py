@@ -16,7 +16,8 @@ from ml.errors import Invalid
 from ml.specs import TrainingSpec
 from ml.training import loop, sweeps
 from ml.training.engines.cuda_graph import Record
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from ml.training.stacked_updates import Clipping
 from ml.training.sweeps import Member, Step, SweepDropout, fit_together
 from tests.conftest import PLANE

@@ -22,8 +22,9 @@ from ml.signature import Features, Signature, Value
 from ml.specs import TrainingSpec
 from ml.training import loop
 from ml.training.divergence import first_bad_tensor
+from ml.training.initial_model import build
 from ml.training.loop import Report
-from ml.training.run import Run, build
+from ml.training.run import Run
 from tests.conftest import LINE, PLANE
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from ml import datasets
 from ml.artifacts import save_model
 from ml.specs import TrainingSpec
 from ml.training import checkpoints
-from ml.training.run import build
+from ml.training.initial_model import build
 from service.app import create_app
 from service.jobs.attempts import AttemptStore
 from service.jobs.store import JobStore

@@ -15,7 +15,7 @@ from ml.evaluation.evaluate import evaluate_split
 from ml.evaluation.schemas import Classification, Regression
 from ml.signature import Signature
 from ml.specs import TrainingSpec
-from ml.training.run import build
+from ml.training.initial_model import build
 from service.jobs.attempts import AttemptStore
 from service.models.evaluation import _dataset
 from service.models.schemas import EvaluationRequest

@@ -15,7 +15,7 @@ import torch
 from ml import datasets
 from ml.artifacts import Manifest, save_model
 from ml.specs import TrainingSpec
-from ml.training.run import build
+from ml.training.initial_model import build
 from service.app import create_app
 from service.jobs.attempts import AttemptStore
 from service.jobs.store import JobStore

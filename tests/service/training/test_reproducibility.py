@@ -16,7 +16,8 @@ from ml.datasets import Dataset, Rows
 from ml.preprocessing import Standardize
 from ml.specs import TrainingSpec
 from ml.training.loop import train
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 
 spec = TrainingSpec.of({"dataset": {"kind": "mnist"}, "epochs": 1, "clip_grad_norm": 1.0})
 random = torch.Generator().manual_seed(0)

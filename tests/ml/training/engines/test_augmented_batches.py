@@ -16,7 +16,8 @@ from ml.training.engines.choose import choose
 from ml.training.engines.cuda_graph import CudaGraphEngine, steps_per_call
 from ml.training.engines.eager import EagerEngine
 from ml.training.engines.manual_backward import manual_network
-from ml.training.run import Run, build
+from ml.training.initial_model import build
+from ml.training.run import Run
 from tests.ml.training.recorded_graphs import RecordedGraphs
 from tests.ml.training.test_sweeps import images
 

@@ -22,8 +22,9 @@ from ml.training.engines.choose import choose
 from ml.training.engines.cuda_graph import CudaGraphEngine, Record, steps_per_call
 from ml.training.engines.eager import EagerEngine
 from ml.training.engines.manual_backward import manual_network
+from ml.training.initial_model import build
 from ml.training.loop import Report
-from ml.training.run import Run, build
+from ml.training.run import Run
 from tests.conftest import PLANE
 from tests.ml.test_networks import GREY, data_of, spec_of
 from tests.ml.training.recorded_graphs import RecordedGraphs
