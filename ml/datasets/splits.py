@@ -126,6 +126,10 @@ class Rows:
         keys = None if self.keys is None else self.keys.index_select(0, index)
         return Rows(self.inputs.index_select(0, index), self.targets.index_select(0, index), keys)
 
+    def spaced(self, count: int) -> "Rows":
+        """Return `count` evenly spaced rows, of at least as many."""
+        return self.at(evenly_spaced(len(self), count).to(self.inputs.device))
+
     def split(self, size: int | list[int]) -> "list[Rows]":
         """Return the rows in parts of `size`, of which the last may be smaller, or of these
         sizes."""
@@ -135,6 +139,11 @@ class Rows:
     def to(self, device: torch.device) -> "Rows":
         """Return the rows on `device`."""
         return Rows(self.inputs.to(device), self.targets.to(device))
+
+
+def evenly_spaced(total: int, count: int) -> Tensor:
+    """Return the indices of `count` evenly spaced rows of `total`, from the first on."""
+    return torch.arange(count) * total // count
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def fit_baseline(train: Rows, preprocessing: nn.Module, signature: Signature) ->
     rows = affordable_rows(len(train), signature.inputs.width, output)
     if not rows:
         return Baseline(constant, None, 0)
-    chosen = train.at(torch.arange(rows) * len(train) // rows)
+    chosen = train.spaced(rows)
     with torch.inference_mode(False), torch.no_grad():
         inputs = torch.cat(batchwise(_encoder(preprocessing), chosen.inputs))
         linear = linear_fit(inputs, chosen.targets, output)

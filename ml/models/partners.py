@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ml import trees
+from ml.datasets.splits import evenly_spaced
 from ml.models.fitted import EncodedRows
 from ml.models.linear_fits import Affine, affordable_rows, linear_fit
 from ml.signature import Classes, Value
-from ml.trees import Forest, fold_of, grow
 
 FOLDS = 5
 HALF_A_ROW = 0.5
@@ -86,7 +86,7 @@ class LinearFit(Partner):
     def fit_across(self, rows: EncodedRows) -> Tensor:
         """Fit the weights, to evenly spaced rows if all would take too long."""
         held_out = torch.zeros(len(rows.inputs), self._output.size)
-        fold_of_row = fold_of(rows.targets, FOLDS, seed=0)
+        fold_of_row = trees.fold_of(rows.targets, FOLDS, seed=0)
         for fold in range(FOLDS):
             held = fold_of_row == fold
             self._fit(rows.inputs[~held], rows.targets[~held])
@@ -115,7 +115,7 @@ class LinearFit(Partner):
         total, width = inputs.shape
         if not (rows := affordable_rows(total, width, self._output)):
             return
-        chosen = torch.arange(rows) * total // rows
+        chosen = evenly_spaced(total, rows)
         found = linear_fit(inputs[chosen], targets[chosen], self._output)
         if found is not None:
             self.weight.copy_(found.weights)
@@ -129,7 +129,7 @@ class Trees(Partner):
     def __init__(self, output: Value | Classes) -> None:
         super().__init__()
         self._classes = output.size if isinstance(output, Classes) else None
-        self.forest = Forest(output.size)
+        self.forest = trees.Forest(output.size)
 
     def fit_across(self, rows: EncodedRows) -> Tensor:
         """Grow the trees, from evenly spaced rows if all would take too long."""
@@ -137,8 +137,8 @@ class Trees(Partner):
         count = trees.affordable_rows(total, width, len(self.forest.base))
         if not count:
             return self.forward(rows.inputs)
-        chosen = torch.arange(count) * total // count
-        grown = grow(rows.inputs[chosen], rows.targets[chosen], self._classes)
+        chosen = evenly_spaced(total, count)
+        grown = trees.grow(rows.inputs[chosen], rows.targets[chosen], self._classes)
         self.forest = grown.forest
         held_out = self.forward(rows.inputs)
         held_out[chosen] = grown.held_out

@@ -52,8 +52,7 @@ def encoded(
     many rows as one is fitted to; None if there are none."""
     if rows is None:
         return None
-    count = min(len(rows), most_rows(width))
-    chosen = rows.at(torch.arange(count, device=rows.inputs.device) * len(rows) // count)
+    chosen = rows.spaced(min(len(rows), most_rows(width)))
     batches = batchwise(lambda raw: preprocessing(raw.to(device)).flatten(1), chosen.inputs)
     inputs, targets = torch.cat(batches), chosen.targets.to(device)
     # Rows that are not for training may be infinitely far from those that are.
