@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,21 +17,30 @@ from ml.models.shares import (
     is_better,
     losses_of_classes,
     losses_of_values,
+    mixed_errors,
+    mixed_likelihoods,
     shares_of_classes,
     shares_of_values,
 )
 from ml.signature import Classes, Value
 
-Rules = tuple[Callable[[Tensor, Tensor], Tensor], Losses]
-"""How shares are found from figures and the weights of rows, and the losses that they lead to."""
 
-OF_VALUES: Rules = (shares_of_values, losses_of_values)
-OF_CLASSES: Rules = (shares_of_classes, losses_of_classes)
+class Rules(NamedTuple):
+    """Functions of figures of predictors for rows; see `ml.models.shares`."""
+
+    find: Callable[[Tensor, Tensor], Tensor]
+    """Shares, from figures and the weights of rows."""
+    mix: Callable[[Tensor, Tensor], Tensor]
+    """Figures of a mixture, from figures and shares."""
+    losses: Losses
+
+
+OF_VALUES = Rules(shares_of_values, mixed_errors, losses_of_values)
+OF_CLASSES = Rules(shares_of_classes, mixed_likelihoods, losses_of_classes)
 
 SIMPLER = ("linear", "constant")
 """Partners that are the whole model if nothing is better by more than chance, the second rather
 than the first."""
-ROWS_AT_ONCE = 4096
 UNBOUNDED = torch.finfo(torch.float32).max
 UNTESTED = 1 / 3
 """Share of TabM where no validation rows tell what it adds."""
@@ -100,13 +109,12 @@ class Blend(FittedNetwork):
             self._validation_trees = trees[len(train.inputs) :]
         columns = [self._figures(outputs, rows.targets) for outputs in held_out.values()]
         figures = torch.stack(columns, 1)
-        find, _ = self._rules
         weights = self._row_weights(rows.targets)
-        self._partner_shares = find(figures, weights)
+        self._partner_shares = self._rules.find(figures, weights)
         self._validation_figures = figures[len(train.inputs) :]
         if validation is None:
             self.shares.copy_(self._simplest(figures, weights, self._with_tabm(0.0)))
-            if not self._is_linear():
+            if not _is_linear(self._used()):
                 self.shares.copy_(self._with_tabm(UNTESTED))
 
     @torch.no_grad()
@@ -118,16 +126,14 @@ class Blend(FittedNetwork):
         """
         if validation is None:
             return
-        outputs = torch.cat(
-            [self.tabm(inputs) for inputs in torch.split(validation.inputs, ROWS_AT_ONCE)]
-        )
+        outputs: Tensor = self.tabm(validation.inputs)
         if len(self._validation_trees):
             reach = (outputs.cpu() - self._validation_trees).abs().max()
             self.reach[-1] = reach.clamp(max=UNBOUNDED)
         own, partners = self._figures(outputs, validation.targets), self._validation_figures
         weights = self._row_weights(validation.targets.cpu())
-        find, losses = self._rules
-        both = torch.stack([self._mixed(partners, self._partner_shares), own], 1)
+        find, mix, losses = self._rules
+        both = torch.stack([mix(partners, self._partner_shares), own], 1)
         share = drawn_to_half(
             float(find(both, weights)[1]),
             both,
@@ -146,16 +152,18 @@ class Blend(FittedNetwork):
         if isinstance(self._output, Classes):
             parts = [outputs_of[name].log_softmax(1) + math.log(used[name]) for name in used]
             return torch.stack(parts).logsumexp(0)
-        if not self._is_linear():
+        if not _is_linear(used):
             outputs_of = self._guarded(outputs_of)
         return torch.stack([used[name] * outputs_of[name] for name in used]).sum(0)
 
     def affine(self) -> Affine | None:
         """Return the blend as a linear model; None if it is none."""
-        if not self._is_linear():
+        used = self._used()
+        if not _is_linear(used):
             return None
-        used = self._used().items()
-        parts = [(cast(Partner, self._member(name)).affine(), share) for name, share in used]
+        parts = [
+            (cast(Partner, self._member(name)).affine(), share) for name, share in used.items()
+        ]
         return reduce(Affine.plus, (part.times(share) for part, share in parts if part is not None))
 
     def extra_repr(self) -> str:
@@ -177,9 +185,6 @@ class Blend(FittedNetwork):
         count = len(self._names)
         shares = [1 / count] * count if self.shares.is_meta else self.shares.tolist()
         return {name: share for name, share in zip(self._names, shares, strict=True) if share}
-
-    def _is_linear(self) -> bool:
-        return self._used().keys() <= set(SIMPLER)
 
     def _guarded(self, outputs_of: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return values by the names of their members, kept near enough."""
@@ -205,8 +210,7 @@ class Blend(FittedNetwork):
     def _simplest(self, figures: Tensor, weights: Tensor, shares: Tensor) -> Tensor:
         """Return `shares`, or those of a simpler model if these are not better on the rows of
         `figures` (rows, members or partners), which have `weights`."""
-        _, losses = self._rules
-        count = figures.shape[1]
+        losses, count = self._rules.losses, figures.shape[1]
         for name in SIMPLER:
             if name in self._names:
                 simple = self._only(name)
@@ -220,12 +224,6 @@ class Blend(FittedNetwork):
             return self._class_weights.expand(len(targets))
         return self._class_weights[targets]
 
-    def _mixed(self, figures: Tensor, shares: Tensor) -> Tensor:
-        """Return the figures `(rows,)` of a mixture of predictors."""
-        if isinstance(self._output, Value):
-            return figures @ shares
-        return (figures + shares.log()).logsumexp(1)
-
     def _figures(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return what `ml.models.shares` takes of a predictor's `outputs` (rows, size): `(rows,)`
         float64 on the CPU."""
@@ -236,3 +234,8 @@ class Blend(FittedNetwork):
         else:
             figures = outputs.double().log_softmax(1).gather(1, targets.unsqueeze(1))
         return figures.squeeze(1).cpu()
+
+
+def _is_linear(shares: Mapping[str, float]) -> bool:
+    """Return whether members with these shares make a linear model."""
+    return shares.keys() <= set(SIMPLER)

@@ -93,14 +93,24 @@ def drawn_to_half(found: float, figures: Tensor, losses: Losses) -> float:
     return found
 
 
+def mixed_errors(errors: Tensor, shares: Tensor) -> Tensor:
+    """Return the errors `(rows,)` of the mixed values."""
+    return errors @ shares
+
+
+def mixed_likelihoods(likelihoods: Tensor, shares: Tensor) -> Tensor:
+    """Return the logarithms `(rows,)` of the mixed probabilities."""
+    return (likelihoods + shares.log()).logsumexp(1)
+
+
 def losses_of_values(errors: Tensor, shares: Tensor) -> Tensor:
     """Return the squared errors `(rows,)` of the mixed values."""
-    return (errors @ shares).square()
+    return mixed_errors(errors, shares).square()
 
 
 def losses_of_classes(likelihoods: Tensor, shares: Tensor) -> Tensor:
     """Return the log losses `(rows,)` of the mixed probabilities."""
-    return -(likelihoods + shares.log()).logsumexp(1)
+    return -mixed_likelihoods(likelihoods, shares)
 
 
 def is_better(losses: Tensor, others: Tensor) -> bool:
