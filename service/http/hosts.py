@@ -19,3 +19,11 @@ def is_host(value: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def name_of(host: bytes) -> str:
+    """Return the name or address of a host, without brackets, port and final dot, in lower case."""
+    text = host.decode("latin-1").lower()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0].removesuffix(".")

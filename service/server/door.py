@@ -5,10 +5,11 @@ also read the responses: its own name then leads to this machine, but remains it
 """
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from service.http.hosts import name_of
 from service.server.refusals import Refusal
 from service.settings import Settings
 
@@ -35,7 +36,7 @@ class Door:
         """Return the reason to refuse a request, if its head gives one."""
         fields = dict(headers)
         host = fields.get(b"host", b"")
-        if host and not self._names.include(name := _name_of(host)):
+        if host and not self._names.include(name := name_of(host)):
             return Refusal(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 f"this service is not called {name[:MAX_SHOWN]!r}; EPOCHD_ALLOWED_HOSTS allows "
@@ -62,7 +63,7 @@ class _Names:
 
     def __init__(self, settings: Settings) -> None:
         # No browser connects to a Unix domain socket; the proxy that does has names of its own.
-        wanted = [ANY] if settings.uds else [*LOOPBACK, *_bound(settings.host)]
+        wanted = [ANY] if settings.uds else [*LOOPBACK, _own_name(settings.host)]
         wanted += settings.allowed_hosts
         self._allow_all = ANY in wanted
         self._addresses = {address for name in wanted if (address := _address(name))}
@@ -75,26 +76,18 @@ class _Names:
         if self._allow_all or name in self._names or name.endswith(self._endings):
             return True
         address = _address(name)
-        # What is called by its address, no name was rebound to.
+        # DNS rebinding needs a name: it cannot change what an address leads to.
         return address is not None and (self._allow_addresses or address in self._addresses)
 
 
-def _bound(host: str) -> Iterator[str]:
-    """Yield the names that belong to the address to listen on."""
-    yield socket.gethostname() if _is_any_address(host) else host
+def _own_name(host: str) -> str:
+    """Return the name or address of a service that listens on `host`."""
+    return socket.gethostname() if _is_any_address(host) else host
 
 
 def _is_any_address(host: str) -> bool:
     address = _address(host)
     return not host or (address is not None and address.is_unspecified)
-
-
-def _name_of(host: bytes) -> str:
-    """Return the name or address in a `Host` header, without port and brackets, in lower case."""
-    text = host.decode("latin-1").lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0].removesuffix(".")
 
 
 def _address(name: str) -> IPv4Address | IPv6Address | None:

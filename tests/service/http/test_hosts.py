@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.http.hosts import is_host
+from service.http.hosts import is_host, name_of
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,17 @@ def test_hosts(value: bytes) -> None:
 )
 def test_others(value: bytes) -> None:
     assert not is_host(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (b"A.Example", "a.example"),
+        (b"a.example.:8000", "a.example"),
+        (b"127.0.0.1:80", "127.0.0.1"),
+        (b"[2001:DB8::1]:80", "2001:db8::1"),
+        (b":80", ""),
+    ],
+)
+def test_name_of_a_host(value: bytes, name: str) -> None:
+    assert name_of(value) == name

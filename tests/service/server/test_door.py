@@ -1,4 +1,4 @@
-"""Who may call: by which name, and from which web page."""
+"""The door refuses unknown names of the service and web pages of other origins."""
 
 import json
 import socket
