@@ -1,11 +1,10 @@
-"""The process that reads a file: what it answers."""
+"""Answers of the process that reads uploads."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.ml.ingest.reader_process import answer_of
 
 FAILING = """
 import errno
@@ -32,17 +31,4 @@ reader.main()
     ],
 )
 def test_failures_are_told_apart(tmp_path: Path, error: str, answer: dict[str, object]) -> None:
-    task = {
-        "source": "",
-        "into": "",
-        "errors": str(tmp_path / "errors"),
-        "options": {},
-        "max_memory_bytes": 2**30,
-    }
-    reader = subprocess.run(
-        [sys.executable, "-c", FAILING.format(error=error)],
-        input=json.dumps(task).encode(),
-        capture_output=True,
-        check=False,
-    )
-    assert json.loads(reader.stdout) == answer
+    assert answer_of(FAILING.format(error=error), tmp_path) == answer

@@ -1,12 +1,10 @@
-import json
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from ml.ingest import stall
+from tests.ml.ingest.reader_process import answer_of
 
 STUCK = """
 import contextlib, mmap, threading
@@ -36,17 +34,4 @@ def test_a_process_without_work_is_reported() -> None:
 
 @pytest.mark.parametrize(("ingest", "answer"), [("stop", "stalled"), ("fill_memory", "memory")])
 def test_a_stuck_reader_answers(tmp_path: Path, ingest: str, answer: str) -> None:
-    task = {
-        "source": "",
-        "into": "",
-        "errors": str(tmp_path / "errors"),
-        "options": {},
-        "max_memory_bytes": 2**30,
-    }
-    reader = subprocess.run(
-        [sys.executable, "-c", STUCK.format(ingest=ingest)],
-        input=json.dumps(task).encode(),
-        capture_output=True,
-        check=False,
-    )
-    assert json.loads(reader.stdout) == {answer: 1}
+    assert answer_of(STUCK.format(ingest=ingest), tmp_path) == {answer: 1}

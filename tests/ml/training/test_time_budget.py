@@ -16,17 +16,11 @@ from ml.training.initial_model import build
 from ml.training.loop import Report
 from ml.training.run import Run
 from ml.training.time_budget import TimeBudget, seconds_per_run
-from tests.conftest import PLANE
+from tests.ml.training.small_run import SMALL_RUN
 
 CPU = torch.device("cpu")
-# 100 training rows in batches of 32: four steps per epoch.
-SMALL: dict[str, Any] = PLANE | {
-    "dataset": PLANE["dataset"] | {"size": 150, "noise": 0.5},
-    "model": {"kind": "mlp", "hidden": [8, 8], "dropout": 0.3},
-    "optimizer": {"kind": "adam", "lr": 0.01},
-    "split": {"validation": 0.2, "test": 0.133},
-    "epochs": 5,
-}
+# Four steps per epoch.
+SMALL: dict[str, Any] = SMALL_RUN | {"epochs": 5}
 
 
 def prepare(document: dict[str, Any]) -> Run:

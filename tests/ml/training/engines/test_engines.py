@@ -25,20 +25,13 @@ from ml.training.engines.manual_backward import manual_network
 from ml.training.initial_model import build
 from ml.training.loop import Report
 from ml.training.run import Run
-from tests.conftest import PLANE
 from tests.ml.test_networks import GREY, data_of, spec_of
 from tests.ml.training.recorded_graphs import RecordedGraphs
+from tests.ml.training.small_run import SMALL_RUN
 
 CPU = torch.device("cpu")
-# 100 training rows in batches of 32: three full steps per epoch, and one with 4 rows.
-SMALL: dict[str, Any] = PLANE | {
-    "dataset": PLANE["dataset"] | {"size": 150, "noise": 0.5},
-    "model": {"kind": "mlp", "hidden": [8, 8], "dropout": 0.3},
-    "optimizer": {"kind": "adam", "lr": 0.01},
-    "split": {"validation": 0.2, "test": 0.133},
-    "epochs": 4,
-    "report_every": 5,
-}
+# Three full steps per epoch, and one with 4 rows.
+SMALL: dict[str, Any] = SMALL_RUN | {"epochs": 4, "report_every": 5}
 MASKED = SMALL["dataset"] | {
     "features": SMALL["dataset"]["features"] | {"same": {"normal": [1e9, 1e-3]}},
     "standardize": True,

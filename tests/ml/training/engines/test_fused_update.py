@@ -2,6 +2,7 @@
 rounding."""
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.optim import Optimizer
 
 from ml.optimizers import AdamSpec, AdamWSpec, RMSpropSpec, SGDSpec
 from ml.training.engines.fused_update import PIECES, FusedUpdate, piece_size
@@ -38,19 +40,30 @@ def give_gradients(model: nn.Module, step: int) -> None:
         parameter.grad = torch.randn(parameter.shape, generator=random)
 
 
+def steps_of_both(
+    models: tuple[nn.Module, nn.Module],
+    reference: Optimizer,
+    optimizer: Optimizer,
+    pieces: int | None = None,
+) -> Iterator[None]:
+    """Yield after each of six steps of two models: by `reference.step()`, and by `FusedUpdate`."""
+    update = FusedUpdate(optimizer, pieces)
+    for step in range(6):
+        rate = 0.1 / (1 + step)
+        for model in models:
+            give_gradients(model, step)
+        reference.param_groups[0]["lr"] = rate
+        reference.step()
+        update(rate if step % 2 else torch.tensor(rate, dtype=torch.double))
+        yield
+
+
 @pytest.mark.parametrize("pieces", [None, 7, 36])
 @pytest.mark.parametrize("spec", SPECS, ids=repr)
 def test_fused_update_matches_the_optimizer(spec: Any, pieces: int | None) -> None:
     one, other = network(), network()
     reference, optimizer = (spec.build(model.parameters()) for model in (one, other))
-    update = FusedUpdate(optimizer, pieces)
-    for step in range(6):
-        rate = 0.1 / (1 + step)
-        for model in (one, other):
-            give_gradients(model, step)
-        reference.param_groups[0]["lr"] = rate
-        reference.step()
-        update(rate if step % 2 else torch.tensor(rate, dtype=torch.double))
+    for _ in steps_of_both((one, other), reference, optimizer, pieces):
         assert all(map(torch.equal, one.parameters(), other.parameters()))
     states = reference.state_dict()["state"], optimizer.state_dict()["state"]
     for expected, found in zip(*(state.values() for state in states), strict=True):
@@ -62,14 +75,7 @@ def test_fused_update_matches_the_optimizer(spec: Any, pieces: int | None) -> No
 def test_update_of_rmsprop_matches_the_optimizer(spec: Any) -> None:
     one, other = network(), network()
     reference, optimizer = (spec.build(model.parameters()) for model in (one, other))
-    update = FusedUpdate(optimizer)
-    for step in range(6):
-        rate = 0.1 / (1 + step)
-        for model in (one, other):
-            give_gradients(model, step)
-        reference.param_groups[0]["lr"] = rate
-        reference.step()
-        update(rate if step % 2 else torch.tensor(rate, dtype=torch.double))
+    for _ in steps_of_both((one, other), reference, optimizer):
         for expected, found in zip(one.parameters(), other.parameters(), strict=True):
             torch.testing.assert_close(found, expected)
     states = reference.state_dict()["state"], optimizer.state_dict()["state"]
