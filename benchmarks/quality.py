@@ -31,7 +31,7 @@ SHORTEST = "the shortest job"
 
 
 class Result(NamedTuple):
-    """What came of a model on a table."""
+    """Error and duration of a model on a table."""
 
     error: float
     seconds: float

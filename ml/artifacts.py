@@ -66,7 +66,7 @@ class Manifest(BaseModel):
     best_epoch: int | None = None
     """Epoch with the lowest monitored loss."""
     stopped_by: str | None = None
-    """What ended the training before its last step: `patience` or `max_seconds`."""
+    """Reason why training stopped early: `patience` or `max_seconds`; None if it did not."""
     torch_version: str
     epochd_version: str
     device: str

@@ -257,10 +257,10 @@ def resolve(request: TrainingRequest, uploads: Uploads) -> TrainingSpec:
         "name": request.name or _default_name(dataset),
         "model": request.model or _default_model(dataset),
         "loss": request.loss or losses_for(signature)[0],
-        "test_every": request.test_every,
+        "test_every": _default_test_every(dataset)
+        if request.test_every is None
+        else request.test_every,
     }
-    if request.test_every is None:
-        filled_in["test_every"] = 1 if isinstance(dataset, VisionSpec) else 0
     if isinstance(filled_in["model"], AutoSpec) and isinstance(signature.inputs, Features):
         filled_in |= _by_recipe(request, filled_in["model"], dataset, uploads)
     return parse(TrainingSpec, asked | filled_in)
@@ -268,6 +268,10 @@ def resolve(request: TrainingRequest, uploads: Uploads) -> TrainingSpec:
 
 def _default_name(dataset: DatasetSpec) -> str:
     return dataset.resolved.name if isinstance(dataset, UploadSpec) else dataset.kind
+
+
+def _default_test_every(dataset: DatasetSpec) -> int:
+    return 1 if isinstance(dataset, VisionSpec) else 0
 
 
 def _default_model(dataset: DatasetSpec) -> ModelSpec:

@@ -1,4 +1,4 @@
-"""Add what stopped a job before its last epoch."""
+"""Add the reason why a job stopped training early."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -49,7 +49,7 @@ class Progress:
     patience_epoch: int = 0
     """Epoch of the last improvement."""
     stopped_by: StopReason | None = None
-    """What ended the run before its last step, if something did."""
+    """Reason why the run stopped before its last step; None if it did not."""
 
 
 class Run:

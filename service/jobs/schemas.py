@@ -142,8 +142,8 @@ class Job(Body):
         "no validation split; null before the first."
     )
     stopped_by: str | None = Field(
-        description="What ended the training of a succeeded job before its last step: `patience` "
-        "or `max_seconds`; null if all epochs are done."
+        description="Reason why a succeeded job stopped training early: `patience` or "
+        "`max_seconds`; null if all epochs are done."
     )
     metrics: dict[str, float] = Field(description="Latest value of each metric.")
     warnings: list[DataWarning] = Field(

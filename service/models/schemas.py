@@ -56,7 +56,8 @@ class ModelVersion(Body):
         "versions."
     )
     stopped_by: str | None = Field(
-        description="What ended the training before its last step: `patience` or `max_seconds`."
+        description="Reason why training stopped early: `patience` or `max_seconds`; null if it "
+        "did not."
     )
     metrics: dict[str, float]
     lineage: Lineage

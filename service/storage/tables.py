@@ -99,7 +99,7 @@ class JobRow(Table):
     best_epoch: Mapped[int | None]
     """Finished epoch with the lowest monitored loss."""
     stopped_by: Mapped[str | None] = mapped_column(String(16))
-    """What ended the training of a succeeded job before its last step."""
+    """Reason why a succeeded job stopped training before its last step."""
     step: Mapped[int] = mapped_column(BigInteger, default=0)
     steps: Mapped[int | None] = mapped_column(BigInteger)
     """Total optimisation steps of the run, known once the data is loaded."""
