@@ -40,7 +40,6 @@ from service.models.evaluation import ModelEvaluator
 from service.models.files import ModelFiles
 from service.models.name_index import NameIndex
 from service.models.registry import ModelRegistry
-from service.models.revision import RegistryVersion
 from service.predictions.endpoint import PATH, PredictEndpoint
 from service.predictions.model_cache import ModelCache
 from service.predictions.payloads import NDJSON, media_type
@@ -64,6 +63,7 @@ from service.storage.cleanup import Cleanup
 from service.storage.damage import DamageNotes
 from service.storage.database import Database
 from service.storage.disk_space import DiskSpace
+from service.storage.shared_version import SharedVersion
 from service.storage.write_probe import WriteProbe
 from service.storage.write_turns import WriteTurns
 from service.training.device_warnings import DeviceWarnings
@@ -127,7 +127,7 @@ def create_web_app(settings: Settings, nudge: Callable[[], None]) -> Application
 
 def _create_components(settings: Settings, nudge: Callable[[], None]) -> Components:
     database = Database(settings.sqlalchemy_url)
-    registry_version = RegistryVersion(settings.registry_version_file)
+    registry_version = SharedVersion(settings.registry_version_file)
     registry = ModelRegistry(database, settings.models_dir, registry_version)
     model_files = ModelFiles(registry, DamageNotes.of_models(settings))
     name_index = NameIndex(registry, registry_version)

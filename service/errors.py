@@ -27,6 +27,19 @@ class BadRequest(Problem):
     status = HTTPStatus.BAD_REQUEST
 
 
+class Unauthorized(Problem):
+    """The service needs a key, and the request has none that it knows."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    headers: ClassVar = {"WWW-Authenticate": 'Bearer realm="epochd"'}
+
+
+class Forbidden(Problem):
+    """The role of the key does not allow the request, or the object belongs to somebody else."""
+
+    status = HTTPStatus.FORBIDDEN
+
+
 class NotFound(Problem):
     """The resource does not exist."""
 

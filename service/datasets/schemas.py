@@ -168,6 +168,9 @@ class UploadQuery(Strict):
 class _Known(Body):
     id: str
     name: str
+    owner: str | None = Field(
+        description="Owner of the key that uploaded the data set; null without keys."
+    )
     target: str | None = Field(description="Column that jobs predict by default.")
     sha256: str = Field(description="SHA-256 of the uploaded file.")
     bytes: int

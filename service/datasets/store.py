@@ -13,12 +13,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from ulid import ULID
 
-from ml.datasets.uploads import Upload, damage_to
+from ml.datasets.uploads import Upload, Uploads, damage_to
 from ml.errors import Damaged, Invalid
 from ml.files import sync
 from ml.ingest import stored
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
+from service.access.caller import ANYBODY, Caller
+from service.access.queries import seen
 from service.datasets.schemas import Dataset, DatasetSummary
 from service.errors import Conflict, NotFound
 from service.readiness import Finding
@@ -34,7 +36,7 @@ from service.storage.trash import Trash
 SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 FIRST_OPTIONS = ("encoding", "delimiter", "missing", "types", "image_size")
 """Options that count in `content_hash` even if they are not set."""
-SUMMARIZED = ("id", "name", "target", "sha256", "bytes", "created_at")
+SUMMARIZED = ("id", "name", "owner", "target", "sha256", "bytes", "created_at")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class NewDataset:
     """A parsed upload that has no row in the table yet."""
 
     name: str
+    owner: str | None
     target: str | None
     sha256: str
     """SHA-256 of the file."""
@@ -75,20 +78,22 @@ class DatasetStore:
         self._notes = DamageNotes.of_datasets(settings)
         self._trash = Trash(settings.trash_dir)
 
-    def find_duplicate(self, name: str, target: str | None, content: str) -> Dataset | None:
-        """Return the data set with this name, target and content, or None if there is none or its
-        files are damaged."""
+    def find_duplicate(
+        self, owner: str | None, name: str, target: str | None, content: str
+    ) -> Dataset | None:
+        """Return the owner's data set with this name, target and content, or None if there is none
+        or its files are damaged."""
         with self._database.read() as session:
-            row = _find_row(session, name, target, content)
+            row = _find_row(session, owner, name, target, content)
             found = None if row is None else _dataset(row)
         return found if found and self._is_intact(found.contents, content) else None
 
     def add(self, dataset: NewDataset) -> AddedDataset:
-        """Store a data set, or return the existing one with the same content, name and target, with
-        its files replaced if they are damaged."""
+        """Store a data set, or return its owner's with the same content, name and target, with its
+        files replaced if they are damaged."""
         schema = self._intact_schema(dataset)
         with self._database.write() as session:
-            row = _find_row(session, dataset.name, dataset.target, dataset.content)
+            row = _find_row(session, dataset.owner, dataset.name, dataset.target, dataset.content)
             new = row is None
             if row is None:
                 row = _row_of(dataset, schema or dataset.schema)
@@ -141,8 +146,20 @@ class DatasetStore:
         with self._database.read() as session:
             return session.scalar(query) is not None
 
-    def page(self, limit: int, after: str | None) -> Page[DatasetSummary]:
-        """Return up to `limit` data sets, newest first, starting after `after`."""
+    def owner(self, dataset_id: str) -> str | None:
+        """Return the owner of a data set."""
+        with self._database.read() as session:
+            return _row(session, dataset_id).owner
+
+    def page(
+        self,
+        limit: int,
+        after: str | None,
+        owner: str | None = None,
+        caller: Caller = ANYBODY,
+    ) -> Page[DatasetSummary]:
+        """Return up to `limit` data sets that `caller` may see, newest first, starting after
+        `after`."""
         with self._database.read() as session:
             # Without the columns, whose schemas can be large.
             query = select(
@@ -150,6 +167,7 @@ class DatasetStore:
                 DatasetRow.schema["kind"].as_string().label("kind"),
                 DatasetRow.schema["rows"].as_integer().label("rows"),
             )
+            query = query.where(*seen(DatasetRow.owner, caller, owner))
             query = query.order_by(DatasetRow.seq.desc()).limit(limit + 1)
             if after:
                 query = query.where(DatasetRow.seq < _row(session, after).seq)
@@ -157,15 +175,19 @@ class DatasetStore:
         more = len(found) > limit
         return Page(data=found[:limit], next=found[limit - 1].id if more else None)
 
-    def find(self, dataset_id: str) -> Upload:
+    def seen_by(self, caller: Caller) -> Uploads:
+        """Return the lookup of the data sets that `caller` may see."""
+        return _SeenDatasets(self, caller)
+
+    def find(self, dataset_id: str, caller: Caller = ANYBODY) -> Upload:
         """Return a data set in the form that `ml` uses.
 
         Raises:
-            Invalid: there is no data set with this id.
+            Invalid: there is no data set with this id that `caller` may see.
         """
         with self._database.read() as session:
             row = session.scalar(select(DatasetRow).where(DatasetRow.id == dataset_id))
-        if row is None:
+        if row is None or not caller.may_see(row.owner):
             raise Invalid(f"there is no data set {dataset_id!r}; upload it with POST /datasets")
         return Upload(
             id=row.id,
@@ -230,6 +252,17 @@ class DatasetStore:
         shutil.rmtree(incoming, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class _SeenDatasets:
+    """Lookup of the data sets that a caller may see."""
+
+    store: DatasetStore
+    caller: Caller
+
+    def find(self, dataset_id: str) -> Upload:
+        return self.store.find(dataset_id, self.caller)
+
+
 def content_hash(file_sha256: str, options: Options) -> str:
     """Return the hash of a file and its options: see `DatasetRow.content`."""
     # An option that an earlier version did not have counts only if it is set: a file uploaded
@@ -256,6 +289,7 @@ def _row_of(dataset: NewDataset, schema: Schema) -> DatasetRow:
     return DatasetRow(
         id=f"ds_{ULID()}",
         name=dataset.name,
+        owner=dataset.owner,
         target=dataset.target,
         sha256=dataset.sha256,
         content=dataset.content,
@@ -273,12 +307,16 @@ def _row(session: Session, dataset_id: str) -> DatasetRow:
     return row
 
 
-def _find_row(session: Session, name: str, target: str | None, content: str) -> DatasetRow | None:
+def _find_row(
+    session: Session, owner: str | None, name: str, target: str | None, content: str
+) -> DatasetRow | None:
     return session.scalar(
         select(DatasetRow).where(
             DatasetRow.content == content,
             DatasetRow.name == name,
-            DatasetRow.target.is_(None) if target is None else DatasetRow.target == target,
+            # `==` would find no row for a null.
+            DatasetRow.owner.is_not_distinct_from(owner),
+            DatasetRow.target.is_not_distinct_from(target),
         )
     )
 
@@ -314,6 +352,7 @@ def _dataset(row: DatasetRow) -> Dataset:
     return Dataset(
         id=row.id,
         name=row.name,
+        owner=row.owner,
         target=row.target,
         sha256=row.sha256,
         bytes=row.bytes,

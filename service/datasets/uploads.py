@@ -19,6 +19,7 @@ from ml.errors import Invalid
 from ml.files import sync
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema, TableSchema
+from service.access.caller import caller_of
 from service.datasets.file_reader import FileReader
 from service.datasets.schemas import UploadQuery
 from service.datasets.store import AddedDataset, DatasetStore, NewDataset, content_hash
@@ -74,8 +75,8 @@ class DatasetUploader:
         self._reader = FileReader(settings)
 
     async def upload(self, request: Request, query: UploadQuery) -> AddedDataset:
-        """Receive and parse the file in a request, and return its data set. A failed upload leaves
-        no files behind.
+        """Receive and parse the file in a request, and return its data set, which its sender owns.
+        A failed upload leaves no files behind.
 
         Raises:
             BadRequest: the upload was interrupted or has no file.
@@ -96,13 +97,23 @@ class DatasetUploader:
             options, target = parameters.options(), parameters.values.target
             name = parameters.values.name or _name_of(received.filename)
             content = content_hash(received.sha256, options)
-            known = await asyncio.to_thread(self._store.find_duplicate, name, target, content)
+            owner = caller_of(request.scope).owner
+            known = await asyncio.to_thread(
+                self._store.find_duplicate, owner, name, target, content
+            )
             if known is not None:
                 return AddedDataset(known, created=False)
             schema = await self._read(request, received.path, place / "rows", options)
             _check_target(parameters, schema)
             dataset = NewDataset(
-                name, target, received.sha256, received.bytes, options, schema, place / "rows"
+                name=name,
+                owner=owner,
+                target=target,
+                sha256=received.sha256,
+                bytes=received.bytes,
+                options=options,
+                schema=schema,
+                directory=place / "rows",
             )
             async with self._write_turns.turn(WRITE_PATIENCE_SECONDS):
                 return await asyncio.to_thread(self._store.add, dataset)

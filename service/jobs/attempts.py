@@ -28,12 +28,12 @@ from service.jobs.schemas import JobError, JobOptions
 from service.jobs.states import RequestedAction, Verb
 from service.jobs.transitions import end_attempt, move
 from service.models import registry
-from service.models.revision import RegistryVersion
 from service.schemas import ModelRef
 from service.settings import Settings
 from service.storage import records
 from service.storage.database import Database
 from service.storage.records import ModelRecord, record_of
+from service.storage.shared_version import SharedVersion
 from service.storage.tables import AttemptRow, JobRow, ModelVersionRow
 
 MAX_RETRY_SECONDS = 60.0
@@ -68,7 +68,7 @@ class AttemptStore:
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._grace = LeaseGrace(settings.lease_seconds, settings.lease_seconds)
         self._retry_seconds = settings.retry_seconds
-        self._registry_version = RegistryVersion(settings.registry_version_file)
+        self._registry_version = SharedVersion(settings.registry_version_file)
         self._models_dir = settings.models_dir
 
     def claim(self, trainer: str) -> Claim | None:
@@ -187,7 +187,7 @@ class AttemptStore:
             row = _claimed_row(session, claim)
             if row.requested_action is not None:
                 return None
-            model = registry.add_version(session, row.name, row.id, directory, manifest)
+            model = registry.add_version(session, row.name, row.id, directory, manifest, row.owner)
             row.model_version = model.version
             row.metrics = row.metrics | manifest.metrics
             row.stopped_by = manifest.stopped_by

@@ -17,6 +17,7 @@ def job_of(row: JobRow) -> Job:
     return Job(
         id=row.id,
         name=row.name,
+        owner=row.owner,
         status=row.status,
         requested_action=row.requested_action,
         attempt=row.attempt,

@@ -127,6 +127,9 @@ class Job(Body):
 
     id: str
     name: str
+    owner: str | None = Field(
+        description="Owner of the key that submitted the job; null without keys."
+    )
     status: Status
     requested_action: RequestedAction | None = Field(
         description="Action requested of the running job."

@@ -13,10 +13,13 @@ from ulid import ULID
 
 from ml.ingest.warning import DataWarning
 from ml.specs import TrainingSpec
+from service.access.caller import ANYBODY, Caller
+from service.access.queries import seen
 from service.errors import Conflict, NotFound, Problem, QueueFull
 from service.jobs import requested_actions
 from service.jobs.events import METRICS, Kind, NewEvent, append, read, read_new
 from service.jobs.from_rows import job_of, steps_per_second
+from service.jobs.names import check_name
 from service.jobs.schemas import (
     Attempt,
     Event,
@@ -77,25 +80,29 @@ class JobStore:
         self,
         spec: TrainingSpec,
         options: JobOptions,
+        caller: Caller = ANYBODY,
         idempotency_key: str | None = None,
         refusal: Problem | None = None,
         warnings: Sequence[DataWarning] = (),
     ) -> Submitted:
-        """Queue a job and commit it, with `warnings` about it. With a key that was used before,
-        return the job created then.
+        """Queue a job of `caller` and commit it, with `warnings` about it. With an idempotency key
+        that the same owner used before, return the job created then.
 
         Raises:
-            Conflict: the key was used before for a different request.
+            Conflict: the idempotency key was used before for a different request, or the name is
+                that of somebody else's model.
             QueueFull: the queue is full.
             Problem: `refusal`, if given; no new job is accepted.
         """
+        stored_key = scoped_key(idempotency_key, caller.owner)
         row = JobRow(
             id=f"job_{ULID()}",
             name=spec.name,
+            owner=caller.owner,
             spec=spec.model_dump(mode="json"),
             options=options.model_dump(mode="json"),
             rank=-options.priority,
-            idempotency_key=idempotency_key,
+            idempotency_key=stored_key,
             status="queued",
             not_before=options.not_before,
             warnings=[warning.model_dump() for warning in warnings],
@@ -103,10 +110,8 @@ class JobStore:
         )
         row.request_sha256 = sha256(orjson.dumps(row.options | row.spec)).hexdigest()
         with self._database.write() as session:
-            if idempotency_key is not None:
-                earlier = session.scalar(
-                    select(JobRow).where(JobRow.idempotency_key == idempotency_key)
-                )
+            if stored_key is not None:
+                earlier = session.scalar(select(JobRow).where(JobRow.idempotency_key == stored_key))
                 if earlier is not None:
                     if earlier.request_sha256 != row.request_sha256:
                         raise Conflict(
@@ -117,11 +122,21 @@ class JobStore:
                     return Submitted(job_of(earlier), replayed=True)
             if refusal is not None:
                 raise refusal
+            check_name(session, row.name, caller)
             self._check_queue(session)
             session.add(row)
             session.flush()
             append(session, row.id, [NewEvent("status", {"status": "queued"})])
         return Submitted(job_of(row), replayed=False)
+
+    def owner(self, job_id: str) -> str | None:
+        """Return the owner of a job.
+
+        Raises:
+            NotFound: no job has this id.
+        """
+        with self._database.read() as session:
+            return _row(session, job_id).owner
 
     def fetch(self, job_id: str) -> Job:
         """Return the job.
@@ -133,15 +148,23 @@ class JobStore:
             return job_of(_row(session, job_id))
 
     def page(
-        self, status: Status | None, name: str | None, limit: int, after: str | None
+        self,
+        status: Status | None,
+        name: str | None,
+        limit: int,
+        after: str | None,
+        owner: str | None = None,
+        caller: Caller = ANYBODY,
     ) -> Page[Job]:
-        """Return up to `limit` jobs, the newest first, starting after job `after`."""
+        """Return up to `limit` jobs that `caller` may see, the newest first, starting after job
+        `after`."""
         with self._database.read() as session:
             query = select(JobRow).order_by(JobRow.seq.desc()).limit(limit + 1)
             if status:
                 query = query.where(JobRow.status == status)
             if name:
                 query = query.where(JobRow.name == name)
+            query = query.where(*seen(JobRow.owner, caller, owner))
             if after:
                 query = query.where(JobRow.seq < _row(session, after).seq)
             jobs = [job_of(row) for row in session.scalars(query)]
@@ -216,8 +239,14 @@ class JobStore:
         """
         return self._change_status(job_id, "resume", requested_actions.withdraw_pause)
 
-    def retry(self, job_id: str) -> Job:
-        """Requeue a failed or cancelled job at its last checkpoint, with its crash count reset."""
+    def retry(self, job_id: str, caller: Caller = ANYBODY) -> Job:
+        """Requeue a failed or cancelled job at its last checkpoint, with its crash count reset.
+
+        Raises:
+            Conflict: also if the name now is that of somebody else's model.
+        """
+        with self._database.read() as session:
+            check_name(session, _row(session, job_id).name, caller)
         return self._change_status(job_id, "retry", crashes=0, not_before=None)
 
     def delete(self, job_id: str) -> None:
@@ -283,6 +312,13 @@ class JobStore:
                 f"{self._max_queued:,} jobs are queued, the limit of EPOCHD_MAX_QUEUED; try again "
                 "when some have started"
             )
+
+
+def scoped_key(idempotency_key: str | None, owner: str | None) -> str | None:
+    """Return the stored form of an idempotency key, which is another for every owner."""
+    if idempotency_key is None or owner is None:
+        return idempotency_key
+    return f"{owner}:{sha256(idempotency_key.encode()).hexdigest()}"
 
 
 def _row(session: Session, job_id: str) -> JobRow:

@@ -7,7 +7,7 @@ the database names everything in the data directory.
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -144,11 +144,12 @@ class Adoption:
                     directory=candidate.target.name,
                     manifest=manifest.model_dump(mode="json"),
                     created_at=record.created_at,
+                    owner=record.owner,
                 )
             )
             self._put_in_place("models", candidate, _checked_model)
         if not self._dry_run:
-            adopted = ModelRecord(record.name, version, record.job_id, record.created_at)
+            adopted = replace(record, version=version)
             records.save(candidate.target, adopted)
         taken = f", as version {record.version} is taken" if version != record.version else ""
         return f"{self._verb} the model {record.name}@{version} from {source}{taken}"

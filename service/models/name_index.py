@@ -4,10 +4,11 @@ import asyncio
 import re
 from dataclasses import dataclass
 
+from service.access.caller import Caller
 from service.errors import NotFound, Unloaded, Unprocessable
 from service.models.registry import DEFAULT, Entry, ModelRegistry
-from service.models.revision import RegistryVersion
 from service.schemas import ModelRef
+from service.storage.shared_version import SharedVersion
 
 REFERENCE = re.compile(
     r"^(?P<name>[^@]+)(?:@(?:(?P<version>[1-9]\d{0,8})|(?P<alias>[A-Za-z_][A-Za-z0-9_.-]{0,63})))?$"
@@ -20,13 +21,15 @@ class ResolvedModel:
 
     ref: ModelRef
     directory: str
+    owner: str | None
+    """Owner of the model."""
 
 
 class NameIndex:
     """A copy of the registry that is reloaded when the registry's version changes. A request thus
     needs no query, yet sees every change that was acknowledged before it."""
 
-    def __init__(self, registry: ModelRegistry, registry_version: RegistryVersion) -> None:
+    def __init__(self, registry: ModelRegistry, registry_version: SharedVersion) -> None:
         self._registry = registry
         self._registry_version = registry_version
         self.seen_version: bytes | None = None
@@ -36,29 +39,41 @@ class NameIndex:
         self._served: set[str] = set()
         self._reading = asyncio.Lock()
 
-    async def resolve(self, reference: str) -> ResolvedModel:
+    async def resolve(self, reference: str, caller: Caller) -> ResolvedModel:
         """Return the version that `name`, `name@3` or `name@alias` refers to.
 
         Raises:
             Unprocessable: the reference is malformed.
-            NotFound: there is no such model, version or alias.
+            Forbidden: the caller's key is for other models.
+            NotFound: there is no such model, version or alias that the caller may see.
             Unloaded: the model is unloaded.
         """
         await self.entries()
         resolved = self._references.get(reference)
-        if resolved is None:
-            resolved = self._references[reference] = self._resolve(reference)
+        if resolved is None or not _may_use(caller, resolved):
+            resolved = self._references[reference] = self._resolve(reference, caller)
         return resolved
 
-    def get_resolved(self, reference: str) -> ResolvedModel | None:
-        """Return the cached resolution of `reference`, or None if the registry has changed."""
-        return self._references.get(reference) if self._is_current() else None
+    def get_resolved(self, reference: str, caller: Caller) -> ResolvedModel | None:
+        """Return the cached resolution of `reference`; None if there is none for the caller, or
+        the registry has changed."""
+        resolved = self._references.get(reference) if self._is_current() else None
+        return resolved if resolved is not None and _may_use(caller, resolved) else None
 
     async def entries(self) -> dict[str, Entry]:
         """Return the entries of all models, by name."""
         if not self._is_current():
             await self._refresh()
         return self._entries
+
+    async def entries_for(self, caller: Caller) -> dict[str, Entry]:
+        """Return the entries of the models that the caller may see and use, by name."""
+        entries = await self.entries()
+        return {
+            name: entry
+            for name, entry in entries.items()
+            if caller.is_for(name) and caller.may_see(entry.owner)
+        }
 
     def serves(self, directory: str) -> bool:
         """Return whether `directory` held a loaded version at the last reload."""
@@ -83,7 +98,7 @@ class NameIndex:
                 }
                 self.seen_version = current
 
-    def _resolve(self, reference: str) -> ResolvedModel:
+    def _resolve(self, reference: str, caller: Caller) -> ResolvedModel:
         match = REFERENCE.match(reference)
         if match is None:
             message = (
@@ -91,8 +106,9 @@ class NameIndex:
             )
             raise Unprocessable(message, [(("body", "model"), message)])
         name, version, alias = match["name"], match["version"], match["alias"]
+        caller.check_model(name)
         entry = self._entries.get(name)
-        if entry is None:
+        if entry is None or not caller.may_see(entry.owner):
             raise NotFound(f"there is no model {name!r}")
         if alias and alias not in entry.aliases:
             raise NotFound(f"model {name!r} has no alias {alias!r}")
@@ -106,4 +122,10 @@ class NameIndex:
             raise Unloaded(
                 f"model {name!r} is unloaded; load it with `POST /v2/repository/models/{name}/load`"
             )
-        return ResolvedModel(ModelRef(name=name, version=number), entry.directories[number])
+        return ResolvedModel(
+            ModelRef(name=name, version=number), entry.directories[number], entry.owner
+        )
+
+
+def _may_use(caller: Caller, model: ResolvedModel) -> bool:
+    return caller.may_see(model.owner) and caller.is_for(model.ref.name)

@@ -10,10 +10,11 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from ml.artifacts import Manifest
+from service.access.caller import ANYBODY, Caller
 from service.errors import Conflict, NotFound, PreconditionFailed
-from service.models.revision import RegistryVersion
 from service.models.schemas import Lineage, ModelAlias, ModelSummary, ModelVersion
 from service.storage.database import Database
+from service.storage.shared_version import SharedVersion
 from service.storage.tables import ModelAliasRow, ModelVersionRow, UnloadedModelRow
 
 # Fields of a manifest that belong to the lineage.
@@ -38,13 +39,15 @@ class Entry:
     """Artifact directory by version, relative to the models directory; newest version last."""
     aliases: dict[str, int] = field(default_factory=dict)
     unloaded: bool = False
+    owner: str | None = None
+    """Owner of the first version, to whom the name belongs."""
 
 
 class ModelRegistry:
     """The database's view of trained models: versions, aliases and unloaded names."""
 
     def __init__(
-        self, database: Database, models_dir: Path, registry_version: RegistryVersion
+        self, database: Database, models_dir: Path, registry_version: SharedVersion
     ) -> None:
         self._database = database
         self._models_dir = models_dir
@@ -52,33 +55,57 @@ class ModelRegistry:
 
     def snapshot(self) -> dict[str, Entry]:
         """Return all names with their versions and aliases."""
-        versions = select(ModelVersionRow.name, ModelVersionRow.version, ModelVersionRow.directory)
+        versions = select(
+            ModelVersionRow.name,
+            ModelVersionRow.version,
+            ModelVersionRow.directory,
+            ModelVersionRow.owner,
+        )
         aliases = select(ModelAliasRow.name, ModelAliasRow.alias, ModelAliasRow.version)
         entries: dict[str, Entry] = {}
         with self._database.read() as session:
             unloaded = set(session.scalars(select(UnloadedModelRow.name)))
-            for name, version, directory in session.execute(
+            for name, version, directory, owner in session.execute(
                 versions.where(ModelVersionRow.deleted_at.is_(None)).order_by(
                     ModelVersionRow.name, ModelVersionRow.version
                 )
             ):
-                entry = entries.setdefault(name, Entry(unloaded=name in unloaded))
+                entry = entries.setdefault(name, Entry(unloaded=name in unloaded, owner=owner))
                 entry.directories[version] = directory
             for name, alias, version in session.execute(aliases.order_by(ModelAliasRow.alias)):
                 entries[name].aliases[alias] = version
         return entries
 
-    def names(self) -> list[ModelSummary]:
-        """Return a summary of every model, sorted by name."""
+    def owner(self, name: str) -> str | None:
+        """Return the owner of a model, who trained its first version.
+
+        Raises:
+            NotFound: there is no such model.
+        """
+        query = (
+            select(ModelVersionRow.owner)
+            .where(ModelVersionRow.name == name, ModelVersionRow.deleted_at.is_(None))
+            .order_by(ModelVersionRow.version)
+        )
+        with self._database.read() as session:
+            first = session.execute(query.limit(1)).one_or_none()
+        if first is None:
+            raise NotFound(f"there is no model {name!r}")
+        return first.owner  # type: ignore[no-any-return]
+
+    def names(self, owner: str | None = None, caller: Caller = ANYBODY) -> list[ModelSummary]:
+        """Return a summary of every model that `caller` may see, sorted by name."""
         return [
             ModelSummary(
                 name=name,
+                owner=entry.owner,
                 latest=max(entry.directories),
                 versions=list(entry.directories),
                 aliases=entry.aliases,
                 unloaded=entry.unloaded,
             )
             for name, entry in self.snapshot().items()
+            if caller.is_for(name) and caller.may_see(entry.owner) and owner in (None, entry.owner)
         ]
 
     def fetch(self, name: str, version: int | None = None) -> ModelVersion:
@@ -217,7 +244,12 @@ class ModelRegistry:
 
 
 def add_version(
-    session: Session, name: str, job_id: str, directory: str, manifest: Manifest
+    session: Session,
+    name: str,
+    job_id: str,
+    directory: str,
+    manifest: Manifest,
+    owner: str | None = None,
 ) -> ModelVersionRow:
     """Add the next version of `name` in the caller's transaction, and return its row."""
     newest = session.scalar(
@@ -228,6 +260,7 @@ def add_version(
         name=name,
         version=version,
         job_id=job_id,
+        owner=owner,
         directory=directory,
         manifest=manifest.model_dump(mode="json"),
         created_at=datetime.now(UTC),
@@ -296,6 +329,7 @@ def _model_version(row: ModelVersionRow, aliases: list[str]) -> ModelVersion:
     return ModelVersion(
         name=row.name,
         version=row.version,
+        owner=row.owner,
         aliases=aliases,
         created_at=row.created_at,
         structure=manifest.structure,

@@ -40,6 +40,7 @@ class ModelVersion(Body):
 
     name: str
     version: int
+    owner: str | None = Field(description="Owner of the job that trained it; null without keys.")
     aliases: list[str] = Field(description="Aliases that point to this version.")
     created_at: datetime
     structure: str = Field(description="Layers, as printed by `print(model)`.")
@@ -117,6 +118,9 @@ class ModelSummary(Body):
     """A model with its versions and aliases."""
 
     name: str
+    owner: str | None = Field(
+        description="Owner of the first version, to whom the name belongs; null without keys."
+    )
     latest: int
     versions: list[int]
     aliases: dict[str, int] = Field(description="Version that each alias points to.")

@@ -13,6 +13,7 @@ from ml.decoding import decoding
 from ml.errors import Invalid
 from ml.inference.model import Inputs, Model
 from ml.inputs.json_slices import NotJson
+from service.access.caller import Caller, caller_of
 from service.errors import BadRequest, ClientGone, Problem, Unprocessable
 from service.http.body_limit import joined, read_chunks
 from service.http.problem_json import refusal
@@ -105,12 +106,16 @@ class PredictEndpoint:
             if read is not None and size < LIGHT_BYTES:
                 with decoding("the body", *EXPLAINED):
                     payload = read(scope, joined(chunks))
-                loaded, inputs = await self._find_and_convert(payload, request, is_explained)
+                loaded, inputs = await self._find_and_convert(
+                    payload, caller_of(scope), request, is_explained
+                )
             else:
                 async with self._work.memory.hold(MEMORY_PER_BYTE * size, request):
                     body = await request.run(self._work.decode, joined, chunks)
                     payload = await self._read_long(content_type, scope, body, request)
-                    loaded, inputs = await self._find_and_convert(payload, request, is_explained)
+                    loaded, inputs = await self._find_and_convert(
+                        payload, caller_of(scope), request, is_explained
+                    )
             predictions, places = await self._model_cache.predict(loaded, inputs, receive)
         except NotJson as error:
             raise BadRequest(f"the body {error.msg}") from None
@@ -140,10 +145,10 @@ class PredictEndpoint:
         return await request.run(self._work.decode, _decoded, "the body", read)
 
     async def _find_and_convert(
-        self, payload: Payload, request: AttendedRequest, is_explained: bool
+        self, payload: Payload, caller: Caller, request: AttendedRequest, is_explained: bool
     ) -> tuple[LoadedModel, Inputs]:
         """Return the model of a request, and the request's inputs in the form that it takes."""
-        loaded = await self._model_cache.find(payload.model)
+        loaded = await self._model_cache.find(payload.model, caller)
         if is_explained:
             explanation.check_images(loaded.model)
         return loaded, await self._inputs(payload, loaded.model, request)

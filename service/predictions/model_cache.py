@@ -17,6 +17,7 @@ from starlette.types import Receive
 from ml.errors import Invalid
 from ml.inference.model import Inputs, Model, Predictions
 from ml.inputs.table_rows import Places
+from service.access.caller import Caller
 from service.errors import ClientGone, DeadlineExceeded, Problem
 from service.metrics import Metrics
 from service.models.files import ModelFiles
@@ -73,16 +74,16 @@ class ModelCache:
             initializer=partial(torch.set_num_threads, 1),
         )
 
-    async def find(self, reference: str) -> LoadedModel:
+    async def find(self, reference: str, caller: Caller) -> LoadedModel:
         """Return the model that `reference` names, and load it if needed.
 
         Raises:
-            Unprocessable, NotFound, Unloaded: see `NameIndex.resolve`.
+            Unprocessable, Forbidden, NotFound, Unloaded: see `NameIndex.resolve`.
             Damaged: the files of the version are damaged.
         """
         # Evict deleted and unloaded models, even if the reference does not resolve.
         await self.refresh()
-        resolved = await self.name_index.resolve(reference)
+        resolved = await self.name_index.resolve(reference, caller)
         loaded = self._get_loaded(resolved)
         if loaded is not None:
             return loaded
@@ -94,9 +95,10 @@ class ModelCache:
         # A disconnected client must not cancel the load for the others.
         return await asyncio.shield(loading)
 
-    def get_loaded(self, reference: str) -> LoadedModel | None:
-        """Return the model that `reference` names, or None if that needs a lookup or a load."""
-        resolved = self.name_index.get_resolved(reference)
+    def get_loaded(self, reference: str, caller: Caller) -> LoadedModel | None:
+        """Return the model that `reference` names, or None if that needs a lookup or a load, or is
+        not for the caller."""
+        resolved = self.name_index.get_resolved(reference, caller)
         return None if resolved is None else self._get_loaded(resolved)
 
     async def predict(

@@ -17,6 +17,7 @@ from ml.errors import Invalid, Loc
 from ml.inference.model import Inputs, Model
 from ml.inputs.json_slices import CHUNK_BYTES, check_row, parsed, skip_space
 from ml.inputs.rows import PixelRange
+from service.access.caller import caller_of
 from service.errors import DeadlineExceeded, Overloaded
 from service.http.body_limit import too_large
 from service.predictions.model_cache import LoadedModel, ModelCache
@@ -54,7 +55,7 @@ async def predict_lines(
     """
     query = parse_query(request.scope)
     longest = settings.max_body_bytes
-    loaded = await model_cache.find(query.model)
+    loaded = await model_cache.find(query.model, caller_of(request.scope))
     file: IO[bytes] = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115, closed by `response_lines`
     try:
         size = 0

@@ -34,7 +34,7 @@ from service.errors import (
     Unprocessable,
 )
 from service.http.problem_json import problems
-from service.routes.dependencies import WRITES, AppComponents, Components
+from service.routes.dependencies import WRITES, AppComponents, Components, CurrentCaller
 from service.schemas import Page, self_contained
 from service.work.executors import run_in
 
@@ -90,11 +90,13 @@ async def upload(
 @router.get("", responses=problems(NotFound))
 def list_datasets(
     components: AppComponents,
+    caller: CurrentCaller,
+    owner: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     after: str | None = None,
 ) -> Page[DatasetSummary]:
     """List data sets, newest first."""
-    return components.datasets.page(limit, after)
+    return components.datasets.page(limit, after, owner, caller)
 
 
 @router.get(

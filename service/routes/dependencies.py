@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.access.caller import Caller, caller_of
 from service.charts.job_charts import JobCharts
 from service.datasets.memory import MemorySlots
 from service.datasets.store import DatasetStore
@@ -61,6 +62,13 @@ def _components(request: Request) -> Components:
 
 
 AppComponents = Annotated[Components, Depends(_components)]
+
+
+def _caller(request: Request) -> Caller:
+    return caller_of(request.scope)
+
+
+CurrentCaller = Annotated[Caller, Depends(_caller)]
 
 
 async def _write_turn(components: AppComponents) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ from service.errors import DeadlineExceeded, FilesDamaged, NotFound, Overloaded
 from service.http.problem_json import problems
 from service.models.evaluation import SECONDS
 from service.models.schemas import EvaluationRequest
-from service.routes.dependencies import AppComponents
+from service.routes.dependencies import AppComponents, CurrentCaller
 from service.routes.models import Version
 from service.work.attended import AttendedRequest
 
@@ -53,6 +53,7 @@ async def evaluate(
     version: Version,
     request: Annotated[EvaluationRequest, Body(openapi_examples=EXAMPLES)],
     components: AppComponents,
+    caller: CurrentCaller,
     http_request: Request,
 ) -> Evaluation:
     """Evaluate the model on any data set with the same inputs and output: on all rows of another
@@ -70,6 +71,6 @@ async def evaluate(
             name,
             version,
             request,
-            components.datasets,
+            components.datasets.seen_by(caller),
             attended.check,
         )

@@ -12,7 +12,7 @@ from service.http.problem_json import problems
 from service.jobs.limits import admit, check_threads
 from service.jobs.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord
 from service.jobs.states import Status
-from service.routes.dependencies import WRITES, AppComponents
+from service.routes.dependencies import WRITES, AppComponents, CurrentCaller
 from service.schemas import Page
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -171,6 +171,7 @@ def submit(
     request: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
     response: Response,
     components: AppComponents,
+    caller: CurrentCaller,
     idempotency_key: IdempotencyKey = None,
 ) -> Job:
     """Queue a training job. A queued job survives restarts and crashes of the service.
@@ -179,11 +180,12 @@ def submit(
     of the first one, with the header `Idempotent-Replayed: true`.
     """
     with components.datasets.recording_damage():
-        admitted = admit(request.spec, components.datasets, components.settings)
+        admitted = admit(request.spec, components.datasets.seen_by(caller), components.settings)
     check_threads(request.options.threads)
     submitted = components.jobs.submit(
         admitted.spec,
         request.options,
+        caller,
         idempotency_key,
         components.disk_space.refusal(),
         admitted.warnings,
@@ -198,13 +200,15 @@ def submit(
 @router.get("", responses=problems(NotFound))
 def list_jobs(
     components: AppComponents,
+    caller: CurrentCaller,
     status: Status | None = None,
     name: str | None = None,
+    owner: str | None = None,
     limit: Limit = 50,
     after: str | None = None,
 ) -> Page[Job]:
     """List jobs, newest first."""
-    return components.jobs.page(status, name, limit, after)
+    return components.jobs.page(status, name, limit, after, owner, caller)
 
 
 @router.get("/{job_id}", responses=problems(NotFound))
@@ -311,9 +315,9 @@ def resume(job_id: str, components: AppComponents) -> Job:
     responses=problems(NotFound, Conflict, QueueFull),
     dependencies=WRITES,
 )
-def retry(job_id: str, components: AppComponents) -> Job:
+def retry(job_id: str, components: AppComponents, caller: CurrentCaller) -> Job:
     """Put a failed or cancelled job back into the queue; it continues from its last checkpoint."""
-    job = components.jobs.retry(job_id)
+    job = components.jobs.retry(job_id, caller)
     components.nudge()
     return job
 

@@ -18,7 +18,7 @@ from service.models.schemas import (
     ModelSummary,
     ModelVersion,
 )
-from service.routes.dependencies import WRITES, AppComponents, Components
+from service.routes.dependencies import WRITES, AppComponents, Components, CurrentCaller
 from service.schemas import Page
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -66,6 +66,7 @@ EXAMPLES = {
 def describe_untrained(
     request: Annotated[DescriptionRequest, Body(openapi_examples=EXAMPLES)],
     components: AppComponents,
+    caller: CurrentCaller,
 ) -> ModelDescription:
     """Describe the network of a job without training it: its layers as `print(model)` shows them,
     the name and shape of each parameter, the shape after each layer, and the cost of a row.
@@ -73,13 +74,16 @@ def describe_untrained(
     The fields are those of a job, and are refused for the same reasons."""
     wanted = TrainingRequest(dataset=request.dataset, model=request.model, split=request.split)
     with components.datasets.recording_damage():
-        return describe_model(admit(wanted, components.datasets, components.settings).spec)
+        uploads = components.datasets.seen_by(caller)
+        return describe_model(admit(wanted, uploads, components.settings).spec)
 
 
 @router.get("")
-def list_models(components: AppComponents) -> Page[ModelSummary]:
+def list_models(
+    components: AppComponents, caller: CurrentCaller, owner: str | None = None
+) -> Page[ModelSummary]:
     """List all models, sorted by name."""
-    return Page(data=components.registry.names(), next=None)
+    return Page(data=components.registry.names(owner, caller), next=None)
 
 
 @router.get("/{name}", responses=problems(NotFound))

@@ -13,6 +13,7 @@ from ml import __version__
 from ml.decoding import decoding
 from ml.errors import Invalid
 from ml.inference.model import Inputs
+from service.access.caller import Caller
 from service.errors import BadRequest, ClientGone, Problem, Unloaded
 from service.http.body_limit import joined
 from service.http.request_body import WINDOWS
@@ -31,7 +32,7 @@ from service.open_inference.wire import (
 from service.predictions.endpoint import MANY_ROWS, MEMORY_PER_BYTE
 from service.predictions.model_cache import LoadedModel
 from service.predictions.payloads import LIGHT_BYTES, check_count
-from service.routes.dependencies import WRITES, AppComponents, Components
+from service.routes.dependencies import WRITES, AppComponents, Components, CurrentCaller
 from service.schemas import ModelRef, self_contained
 from service.work.attended import AttendedRequest
 
@@ -125,9 +126,9 @@ def ready(components: AppComponents) -> Document:
 
 
 @router.get("/models/stats")
-async def all_statistics(components: AppComponents) -> Document:
+async def all_statistics(components: AppComponents, caller: CurrentCaller) -> Document:
     """Return the statistics of every version of every loaded model."""
-    entries = await components.model_cache.name_index.entries()
+    entries = await components.model_cache.name_index.entries_for(caller)
     return await _statistics(
         components,
         [
@@ -142,10 +143,10 @@ async def all_statistics(components: AppComponents) -> Document:
 @router.get("/models/{name}", responses=ERRORS)
 @router.get("/models/{name}/versions/{version}", responses=ERRORS)
 async def model_metadata(
-    name: Name, components: AppComponents, version: Version | None = None
+    name: Name, components: AppComponents, caller: CurrentCaller, version: Version | None = None
 ) -> Document:
     """Return a model's versions, inputs and outputs; -1 is the batch dimension."""
-    loaded = await _find(components, name, version)
+    loaded = await _find(components, caller, name, version)
     entries = await components.model_cache.name_index.entries()
     inputs, outputs = describe(loaded.model)
     return {
@@ -160,13 +161,13 @@ async def model_metadata(
 @router.get("/models/{name}/ready", responses=ERRORS)
 @router.get("/models/{name}/versions/{version}/ready", responses=ERRORS)
 async def model_ready(
-    name: Name, components: AppComponents, version: Version | None = None
+    name: Name, components: AppComponents, caller: CurrentCaller, version: Version | None = None
 ) -> Document:
     """Check that the model accepts requests; it is read into memory on the first one. A model that
     is unloaded, or whose files are damaged, is not ready."""
     reference = _reference(name, version)
-    resolved = await components.model_cache.name_index.resolve(reference)
-    if components.model_cache.get_loaded(reference) is None:
+    resolved = await components.model_cache.name_index.resolve(reference, caller)
+    if components.model_cache.get_loaded(reference, caller) is None:
         await to_thread(components.model_files.check, resolved.ref.name, resolved.ref.version)
     return {"name": resolved.ref.name, "ready": True}
 
@@ -174,10 +175,10 @@ async def model_ready(
 @router.get("/models/{name}/config", responses=ERRORS)
 @router.get("/models/{name}/versions/{version}/config", responses=ERRORS)
 async def model_config(
-    name: Name, components: AppComponents, version: Version | None = None
+    name: Name, components: AppComponents, caller: CurrentCaller, version: Version | None = None
 ) -> Document:
     """Return the model's configuration in Triton's format."""
-    loaded = await _find(components, name, version)
+    loaded = await _find(components, caller, name, version)
 
     def tensors(described: Described) -> list[Document]:
         return [
@@ -199,21 +200,23 @@ async def model_config(
 @router.get("/models/{name}/stats", responses=ERRORS)
 @router.get("/models/{name}/versions/{version}/stats", responses=ERRORS)
 async def statistics(
-    name: Name, components: AppComponents, version: Version | None = None
+    name: Name, components: AppComponents, caller: CurrentCaller, version: Version | None = None
 ) -> Document:
     """Return the statistics of a version: request counts and durations."""
-    resolved = await components.model_cache.name_index.resolve(_reference(name, version))
+    resolved = await components.model_cache.name_index.resolve(_reference(name, version), caller)
     return await _statistics(components, [resolved.ref])
 
 
 @router.post("/repository/index", responses=ERRORS, openapi_extra={"requestBody": INDEX_BODY})
-async def repository_index(request: Request, components: AppComponents) -> list[Document]:
+async def repository_index(
+    request: Request, components: AppComponents, caller: CurrentCaller
+) -> list[Document]:
     """List every version of every model with its state."""
     try:
         index_request = read_json(IndexRequest, await request.body() or b"{}")
     except Invalid as error:
         raise BadRequest(error.msg) from None
-    entries = await components.model_cache.name_index.entries()
+    entries = await components.model_cache.name_index.entries_for(caller)
     damage = await to_thread(components.model_files.known_unservable)
     index = []
     for name, entry in entries.items():
@@ -228,14 +231,14 @@ async def repository_index(request: Request, components: AppComponents) -> list[
 
 
 @router.post("/repository/models/{name}/load", responses=ERRORS, dependencies=WRITES)
-async def load(name: Name, components: AppComponents) -> Document:
+async def load(name: Name, components: AppComponents, caller: CurrentCaller) -> Document:
     """Load all versions of an unloaded model again, and read the named one into memory, as its
     first request would."""
     try:
-        await _find(components, name, None)
+        await _find(components, caller, name, None)
     except Unloaded:
         await to_thread(components.registry.load, name.partition("@")[0])
-        await _find(components, name, None)
+        await _find(components, caller, name, None)
     return {}
 
 
@@ -263,6 +266,7 @@ async def infer(
     request: Request,
     name: Name,
     components: AppComponents,
+    caller: CurrentCaller,
     version: Version | None = None,
     json_length: Annotated[int | None, Header(alias=HEADER_LENGTH)] = None,
 ) -> Document:
@@ -273,7 +277,7 @@ async def infer(
         components.work,
         AttendedRequest(request.receive, components.settings.predict_seconds),
     )
-    loaded = await _find(components, name, version)
+    loaded = await _find(components, caller, name, version)
     model, limits = loaded.model, Limits(components.settings.max_rows, loaded.model.row_size)
 
     def read() -> tuple[InferRequest, Inputs]:
@@ -333,5 +337,7 @@ async def _statistics(components: Components, versions: list[ModelRef]) -> Docum
     return {"model_stats": statistics}
 
 
-async def _find(components: Components, name: str, version: str | None) -> LoadedModel:
-    return await components.model_cache.find(_reference(name, version))
+async def _find(
+    components: Components, caller: Caller, name: str, version: str | None
+) -> LoadedModel:
+    return await components.model_cache.find(_reference(name, version), caller)

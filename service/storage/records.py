@@ -35,6 +35,7 @@ class ModelRecord:
     version: int
     job_id: str
     created_at: datetime
+    owner: str | None = None
 
     @property
     def key(self) -> str:
@@ -54,6 +55,7 @@ class DatasetRecord:
     options: dict[str, Any]
     schema: dict[str, Any]
     created_at: datetime
+    owner: str | None = None
 
     @property
     def key(self) -> str:

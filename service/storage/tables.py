@@ -67,6 +67,7 @@ class JobRow(Table):
         Index(None, "status", "rank", "seq"),
         Index(None, "status", "seq"),
         Index(None, "name", "seq"),
+        Index(None, "owner", "seq"),
         {"sqlite_autoincrement": True},
     )
 
@@ -74,6 +75,8 @@ class JobRow(Table):
     """Order of submission."""
     id: Mapped[str] = mapped_column(String(40), unique=True)
     name: Mapped[str] = mapped_column(String(64))
+    owner: Mapped[str | None] = mapped_column(String(64))
+    """Owner of the job; null if it was made without a key."""
     spec: Mapped[dict[str, Any]]
     options: Mapped[dict[str, Any]]
     """Options of how the job runs; they do not change the model it trains."""
@@ -170,6 +173,8 @@ class ModelVersionRow(Table):
     version: Mapped[int]
     job_id: Mapped[str] = mapped_column(String(40), unique=True)
     """Job that produced the version; it may have been deleted."""
+    owner: Mapped[str | None] = mapped_column(String(64))
+    """Owner of the version, who also owned the job; null if it was made without a key."""
     directory: Mapped[str] = mapped_column(String(255))
     """Directory of the artifact, below the models directory."""
     manifest: Mapped[dict[str, Any]]
@@ -198,6 +203,8 @@ class DatasetRow(Table):
     """Order of upload."""
     id: Mapped[str] = mapped_column(String(40), unique=True)
     name: Mapped[str] = mapped_column(String(64))
+    owner: Mapped[str | None] = mapped_column(String(64))
+    """Owner of the data set; null if it was made without a key."""
     target: Mapped[str | None] = mapped_column(String(1000))
     """Default training target."""
     sha256: Mapped[str] = mapped_column(String(64))
@@ -228,3 +235,41 @@ class ModelAliasRow(Table):
     etag: Mapped[str] = mapped_column(String(32))
     """ETag of the alias, which changes with every update."""
     updated_at: Mapped[datetime]
+
+
+class KeyRow(Table):
+    """A key, which lets its bearer in. Revoked keys stay, so that their names can be told."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), index=True)
+    """Name of the key; keys that are not revoked have different ones."""
+    owner: Mapped[str] = mapped_column(String(64))
+    """Owner of what the key's bearer makes: a person, or an application."""
+    role: Mapped[str] = mapped_column(String(16))
+    models: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """Patterns of the names of the models that the key may use; empty for all models."""
+    class_name: Mapped[str | None] = mapped_column(String(64))
+    """Class whose pupil the owner is."""
+    secret_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class SessionRow(Table):
+    """A browser that is signed in with a key."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("keys.id", ondelete="CASCADE"), index=True)
+    token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    address: Mapped[str] = mapped_column(String(64))
+    browser: Mapped[str] = mapped_column(String(200))
+    """Header `User-Agent` at the sign-in."""
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]

@@ -20,9 +20,9 @@ from service.jobs.attempts import AttemptStore, Claim
 from service.jobs.schemas import JobRequest
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry
-from service.models.revision import RegistryVersion
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.shared_version import SharedVersion
 from tests.conftest import LINE
 
 
@@ -70,7 +70,7 @@ def attempts(database: Database, settings: Settings) -> AttemptStore:
 @pytest.fixture
 def registry(database: Database, settings: Settings) -> ModelRegistry:
     return ModelRegistry(
-        database, settings.models_dir, RegistryVersion(settings.registry_version_file)
+        database, settings.models_dir, SharedVersion(settings.registry_version_file)
     )
 
 

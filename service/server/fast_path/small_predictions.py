@@ -15,6 +15,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ml.inference.model import Predictions
+from service.access.caller import ANYBODY
 from service.http.access_log import CLIENT_GONE, AccessLog
 from service.http.security_headers import DATA_LINES
 from service.predictions.endpoint import PATH
@@ -66,7 +67,7 @@ class FastPath:
         if len(body) > self._settings.max_body_bytes:
             return None
         payload = request.head.read(request.head.scope, body)
-        loaded = self._model_cache.get_loaded(payload.model)
+        loaded = self._model_cache.get_loaded(payload.model, ANYBODY)
         if loaded is None or not payload.is_light:
             return None
         inputs = payload.inputs(loaded.model, self._settings)

@@ -16,10 +16,10 @@ from service.app import create_app
 from service.jobs.attempts import AttemptStore
 from service.jobs.store import JobStore
 from service.models.registry import ModelRegistry, Preconditions
-from service.models.revision import RegistryVersion
 from service.predictions import model_cache
 from service.settings import Settings
 from service.storage.database import Database
+from service.storage.shared_version import SharedVersion
 from service.storage.tables import ModelVersionRow
 from tests.damages import unseal
 from tests.service.conftest import claimed, outdated, submitted
@@ -157,7 +157,7 @@ def test_changes_by_other_processes_are_visible_immediately(
     assert served(client, "line") == 3
     database = Database(settings.sqlalchemy_url)
     other = ModelRegistry(
-        database, settings.models_dir, RegistryVersion(settings.registry_version_file)
+        database, settings.models_dir, SharedVersion(settings.registry_version_file)
     )
     for version in (1, 2, 1, 2):
         other.set_alias("line", "default", version, Preconditions())
@@ -274,7 +274,7 @@ def test_other_processes_respect_an_unload_and_free_memory(
     served(client, "line")
     database = Database(settings.sqlalchemy_url)
     other = ModelRegistry(
-        database, settings.models_dir, RegistryVersion(settings.registry_version_file)
+        database, settings.models_dir, SharedVersion(settings.registry_version_file)
     )
     for _ in range(2):
         other.unload("line")

@@ -1,4 +1,4 @@
-"""Version of the model registry, shared between processes through a memory-mapped file."""
+"""A version that processes share through a memory-mapped file."""
 
 import mmap
 import os
@@ -7,9 +7,10 @@ from pathlib import Path
 SIZE = 8
 
 
-class RegistryVersion:
+class SharedVersion:
     """Eight bytes of a file, mapped into the memory of every process on this data directory.
-    Reading them needs no system call, so every prediction can check them."""
+    Reading them needs no system call, so every request can check whether what it remembers of the
+    database still holds."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,5 +26,5 @@ class RegistryVersion:
         return self._bytes[:]
 
     def bump(self) -> None:
-        """Set a new random version. Call this after committing a change of the registry."""
+        """Set a new random version. Call this after committing a change of the shared rows."""
         self._bytes[:] = os.urandom(SIZE)
