@@ -34,6 +34,7 @@ from service.http.proxies import ForwardedHeaders, TrustedProxies
 from service.http.request_body import RequestBody
 from service.http.security_headers import SecurityHeaders
 from service.jobs.event_stream import EventStreams
+from service.jobs.queue_limits import QueueLimits
 from service.jobs.store import JobStore
 from service.metrics import Metrics
 from service.models.evaluation import ModelEvaluator
@@ -43,6 +44,7 @@ from service.models.registry import ModelRegistry
 from service.predictions.endpoint import PATH, PredictEndpoint
 from service.predictions.model_cache import ModelCache
 from service.predictions.payloads import NDJSON, media_type
+from service.quotas import Quotas
 from service.readiness import ReadinessChecks
 from service.routes import (
     charts,
@@ -131,7 +133,8 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
     registry = ModelRegistry(database, settings.models_dir, registry_version)
     model_files = ModelFiles(registry, DamageNotes.of_models(settings))
     name_index = NameIndex(registry, registry_version)
-    store = JobStore(database, settings.max_queued)
+    quotas = Quotas(settings.quotas)
+    store = JobStore(database, QueueLimits(settings.max_queued, quotas))
     disk_space = DiskSpace(settings)
     dataset_store = DatasetStore(database, settings)
     service_metrics, memory_slots, write_turns = Metrics(), MemorySlots(), WriteTurns()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import ClassVar
 
 from ml.errors import Invalid, Loc, shortened
@@ -19,6 +20,10 @@ class Problem(Exception):
         super().__init__(detail)
         self.detail = detail
         self.errors = errors
+
+    def response_headers(self) -> dict[str, str]:
+        """Return the headers of the response."""
+        return dict(self.headers)
 
 
 class BadRequest(Problem):
@@ -103,6 +108,23 @@ class QueueFull(Problem):
 
     status = HTTPStatus.TOO_MANY_REQUESTS
     headers: ClassVar = {"Retry-After": "10"}
+
+
+class QuotaExceeded(Problem):
+    """A quota of the key's owner or of its role is used up; `detail` says which, what is used, and
+    when it frees (`urn:epochd:quota`)."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    type = "quota"
+    headers: ClassVar = {"Retry-After": "seconds"}
+
+    def __init__(self, detail: str, retry_after: float) -> None:
+        """`retry_after` is the time in seconds after which the quota may have freed."""
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+    def response_headers(self) -> dict[str, str]:
+        return {"Retry-After": str(max(1, ceil(self.retry_after)))}
 
 
 class InsufficientStorage(Problem):

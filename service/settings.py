@@ -12,6 +12,8 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.quotas import QuotaLine, parse_quotas
+
 LogFormat = Literal["text", "json"]
 MIB = 1024 * 1024
 PREFIX = "EPOCHD_"
@@ -27,6 +29,10 @@ def _split(value: object) -> object:
         if isinstance(value, str)
         else value
     )
+
+
+def _quota_lines(value: object) -> object:
+    return parse_quotas(value) if isinstance(value, str) else value
 
 
 def _network(value: str) -> str:
@@ -68,6 +74,7 @@ Addresses = Annotated[
 Origins = Annotated[
     tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_split)
 ]
+QuotaLines = Annotated[tuple[QuotaLine, ...], NoDecode, BeforeValidator(_quota_lines)]
 
 
 class Settings(BaseSettings):
@@ -194,6 +201,29 @@ class Settings(BaseSettings):
         default=10_000,
         ge=1,
         description="Maximum queued jobs; further ones are answered `429`.",
+    )
+    fair_share_half_life_seconds: float = Field(
+        default=3600.0,
+        ge=1,
+        description="Seconds after which a device-second counts half in the choice of the owner "
+        "whose job is next.",
+    )
+    preempt_after_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="Seconds for which a preemptible job trains, each time that it is started, "
+        "before another may take its place.",
+    )
+    preempt_margin_seconds: float = Field(
+        default=300.0,
+        ge=0,
+        description="Device-seconds by which the recent use of a preemptible job's owner must "
+        "exceed that of an owner who waits.",
+    )
+    quotas: QuotaLines = Field(
+        default=(),
+        description="Limits of roles and owners, for example `member: waiting=50 running=2; anna: "
+        "running=4`; see [share one machine](../howto/share.md#quotas).",
     )
     max_disk_mb: int | None = Field(
         default=None,

@@ -19,10 +19,11 @@ from ml.files import sync
 from ml.ingest import stored
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
-from service.access.caller import ANYBODY, Caller
+from service.access.caller import ANYBODY, Caller, Role
 from service.access.queries import seen
 from service.datasets.schemas import Dataset, DatasetSummary
 from service.errors import Conflict, NotFound
+from service.quotas import Quotas
 from service.readiness import Finding
 from service.schemas import Page
 from service.settings import Settings
@@ -30,6 +31,7 @@ from service.storage import records
 from service.storage.damage import DamageNotes
 from service.storage.database import Database
 from service.storage.records import DatasetRecord, record_of
+from service.storage.stored_bytes import StoredQuotas
 from service.storage.tables import DatasetRow, JobRow, ModelVersionRow
 from service.storage.trash import Trash
 
@@ -53,6 +55,8 @@ class NewDataset:
     schema: Schema
     directory: Path
     """Directory of the parsed rows, on the same file system as the final one."""
+    role: str = Role.ADMIN
+    """Role of the sender, whose quota counts."""
 
     @property
     def content(self) -> str:
@@ -77,6 +81,7 @@ class DatasetStore:
         self._incoming = settings.incoming_dir
         self._notes = DamageNotes.of_datasets(settings)
         self._trash = Trash(settings.trash_dir)
+        self.quotas = StoredQuotas(database, Quotas(settings.quotas))
 
     def find_duplicate(
         self, owner: str | None, name: str, target: str | None, content: str
@@ -90,12 +95,17 @@ class DatasetStore:
 
     def add(self, dataset: NewDataset) -> AddedDataset:
         """Store a data set, or return its owner's with the same content, name and target, with its
-        files replaced if they are damaged."""
+        files replaced if they are damaged.
+
+        Raises:
+            QuotaExceeded: the quota of its owner leaves no room.
+        """
         schema = self._intact_schema(dataset)
         with self._database.write() as session:
             row = _find_row(session, dataset.owner, dataset.name, dataset.target, dataset.content)
             new = row is None
             if row is None:
+                self.quotas.reserve(session, dataset.owner, dataset.role, dataset.bytes)
                 row = _row_of(dataset, schema or dataset.schema)
                 session.add(row)
                 session.flush()

@@ -84,30 +84,35 @@ class DatasetUploader:
             Unprocessable: a parameter is invalid, or the file cannot be parsed; the message says
                 where and why.
             InsufficientStorage: the disk leaves no room for the file.
+            QuotaExceeded: the quota of the sender leaves no room for it.
             Unavailable: the file cannot be stored.
         """
         place = self._settings.incoming_dir / str(ULID())
         parameters = UploadParameters(query)
         parameters.options()  # refuses invalid ones before the file is sent
         try:
-            await self._require_space(_announced_bytes(request))
+            caller, announced = caller_of(request.scope), _announced_bytes(request)
+            check_quota = partial(self._store.quotas.check, caller.owner, caller.role)
+            await self._require_space(announced)
+            await asyncio.to_thread(check_quota, announced)
             await run_in(self._bulk, partial(place.mkdir, parents=True))
             received = await self._receive(request, place / "file")
             parameters = parameters.with_form(received.fields)
             options, target = parameters.options(), parameters.values.target
             name = parameters.values.name or _name_of(received.filename)
             content = content_hash(received.sha256, options)
-            owner = caller_of(request.scope).owner
             known = await asyncio.to_thread(
-                self._store.find_duplicate, owner, name, target, content
+                self._store.find_duplicate, caller.owner, name, target, content
             )
             if known is not None:
                 return AddedDataset(known, created=False)
+            await asyncio.to_thread(check_quota, received.bytes)
             schema = await self._read(request, received.path, place / "rows", options)
             _check_target(parameters, schema)
             dataset = NewDataset(
                 name=name,
-                owner=owner,
+                owner=caller.owner,
+                role=caller.role,
                 target=target,
                 sha256=received.sha256,
                 bytes=received.bytes,

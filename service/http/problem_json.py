@@ -120,7 +120,7 @@ def in_form_of(path: str, response: JSONResponse) -> JSONResponse:
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return respond(error.status, error.detail, error.errors, dict(error.headers), error.type)
+    return respond(error.status, error.detail, error.errors, error.response_headers(), error.type)
 
 
 async def _damaged(request: Request, error: Exception) -> JSONResponse:

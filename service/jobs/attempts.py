@@ -6,12 +6,12 @@ losing its lease can change nothing.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -20,23 +20,28 @@ from ml.artifacts import Manifest
 from ml.ingest.warning import DataWarning, merged
 from ml.specs import TrainingSpec
 from ml.strict import parse
-from service.jobs import events, thinning
+from service.jobs import events, requested_actions, thinning, use
 from service.jobs.events import NewEvent
 from service.jobs.failures import LEASE_EXPIRED, TRAINER_STUCK, AttemptTimedOut, explain
 from service.jobs.lease_grace import LeaseGrace
+from service.jobs.preemption import victim
 from service.jobs.schemas import JobError, JobOptions
-from service.jobs.states import RequestedAction, Verb
+from service.jobs.states import BY_USERS, EDGES, ENDED, RequestedAction, Verb
 from service.jobs.transitions import end_attempt, move
+from service.jobs.turns import Rules, first_in_turn
 from service.models import registry
 from service.schemas import ModelRef
 from service.settings import Settings
 from service.storage import records
 from service.storage.database import Database
+from service.storage.disk_space import directory_bytes
 from service.storage.records import ModelRecord, record_of
 from service.storage.shared_version import SharedVersion
 from service.storage.tables import AttemptRow, JobRow, ModelVersionRow
 
 MAX_RETRY_SECONDS = 60.0
+OUTCOMES = {"preempt": "preempted"}
+"""Outcomes of attempts that are not named as the action that they performed."""
 
 
 class LeaseLost(Exception):
@@ -63,8 +68,15 @@ class Work:
 class AttemptStore:
     """Reads and writes of an attempt in the job tables."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._database = database
+        self._clock = clock
+        self._rules = Rules.of(settings)
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._grace = LeaseGrace(settings.lease_seconds, settings.lease_seconds)
         self._retry_seconds = settings.retry_seconds
@@ -72,19 +84,10 @@ class AttemptStore:
         self._models_dir = settings.models_dir
 
     def claim(self, trainer: str) -> Claim | None:
-        """Claim the first queued job that is due, for a new attempt by `trainer`."""
-        now = datetime.now(UTC)
+        """Claim the job whose turn it is, for a new attempt by `trainer`."""
+        now = self._clock()
         with self._database.write() as session:
-            first = session.execute(
-                select(JobRow.id, JobRow.attempt)
-                .where(
-                    JobRow.status == "queued",
-                    or_(JobRow.not_before.is_(None), JobRow.not_before <= now),
-                )
-                .order_by(JobRow.rank, JobRow.seq)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-            ).one_or_none()
+            first = first_in_turn(session, now, self._rules)
             if first is None:
                 return None
             claim = Claim(first.id, first.attempt + 1)
@@ -111,6 +114,17 @@ class AttemptStore:
                 )
             )
             return claim
+
+    def preempt(self) -> str | None:
+        """Ask a running job to give its trainer to a waiting one, where no trainer is free; return
+        its id, or None if no job needs to."""
+        with self._database.read() as session:
+            job = victim(session, self._clock(), self._rules)
+        if job is None:
+            return None
+        with self._database.write() as session:
+            asked = requested_actions.preempt(session, job.id, job.attempt)
+        return job.id if asked else None
 
     def load_work(self, claim: Claim) -> Work:
         """Return the spec, options and warnings of the claimed job.
@@ -152,7 +166,7 @@ class AttemptStore:
             row.engine = engine or row.engine
             events.append(session, row.id, new_events)
             faults.reach("metrics half written")
-            before = _newest_reports(row)
+            before = thinning.newest_reports(row)
             for new_event in new_events:
                 if new_event.kind in ("step", "epoch") and new_event.step is not None:
                     row.step = new_event.step
@@ -160,7 +174,7 @@ class AttemptStore:
                 if new_event.kind == "epoch" and new_event.epoch is not None:
                     row.epoch = new_event.epoch
                     row.best_epoch = new_event.best_epoch
-            for level, newest in _newest_reports(row).items():
+            for level, newest in thinning.newest_reports(row).items():
                 thinning.thin(session, row, level, before[level], newest)
             return _requested_action(row)
 
@@ -176,6 +190,7 @@ class AttemptStore:
         Return None, and change nothing, if an action was requested before: it was acknowledged, so
         it takes precedence.
         """
+        size = directory_bytes(self._models_dir / directory)
         with self._database.write() as session:
             earlier = session.scalar(
                 select(ModelVersionRow).where(
@@ -185,9 +200,11 @@ class AttemptStore:
             if earlier is not None:
                 return ModelRef(name=earlier.name, version=earlier.version)
             row = _claimed_row(session, claim)
-            if row.requested_action is not None:
+            if row.requested_action in BY_USERS:
                 return None
-            model = registry.add_version(session, row.name, row.id, directory, manifest, row.owner)
+            model = registry.add_version(
+                session, row.name, row.id, directory, manifest, row.owner, size
+            )
             row.model_version = model.version
             row.metrics = row.metrics | manifest.metrics
             row.stopped_by = manifest.stopped_by
@@ -217,7 +234,7 @@ class AttemptStore:
                 session,
                 row,
                 _requested_action(row) or "release",
-                row.requested_action or "released",
+                OUTCOMES.get(row.requested_action, row.requested_action) or "released",
             )
 
     def record_crash(self, claim: Claim, error: JobError) -> None:
@@ -277,7 +294,8 @@ class AttemptStore:
     def _crash(self, session: Session, row: JobRow, error: JobError) -> None:
         options = JobOptions.stored(row.options)
         row.crashes += 1
-        if action := _requested_action(row):
+        action = _requested_action(row)
+        if action in BY_USERS:
             self._end(session, row, action, error.kind)
         elif error.kind == "timeout" or row.crashes >= options.max_attempts:
             row.error = error.model_dump()
@@ -300,13 +318,13 @@ class AttemptStore:
     def _end(self, session: Session, row: JobRow, verb: Verb, outcome: str, **details: Any) -> None:
         if not end_attempt(session, row.id, row.attempt, verb, outcome, details):
             raise LeaseLost(f"attempt {row.attempt} of {row.id} is over")
-
-
-def _newest_reports(row: JobRow) -> dict[events.Kind, int]:
-    """Return the number of the job's newest report at each level; see `thinning`."""
-    numbering = thinning.Numbering.of_job(row)
-    levels: tuple[events.Kind, ...] = ("step", "epoch")
-    return {level: numbering.number(level, row.epoch, row.step) for level in levels}
+        attempt = session.get_one(AttemptRow, (row.id, row.attempt))
+        # While the service was down, no device was used.
+        ended = min(self._clock(), attempt.heartbeat_at + self._lease)
+        ends_job = EDGES[verb]["running"] in ENDED
+        row.device_seconds += use.record(
+            session, row.owner, attempt.started_at, ended, self._rules.half_life, ends_job
+        )
 
 
 def _warnings(row: JobRow) -> list[DataWarning]:

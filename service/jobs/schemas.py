@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, field_validator
 
 from ml.ingest.warning import DataWarning
 from ml.specs import TrainingRequest
@@ -13,6 +13,7 @@ from service.jobs.states import RequestedAction, Status
 from service.models.schemas import StoredSpec
 from service.schemas import Body, ModelRef, StoredAs
 
+MAX_AFTER = 20
 Part = TypeVar("Part", bound=BaseModel)
 
 
@@ -31,7 +32,11 @@ class JobOptions(Strict):
     """Options of how a job runs; they do not change what it learns."""
 
     priority: int = Field(
-        default=0, ge=-1000, le=1000, description="Priority; the highest runs first."
+        default=0,
+        ge=-1000,
+        le=1000,
+        description="Priority among the jobs of one owner; the highest runs first. An admin's "
+        "counts among the jobs of all.",
     )
     not_before: Instant | None = Field(
         default=None, description="Earliest start, RFC 3339 with a time zone."
@@ -60,6 +65,22 @@ class JobOptions(Strict):
         "(`EPOCHD_TRAINER_THREADS`). On a CPU, sums of floats, and so the last bits of weights, "
         "depend on it.",
     )
+    preemptible: bool = Field(
+        default=False,
+        description="Whether the running job gives its trainer to the job of an owner who has used "
+        "less of late. It goes on by itself, from where it stopped.",
+    )
+    after: list[Annotated[str, Field(max_length=40)]] = Field(
+        default=[],
+        max_length=MAX_AFTER,
+        description="Jobs that must succeed before this one starts.",
+        examples=[["job_01JD3V0M8Q6W4N2X7Y9Z5K1T3B"]],
+    )
+
+    @field_validator("after")
+    @classmethod
+    def _once(cls, after: list[str]) -> list[str]:
+        return list(dict.fromkeys(after))
 
     @classmethod
     def stored(cls, document: Mapping[str, Any]) -> "JobOptions":
@@ -112,6 +133,7 @@ class JobError(Body):
         "storage",
         "timeout",
         "trainer_died",
+        "dependency_failed",
         "internal",
     ]
     message: str

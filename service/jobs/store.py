@@ -15,11 +15,13 @@ from ml.ingest.warning import DataWarning
 from ml.specs import TrainingSpec
 from service.access.caller import ANYBODY, Caller
 from service.access.queries import seen
-from service.errors import Conflict, NotFound, Problem, QueueFull
-from service.jobs import requested_actions
+from service.errors import Conflict, NotFound, Problem
+from service.jobs import dependencies, requested_actions
 from service.jobs.events import METRICS, Kind, NewEvent, append, read, read_new
 from service.jobs.from_rows import job_of, steps_per_second
+from service.jobs.likeness import likeness
 from service.jobs.names import check_name
+from service.jobs.queue_limits import QueueLimits
 from service.jobs.schemas import (
     Attempt,
     Event,
@@ -30,13 +32,10 @@ from service.jobs.schemas import (
 )
 from service.jobs.states import EDGES, ENDED, Status, Verb
 from service.jobs.thinning import evenly_spaced
-from service.jobs.transitions import move
+from service.jobs.transitions import fail_dependents, move
 from service.schemas import Page
 from service.storage.database import Database
 from service.storage.tables import AttemptRow, JobRow
-
-QUEUE_LOCK = 0x65706F63686471
-"""Key of PostgreSQL's lock under which queued jobs are counted: `epochdq`."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,9 @@ class EventPage:
 class JobStore:
     """Jobs, their attempts and their events."""
 
-    def __init__(self, database: Database, max_queued: int | None = None) -> None:
+    def __init__(self, database: Database, limits: QueueLimits | None = None) -> None:
         self._database = database
-        self._max_queued = max_queued
+        self._limits = limits or QueueLimits()
 
     def counts(self) -> dict[str, float]:
         """Return the number of jobs in each status."""
@@ -89,9 +88,10 @@ class JobStore:
         that the same owner used before, return the job created then.
 
         Raises:
-            Conflict: the idempotency key was used before for a different request, or the name is
-                that of somebody else's model.
-            QueueFull: the queue is full.
+            Conflict: the idempotency key was used before for a different request, the name is
+                that of somebody else's model, or a job in `after` did not succeed.
+            Unprocessable: a job in `after` does not exist.
+            QueueFull, QuotaExceeded: the queue is full, or a quota of the owner.
             Problem: `refusal`, if given; no new job is accepted.
         """
         stored_key = scoped_key(idempotency_key, caller.owner)
@@ -99,15 +99,18 @@ class JobStore:
             id=f"job_{ULID()}",
             name=spec.name,
             owner=caller.owner,
+            role=caller.role,
             spec=spec.model_dump(mode="json"),
             options=options.model_dump(mode="json"),
             rank=-options.priority,
+            standing=-options.priority if caller.is_admin else 0,
             idempotency_key=stored_key,
             status="queued",
             not_before=options.not_before,
             warnings=[warning.model_dump() for warning in warnings],
             created_at=datetime.now(UTC),
         )
+        row.likeness = likeness(row.spec)
         row.request_sha256 = sha256(orjson.dumps(row.options | row.spec)).hexdigest()
         with self._database.write() as session:
             if stored_key is not None:
@@ -123,9 +126,13 @@ class JobStore:
             if refusal is not None:
                 raise refusal
             check_name(session, row.name, caller)
-            self._check_queue(session)
+            waits_for = dependencies.unfinished(session, options.after, caller)
+            row.waits_for = len(waits_for)
+            self._limits.check_stored(session, row.owner, row.role)
+            self._limits.check(session, row.owner, row.role)
             session.add(row)
             session.flush()
+            dependencies.add(session, row.id, waits_for)
             append(session, row.id, [NewEvent("status", {"status": "queued"})])
         return Submitted(job_of(row), replayed=False)
 
@@ -235,7 +242,7 @@ class JobStore:
         """Requeue a paused job; take back the pause of a running one.
 
         Raises:
-            QueueFull: the queue is full; so does `retry`.
+            QueueFull, QuotaExceeded: the queue is full, or a quota of the owner; so does `retry`.
         """
         return self._change_status(job_id, "resume", requested_actions.withdraw_pause)
 
@@ -243,7 +250,8 @@ class JobStore:
         """Requeue a failed or cancelled job at its last checkpoint, with its crash count reset.
 
         Raises:
-            Conflict: also if the name now is that of somebody else's model.
+            Conflict: also if the name now is that of somebody else's model, or a job that must
+                succeed before has failed, was cancelled or was deleted.
         """
         with self._database.read() as session:
             check_name(session, _row(session, job_id).name, caller)
@@ -256,6 +264,7 @@ class JobStore:
             Conflict: the job is running.
         """
         with self._database.write() as session:
+            fail_dependents(session, job_id, "was deleted")
             deleted = session.scalar(
                 delete(JobRow)
                 .where(JobRow.id == job_id, JobRow.status != "running")
@@ -294,24 +303,13 @@ class JobStore:
                     f"job {job_id} is {row.status}{ending}; {verb} requires a "
                     f"{' or '.join(EDGES[verb])} job"
                 )
-            if moved and verb in ("resume", "retry"):
-                self._check_queue(session, own=1)
+            if verb == "retry":
+                dependencies.check_again(session, job_id)
             session.expire_all()
-            return job_of(_row(session, job_id))
-
-    def _check_queue(self, session: Session, own: int = 0) -> None:
-        """Refuse another queued job if the queue is full without the `own` ones that were added in
-        this transaction. Transactions that write are serial, or wait here for each other."""
-        if self._max_queued is None:
-            return
-        if session.get_bind().dialect.name != "sqlite":
-            session.execute(select(func.pg_advisory_xact_lock(QUEUE_LOCK)))
-        query = select(func.count()).where(JobRow.status == "queued")
-        if (session.scalar(query) or 0) - own >= self._max_queued:
-            raise QueueFull(
-                f"{self._max_queued:,} jobs are queued, the limit of EPOCHD_MAX_QUEUED; try again "
-                "when some have started"
-            )
+            row = _row(session, job_id)
+            if moved and verb in ("resume", "retry"):
+                self._limits.check(session, row.owner, row.role, own=1)
+            return job_of(row)
 
 
 def scoped_key(idempotency_key: str | None, owner: str | None) -> str | None:

@@ -51,6 +51,13 @@ class Numbering:
         return done // steps * -(-steps // every) + done % steps // every + 1
 
 
+def newest_reports(job: JobRow) -> dict[Kind, int]:
+    """Return the number of the job's newest report at each level."""
+    numbering = Numbering.of_job(job)
+    levels: tuple[Kind, ...] = ("step", "epoch")
+    return {level: numbering.number(level, job.epoch, job.step) for level in levels}
+
+
 def stride(newest: int) -> int:
     """Return the distance of the older reports that stay once there are `newest` of them."""
     return 1 << max(0, -(-newest // MAX_REPORTS) - 1).bit_length()

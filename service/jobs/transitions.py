@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from service.jobs import events
+from service.jobs import dependencies, events
 from service.jobs.events import NewEvent
+from service.jobs.schemas import JobError
 from service.jobs.states import EDGES, ENDED, Status, Verb
 from service.storage.tables import AttemptRow, JobRow
 
@@ -43,7 +44,46 @@ def end_attempt(
     return True
 
 
+def fail_dependents(session: Session, job_id: str, reason: str) -> None:
+    """Fail the waiting jobs that come after a job which did not succeed, for the given `reason`,
+    and those that come after them."""
+    ended = [(job_id, reason)]
+    while ended:
+        earlier, why = ended.pop()
+        error = JobError(
+            kind="dependency_failed",
+            message=f"the job {earlier}, which must succeed before this one, {why}",
+        )
+        for dependent in dependencies.waiting_for(session, earlier):
+            details, values = {"error": error.model_dump()}, {"error": error.model_dump()}
+            if any(
+                _set(session, dependent, "fail", source, None, details, values)
+                for source in dependencies.WAITING
+            ):
+                ended.append((dependent, "failed"))
+
+
 def _move(
+    session: Session,
+    job_id: str,
+    verb: Verb,
+    source: Status,
+    attempt: int | None,
+    details: dict[str, Any] | None,
+    values: dict[str, Any],
+) -> bool:
+    """Move a job, and tell those that come after it if it has ended."""
+    if not _set(session, job_id, verb, source, attempt, details, values):
+        return False
+    target = EDGES[verb][source]
+    if target == "succeeded":
+        dependencies.release(session, job_id)
+    elif target in ENDED:
+        fail_dependents(session, job_id, "failed" if target == "failed" else "was cancelled")
+    return True
+
+
+def _set(
     session: Session,
     job_id: str,
     verb: Verb,

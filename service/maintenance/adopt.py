@@ -28,6 +28,7 @@ from service.settings import Settings
 from service.storage import records, sqlite_copy
 from service.storage.artifacts import Kind, Known, on_disk, places
 from service.storage.database import Database
+from service.storage.disk_space import directory_bytes
 from service.storage.instance import Instance
 from service.storage.records import DatasetRecord, ModelRecord
 from service.storage.tables import DatasetRow, ModelVersionRow
@@ -143,6 +144,7 @@ class Adoption:
                     job_id=record.job_id,
                     directory=candidate.target.name,
                     manifest=manifest.model_dump(mode="json"),
+                    bytes=directory_bytes(source),
                     created_at=record.created_at,
                     owner=record.owner,
                 )

@@ -250,8 +250,10 @@ def add_version(
     directory: str,
     manifest: Manifest,
     owner: str | None = None,
+    size: int | None = None,
 ) -> ModelVersionRow:
-    """Add the next version of `name` in the caller's transaction, and return its row."""
+    """Add the next version of `name`, with an artifact of `size` bytes, in the caller's
+    transaction, and return its row."""
     newest = session.scalar(
         select(func.max(ModelVersionRow.version)).where(ModelVersionRow.name == name)
     )
@@ -263,6 +265,7 @@ def add_version(
         owner=owner,
         directory=directory,
         manifest=manifest.model_dump(mode="json"),
+        bytes=size,
         created_at=datetime.now(UTC),
     )
     session.add(row)

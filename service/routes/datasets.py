@@ -31,6 +31,7 @@ from service.errors import (
     InsufficientStorage,
     NotFound,
     Overloaded,
+    QuotaExceeded,
     Unprocessable,
 )
 from service.http.problem_json import problems
@@ -67,7 +68,7 @@ BODY = {
     "",
     status_code=201,
     response_model_exclude=NOT_SHOWN,
-    responses=problems(InsufficientStorage)
+    responses=problems(InsufficientStorage, QuotaExceeded)
     | {200: {"model": Dataset, "description": "The data set already exists."}},
     openapi_extra={"requestBody": BODY},
 )

@@ -7,7 +7,14 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from service.errors import Conflict, FilesDamaged, InsufficientStorage, NotFound, QueueFull
+from service.errors import (
+    Conflict,
+    FilesDamaged,
+    InsufficientStorage,
+    NotFound,
+    QueueFull,
+    QuotaExceeded,
+)
 from service.http.problem_json import problems
 from service.jobs.limits import admit, check_threads
 from service.jobs.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord
@@ -112,6 +119,15 @@ EXAMPLES = {
             "snapshot_every": 20,
         }
     },
+    "After other jobs, giving way to those of others": {
+        "value": {
+            "dataset": "fashion_mnist",
+            "model": "cnn",
+            "epochs": 50,
+            "preemptible": True,
+            "after": ["job_01JD3V0M8Q6W4N2X7Y9Z5K1T3B"],
+        }
+    },
     "Two classes from a formula": {
         "value": {
             "name": "circle",
@@ -164,7 +180,7 @@ EXAMPLES = {
 @router.post(
     "",
     status_code=202,
-    responses=problems(Conflict, FilesDamaged, QueueFull, InsufficientStorage),
+    responses=problems(Conflict, FilesDamaged, QueueFull, QuotaExceeded, InsufficientStorage),
     dependencies=WRITES,
 )
 def submit(
@@ -298,7 +314,7 @@ def pause(job_id: str, components: AppComponents) -> Job:
 @router.post(
     "/{job_id}/resume",
     status_code=202,
-    responses=problems(NotFound, Conflict, QueueFull),
+    responses=problems(NotFound, Conflict, QueueFull, QuotaExceeded),
     dependencies=WRITES,
 )
 def resume(job_id: str, components: AppComponents) -> Job:
@@ -312,7 +328,7 @@ def resume(job_id: str, components: AppComponents) -> Job:
 @router.post(
     "/{job_id}/retry",
     status_code=202,
-    responses=problems(NotFound, Conflict, QueueFull),
+    responses=problems(NotFound, Conflict, QueueFull, QuotaExceeded),
     dependencies=WRITES,
 )
 def retry(job_id: str, components: AppComponents, caller: CurrentCaller) -> Job:

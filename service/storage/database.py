@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError, TimeoutError
 from sqlalchemy.orm import Session
 
@@ -154,6 +154,13 @@ class Database:
             driver.set_progress_handler(None, 0)
         if found != "ok":
             raise DatabaseUnusable(f"the database {self._name} {DAMAGED} ({_one_line(found)})")
+
+
+def serialize(session: Session, lock: int) -> None:
+    """Let transactions of this kind, which count before they write, take turns until they are
+    committed. On SQLite, all transactions that write do."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(select(func.pg_advisory_xact_lock(lock)))
 
 
 def _one_line(text: object) -> str:

@@ -1,6 +1,6 @@
 """The ORM tables, accessed only by the stores."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -64,10 +64,22 @@ class JobRow(Table):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index(None, "status", "rank", "seq"),
+        # The order of claims, and what holds a job back.
+        Index(
+            "ix_jobs_claim",
+            "status",
+            "owner",
+            "role",
+            "standing",
+            "rank",
+            "seq",
+            "not_before",
+            "waits_for",
+        ),
         Index(None, "status", "seq"),
         Index(None, "name", "seq"),
         Index(None, "owner", "seq"),
+        Index(None, "likeness", "seq"),
         {"sqlite_autoincrement": True},
     )
 
@@ -77,11 +89,19 @@ class JobRow(Table):
     name: Mapped[str] = mapped_column(String(64))
     owner: Mapped[str | None] = mapped_column(String(64))
     """Owner of the job; null if it was made without a key."""
+    role: Mapped[str] = mapped_column(String(16), default="admin")
+    """Role of the key with which the job was submitted."""
     spec: Mapped[dict[str, Any]]
     options: Mapped[dict[str, Any]]
     """Options of how the job runs; they do not change the model it trains."""
     rank: Mapped[int] = mapped_column(default=0)
-    """Negated priority: the lowest rank is claimed first."""
+    """Negated priority: of an owner's jobs, the lowest rank is claimed first."""
+    standing: Mapped[int] = mapped_column(default=0)
+    """Negated priority of an admin's job, else 0: the lowest is claimed first, whoever owns it."""
+    waits_for: Mapped[int] = mapped_column(default=0)
+    """Number of jobs that must succeed before the queued job may run."""
+    likeness: Mapped[str | None] = mapped_column(String(64))
+    """Hash of what makes jobs take equally long; see `service.jobs.likeness`."""
     idempotency_key: Mapped[str | None] = mapped_column(String(255), index=True, unique=True)
     request_sha256: Mapped[str] = mapped_column(String(64))
     status: Mapped[str] = mapped_column(String(16))
@@ -96,6 +116,8 @@ class JobRow(Table):
     """Time at which a running job is taken from its attempt unless a heartbeat renews the lease."""
     crashes: Mapped[int] = mapped_column(default=0)
     """Crashed attempts since the job was submitted or retried by the user."""
+    device_seconds: Mapped[float] = mapped_column(default=0.0)
+    """Seconds for which attempts that have ended held a trainer."""
     device: Mapped[str | None] = mapped_column(String(16))
     engine: Mapped[str | None] = mapped_column(String(32))
     epoch: Mapped[int] = mapped_column(default=0)
@@ -120,6 +142,41 @@ class JobRow(Table):
     """Step at which the current attempt began."""
     finished_at: Mapped[datetime | None]
     """End of the job; null unless the status is succeeded, failed or cancelled."""
+
+
+class JobDependencyRow(Table):
+    """A job that must succeed before another may run, and has not yet."""
+
+    __tablename__ = "job_dependencies"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    after_id: Mapped[str] = mapped_column(String(40), primary_key=True, index=True)
+    """The job that must succeed; it may have been deleted."""
+
+
+class RecentUseRow(Table):
+    """Device-seconds that an owner used of late, by which owners take turns."""
+
+    __tablename__ = "recent_use"
+
+    owner: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The owner; empty for jobs without one."""
+    device_seconds: Mapped[float]
+    """Sum over all ended attempts, each second weighted by its age at `at`."""
+    at: Mapped[datetime]
+
+
+class DailyUseRow(Table):
+    """What an owner used in a day of UTC. It stays when jobs are deleted."""
+
+    __tablename__ = "daily_use"
+
+    owner: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """The owner; empty for jobs without one."""
+    day: Mapped[date] = mapped_column(primary_key=True, index=True)
+    device_seconds: Mapped[float]
+    jobs: Mapped[int]
+    """Jobs that ended on this day after an attempt."""
 
 
 class AttemptRow(Table):
@@ -177,6 +234,8 @@ class ModelVersionRow(Table):
     """Owner of the version, who also owned the job; null if it was made without a key."""
     directory: Mapped[str] = mapped_column(String(255))
     """Directory of the artifact, below the models directory."""
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Size of the artifact; null if an earlier version of the service made it."""
     manifest: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]

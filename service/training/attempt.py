@@ -234,7 +234,7 @@ class Attempt:
         action = self._reporter.requested_action()
         if action == "cancel":
             return True
-        leaves = action == "pause" or self._context.draining.is_set()
+        leaves = action in ("pause", "preempt") or self._context.draining.is_set()
         limit = None if leaves else timer.limit_reached()
         # Reports from before a checkpoint are not repeated after it, so they are written first.
         if leaves or limit is not None:
