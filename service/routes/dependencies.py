@@ -7,7 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.access.caller import Caller, caller_of
+from service.access.authenticator import Authenticator
+from service.access.caller import SCOPE_KEY, Caller, caller_of
+from service.access.key_store import KeyStore
+from service.access.session_store import SessionStore
 from service.charts.job_charts import JobCharts
 from service.datasets.memory import MemorySlots
 from service.datasets.store import DatasetStore
@@ -35,6 +38,9 @@ class Components:
 
     settings: Settings
     database: Database
+    keys: KeyStore
+    sessions: SessionStore
+    authenticator: Authenticator
     jobs: JobStore
     datasets: DatasetStore
     uploader: DatasetUploader
@@ -68,7 +74,14 @@ def _caller(request: Request) -> Caller:
     return caller_of(request.scope)
 
 
+def _optional_caller(request: Request) -> Caller | None:
+    caller: Caller | None = request.scope[SCOPE_KEY]
+    return caller
+
+
 CurrentCaller = Annotated[Caller, Depends(_caller)]
+OptionalCaller = Annotated[Caller | None, Depends(_optional_caller)]
+"""The caller of a public route, which may be unknown."""
 
 
 async def _write_turn(components: AppComponents) -> AsyncIterator[None]:

@@ -32,7 +32,14 @@ from service.open_inference.wire import (
 from service.predictions.endpoint import MANY_ROWS, MEMORY_PER_BYTE
 from service.predictions.model_cache import LoadedModel
 from service.predictions.payloads import LIGHT_BYTES, check_count
-from service.routes.dependencies import WRITES, AppComponents, Components, CurrentCaller
+from service.routes.dependencies import (
+    WRITES,
+    AppComponents,
+    Components,
+    CurrentCaller,
+    OptionalCaller,
+)
+from service.routes.health import warnings_for
 from service.schemas import ModelRef, self_contained
 from service.work.attended import AttendedRequest
 
@@ -119,9 +126,9 @@ async def live() -> Document:
 
 
 @router.get("/health/ready", responses=ERRORS)
-def ready(components: AppComponents) -> Document:
+def ready(components: AppComponents, caller: OptionalCaller) -> Document:
     """Check that the database responds."""
-    components.readiness.warnings()
+    warnings_for(caller, components)
     return {"ready": True}
 
 
