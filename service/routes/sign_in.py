@@ -5,7 +5,7 @@ from hashlib import sha256
 from html import escape
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from service.errors import Problem, TooManyRequests, Unauthorized
@@ -68,7 +68,7 @@ async def sign_in(
     components: AppComponents,
     key: Annotated[str, Form(max_length=200)],
     target: Annotated[str, Form(alias="next", max_length=2000)] = HOME,
-) -> HTMLResponse | RedirectResponse:
+) -> Response:
     """Sign in, and go to the page that was asked for."""
     response = RedirectResponse(_local(target), 303, {"Cache-Control": "no-store"})
     try:
