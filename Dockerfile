@@ -23,7 +23,7 @@ COPY service service
 RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 USER epochd
-ENV EPOCHD_HOST=0.0.0.0 EPOCHD_PORT=8000 EPOCHD_DATA_DIR=/data
+ENV EPOCHD_HOST=0.0.0.0 EPOCHD_PORT=8000 EPOCHD_DATA_DIR=/data EPOCHD_ADMIN_KEY_FILE=/data/admin.key
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \

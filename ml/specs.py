@@ -5,8 +5,6 @@ and returns a `TrainingSpec`, which is stored and determines the weights. Parsin
 neither a database nor a file.
 """
 
-import re
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
@@ -21,6 +19,7 @@ from ml.datasets.uploads import NO_UPLOADS, Uploads, UploadSpec, Use
 from ml.errors import Invalid, located_at
 from ml.losses import CrossEntropySpec, LossSpec, losses_for
 from ml.models import AutoSpec, LinearSpec, MLPSpec, ModelSpec
+from ml.names import Name, matching
 from ml.optimizers import AdamSpec, OptimizerSpec
 from ml.schedules import ConstantSpec, ScheduleSpec
 from ml.signature import Classes, Features, Images
@@ -29,30 +28,12 @@ from ml.strict import Strict, as_validation_error, parse
 MAX_EPOCHS = 1_000_000
 
 
-def _matching(pattern: str, wanted: str) -> Callable[[str], str]:
-    """Return a validator for `pattern` whose error describes it as `wanted`."""
-
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(f"must be {wanted}, not {text[:80]!r}")
-        return text
-
-    return check
-
-
-NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-NAME_IN_WORDS = "1 to 64 letters, digits, dots, underscores and hyphens, a letter or digit first"
 DEVICE = r"auto|cpu|cuda(:\d{1,2})?"
 DEVICE_IN_WORDS = "auto (a GPU where there is one), cpu, cuda or cuda:N"
 
-Name = Annotated[
-    str,
-    AfterValidator(_matching(NAME, NAME_IN_WORDS)),
-    WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"}),
-]
 Device = Annotated[
     str,
-    AfterValidator(_matching(DEVICE, DEVICE_IN_WORDS)),
+    AfterValidator(matching(DEVICE, DEVICE_IN_WORDS)),
     WithJsonSchema({"type": "string", "pattern": f"^({DEVICE})$"}),
 ]
 

@@ -16,6 +16,13 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml import __version__
+from service.access.authenticator import Authenticator
+from service.access.bearers import BearerIndex
+from service.access.guard import Guard, OwnerOf
+from service.access.key_store import KeyStore
+from service.access.key_use import record_use
+from service.access.rules import Kind
+from service.access.session_store import SessionStore
 from service.background import Background
 from service.charts.job_charts import JobCharts
 from service.datasets.memory import MemorySlots
@@ -44,9 +51,11 @@ from service.models.registry import ModelRegistry
 from service.predictions.endpoint import PATH, PredictEndpoint
 from service.predictions.model_cache import ModelCache
 from service.predictions.payloads import NDJSON, media_type
+from service.predictions.prediction_quotas import PredictionQuotas
 from service.quotas import Quotas
 from service.readiness import ReadinessChecks
 from service.routes import (
+    access,
     charts,
     datasets,
     evaluation,
@@ -57,6 +66,7 @@ from service.routes import (
     models,
     open_inference,
     predict,
+    sign_in,
 )
 from service.routes.dependencies import Components
 from service.settings import MIB, Settings
@@ -87,6 +97,8 @@ ROUTERS = [
         evaluation,
         health,
         metrics,
+        access,
+        sign_in,
     )
 ]
 Running = Callable[[], AbstractAsyncContextManager[None]]
@@ -133,8 +145,9 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
     registry = ModelRegistry(database, settings.models_dir, registry_version)
     model_files = ModelFiles(registry, DamageNotes.of_models(settings))
     name_index = NameIndex(registry, registry_version)
-    quotas = Quotas(settings.quotas)
-    store = JobStore(database, QueueLimits(settings.max_queued, quotas))
+    keys_version = SharedVersion(settings.keys_version_file)
+    sees_all = settings.members_see == "all"
+    store = JobStore(database, QueueLimits(settings.max_queued, Quotas(settings.quotas)))
     disk_space = DiskSpace(settings)
     dataset_store = DatasetStore(database, settings)
     service_metrics, memory_slots, write_turns = Metrics(), MemorySlots(), WriteTurns()
@@ -142,12 +155,19 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
     return Components(
         settings=settings,
         database=database,
+        keys=KeyStore(database, keys_version),
+        sessions=SessionStore(database, keys_version, settings.session_hours),
+        authenticator=Authenticator(
+            BearerIndex(database, keys_version, sees_all=sees_all),
+            open_without_keys=settings.is_local or settings.insecure,
+        ),
         jobs=store,
         datasets=dataset_store,
         uploader=DatasetUploader(dataset_store, settings, work, write_turns, disk_space),
         registry=registry,
         model_files=model_files,
         model_cache=ModelCache(name_index, model_files, settings, service_metrics),
+        prediction_quotas=PredictionQuotas(settings),
         evaluator=ModelEvaluator(model_files, settings, memory_slots),
         memory_slots=memory_slots,
         charts=JobCharts(store, model_files),
@@ -205,13 +225,22 @@ def _layers(components: Components, background: Running, budget: BodyBudget) -> 
         # A form is slightly larger than its file, which has a limit of its own.
         path_limits={"/datasets": settings.max_upload_bytes + FORM_BYTES},
     )
-    app = PredictEndpoint(app, components.model_cache, settings, components.work)
-    app = HeadRequests(
-        RequestBody(app, budget, partial(run_in, components.work.decode), _is_spooled)
+    app = PredictEndpoint(
+        app, components.model_cache, components.prediction_quotas, settings, components.work
     )
+    app = RequestBody(app, budget, partial(run_in, components.work.decode), _is_spooled)
+    app = HeadRequests(Guard(app, components.authenticator, _owners(components)))
     if settings.cors_origins:
         app = CrossOrigin(app, settings.cors_origins)
     return SecurityHeaders(app)
+
+
+def _owners(components: Components) -> dict[Kind, OwnerOf]:
+    return {
+        "job": components.jobs.owner,
+        "dataset": components.datasets.owner,
+        "model": components.registry.owner,
+    }
 
 
 def _is_spooled(scope: Scope) -> bool:
@@ -232,8 +261,11 @@ def _create_api(components: Components, background: Running) -> FastAPI:
         # `asyncio.to_thread` is for the service's own work: scheduler and database.
         asyncio.get_running_loop().set_default_executor(components.work.control)
         async with background():
+            recording = asyncio.create_task(record_use(components.authenticator, components.keys))
             with _running(components):
                 yield {"components": components}
+            recording.cancel()
+            await asyncio.gather(recording, return_exceptions=True)
 
     api = FastAPI(
         title="epochd",

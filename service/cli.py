@@ -13,13 +13,16 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml import __version__
-from service import logs
-from service.errors import DatabaseUnusable
+from service import cli_keys, logs
+from service.access.startup import prepare
+from service.errors import DatabaseUnusable, KeyNeeded
 from service.maintenance.snapshot import Refused
 from service.settings import Settings, given_variables, unknown_variables
 from service.storage.data_dir import DataDirError, check_private, check_writable, exclusive
 
 app = typer.Typer(help="Train and serve PyTorch models over HTTP.", no_args_is_help=True)
+app.add_typer(cli_keys.keys, name="keys")
+app.add_typer(cli_keys.classes, name="class")
 logger = logging.getLogger(__name__)
 
 COMPILE_CACHES = {"TORCHINDUCTOR_CACHE_DIR": "torchinductor", "TRITON_CACHE_DIR": "triton"}
@@ -46,6 +49,10 @@ def serve(
         typer.Option(help="Unix domain socket to listen on instead of a port."),
     ] = None,
     trainers: Annotated[int | None, typer.Option(help="Number of trainer processes.")] = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option("--insecure", help="Listen beyond this machine even without any key."),
+    ] = None,
 ) -> None:
     """Run the service. Other settings come from EPOCHD_* variables or a .env file."""
     options = {
@@ -54,6 +61,7 @@ def serve(
         "uds": uds,
         "data_dir": data_dir,
         "trainers": trainers,
+        "insecure": insecure,
     }
     settings = _settings({name: value for name, value in options.items() if value is not None})
     try:
@@ -61,7 +69,7 @@ def serve(
             check_writable(settings.data_dir)
             with suppress(KeyboardInterrupt):
                 _serve(settings)
-    except (DataDirError, DatabaseUnusable) as error:
+    except (DataDirError, DatabaseUnusable, KeyNeeded) as error:
         _fail(str(error))
 
 
@@ -157,6 +165,10 @@ def _serve(settings: Settings) -> None:
     # Elsewhere, a library would put generated code into a directory that others may have made.
     for variable, name in COMPILE_CACHES.items():
         os.environ.setdefault(variable, str(settings.compile_cache_dir / name))
+
+    first_key = prepare(settings)
+    if first_key is not None:
+        typer.echo(f"key of the first admin, shown only now: {first_key}", err=True)
 
     # PyTorch takes seconds to import, and only this command needs it.
     from service.app import create_app

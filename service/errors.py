@@ -103,6 +103,14 @@ class Unprocessable(Problem):
         return cls(f"{'.'.join(map(str, loc))}: {error.msg}", [(loc, error.msg)])
 
 
+class TooManyRequests(Problem):
+    """Too many requests of this kind came in a short time; retry after the delay in
+    `Retry-After`."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    headers: ClassVar = {"Retry-After": "60"}
+
+
 class QueueFull(Problem):
     """As many jobs are queued as the operator allows; retry when some have started."""
 
@@ -166,6 +174,10 @@ class DeadlineExceeded(Problem):
     """The request missed its deadline."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT
+
+
+class KeyNeeded(Exception):
+    """The service cannot start without a key; the message says why, and what to do."""
 
 
 class DatabaseUnusable(Exception):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from re import fullmatch
 from typing import Annotated, Literal
@@ -158,6 +158,24 @@ class Settings(BaseSettings):
         "`localhost` and the address to listen on, for example `epochd.example.com` or "
         "`*.example.com`; other names in `Host` are answered `421`. `*` allows all.",
     )
+    insecure: bool = Field(
+        default=False,
+        description="Whether the service may listen beyond this machine without any key: everybody "
+        "who reaches it may then do everything.",
+    )
+    admin_key_file: Path | None = Field(
+        default=None,
+        description="File for the key of an admin that a service without any key makes at its "
+        "start, prints once and writes there; the directory must exist. Default: none is made.",
+    )
+    members_see: Literal["all", "own"] = Field(
+        default="all",
+        description="Jobs, data sets and models that members, viewers and predictors see: `all`, "
+        "or their `own`. Admins see all.",
+    )
+    session_hours: float = Field(
+        default=12.0, gt=0, le=24 * 366, description="Hours until a browser must sign in again."
+    )
     web_workers: int = Field(
         default=1, ge=1, le=64, description="Web processes, which share the port."
     )
@@ -298,6 +316,16 @@ class Settings(BaseSettings):
     )
 
     @property
+    def is_local(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.uds is not None or self.host == "localhost" or self.host.endswith(".localhost"):
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
     def sqlalchemy_url(self) -> str:
         """URL of the database."""
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'epochd.db'}"
@@ -311,6 +339,11 @@ class Settings(BaseSettings):
     def registry_version_file(self) -> Path:
         """File of the model registry's version."""
         return self.data_dir.resolve() / "registry.revision"
+
+    @property
+    def keys_version_file(self) -> Path:
+        """File of the version of keys and sessions."""
+        return self.data_dir.resolve() / "keys.revision"
 
     @property
     def warnings_file(self) -> Path:

@@ -9,7 +9,7 @@ from ml.errors import Invalid
 from ml.ingest.options import Escape, Header, Options, Quote
 from ml.ingest.schema import Schema
 from ml.ingest.warning import DataWarning
-from ml.specs import Name
+from ml.names import Name
 from ml.spelling import ColumnKind
 from ml.spelling.date_formats import DateStyle
 from ml.strict import Strict, parse

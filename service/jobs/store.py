@@ -79,10 +79,10 @@ class JobStore:
         self,
         spec: TrainingSpec,
         options: JobOptions,
-        caller: Caller = ANYBODY,
         idempotency_key: str | None = None,
         refusal: Problem | None = None,
         warnings: Sequence[DataWarning] = (),
+        caller: Caller = ANYBODY,
     ) -> Submitted:
         """Queue a job of `caller` and commit it, with `warnings` about it. With an idempotency key
         that the same owner used before, return the job created then.

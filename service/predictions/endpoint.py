@@ -33,6 +33,7 @@ from service.predictions.payloads import (
     read_form,
     reader_of,
 )
+from service.predictions.prediction_quotas import PredictionQuotas
 from service.predictions.responses import (
     encode_explained,
     encode_long_response,
@@ -61,11 +62,17 @@ class PredictEndpoint:
     """
 
     def __init__(
-        self, app: ASGIApp, model_cache: ModelCache, settings: Settings, work: Work
+        self,
+        app: ASGIApp,
+        model_cache: ModelCache,
+        quotas: PredictionQuotas,
+        settings: Settings,
+        work: Work,
     ) -> None:
         self._app = app
         self._work = work
         self._model_cache = model_cache
+        self._quotas = quotas
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,6 +80,7 @@ class PredictEndpoint:
             await self._app(scope, receive, send)
             return
         try:
+            self._quotas.check(caller_of(scope))
             content_type = media_type(scope)
             if content_type == NDJSON:
                 if explanation.is_asked(scope):

@@ -7,7 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.access.caller import Caller, caller_of
+from service.access.authenticator import Authenticator
+from service.access.caller import SCOPE_KEY, Caller, caller_of
+from service.access.key_store import KeyStore
+from service.access.session_store import SessionStore
 from service.charts.job_charts import JobCharts
 from service.datasets.memory import MemorySlots
 from service.datasets.store import DatasetStore
@@ -20,6 +23,7 @@ from service.models.evaluation import ModelEvaluator
 from service.models.files import ModelFiles
 from service.models.registry import ModelRegistry
 from service.predictions.model_cache import ModelCache
+from service.predictions.prediction_quotas import PredictionQuotas
 from service.readiness import ReadinessChecks
 from service.settings import Settings
 from service.storage.cleanup import Cleanup
@@ -35,12 +39,16 @@ class Components:
 
     settings: Settings
     database: Database
+    keys: KeyStore
+    sessions: SessionStore
+    authenticator: Authenticator
     jobs: JobStore
     datasets: DatasetStore
     uploader: DatasetUploader
     registry: ModelRegistry
     model_files: ModelFiles
     model_cache: ModelCache
+    prediction_quotas: PredictionQuotas
     evaluator: ModelEvaluator
     memory_slots: MemorySlots
     charts: JobCharts
@@ -68,7 +76,14 @@ def _caller(request: Request) -> Caller:
     return caller_of(request.scope)
 
 
+def _optional_caller(request: Request) -> Caller | None:
+    caller: Caller | None = request.scope[SCOPE_KEY]
+    return caller
+
+
 CurrentCaller = Annotated[Caller, Depends(_caller)]
+OptionalCaller = Annotated[Caller | None, Depends(_optional_caller)]
+"""The caller of a public route, which may be unknown."""
 
 
 async def _write_turn(components: AppComponents) -> AsyncIterator[None]:

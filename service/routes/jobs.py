@@ -201,10 +201,10 @@ def submit(
     submitted = components.jobs.submit(
         admitted.spec,
         request.options,
-        caller,
         idempotency_key,
         components.disk_space.refusal(),
         admitted.warnings,
+        caller,
     )
     components.nudge()
     response.headers["Location"] = f"/jobs/{submitted.job.id}"

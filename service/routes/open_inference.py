@@ -32,7 +32,14 @@ from service.open_inference.wire import (
 from service.predictions.endpoint import MANY_ROWS, MEMORY_PER_BYTE
 from service.predictions.model_cache import LoadedModel
 from service.predictions.payloads import LIGHT_BYTES, check_count
-from service.routes.dependencies import WRITES, AppComponents, Components, CurrentCaller
+from service.routes.dependencies import (
+    WRITES,
+    AppComponents,
+    Components,
+    CurrentCaller,
+    OptionalCaller,
+)
+from service.routes.health import warnings_for
 from service.schemas import ModelRef, self_contained
 from service.work.attended import AttendedRequest
 
@@ -67,7 +74,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
             }
         },
     }
-    for status in (400, 404, 409, 413, 422, 503, 504)
+    for status in (400, 404, 409, 413, 422, 429, 503, 504)
 }
 BINARY: dict[str, Any] = {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
@@ -119,9 +126,9 @@ async def live() -> Document:
 
 
 @router.get("/health/ready", responses=ERRORS)
-def ready(components: AppComponents) -> Document:
+def ready(components: AppComponents, caller: OptionalCaller) -> Document:
     """Check that the database responds."""
-    components.readiness.warnings()
+    warnings_for(caller, components)
     return {"ready": True}
 
 
@@ -271,6 +278,7 @@ async def infer(
     json_length: Annotated[int | None, Header(alias=HEADER_LENGTH)] = None,
 ) -> Document:
     """Run inference on tensors in JSON or binary format, optionally compressed (gzip, deflate)."""
+    components.prediction_quotas.check(caller)
     chunks = [chunk async for chunk in request.stream()]
     size = sum(map(len, chunks))
     work, attended = (

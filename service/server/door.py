@@ -10,10 +10,10 @@ from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from service.http.hosts import name_of
+from service.http.origins import SAFE_METHODS, is_foreign
 from service.server.refusals import Refusal
 from service.settings import Settings
 
-SAFE_METHODS = {b"GET", b"HEAD", b"OPTIONS"}
 LOOPBACK = ("localhost", "*.localhost", "127.0.0.1", "::1")
 ANY = "*"
 MAX_SHOWN = 80
@@ -42,20 +42,11 @@ class Door:
                 f"this service is not called {name[:MAX_SHOWN]!r}; EPOCHD_ALLOWED_HOSTS allows "
                 "further names",
             )
-        if method in SAFE_METHODS or self._allows_all:
+        if method.decode("latin-1") in SAFE_METHODS or self._allows_all:
             return None
-        return FOREIGN_PAGE if self._is_foreign(fields, host) else None
-
-    def _is_foreign(self, fields: dict[bytes, bytes], host: bytes) -> bool:
-        """Return whether a page of another origin sends the request: browsers say so in the headers
-        that they let no page set. As Go's `http.CrossOriginProtection` decides it."""
-        origin, site = fields.get(b"origin"), fields.get(b"sec-fetch-site")
-        if origin in self._origins:
-            return False
-        if site is not None:
-            return site not in (b"same-origin", b"none")
-        # A browser of before 2023, or none: it would send no origin.
-        return origin is not None and origin.lower().partition(b"://")[2] != host.lower()
+        if fields.get(b"origin") in self._origins or not is_foreign(fields):
+            return None
+        return FOREIGN_PAGE
 
 
 class _Names:

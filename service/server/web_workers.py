@@ -2,7 +2,8 @@
 
 A web process notifies the scheduler of a new job by a signal. All processes see changes of the
 model registry and of keys by their versions (`service.storage.shared_version`), and share a
-directory of files from which their metrics are summed. A web process whose event loop hangs sends no heartbeat, and is replaced.
+directory of files from which their metrics are summed. A web process whose event loop hangs sends
+no heartbeat, and is replaced.
 """
 
 import asyncio

@@ -29,7 +29,14 @@ def connection_class(app: Application, limits: ConnectionLimits) -> type[Limited
     from service.server.fast_path.protocol import Connection
     from service.server.fast_path.small_predictions import FastPath
 
-    fast_path = FastPath(app.components.model_cache, settings, app.access_log)
+    components = app.components
+    fast_path = FastPath(
+        components.model_cache,
+        components.authenticator,
+        components.prediction_quotas,
+        settings,
+        app.access_log,
+    )
     return bound(Connection, limits, refusals, door, fast_path)
 
 

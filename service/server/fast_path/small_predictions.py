@@ -15,13 +15,15 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ml.inference.model import Predictions
-from service.access.caller import ANYBODY
+from service.access.authenticator import Authenticator, credentials_of
+from service.access.rules import PREDICTORS
 from service.http.access_log import CLIENT_GONE, AccessLog
 from service.http.security_headers import DATA_LINES
 from service.predictions.endpoint import PATH
 from service.predictions.explanation import NAME as EXPLAIN
 from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.payloads import JSON, LIGHT_ROWS, READERS, media_type
+from service.predictions.prediction_quotas import PredictionQuotas
 from service.predictions.responses import encode_response
 from service.server.fast_path.head_cache import Head, HeadCache
 from service.settings import Settings
@@ -36,9 +38,18 @@ ANSWER = (
 class FastPath:
     """Answers small predictions on all connections of a process."""
 
-    def __init__(self, model_cache: ModelCache, settings: Settings, access_log: AccessLog) -> None:
+    def __init__(
+        self,
+        model_cache: ModelCache,
+        authenticator: Authenticator,
+        quotas: PredictionQuotas,
+        settings: Settings,
+        access_log: AccessLog,
+    ) -> None:
         self.head_cache = HeadCache()
         self._model_cache = model_cache
+        self._authenticator = authenticator
+        self._quotas = quotas if quotas.in_use else None
         self._settings = settings
         self._access_log = access_log
         self._server_headers: tuple[object, bytes] = (None, b"")
@@ -59,21 +70,29 @@ class FastPath:
         if EXPLAIN in scope["query_string"]:
             return None
         read = LIGHT.get(media_type(scope))
-        return Head(scope, read, self._access_log.client_request_id(scope)) if read else None
+        if read is None:
+            return None
+        request_id = self._access_log.client_request_id(scope)
+        return Head(scope, read, request_id, credentials_of(scope["headers"]))
 
     def enqueue(self, request: "FastRequest", body: bytes) -> LoadedModel | None:
         """Add a request to the next batch of its model and return the model; return None, and do
         nothing, if the fast path cannot answer it."""
         if len(body) > self._settings.max_body_bytes:
             return None
+        caller = self._authenticator.known(request.head.credentials)
+        if caller is None or caller.session_id or caller.role not in PREDICTORS:
+            return None
         payload = request.head.read(request.head.scope, body)
-        loaded = self._model_cache.get_loaded(payload.model, ANYBODY)
+        loaded = self._model_cache.get_loaded(payload.model, caller)
         if loaded is None or not payload.is_light:
             return None
         inputs = payload.inputs(loaded.model, self._settings)
         if len(inputs) > LIGHT_ROWS or not loaded.batcher.is_quick(len(inputs)):
             return None
         if len(loaded.model.unknown(inputs)):
+            return None
+        if self._quotas is not None and not self._quotas.take(caller):
             return None
         loaded.batcher.enqueue(inputs, self._settings.predict_seconds, request)
         return loaded

@@ -1,0 +1,113 @@
+"""The guard before all routes: who sends a request, and whether they may."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.access import rules
+from service.access.authenticator import NO_KEY, Authenticator
+from service.access.caller import ANYBODY, SCOPE_KEY, Caller, Role
+from service.access.rules import Kind, Match
+from service.errors import Forbidden, NotFound, Problem, Unauthorized
+from service.http.problem_json import refusal
+
+OwnerOf = Callable[[str], str | None]
+"""Function that returns the owner of an object, or raises `NotFound`."""
+SIGN_IN = "/sign-in"
+
+logger = logging.getLogger(__name__)
+
+
+class Guard:
+    """ASGI middleware that knows the caller of every request and refuses what its role, or the
+    owner of the object that it names, does not allow."""
+
+    def __init__(
+        self, app: ASGIApp, authenticator: Authenticator, owner_of: Mapping[Kind, OwnerOf]
+    ) -> None:
+        self._app = app
+        self._authenticator = authenticator
+        self._owner_of = owner_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            scope[SCOPE_KEY] = await self._admitted(scope)
+        except Problem as problem:
+            response = await _refused(Request(scope), problem)
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _admitted(self, scope: Scope) -> Caller | None:
+        """Return the caller of a request, which may be None on a public route.
+
+        Raises:
+            Unauthorized: the request needs a key, and has none that is valid.
+            Forbidden: the caller's role, or the owner of the object, does not allow it.
+            NotFound: there is no such route, or no such object that the caller may see.
+        """
+        found = rules.match(scope["method"], scope["path"])
+        is_public = found is not None and found.rule.is_public
+        try:
+            caller = await self._authenticator.caller(scope)
+        except Unauthorized:
+            # A wrong key, or an old cookie, keeps nobody from signing in.
+            if not is_public:
+                raise
+            return None
+        if caller is ANYBODY or is_public:
+            return caller
+        if caller is None:
+            raise NO_KEY
+        if found is None:
+            if not caller.is_admin:
+                raise NotFound(f"there is no {scope['method']} {scope['path']}")
+            return caller
+        await self._check(found, caller)
+        return caller
+
+    async def _check(self, found: Match, caller: Caller) -> None:
+        rule = found.rule
+        if caller.role not in rule.roles:
+            raise Forbidden(
+                f"the role {caller.role} may not do this; it needs the role {_either(rule.roles)}"
+            )
+        if rule.kind is None or found.object_id is None:
+            return
+        if rule.kind == "model":
+            caller.check_model(found.object_id)
+        if caller.is_admin or (caller.sees_all and not rule.changes):
+            return
+        owner = await asyncio.to_thread(self._owner_of[rule.kind], found.object_id)
+        if not caller.may_see(owner):
+            raise NotFound(_MISSING[rule.kind] % repr(found.object_id))
+        if rule.changes and not caller.may_change(owner):
+            belongs = f"belongs to {owner}" if owner else "belongs to nobody"
+            raise Forbidden(f"the {_NOUNS[rule.kind]} {belongs}; only its owner and admins may")
+
+
+_NOUNS: Mapping[Kind, str] = {"job": "job", "dataset": "data set", "model": "model"}
+_MISSING: Mapping[Kind, str] = {kind: f"there is no {noun} %s" for kind, noun in _NOUNS.items()}
+"""What the stores say of an object that does not exist."""
+
+
+def _either(roles: frozenset[Role]) -> str:
+    return " or ".join(role for role in Role if role in roles)
+
+
+async def _refused(request: Request, problem: Problem) -> Response:
+    """Return the response to a refused request: for a page that a browser opens, the one to sign
+    in."""
+    opens_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if isinstance(problem, Unauthorized) and opens_page:
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"{SIGN_IN}?next={quote(target)}", 303)
+    return await refusal(request, problem)
