@@ -42,6 +42,7 @@ from service.http.request_body import RequestBody
 from service.http.security_headers import SecurityHeaders
 from service.jobs.event_stream import EventStreams
 from service.jobs.queue_limits import QueueLimits
+from service.jobs.sharing import Sharing
 from service.jobs.store import JobStore
 from service.metrics import Metrics
 from service.models.evaluation import ModelEvaluator
@@ -58,6 +59,7 @@ from service.routes import (
     access,
     charts,
     datasets,
+    devices,
     evaluation,
     expressions,
     health,
@@ -66,7 +68,9 @@ from service.routes import (
     models,
     open_inference,
     predict,
+    queue,
     sign_in,
+    usage,
 )
 from service.routes.dependencies import Components
 from service.settings import MIB, Settings
@@ -80,6 +84,7 @@ from service.storage.write_probe import WriteProbe
 from service.storage.write_turns import WriteTurns
 from service.training.device_warnings import DeviceWarnings
 from service.training.pool_health import PoolHealth
+from service.training.roster import Roster
 from service.work import Work
 from service.work.executors import run_in
 
@@ -97,6 +102,9 @@ ROUTERS = [
         evaluation,
         health,
         metrics,
+        queue,
+        devices,
+        usage,
         access,
         sign_in,
     )
@@ -162,6 +170,8 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
             open_without_keys=settings.is_local or settings.insecure,
         ),
         jobs=store,
+        sharing=Sharing(database, settings),
+        roster=Roster(settings.roster_file),
         datasets=dataset_store,
         uploader=DatasetUploader(dataset_store, settings, work, write_turns, disk_space),
         registry=registry,

@@ -19,6 +19,7 @@ SLACK = 32 * MIB
 """Growth of the resident memory after which freed memory is looked for."""
 MAX_PAUSE_SECONDS = 60.0
 VMSTAT = Path("/proc/vmstat")
+MEMINFO = Path("/proc/meminfo")
 CGROUPS = Path("/sys/fs/cgroup")
 LIMITS = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 """File of a control group's memory limit, by controller."""
@@ -57,6 +58,17 @@ def machine_bytes() -> int | None:
     except (ValueError, OSError):
         return None
     return min([machine, *_group_limits()])
+
+
+def machine_memory() -> tuple[int, int] | None:
+    """Return the bytes of the machine's memory that are in use, by any process, and all of them;
+    None where the system does not say."""
+    with suppress(OSError, ValueError, KeyError):
+        lines = MEMINFO.read_text().splitlines()
+        sizes = {name: int(rest.split()[0]) for name, _, rest in (x.partition(":") for x in lines)}
+        total = sizes["MemTotal"]
+        return (total - sizes["MemAvailable"]) * 1024, total * 1024
+    return None
 
 
 def _group_limits() -> Iterator[int]:

@@ -377,6 +377,11 @@ class Settings(BaseSettings):
         return self.data_dir.resolve() / "trainers.health"
 
     @property
+    def roster_file(self) -> Path:
+        """File in which the scheduler records the trainers and their devices."""
+        return self.data_dir.resolve() / "trainers.roster"
+
+    @property
     def compile_cache_dir(self) -> Path:
         """Directory of the kernels that `torch.compile` generates."""
         return self.data_dir.resolve() / "compile_cache"

@@ -40,7 +40,7 @@ from service.storage.shared_version import SharedVersion
 from service.storage.tables import AttemptRow, JobRow, ModelVersionRow
 
 MAX_RETRY_SECONDS = 60.0
-OUTCOMES = {"preempt": "preempted"}
+OUTCOMES = {"release": "released", "preempt": "preempted"}
 """Outcomes of attempts that are not named as the action that they performed."""
 
 
@@ -90,7 +90,7 @@ class AttemptStore:
             first = first_in_turn(session, now, self._rules)
             if first is None:
                 return None
-            claim = Claim(first.id, first.attempt + 1)
+            claim = Claim(first[0], first[1] + 1)
             move(
                 session,
                 claim.job_id,
@@ -153,7 +153,7 @@ class AttemptStore:
         with self._database.write() as session:
             row = self._renew_lease(session, claim)
             row.device, row.engine, row.step, row.steps = device, engine, step, steps
-            row.training_at, row.training_step = datetime.now(UTC), step
+            row.training_at, row.training_step = self._clock(), step
             row.warnings = [one.model_dump() for one in merged(_warnings(row), warnings)]
 
     def heartbeat(
@@ -230,12 +230,8 @@ class AttemptStore:
         """Give the job back between two steps: perform its requested action, or requeue it."""
         with self._database.write() as session:
             row = _claimed_row(session, claim)
-            self._end(
-                session,
-                row,
-                _requested_action(row) or "release",
-                OUTCOMES.get(row.requested_action, row.requested_action) or "released",
-            )
+            action = _requested_action(row) or "release"
+            self._end(session, row, action, OUTCOMES.get(action, action))
 
     def record_crash(self, claim: Claim, error: JobError) -> None:
         """Record that the attempt's trainer died or cannot continue: perform the requested action,
@@ -253,7 +249,7 @@ class AttemptStore:
         This only reads: a trainer stopped within a transaction blocks all writers until it is
         killed.
         """
-        now = datetime.now(UTC)
+        now = self._clock()
         late = now - timeout
         with self._database.read() as session:
             row = _held_row(session, claim)
@@ -277,7 +273,7 @@ class AttemptStore:
         """
         query = select(JobRow).where(JobRow.status == "running")
         if not all_running:
-            query = query.where(JobRow.lease_expires_at < datetime.now(UTC))
+            query = query.where(JobRow.lease_expires_at < self._clock())
         requested_at = time.time()
         try:
             with self._database.write() as session:
@@ -303,10 +299,10 @@ class AttemptStore:
         else:
             self._end(session, row, "release", error.kind, message=error.message)
             wait = min(self._retry_seconds * 2.0 ** min(row.crashes - 1, 16), MAX_RETRY_SECONDS)
-            row.not_before = datetime.now(UTC) + timedelta(seconds=wait)
+            row.not_before = self._clock() + timedelta(seconds=wait)
 
     def _renew_lease(self, session: Session, claim: Claim) -> JobRow:
-        row, now = _claimed_row(session, claim), datetime.now(UTC)
+        row, now = _claimed_row(session, claim), self._clock()
         row.lease_expires_at = now + self._lease
         session.execute(
             update(AttemptRow)

@@ -29,7 +29,7 @@ class Group:
 
 def faded(seconds: float, age: float, half_life: float) -> float:
     """Return what is left of a sum of device-seconds after `age` seconds."""
-    return seconds * 2.0 ** -min(max(age, 0.0) / half_life, 1000.0)
+    return seconds * math.exp2(-max(age, 0.0) / half_life)
 
 
 def weighted(began: datetime, ended: datetime, half_life: float) -> float:

@@ -30,7 +30,7 @@ def job_of(row: JobRow) -> Job:
             epochs=row.spec["epochs"],
             step=row.step,
             steps=row.steps,
-            eta_seconds=_eta(row),
+            eta_seconds=eta_seconds(row),
         ),
         metrics=row.metrics,
         warnings=[DataWarning.model_validate(warning) for warning in row.warnings],
@@ -53,7 +53,8 @@ def steps_per_second(row: JobRow) -> float | None:
     return done / (datetime.now(UTC) - row.training_at).total_seconds()
 
 
-def _eta(row: JobRow) -> float | None:
+def eta_seconds(row: JobRow) -> float | None:
+    """Return the time that a running job still trains at its pace; None while that is unknown."""
     pace = steps_per_second(row)
     if not (pace and row.steps and row.training_at):
         return None

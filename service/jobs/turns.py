@@ -7,14 +7,12 @@ the order.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.jobs import use
 from service.jobs.fair_share import Group, Owner, in_turn, so_far
-from service.jobs.schemas import JobOptions
 from service.quotas import Quotas
 from service.settings import Settings
 from service.storage.database import serialize
@@ -110,7 +108,7 @@ class Turns:
             )
 
 
-def first_in_turn(session: Session, now: datetime, rules: Rules) -> Row[tuple[str, int]] | None:
+def first_in_turn(session: Session, now: datetime, rules: Rules) -> tuple[str, int] | None:
     """Return the id and the attempt of the job whose turn it is, locked in a writing session."""
     serialize(session, CLAIM_LOCK)
     for group in read_turns(session, now, rules).order():
@@ -122,7 +120,7 @@ def first_in_turn(session: Session, now: datetime, rules: Rules) -> Row[tuple[st
             .with_for_update(skip_locked=True)
         ).one_or_none()
         if first is not None:
-            return first
+            return first.id, first.attempt
     return None
 
 
@@ -154,20 +152,31 @@ def read_turns(session: Session, now: datetime, rules: Rules) -> Turns:
 
 def running_jobs(session: Session) -> list[RunningJob]:
     """Return the jobs that hold trainers."""
-    rows = session.execute(
-        select(
-            JobRow.id,
-            JobRow.attempt,
-            JobRow.owner,
-            JobRow.role,
-            JobRow.standing,
-            JobRow.options,
-            JobRow.requested_action,
-            JobRow.started_at,
-            JobRow.training_at,
-        ).where(JobRow.status == "running")
+    query = select(
+        JobRow.id,
+        JobRow.attempt,
+        JobRow.owner,
+        JobRow.role,
+        JobRow.standing,
+        JobRow.options,
+        JobRow.requested_action,
+        JobRow.started_at,
+        JobRow.training_at,
     )
-    return [RunningJob(*row[:5], _is_preemptible(row.options), *row[6:]) for row in rows]
+    return [
+        RunningJob(
+            row.id,
+            row.attempt,
+            row.owner,
+            row.role,
+            row.standing,
+            bool(row.options.get("preemptible")),
+            row.requested_action,
+            row.started_at,
+            row.training_at,
+        )
+        for row in session.execute(query.where(JobRow.status == "running"))
+    ]
 
 
 def runnable(now: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -187,7 +196,3 @@ def of_group(group: Group) -> tuple[ColumnElement[bool], ...]:
         JobRow.role == group.role,
         JobRow.standing == group.standing,
     )
-
-
-def _is_preemptible(options: dict[str, Any]) -> bool:
-    return bool(options.get("preemptible", JobOptions.model_fields["preemptible"].default))

@@ -17,6 +17,7 @@ from service.datasets.store import DatasetStore
 from service.datasets.uploads import DatasetUploader
 from service.expressions.evaluator import ExpressionEvaluator
 from service.jobs.event_stream import EventStreams
+from service.jobs.sharing import Sharing
 from service.jobs.store import JobStore
 from service.metrics import Metrics
 from service.models.evaluation import ModelEvaluator
@@ -30,6 +31,7 @@ from service.storage.cleanup import Cleanup
 from service.storage.database import Database
 from service.storage.disk_space import DiskSpace
 from service.storage.write_turns import WriteTurns
+from service.training.roster import Roster
 from service.work import Work
 
 
@@ -43,6 +45,8 @@ class Components:
     sessions: SessionStore
     authenticator: Authenticator
     jobs: JobStore
+    sharing: Sharing
+    roster: Roster
     datasets: DatasetStore
     uploader: DatasetUploader
     registry: ModelRegistry

@@ -24,11 +24,14 @@ from service.training.device_warnings import DeviceWarnings
 from service.training.pool import trainer_count
 from service.training.pool_health import PoolHealth
 from service.training.retry import RETRY_SECONDS, Result, passes
+from service.training.roster import Place, Roster
 from service.training.trainer_process import TrainerDied, TrainerProcess
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+PREEMPT_SECONDS = 1.0
+"""Seconds between two looks for a job that should give way."""
 WATCH_SECONDS = 0.5
 STOOD_STILL_SECONDS = 5.0
 """Time between two looks at an attempt above which this process, or the machine, stood still."""
@@ -47,6 +50,10 @@ class TrainerSlot:
     """Device for `auto`."""
     share: float
     """Share of the memory of `device` if it is a GPU, which several slots may share."""
+    trainer: str | None = None
+    """Name of the trainer in this place, once it has started."""
+    is_busy: bool = False
+    """Whether the trainer has a job."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     deaths_on_gpu: int = 0
     """Failed starts in a row on `device`, a GPU."""
@@ -73,12 +80,13 @@ class Scheduler:
         self._drained_by = 0.0
         self._warnings = DeviceWarnings(settings.warnings_file)
         self._health = PoolHealth(settings.pool_health_file)
+        self._roster = Roster(settings.roster_file)
         self._slots = trainer_slots(trainer_count(settings))
         self._trainers: set[TrainerProcess] = set()
         self._busy: set[asyncio.Task[bool]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         # Its own threads: while they wait for the database, nothing else of the process waits.
-        self._threads = ThreadPoolExecutor(len(self._slots) + 1, "scheduler")
+        self._threads = ThreadPoolExecutor(len(self._slots) + 2, "scheduler")
         self._loop: asyncio.AbstractEventLoop
 
     async def start(self) -> None:
@@ -94,8 +102,10 @@ class Scheduler:
             self._health.empty()
         else:
             self._health.clear()
+        self._write_roster()
         self._tasks = [asyncio.create_task(self._run_slot(slot)) for slot in self._slots]
         self._tasks.append(asyncio.create_task(self._watch_leases()))
+        self._tasks.append(asyncio.create_task(self._watch_turns()))
 
     def nudge(self) -> None:
         """Wake free trainers, from any thread, when a job may be queued; otherwise they poll every
@@ -135,6 +145,23 @@ class Scheduler:
             except SQLAlchemyError as error:
                 logger.error("could not expire leases: %s", error)
 
+    async def _watch_turns(self) -> None:
+        """While no trainer is free, have jobs give way to those whose turn it is."""
+        while self._slots and not self._draining:
+            await asyncio.sleep(PREEMPT_SECONDS)
+            if any(slot.trainer is not None and not slot.is_busy for slot in self._slots):
+                continue
+            try:
+                job_id = await self._in_thread(self._attempts.preempt)
+            except SQLAlchemyError as error:
+                logger.error("could not look at whose turn it is: %s", error)
+                continue
+            if job_id is not None:
+                logger.info("job %s gives way to one that waits", job_id)
+
+    def _write_roster(self) -> None:
+        self._roster.write(Place(slot.number, slot.device, slot.trainer) for slot in self._slots)
+
     async def _run_slot(self, slot: TrainerSlot) -> None:
         """Run trainers in `slot`, restarting each that dies."""
         idle_deaths = 0
@@ -160,11 +187,13 @@ class Scheduler:
         slot.deaths_on_gpu = 0
         self._trainers.add(trainer)
         self._health.clear()
+        slot.trainer = f"{socket.gethostname()}:{os.getpid()}:{trainer.pid}"[-64:]
+        self._write_roster()
         worked = False
         try:
             while trainer.is_alive and not self._draining:
                 slot.wake.clear()
-                work = asyncio.create_task(self._work(trainer))
+                work = asyncio.create_task(self._work(trainer, slot))
                 self._busy.add(work)
                 work.add_done_callback(self._busy.discard)
                 if await work:
@@ -175,6 +204,8 @@ class Scheduler:
         except TrainerDied as death:
             logger.error("trainer %d died: %s", slot.number, death)
         finally:
+            slot.trainer = None
+            self._write_roster()
             await trainer.stop()
             self._trainers.discard(trainer)
             if not self._trainers:
@@ -197,20 +228,21 @@ class Scheduler:
         logger.error("%s", warning)
         self._warnings.add(warning)
 
-    async def _work(self, trainer: TrainerProcess) -> bool:
-        """Run an attempt at the next job in the trainer; return whether there was a job.
+    async def _work(self, trainer: TrainerProcess, slot: TrainerSlot) -> bool:
+        """Run an attempt at the next job in the trainer of a slot; return whether there was a job.
 
         Raises:
             TrainerDied: the trainer died.
         """
-        name = f"{socket.gethostname()}:{os.getpid()}:{trainer.pid}"
+        assert slot.trainer is not None
         try:
-            claim = await self._in_thread(partial(self._attempts.claim, name[-64:]))
+            claim = await self._in_thread(partial(self._attempts.claim, slot.trainer))
         except SQLAlchemyError as error:
             logger.error("could not claim a job: %s", error)
             return False
         if claim is None:
             return False
+        slot.is_busy = True
         running = asyncio.create_task(trainer.run(claim))
         verdict = None
         try:
@@ -227,6 +259,7 @@ class Scheduler:
                 await self._in_thread(partial(self._attempts.release, claim))
             raise
         finally:
+            slot.is_busy = False
             running.cancel()
         return True
 
