@@ -91,22 +91,22 @@ class DatasetUploader:
         parameters = UploadParameters(query)
         parameters.options()  # refuses invalid ones before the file is sent
         try:
-            caller, announced = caller_of(request.scope), _announced_bytes(request)
-            check_quota = partial(self._store.quotas.check, caller.owner, caller.role)
-            await self._require_space(announced)
-            await asyncio.to_thread(check_quota, announced)
+            await self._require_space(_announced_bytes(request))
             await run_in(self._bulk, partial(place.mkdir, parents=True))
             received = await self._receive(request, place / "file")
             parameters = parameters.with_form(received.fields)
             options, target = parameters.options(), parameters.values.target
             name = parameters.values.name or _name_of(received.filename)
             content = content_hash(received.sha256, options)
+            caller = caller_of(request.scope)
             known = await asyncio.to_thread(
                 self._store.find_duplicate, caller.owner, name, target, content
             )
             if known is not None:
                 return AddedDataset(known, created=False)
-            await asyncio.to_thread(check_quota, received.bytes)
+            await asyncio.to_thread(
+                self._store.quotas.check, caller.owner, caller.role, received.bytes
+            )
             schema = await self._read(request, received.path, place / "rows", options)
             _check_target(parameters, schema)
             dataset = NewDataset(

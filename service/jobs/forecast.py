@@ -59,6 +59,8 @@ def starts(
     queues: dict[Group, deque[WaitingJob]] = {}
     for job in waiting:
         queues.setdefault(replace(job.group, first=0), deque()).append(job)
+    queues = {group: queue for group, queue in queues.items() if not _is_over(turns, group)}
+    limits = {group: _running_limit(turns, group) for group in queues}
     use = _Use(turns)
     free = _trainers(turns.running, remaining, trainers)
     for running in turns.running:
@@ -67,7 +69,7 @@ def starts(
     while queues and free:
         at, number, is_known = heapq.heappop(free)
         use.end_until(at)
-        group = _next_group(turns, queues, use, at)
+        group = _next_group(queues, limits, use, at)
         if group is None:
             following = use.next_end()
             if following is None:
@@ -96,33 +98,37 @@ class _Use:
         self._ended: dict[Owner, float] = dict(turns.recent)
         for job in turns.running:
             self._ended[job.owner] -= so_far(job.started_at, turns.now, self._half_life)
-        self._runs: list[tuple[float, int, _Run]] = []
+        self._runs: dict[Owner, list[_Run]] = {}
+        self._ends: list[tuple[float, int, _Run]] = []
         self._begun = 0
 
     def begin(self, run: _Run) -> None:
         self._begun += 1
-        heapq.heappush(self._runs, (run.ends, self._begun, run))
+        heapq.heappush(self._ends, (run.ends, self._begun, run))
+        self._runs.setdefault(run.owner, []).append(run)
 
     def end_until(self, at: float) -> None:
         """End the runs whose time has come."""
-        while self._runs and self._runs[0][0] <= at:
-            _, _, run = heapq.heappop(self._runs)
+        while self._ends and self._ends[0][0] <= at:
+            _, _, run = heapq.heappop(self._ends)
+            self._runs[run.owner].remove(run)
             self._ended[run.owner] = self._ended.get(run.owner, 0.0) + self._sum(run, run.ends)
 
     def next_end(self) -> float | None:
         """Return the time at which the next run ends."""
-        return self._runs[0][0] if self._runs else None
+        return self._ends[0][0] if self._ends else None
 
     def running(self, owner: Owner) -> int:
         """Return the number of an owner's jobs that run."""
-        return sum(run.owner == owner for _, _, run in self._runs)
+        return len(self._runs.get(owner, ()))
 
     def of(self, owner: Owner, at: float) -> float:
         """Return the use of an owner."""
+        ended = self._ended.get(owner, 0.0)
+        if not (runs := self._runs.get(owner)):
+            return ended
         least = ADVANCE_SECONDS * self._weight(at)
-        return self._ended.get(owner, 0.0) + sum(
-            max(least, self._sum(run, at)) for _, _, run in self._runs if run.owner == owner
-        )
+        return ended + sum(max(least, self._sum(run, at)) for run in runs)
 
     def _sum(self, run: _Run, at: float) -> float:
         weights = self._weight(at) - self._weight(run.began)
@@ -133,20 +139,24 @@ class _Use:
 
 
 def _next_group(
-    turns: Turns, queues: Mapping[Group, deque[WaitingJob]], use: _Use, at: float
+    queues: Mapping[Group, deque[WaitingJob]], limits: Mapping[Group, float], use: _Use, at: float
 ) -> Group | None:
     def key(group: Group) -> tuple[int, float, int]:
         return group.standing, use.of(group.owner, at), queues[group][0].group.first
 
-    return min((group for group in queues if _may_run(turns, group, use)), key=key, default=None)
+    free = (group for group in queues if use.running(group.owner) < limits[group])
+    return min(free, key=key, default=None)
 
 
-def _may_run(turns: Turns, group: Group, use: _Use) -> bool:
+def _running_limit(turns: Turns, group: Group) -> float:
     limit = turns.rules.quotas.of(group.role, group.owner).running
-    if limit is not None and use.running(group.owner) >= limit:
-        return False
+    return math.inf if limit is None else limit
+
+
+def _is_over(turns: Turns, group: Group) -> bool:
+    """Return whether a quota keeps the jobs of a group back until tomorrow."""
     hold = turns.hold(group.owner, group.role)
-    return hold is None or hold.until is None
+    return hold is not None and hold.until is not None
 
 
 def _trainers(

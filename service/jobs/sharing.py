@@ -141,10 +141,11 @@ def _places(
 ) -> Iterator[_Place]:
     """Yield the jobs that wait for their turn in its order, and then those that are held back."""
     ready = {row.id: row for row in rows if _is_ready(row, turns.now)}
-    expected = _expected(session, turns, list(ready.values()), trainers)
+    # Without trainers, the order is that on one, and nothing starts.
+    expected = _expected(session, turns, list(ready.values()), trainers or 1)
     position = 0
     for position, start in enumerate(islice(expected, MAX_FORECAST), 1):
-        yield _Place(ready.pop(start.job_id), position, start.at)
+        yield _Place(ready.pop(start.job_id), position, start.at if trainers else None)
     late = []
     for row in sorted(ready.values(), key=lambda row: (row.standing, row.seq)):
         hold = turns.hold(row.owner, row.role)
