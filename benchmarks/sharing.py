@@ -90,6 +90,8 @@ class Replay:
     """Jobs from one question for the expected start to the next."""
     now: float = 0.0
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    closing: list[tuple[float, Outcome]] = field(default_factory=list)
+    """Starts that were expected when the last job had been submitted, and the jobs."""
 
     def __post_init__(self) -> None:
         settings = Settings(data_dir=self.directory, trainers=0)
@@ -113,6 +115,8 @@ class Replay:
             while place < len(coming) and coming[place].at <= self.now:
                 self._submit(coming[place], asks=place % self.asks_every == 0)
                 place += 1
+                if place == len(coming) and not self.fifo:
+                    self.closing = list(self._expected())
             ordered += list(self._claims())
         self._database.close()
         return ordered
@@ -123,9 +127,14 @@ class Replay:
         submitted = self._jobs.submit(spec, JobOptions(priority=job.priority), caller=caller)
         outcome = self.outcomes[submitted.job.id] = Outcome(job, submitted.job.id)
         if asks and not self.fifo:
-            queue = self._sharing.queue(ANYBODY, self.trainers, 1000, 0)
-            [at] = [entry.expected_start for entry in queue.data if entry.job == outcome.id]
-            outcome.expected = at and (at - START).total_seconds()
+            outcome.expected = next((at for at, one in self._expected() if one is outcome), None)
+
+    def _expected(self) -> Iterator[tuple[float, Outcome]]:
+        """Yield the known starts of waiting jobs, in seconds from the start, and the jobs."""
+        for entry in self._sharing.queue(ANYBODY, self.trainers, 1000, 0).data:
+            if entry.expected_start is not None:
+                at = (entry.expected_start - START).total_seconds()
+                yield at, self.outcomes[entry.job]
 
     def _claims(self) -> Iterator[Outcome]:
         while len(self._ends) < self.trainers:
@@ -200,10 +209,13 @@ def main() -> None:
         )
         for name, fifo in (("in turn", False), ("in order of submission", True)):
             with tempfile.TemporaryDirectory() as directory:
-                outcomes = Replay(Path(directory), trainers, fifo).run(history)
+                replay = Replay(Path(directory), trainers, fifo)
+                outcomes = replay.run(history)
             _print_waits(name, outcomes)
             if not fifo:
-                _print_errors(outcomes)
+                asked = [(o.expected, o) for o in outcomes if o.expected is not None]
+                _print_errors("expected at submission", asked)
+                _print_errors("expected when all wait", replay.closing)
 
 
 def _print_waits(name: str, outcomes: Sequence[Outcome]) -> None:
@@ -220,16 +232,19 @@ def _print_waits(name: str, outcomes: Sequence[Outcome]) -> None:
     )
 
 
-def _print_errors(outcomes: Sequence[Outcome]) -> None:
-    known = [o for o in outcomes if o.expected is not None and o.wait > 0]
-    errors = sorted(abs((o.expected or 0.0) - o.started) for o in known)
-    shares = sorted(abs((o.expected or 0.0) - o.started) / o.wait for o in known)
-    if errors:
+def _print_errors(name: str, pairs: Sequence[tuple[float, Outcome]]) -> None:
+    """Print how far expected starts were from the starts, of jobs that had to wait."""
+    errors = sorted(abs(expected - outcome.started) for expected, outcome in pairs)
+    shares = [
+        abs(expected - outcome.started) / outcome.wait
+        for expected, outcome in pairs
+        if outcome.wait > 0
+    ]
+    if shares:
         print(
-            f"  expected starts          {len(known)} known; error: median "
-            f"{statistics.median(errors):,.0f} s, "
-            f"90 % within {errors[len(errors) * 9 // 10]:,.0f} s; "
-            f"of the wait: median {statistics.median(shares):.0%}"
+            f"  {name:24} {len(errors)} known; error: median {statistics.median(errors):,.0f} s, "
+            f"90 % within {errors[len(errors) * 9 // 10]:,.0f} s; of the whole wait: median "
+            f"{statistics.median(shares):.0%}"
         )
 
 

@@ -9,6 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ml.files import replace
 from service.jobs.attempts import AttemptStore
+from service.jobs.quota_names import unknown_names
+from service.quotas import Quotas
 from service.settings import Settings
 from service.storage import records
 from service.storage.cleanup import Cleanup
@@ -75,4 +77,6 @@ class Background:
             self._cleanup.delete_unfinished()
             records.save_missing(self._database, settings)
         settings.incoming_dir.mkdir(parents=True, exist_ok=True)
+        for name in unknown_names(self._database, Quotas(settings.quotas)):
+            logger.warning("EPOCHD_QUOTAS names %s, which is no role and owns no key", name)
         return problem is None

@@ -154,6 +154,9 @@ class AttemptStore:
             row = self._renew_lease(session, claim)
             row.device, row.engine, row.step, row.steps = device, engine, step, steps
             row.training_at, row.training_step = self._clock(), step
+            attempt = session.get_one(AttemptRow, (claim.job_id, claim.attempt))
+            # Of a cross-validation, every fold has a start of its own.
+            attempt.training_at = attempt.training_at or row.training_at
             row.warnings = [one.model_dump() for one in merged(_warnings(row), warnings)]
 
     def heartbeat(

@@ -264,7 +264,6 @@ class JobStore:
             Conflict: the job is running.
         """
         with self._database.write() as session:
-            fail_dependents(session, job_id, "was deleted")
             deleted = session.scalar(
                 delete(JobRow)
                 .where(JobRow.id == job_id, JobRow.status != "running")
@@ -273,6 +272,7 @@ class JobStore:
             if deleted is None:
                 _row(session, job_id)
                 raise Conflict(f"job {job_id} is running; cancel it first")
+            fail_dependents(session, job_id, "was deleted")
 
     def _page_of_events(
         self, job_id: str, limit: int, after: int, kinds: Sequence[Kind]
@@ -295,6 +295,8 @@ class JobStore:
         asks of a running job, and returns whether it could."""
         sources = [status for status in EDGES[verb] if status != "running"]
         with self._database.write() as session:
+            if verb == "retry":
+                dependencies.check_again(session, job_id)
             moved = move(session, job_id, verb, sources, **values)
             if not moved and not (of_running and of_running(session, job_id)):
                 row = _row(session, job_id)
@@ -303,8 +305,6 @@ class JobStore:
                     f"job {job_id} is {row.status}{ending}; {verb} requires a "
                     f"{' or '.join(EDGES[verb])} job"
                 )
-            if verb == "retry":
-                dependencies.check_again(session, job_id)
             session.expire_all()
             row = _row(session, job_id)
             if moved and verb in ("resume", "retry"):

@@ -16,7 +16,7 @@ from service.jobs.fair_share import Group, Owner, in_turn, so_far
 from service.quotas import Quotas
 from service.settings import Settings
 from service.storage.database import serialize
-from service.storage.tables import JobRow
+from service.storage.tables import AttemptRow, JobRow
 
 CLAIM_LOCK = 0x65706F63686463
 """Key of PostgreSQL's lock under which jobs are claimed: `epochdc`."""
@@ -56,6 +56,7 @@ class RunningJob:
     requested_action: str | None
     started_at: datetime
     training_at: datetime | None
+    """Time at which its attempt began to train."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,8 @@ def running_jobs(session: Session) -> list[RunningJob]:
         JobRow.options,
         JobRow.requested_action,
         JobRow.started_at,
-        JobRow.training_at,
-    )
+        AttemptRow.training_at,
+    ).join(AttemptRow, (AttemptRow.job_id == JobRow.id) & (AttemptRow.attempt == JobRow.attempt))
     return [
         RunningJob(
             row.id,

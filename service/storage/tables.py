@@ -190,6 +190,8 @@ class AttemptRow(Table):
     started_at: Mapped[datetime]
     heartbeat_at: Mapped[datetime]
     """Time of the last heartbeat."""
+    training_at: Mapped[datetime | None]
+    """Time at which the attempt first began to train, with its data loaded."""
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(32))
 

@@ -10,13 +10,14 @@ from service.access.caller import ANYBODY, Caller, Role
 from service.errors import QuotaExceeded
 from service.jobs.attempts import AttemptStore
 from service.jobs.queue_limits import QueueLimits
+from service.jobs.quota_names import unknown_names
 from service.jobs.sharing import Sharing
 from service.jobs.store import JobStore
 from service.quotas import Quotas, parse_quotas
 from service.settings import Settings
 from service.storage.database import Database
 from service.storage.stored_bytes import MB, StoredQuotas, stored_bytes
-from service.storage.tables import DatasetRow
+from service.storage.tables import DatasetRow, KeyRow
 from tests.service.conftest import claimed
 from tests.service.jobs.test_fair_share import ANNA, BEN, ROOT, submit
 
@@ -157,3 +158,20 @@ def test_viewer_and_admin_lines_apply_without_keys(database: Database) -> None:
     with pytest.raises(QuotaExceeded, match="admin has 1 jobs waiting"):
         submit(jobs, ANYBODY)
     submit(jobs, Caller(Role.MEMBER, "anna"))
+
+
+def test_names_of_nobody_are_told(database: Database) -> None:
+    quotas = Quotas(parse_quotas("membr: waiting=1; member: waiting=2; anna: running=4"))
+    assert unknown_names(database, quotas) == ["anna", "membr"]
+    with database.write() as session:
+        session.add(
+            KeyRow(
+                id="key_a",
+                name="a",
+                owner="anna",
+                role="member",
+                secret_sha256="",
+                created_at=MORNING,
+            )
+        )
+    assert unknown_names(database, quotas) == ["membr"]

@@ -48,7 +48,11 @@ FAULTS: list[tuple[Callable[[Installation], object], str]] = [
     (lambda i: (i.settings.checkpoints_dir / "job_x").mkdir(), "job_x has no row"),
     (lambda i: i.settings.instance_file.write_text("other"), "do not belong together"),
     (
-        lambda i: execute(i, "INSERT INTO attempts VALUES ('job_x', 1, 't', '', '', NULL, NULL)"),
+        lambda i: execute(
+            i,
+            "INSERT INTO attempts (job_id, attempt, trainer, started_at, heartbeat_at) "
+            "VALUES ('job_x', 1, 't', '', '')",
+        ),
         r"row \d of attempts refers to a row of jobs",
     ),
     (lambda i: execute(i, "UPDATE alembic_version SET version_num = '9999'"), "a newer version"),

@@ -20,6 +20,7 @@ from ml.inputs.table_rows import NOWHERE
 from service.errors import NotFound
 from service.predictions.endpoint import PredictEndpoint
 from service.predictions.images import PIXEL_BYTES
+from service.predictions.prediction_quotas import PredictionQuotas
 from service.settings import Settings
 from service.work import Work
 from tests.slowness import longest_gap
@@ -90,7 +91,7 @@ async def ask(client: httpx.AsyncClient, *images: bytes) -> httpx.Response:
 
 def endpoint(settings: Settings) -> tuple[httpx.AsyncClient, Work]:
     work = Work(memory=512 * MIB, pixels=settings.max_image_pixels)
-    app: Any = PredictEndpoint(None, Models(), settings, work)  # type: ignore[arg-type]
+    app: Any = PredictEndpoint(None, Models(), PredictionQuotas(settings), settings, work)  # type: ignore[arg-type]
     transport = httpx.ASGITransport(app)
     return httpx.AsyncClient(transport=transport, base_url="http://test", timeout=120), work
 

@@ -1,4 +1,4 @@
-"""Add the sizes of model versions."""
+"""Add the sizes of model versions, and the times at which attempts begin to train."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("model_versions", sa.Column("bytes", sa.BigInteger(), nullable=True))
+    op.add_column("attempts", sa.Column("training_at", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("attempts", "training_at")
     op.drop_column("model_versions", "bytes")
