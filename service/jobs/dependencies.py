@@ -54,6 +54,8 @@ def check_again(session: Session, job_id: str) -> None:
     """
     query = select(JobDependencyRow.after_id).where(JobDependencyRow.job_id == job_id)
     after = session.scalars(query).all()
+    if not after:
+        return
     rows = _locked(session, after)
     for earlier in after:
         state = HOPELESS.get(rows[earlier].status) if earlier in rows else "was deleted"
@@ -75,19 +77,14 @@ def check_again(session: Session, job_id: str) -> None:
 
 def release(session: Session, job_id: str) -> None:
     """Let the jobs that come after a job that has succeeded wait for one job less."""
-    followers = list(
-        session.scalars(
-            delete(JobDependencyRow)
-            .where(JobDependencyRow.after_id == job_id)
-            .returning(JobDependencyRow.job_id)
-        )
+    followers = select(JobDependencyRow.job_id).where(JobDependencyRow.after_id == job_id)
+    session.execute(
+        update(JobRow)
+        .where(JobRow.id.in_(followers), JobRow.waits_for > 0)
+        .values(waits_for=JobRow.waits_for - 1)
+        .execution_options(synchronize_session=False)
     )
-    if followers:
-        session.execute(
-            update(JobRow)
-            .where(JobRow.id.in_(followers), JobRow.waits_for > 0)
-            .values(waits_for=JobRow.waits_for - 1)
-        )
+    session.execute(delete(JobDependencyRow).where(JobDependencyRow.after_id == job_id))
 
 
 def waiting_for(session: Session, job_id: str) -> Sequence[str]:

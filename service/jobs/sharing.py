@@ -25,6 +25,8 @@ from service.storage.tables import AttemptRow, JobRow
 
 MAX_FORECAST = 1000
 """Jobs whose start is forecast; those behind them are in order of submission."""
+MAX_KINDS = 10_000
+"""Kinds of jobs of which the usual length is looked up."""
 QUEUED: Sequence[InstrumentedAttribute[Any]] = (
     JobRow.id,
     JobRow.name,
@@ -166,8 +168,8 @@ def _expected(
     session: Session, turns: Turns, rows: Sequence[Queued], trainers: int
 ) -> Iterator[Start]:
     running = session.scalars(select(JobRow).where(JobRow.status == "running")).all()
-    kinds = {row.likeness for row in rows} | {row.likeness for row in running}
-    usual = usual_seconds(session, [kind for kind in kinds if kind is not None])
+    kinds = dict.fromkeys(row.likeness for row in (*running, *rows) if row.likeness is not None)
+    usual = usual_seconds(session, list(kinds)[:MAX_KINDS])
 
     def left(likeness: str | None, done: float) -> float | None:
         seconds = usual.get(likeness or "")

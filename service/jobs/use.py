@@ -5,8 +5,9 @@ A device-second is a second for which an attempt held a trainer, from its claim 
 tables count attempts that have ended, and stay when jobs are deleted.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,6 +15,8 @@ from sqlalchemy.orm import Session
 
 from service.jobs.fair_share import Owner, faded, weighted
 from service.storage.tables import DailyUseRow, RecentUseRow
+
+Row = TypeVar("Row", RecentUseRow, DailyUseRow)
 
 NOBODY = ""
 """Stands in the tables for jobs without an owner."""
@@ -29,22 +32,15 @@ def record(
 ) -> float:
     """Count an attempt that has ended, and with it perhaps its job; return its device-seconds."""
     name, ended = owner or NOBODY, max(began, ended)
-    _insert_missing(session, RecentUseRow, owner=name, device_seconds=0.0, at=ended)
-    recent = session.scalars(
-        select(RecentUseRow).where(RecentUseRow.owner == name).with_for_update()
-    ).one()
+    recent = _locked(session, RecentUseRow, {"owner": name}, device_seconds=0.0, at=ended)
     at = max(recent.at, ended)
     recent.device_seconds = faded(
         recent.device_seconds, (at - recent.at).total_seconds(), half_life
     ) + faded(weighted(began, ended, half_life), (at - ended).total_seconds(), half_life)
     recent.at = at
     for day, seconds in by_day(began, ended):
-        _insert_missing(session, DailyUseRow, owner=name, day=day, device_seconds=0.0, jobs=0)
-        row = session.scalars(
-            select(DailyUseRow)
-            .where(DailyUseRow.owner == name, DailyUseRow.day == day)
-            .with_for_update()
-        ).one()
+        key = {"owner": name, "day": day}
+        row = _locked(session, DailyUseRow, key, device_seconds=0.0, jobs=0)
         row.device_seconds += seconds
         row.jobs += ends_job and day == ended.date()
     return (ended - began).total_seconds()
@@ -75,7 +71,7 @@ def since(session: Session, day: date) -> Sequence[DailyUseRow]:
 
 def by_day(began: datetime, ended: datetime) -> Iterator[tuple[date, float]]:
     """Yield the days of UTC between two times, and the seconds of each."""
-    at, ended = began.astimezone(UTC), ended.astimezone(UTC)
+    at, ended = began.astimezone(UTC), max(began, ended).astimezone(UTC)
     while True:
         midnight = start_of_next_day(at)
         yield at.date(), (min(ended, midnight) - at).total_seconds()
@@ -90,8 +86,12 @@ def start_of_next_day(at: datetime) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def _insert_missing(
-    session: Session, table: type[RecentUseRow] | type[DailyUseRow], **values: object
-) -> None:
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
+def _locked(session: Session, table: type[Row], key: Mapping[str, object], **new: object) -> Row:
+    """Return the row with this key, locked in a writing session; if there is none, a new one."""
+    query = select(table).filter_by(**key).with_for_update()
+    row = session.scalars(query).one_or_none()
+    if row is None:
+        dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+        session.execute(dialect.insert(table).values(**key, **new).on_conflict_do_nothing())
+        row = session.scalars(query).one()
+    return row

@@ -119,6 +119,20 @@ def test_preempted_job_is_queued_and_claimed_again_after_the_other(
     assert claimed(attempts) == Claim(claim.job_id, 2)
 
 
+def test_fold_of_a_cross_validation_does_not_start_the_time_anew(
+    jobs: JobStore, database: Database, settings: Settings
+) -> None:
+    now = NOW
+    attempts = AttemptStore(database, settings, lambda: now)
+    submit(jobs, ANNA, preemptible=True)
+    claim = claimed(attempts)
+    attempts.mark_started(claim, "cpu", "resident", 0, 2000)
+    now += timedelta(seconds=400)
+    attempts.mark_started(claim, "cpu", "resident", 0, 2000)
+    submit(jobs, BEN)
+    assert attempts.preempt() == claim.job_id
+
+
 def test_run_that_ends_before_it_gives_way_succeeds(
     jobs: JobStore, attempts: AttemptStore, manifest: Manifest
 ) -> None:

@@ -112,6 +112,37 @@ def test_wishes_become_requested_actions_and_planes_become_channels(tmp_path: ob
     database.close()
 
 
+def test_priorities_of_earlier_jobs_hold_among_all(tmp_path: object) -> None:
+    database = Database(f"sqlite:///{tmp_path}/old.db")
+    moment = "2026-11-23 12:00:00.000000"
+    with database.write() as session:
+        command.upgrade(migrations(session.connection()), "0011")
+        for name, rank in (("job_low", 3), ("job_high", -7)):
+            session.execute(
+                text(
+                    "INSERT INTO jobs (id, name, spec, options, rank, request_sha256, status, "
+                    "attempt, crashes, epoch, step, training_step, metrics, warnings, created_at) "
+                    "VALUES (:name, 'line', :spec, '{}', :rank, '', 'queued', 0, 0, 0, 0, 0, "
+                    "'{}', '[]', :moment)"
+                ),
+                {"name": name, "rank": rank, "spec": SPEC, "moment": moment},
+            )
+    database.migrate()
+    with database.read() as session:
+        rows = session.scalars(select(JobRow).order_by(JobRow.seq)).all()
+        assert [(row.standing, row.role, row.waits_for) for row in rows] == [
+            (3, "admin", 0),
+            (-7, "admin", 0),
+        ]
+    with database.write() as session:
+        command.downgrade(migrations(session.connection()), "0011")
+    database.migrate()
+    with database.read() as session:
+        context = MigrationContext.configure(session.connection())
+        assert compare_metadata(context, Table.metadata) == []
+    database.close()
+
+
 def test_database_is_copied_before_migration(tmp_path: Path) -> None:
     for number in range(5):
         copy = tmp_path / f"old.db.before-000{number}"
