@@ -49,6 +49,9 @@ POST /jobs/{job_id}/cancel                                     -    -    -    - 
 POST /jobs/{job_id}/pause                                      -    -    -    -    -    +    +
 POST /jobs/{job_id}/resume                                     -    -    -    -    -    +    +
 POST /jobs/{job_id}/retry                                      -    -    -    -    -    +    +
+GET /queue                                                     -    -    -    +    +    +    +
+GET /devices                                                   -    -    -    +    +    +    +
+GET /usage                                                     -    -    -    +    +    +    +
 GET /datasets                                                  -    -    -    +    +    +    +
 POST /datasets                                                 -    -    -    -    +    +    +
 GET /datasets/{dataset_id}                                     -    -    -    +    +    +    +

@@ -152,6 +152,8 @@ def test_every_openapi_job_example_is_accepted(client: TestClient) -> None:
         response = client.post("/jobs", json=example["value"])
         if "ds_" in str(example["value"]["dataset"]):
             assert "there is no data set" in response.json()["detail"]
+        elif "after" in example["value"]:
+            assert "there is no job" in response.json()["detail"]
         else:
             assert response.status_code == 202
 
