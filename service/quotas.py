@@ -123,4 +123,9 @@ class Quotas:
         return any(getattr(limits, limit) is not None for limits in self._lines.values())
 
 
+def counted(jobs: int) -> str:
+    """Return a number of jobs in words."""
+    return f"{jobs:,} job{'' if jobs == 1 else 's'}"
+
+
 _NO_LIMITS = Limits()

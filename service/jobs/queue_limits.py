@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.errors import QueueFull, QuotaExceeded
 from service.jobs.fair_share import Owner
-from service.quotas import Quotas
+from service.quotas import Quotas, counted
 from service.storage.database import serialize
 from service.storage.stored_bytes import check_stored
 from service.storage.tables import JobRow
@@ -48,7 +48,7 @@ class QueueLimits:
         theirs = JobRow.owner.is_(None) if owner is None else JobRow.owner == owner
         if (waiting := _queued(session, theirs) - own) >= limit:
             raise QuotaExceeded(
-                f"{owner or role} has {waiting:,} jobs waiting, and the quota is {limit:,} "
+                f"{owner or role} has {counted(waiting)} waiting, and the quota is {limit:,} "
                 "(waiting, EPOCHD_QUOTAS); try again when one of them has started",
                 RETRY_SECONDS,
             )

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from service.jobs import use
 from service.jobs.fair_share import Group, Owner, in_turn, so_far
-from service.quotas import Quotas
+from service.quotas import Quotas, counted
 from service.settings import Settings
 from service.storage.database import serialize
 from service.storage.tables import AttemptRow, JobRow
@@ -97,8 +97,8 @@ class Turns:
         running = sum(job.owner == owner for job in self.running)
         if limits.running is not None and running >= limits.running:
             yield Hold(
-                f"{whose} has {running} jobs running, and the quota is {limits.running}; the next "
-                "starts when one of them ends"
+                f"{whose} has {counted(running)} running, and the quota is {limits.running}; the "
+                "next starts when one of them ends"
             )
         used, limit = self.today.get(owner, 0.0), limits.device_seconds_per_day
         if limit is not None and used >= limit:

@@ -82,7 +82,7 @@ def test_running_quota_holds_jobs_in_the_queue(
     hold = held[annas[1]]
     assert hold is not None
     assert hold.by == "quota"
-    assert "anna has 1 jobs running, and the quota is 1" in hold.detail
+    assert "anna has 1 job running, and the quota is 1" in hold.detail
     attempts.release(next(claim for claim in claims if claim.job_id == annas[0]))
     assert claimed(attempts).job_id == annas[0]
 
@@ -155,7 +155,7 @@ def test_stored_quota_counts_uploads_and_models(
 def test_viewer_and_admin_lines_apply_without_keys(database: Database) -> None:
     jobs = store(database, "admin: waiting=1")
     submit(jobs, ANYBODY)
-    with pytest.raises(QuotaExceeded, match="admin has 1 jobs waiting"):
+    with pytest.raises(QuotaExceeded, match="admin has 1 job waiting"):
         submit(jobs, ANYBODY)
     submit(jobs, Caller(Role.MEMBER, "anna"))
 
