@@ -168,8 +168,8 @@ def _expected(
     session: Session, turns: Turns, rows: Sequence[Queued], trainers: int
 ) -> Iterator[Start]:
     running = session.scalars(select(JobRow).where(JobRow.status == "running")).all()
-    kinds = dict.fromkeys(row.likeness for row in (*running, *rows) if row.likeness is not None)
-    usual = usual_seconds(session, list(kinds)[:MAX_KINDS])
+    kinds = dict.fromkeys([row.likeness for row in running] + [row.likeness for row in rows])
+    usual = usual_seconds(session, [kind for kind in kinds if kind is not None][:MAX_KINDS])
 
     def left(likeness: str | None, done: float) -> float | None:
         seconds = usual.get(likeness or "")
