@@ -57,8 +57,8 @@ class Authenticator:
         self._open_without_keys = open_without_keys
         self._guesses = WrongGuesses()
         self._known: dict[Credentials, Caller] = {}
+        """Callers by what they showed before, as of `_known_version` of the keys."""
         self._known_version: bytes | None = None
-        """Version of keys for which `_known` holds."""
         self._used: dict[str, float] = {}
         """Time of the last request by the id of its key, and of its session."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from starlette.types import Scope
 
@@ -48,6 +48,11 @@ class Caller:
     @property
     def is_admin(self) -> bool:
         return self.role is Role.ADMIN
+
+    @cached_property
+    def is_unrestricted(self) -> bool:
+        """Whether the caller may use every model."""
+        return not self.models and (self.is_admin or self.sees_all)
 
     def may_change(self, owner: str | None) -> bool:
         """Return whether the caller may change or delete what `owner` owns. What nobody owns is

@@ -76,20 +76,21 @@ class Guard:
         return caller
 
     async def _check(self, found: Match, caller: Caller) -> None:
-        rule = found.rule
+        rule, object_id = found.rule, found.object_id
         if caller.role not in rule.roles:
             raise Forbidden(
                 f"the role {caller.role} may not do this; it needs the role {_either(rule.roles)}"
             )
-        if rule.kind is None or found.object_id is None:
+        if rule.kind is None or object_id is None:
             return
         if rule.kind == "model":
-            caller.check_model(found.object_id)
+            object_id = object_id.partition("@")[0]  # the protocol v2 takes an alias too
+            caller.check_model(object_id)
         if caller.is_admin or (caller.sees_all and not rule.changes):
             return
-        owner = await asyncio.to_thread(self._owner_of[rule.kind], found.object_id)
+        owner = await asyncio.to_thread(self._owner_of[rule.kind], object_id)
         if not caller.may_see(owner):
-            raise NotFound(_MISSING[rule.kind] % repr(found.object_id))
+            raise NotFound(_MISSING[rule.kind] % repr(object_id))
         if rule.changes and not caller.may_change(owner):
             belongs = f"belongs to {owner}" if owner else "belongs to nobody"
             raise Forbidden(f"the {_NOUNS[rule.kind]} {belongs}; only its owner and admins may")

@@ -49,7 +49,8 @@ READ = Rule(READERS)
 WORK = Rule(WORKERS)
 PREDICT = Rule(PREDICTORS)
 SEE_SERVED = Rule(SERVED)
-SCRAPE = Rule(READERS | {Role.SCRAPER})
+SCRAPE = Rule(ADMINS | {Role.SCRAPER})
+"""Metrics name the models of all owners."""
 ADMIN = Rule(ADMINS)
 
 

@@ -57,8 +57,12 @@ class NameIndex:
     def get_resolved(self, reference: str, caller: Caller) -> ResolvedModel | None:
         """Return the cached resolution of `reference`; None if there is none for the caller, or
         the registry has changed."""
-        resolved = self._references.get(reference) if self._is_current() else None
-        return resolved if resolved is not None and _may_use(caller, resolved) else None
+        if not self._is_current():
+            return None
+        resolved = self._references.get(reference)
+        if resolved is None or caller.is_unrestricted or _may_use(caller, resolved):
+            return resolved
+        return None
 
     async def entries(self) -> dict[str, Entry]:
         """Return the entries of all models, by name."""

@@ -34,7 +34,7 @@ GET /keys/{key}                                                -    -    -    - 
 DELETE /keys/{key}                                             -    -    -    -    -    -    +
 POST /keys/{key}/rotate                                        -    -    -    -    -    -    +
 POST /classes                                                  -    -    -    -    -    -    +
-GET /metrics                                                   -    +    -    +    +    +    +
+GET /metrics                                                   -    +    -    -    -    -    +
 GET /jobs                                                      -    -    -    +    +    +    +
 POST /jobs                                                     -    -    -    -    +    +    +
 GET /jobs/{job_id}                                             -    -    -    +    +    +    +
