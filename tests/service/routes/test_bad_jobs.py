@@ -106,7 +106,7 @@ CASES: list[tuple[dict[str, Any], list[str | int], str]] = [
     (MNIST | {"epoch": 3}, ["epoch"], "did you mean epochs?"),
     (MNIST | {"batchsize": 3}, ["batchsize"], "did you mean batch_size?"),
     (MNIST | {"learning_rate": 1}, ["learning_rate"], "did you mean lr in optimizer?"),
-    (MNIST | {"zzz": 3}, ["zzz"], "known: augment, average, batch_size"),
+    (MNIST | {"zzz": 3}, ["zzz"], "known: after, augment, average, batch_size"),
     (
         MNIST | {"average": {"kind": "ema", "decay": 1.0}},
         ["average", "decay"],
