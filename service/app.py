@@ -16,6 +16,9 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml import __version__
+from service.access.audit_log import AuditLog
+from service.access.audit_reader import AuditReader
+from service.access.audit_trail import AuditTrail
 from service.access.authenticator import Authenticator
 from service.access.bearers import BearerIndex
 from service.access.guard import Guard, OwnerOf
@@ -53,6 +56,7 @@ from service.predictions.payloads import NDJSON, media_type
 from service.readiness import ReadinessChecks
 from service.routes import (
     access,
+    audit,
     charts,
     datasets,
     evaluation,
@@ -95,6 +99,7 @@ ROUTERS = [
         health,
         metrics,
         access,
+        audit,
         sign_in,
     )
 ]
@@ -158,6 +163,8 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
             BearerIndex(database, keys_version, sees_all=sees_all),
             open_without_keys=settings.is_local or settings.insecure,
         ),
+        audit_trail=AuditTrail(AuditLog.of(settings)),
+        audit_reader=AuditReader(settings.audit_file),
         jobs=store,
         datasets=dataset_store,
         uploader=DatasetUploader(dataset_store, settings, work, write_turns, disk_space),
@@ -223,7 +230,8 @@ def _layers(components: Components, background: Running, budget: BodyBudget) -> 
     )
     app = PredictEndpoint(app, components.model_cache, settings, components.work)
     app = RequestBody(app, budget, partial(run_in, components.work.decode), _is_spooled)
-    app = HeadRequests(Guard(app, components.authenticator, _owners(components)))
+    guard = Guard(app, components.authenticator, _owners(components), components.audit_trail)
+    app = HeadRequests(guard)
     if settings.cors_origins:
         app = CrossOrigin(app, settings.cors_origins)
     return SecurityHeaders(app)

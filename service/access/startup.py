@@ -3,6 +3,8 @@
 import logging
 import os
 
+from service.access.audit_log import AuditLog
+from service.access.audit_trail import of_command
 from service.access.caller import Role
 from service.access.key_store import KeyStore
 from service.access.schemas import KeyRequest
@@ -66,4 +68,5 @@ def _first_key(keys: KeyStore, settings: Settings) -> str:
         opened.write(f"{secret}\n")
         opened.flush()
         os.fsync(descriptor)
+    AuditLog.of(settings).append(of_command("serve", "key", FIRST_ADMIN))
     return secret
