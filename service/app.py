@@ -10,6 +10,7 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from fastapi import FastAPI
@@ -24,6 +25,7 @@ from service.access.bearers import BearerIndex
 from service.access.guard import Guard, OwnerOf
 from service.access.key_store import KeyStore
 from service.access.key_use import record_use
+from service.access.openapi import with_security
 from service.access.rules import Kind
 from service.access.session_store import SessionStore
 from service.background import Background
@@ -31,7 +33,16 @@ from service.charts.job_charts import JobCharts
 from service.datasets.memory import MemorySlots
 from service.datasets.store import DatasetStore
 from service.datasets.uploads import DatasetUploader
-from service.errors import BadRequest, HeadTooLarge, TooLarge, Unavailable, Unprocessable
+from service.errors import (
+    BadRequest,
+    Forbidden,
+    HeadTooLarge,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    Unprocessable,
+)
 from service.expressions.evaluator import ExpressionEvaluator
 from service.http.access_log import AccessLog
 from service.http.body_budget import BodyBudget
@@ -103,6 +114,17 @@ ROUTERS = [
         sign_in,
     )
 ]
+ANYWHERE = (
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    TooLarge,
+    Unprocessable,
+    TooManyRequests,
+    HeadTooLarge,
+    Unavailable,
+)
+"""Errors with which any request may be answered."""
 Running = Callable[[], AbstractAsyncContextManager[None]]
 
 
@@ -257,6 +279,13 @@ def _is_data(scope: Scope) -> bool:
     return path == "/datasets" or (path.startswith("/v2/") and path.endswith("/infer"))
 
 
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = with_security(super().openapi())
+        return self.openapi_schema
+
+
 def _create_api(components: Components, background: Running) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Components]]:
@@ -269,12 +298,12 @@ def _create_api(components: Components, background: Running) -> FastAPI:
             recording.cancel()
             await asyncio.gather(recording, return_exceptions=True)
 
-    api = FastAPI(
+    api = _Api(
         title="epochd",
         version=__version__,
         description="Train and serve PyTorch models over HTTP.",
         lifespan=lifespan,
-        responses=problems(BadRequest, TooLarge, Unprocessable, HeadTooLarge, Unavailable),
+        responses=problems(*ANYWHERE),
     )
     for router in ROUTERS:
         api.include_router(router)

@@ -153,14 +153,12 @@ class AuditEntry(Body):
                     "key_id": "key_01JD3V0M8Q6W4N2X7Y9Z5K1T3B",
                     "key": "anna",
                     "owner": "anna",
-                    "user": None,
                     "address": "192.0.2.7",
                     "method": "POST",
                     "action": "POST /jobs/{job_id}/cancel",
                     "kind": "job",
                     "object": "job_01JD3V0M8Q6W4N2X7Y9Z5K1T3C",
                     "status": 202,
-                    "omitted": None,
                 }
             ]
         }

@@ -43,7 +43,7 @@ def may_be_secret(text: str) -> bool:
     """Return whether a text looks like a key or a sign-in code, whether or not it is one."""
     bare = _bare(text)
     is_code = len(bare) == CODE_GROUPS * GROUP_LENGTH and set(bare) <= set(CODE_LETTERS)
-    return text.startswith(PREFIX) or is_code
+    return text.lower().startswith(PREFIX) or is_code
 
 
 def _bare(code: str) -> str:

@@ -16,6 +16,7 @@ import pytest
 from service.access.audit_log import FILES, AuditLog, rotated
 from service.access.audit_reader import AuditQuery, AuditReader
 from service.access.schemas import AuditEntry
+from tests.conftest import REPOSITORY
 from tests.service.access.audit_writer import entry
 
 WRITERS, LINES = 4, 1000
@@ -38,7 +39,7 @@ def lines(file: Path) -> list[bytes]:
 def test_rotation_neither_loses_nor_doubles_a_line_of_several_processes(file: Path) -> None:
     command = [sys.executable, "-m", "tests.service.access.audit_writer", str(file), str(ROOMY)]
     writers = [
-        subprocess.Popen([*command, f"writer-{n}", str(LINES)], cwd=os.getcwd())
+        subprocess.Popen([*command, f"writer-{n}", str(LINES)], cwd=REPOSITORY)
         for n in range(WRITERS)
     ]
     seen = Counter[int]()
@@ -138,17 +139,19 @@ def test_part_of_a_line_for_which_there_is_no_room_is_removed(
     assert file.read_bytes() == whole
 
 
-def test_file_rotated_by_another_is_opened_again(file: Path) -> None:
-    """A writer that waits for the lock of a file that is rotated meanwhile must not write there."""
-    log, other = AuditLog(file, 4_000), AuditLog(file, 4_000)
+def test_file_rotated_before_it_is_locked_is_left_alone(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AuditLog(file, ROOMY)
     log.append(entry("anna", 1))
-    with file.open("rb") as old:
-        fcntl.flock(old, fcntl.LOCK_EX)
-        child = os.fork()
-        if child == 0:  # pragma: no cover
-            other.append(entry("berta", 2))
-            os._exit(0)
-        file.rename(file.with_name("audit.jsonl.000001"))
-        fcntl.flock(old, fcntl.LOCK_UN)
-    assert os.waitpid(child, 0)[1] == 0
+    earlier, lock = file.with_name("audit.jsonl.000001"), fcntl.flock
+
+    def lock_late(descriptor: int, operation: int) -> None:
+        if operation == fcntl.LOCK_EX and not earlier.exists():
+            file.rename(earlier)
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    log.append(entry("berta", 2))
     assert [json.loads(line)["key"] for line in file.read_bytes().splitlines()] == ["berta"]
+    assert [json.loads(line)["key"] for line in earlier.read_bytes().splitlines()] == ["anna"]
