@@ -14,6 +14,12 @@ CHECKS = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
+EXCLUDED = (
+    # The stream has no end while a job is queued.
+    "/jobs/{job_id}/events",
+    # Later requests for an unloaded model would fail.
+    "/v2/repository/models/{name}/unload",
+)
 
 
 def assert_conforms(directory: Path, phases: str, examples: int) -> str:
@@ -26,9 +32,8 @@ def assert_conforms(directory: Path, phases: str, examples: int) -> str:
     with serving(directory, trainers=0, admin_key_file=key_file) as server:
         authorization = f"Bearer {key_file.read_text().strip()}"
         # The description is made when it is first asked for, and schemathesis waits 10 seconds.
-        server.client.get(
-            "/openapi.json", headers={"Authorization": authorization}
-        ).raise_for_status()
+        server.client.headers["Authorization"] = authorization
+        paths = server.client.get("/openapi.json").raise_for_status().json()["paths"]
         command = [
             str(Path(sys.executable).parent / "schemathesis"),
             "run",
@@ -39,14 +44,12 @@ def assert_conforms(directory: Path, phases: str, examples: int) -> str:
             "--seed=1",
             f"--request-timeout={PATIENCE}",
             f"--header=Authorization: {authorization}",
-            # The stream has no end while a job is queued.
-            "--exclude-path=/jobs/{job_id}/events",
-            # Later requests for an unloaded model would fail.
-            "--exclude-path=/v2/repository/models/{name}/unload",
+            *(f"--exclude-path={path}" for path in EXCLUDED),
         ]
         found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory)
     assert found.returncode == 0, found.stdout + found.stderr
-    assert "Tested: 51" in found.stdout
+    tested = sum(len(operations) for path, operations in paths.items() if path not in EXCLUDED)
+    assert f"Tested: {tested}" in found.stdout
     return found.stdout
 
 
