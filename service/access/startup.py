@@ -26,7 +26,8 @@ def prepare(settings: Settings) -> str | None:
         KeyNeeded: it has none.
         DatabaseUnusable: the service cannot start on its database.
     """
-    if settings.is_local and settings.admin_key_file is None:
+    is_reached = not settings.is_local or bool(settings.trusted_proxies)
+    if not is_reached and settings.admin_key_file is None:
         return None
     database = Database(settings.sqlalchemy_url)
     try:
@@ -39,6 +40,11 @@ def prepare(settings: Settings) -> str | None:
     finally:
         database.close()
     if settings.is_local:
+        if is_reached:
+            logger.warning(
+                "a proxy is trusted (EPOCHD_TRUSTED_PROXIES) and there is no key: everybody whom "
+                "it lets in may do everything"
+            )
         return None
     if not settings.insecure:
         raise KeyNeeded(

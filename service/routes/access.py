@@ -16,6 +16,7 @@ from service.schemas import Page
 
 router = APIRouter(tags=["access"])
 
+SIGN_IN_EXAMPLES = {"a pupil": {"value": {"key": "k3fq-9xtm-2hvw"}}}
 KEY_EXAMPLES = {
     "a colleague": {"value": {"name": "anna", "role": "member"}},
     "an application": {
@@ -40,7 +41,10 @@ def get_me(caller: CurrentCaller, components: AppComponents) -> Me:
     "/session", status_code=201, responses=problems(Unauthorized, TooManyRequests, Conflict)
 )
 async def sign_in(
-    request: Request, response: Response, body: SignIn, components: AppComponents
+    request: Request,
+    response: Response,
+    body: Annotated[SignIn, Body(openapi_examples=SIGN_IN_EXAMPLES)],
+    components: AppComponents,
 ) -> Me:
     """Sign a browser in with a key or a sign-in code. The response sets a cookie that scripts
     cannot read and that only pages of this service send."""

@@ -84,6 +84,16 @@ def test_only_the_service_may_read_it(file: Path) -> None:
         assert stat.S_IMODE(part.stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+def test_commands_of_root_leave_it_to_the_owner_of_the_data_directory(file: Path) -> None:
+    os.chown(file.parent, 12_345, 23_456)
+    log = AuditLog(file, 2_000)
+    for number in range(20):
+        log.append(entry("anna", number))
+    for part in (file, *rotated(file).values()):
+        assert (part.stat().st_uid, part.stat().st_gid) == (12_345, 23_456)
+
+
 @pytest.mark.parametrize("text", ["a\nb", 'a", "status": 200}\n{"x": "', "\x1b[2J\x9b2J", "\u2028"])
 def test_no_value_can_break_a_line_or_reach_a_terminal(file: Path, text: str) -> None:
     AuditLog(file, ROOMY).append(
