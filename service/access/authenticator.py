@@ -33,6 +33,9 @@ class Credentials(NamedTuple):
     cookie: bytes | None = None
 
 
+NONE = Credentials()
+
+
 def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
     """Return the credentials in a request's headers."""
     authorization = cookie = None

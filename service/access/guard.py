@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -48,8 +49,8 @@ class Guard:
         send = self._trail.recording(scope, found, send)
         try:
             await self._admit(scope, found)
-        except Problem as problem:
-            response = await _refused(Request(scope), problem)
+        except (Problem, SQLAlchemyError) as error:
+            response = await _refused(Request(scope), error)
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -111,11 +112,11 @@ def _either(roles: frozenset[Role]) -> str:
     return " or ".join(role for role in Role if role in roles)
 
 
-async def _refused(request: Request, problem: Problem) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     """Return the response to a refused request: for a page that a browser opens, the one to sign
     in."""
     opens_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
-    if isinstance(problem, Unauthorized) and opens_page:
+    if isinstance(error, Unauthorized) and opens_page:
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{SIGN_IN}?next={quote(target)}", 303)
-    return await refusal(request, problem)
+    return await refusal(request, error)

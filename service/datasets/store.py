@@ -170,7 +170,7 @@ class DatasetStore:
             query = query.where(*seen(DatasetRow.owner, caller, owner))
             query = query.order_by(DatasetRow.seq.desc()).limit(limit + 1)
             if after:
-                query = query.where(DatasetRow.seq < _row(session, after).seq)
+                query = query.where(DatasetRow.seq < _row(session, after, caller).seq)
             found = [DatasetSummary(**row) for row in session.execute(query).mappings()]
         more = len(found) > limit
         return Page(data=found[:limit], next=found[limit - 1].id if more else None)
@@ -300,9 +300,9 @@ def _row_of(dataset: NewDataset, schema: Schema) -> DatasetRow:
     )
 
 
-def _row(session: Session, dataset_id: str) -> DatasetRow:
+def _row(session: Session, dataset_id: str, caller: Caller = ANYBODY) -> DatasetRow:
     row = session.scalar(select(DatasetRow).where(DatasetRow.id == dataset_id))
-    if row is None:
+    if row is None or not caller.may_see(row.owner):
         raise NotFound(f"there is no data set {dataset_id!r}")
     return row
 

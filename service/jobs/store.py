@@ -166,7 +166,7 @@ class JobStore:
                 query = query.where(JobRow.name == name)
             query = query.where(*seen(JobRow.owner, caller, owner))
             if after:
-                query = query.where(JobRow.seq < _row(session, after).seq)
+                query = query.where(JobRow.seq < _row(session, after, caller).seq)
             jobs = [job_of(row) for row in session.scalars(query)]
         more = len(jobs) > limit
         return Page(data=jobs[:limit], next=jobs[limit - 1].id if more else None)
@@ -321,8 +321,8 @@ def scoped_key(idempotency_key: str | None, owner: str | None) -> str | None:
     return f"{owner}:{sha256(idempotency_key.encode()).hexdigest()}"
 
 
-def _row(session: Session, job_id: str) -> JobRow:
+def _row(session: Session, job_id: str, caller: Caller = ANYBODY) -> JobRow:
     row = session.scalar(select(JobRow).where(JobRow.id == job_id))
-    if row is None:
+    if row is None or not caller.may_see(row.owner):
         raise NotFound(f"there is no job {job_id!r}")
     return row

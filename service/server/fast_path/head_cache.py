@@ -9,7 +9,7 @@ from typing import NamedTuple
 from starlette.types import Scope
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from service.access.authenticator import Credentials
+from service.access.authenticator import NONE, Credentials
 from service.predictions.payloads import PayloadReader
 
 MAX_HEADS = 256
@@ -29,7 +29,7 @@ class Head(NamedTuple):
     """Reader for the request bodies."""
     request_id: bytes | None
     """Request id sent by the client."""
-    credentials: Credentials
+    credentials: Credentials = NONE
 
 
 class RequestFrame(NamedTuple):

@@ -13,6 +13,7 @@ from starlette.types import Message
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from service import processes
+from service.access.caller import ANYBODY, SCOPE_KEY
 from service.app import create_app
 from service.datasets.file_reader import LARGE_BYTES, FileReader
 from service.datasets.schemas import UploadQuery
@@ -183,6 +184,7 @@ def test_a_client_that_leaves_frees_the_reader(
             return {"type": "http.disconnect"}
 
         scope = {"type": "http", "method": "POST", "path": "/datasets", "headers": []}
+        scope |= {SCOPE_KEY: ANYBODY}
         work = Work(memory=1, pixels=1)
         uploader = DatasetUploader(
             DatasetStore(database, settings), settings, work, WriteTurns(), DiskSpace(settings)

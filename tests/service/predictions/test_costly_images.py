@@ -13,10 +13,12 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from starlette.types import Receive, Scope, Send
 
 from ml.images.ink import ImageForm
 from ml.inference.model import Model
 from ml.inputs.table_rows import NOWHERE
+from service.access.caller import ANYBODY, SCOPE_KEY, Caller
 from service.errors import NotFound
 from service.predictions.endpoint import PredictEndpoint
 from service.predictions.images import PIXEL_BYTES
@@ -62,7 +64,7 @@ class Models:
 
     loaded: Any = SimpleNamespace(model=Digits(), ref=SimpleNamespace(name="digits", version=1))
 
-    async def find(self, reference: str) -> Any:
+    async def find(self, reference: str, caller: Caller) -> Any:
         if reference != "digits":
             raise NotFound(reference)
         return self.loaded
@@ -90,7 +92,11 @@ async def ask(client: httpx.AsyncClient, *images: bytes) -> httpx.Response:
 
 def endpoint(settings: Settings) -> tuple[httpx.AsyncClient, Work]:
     work = Work(memory=512 * MIB, pixels=settings.max_image_pixels)
-    app: Any = PredictEndpoint(None, Models(), settings, work)  # type: ignore[arg-type]
+    predict: Any = PredictEndpoint(None, Models(), settings, work)  # type: ignore[arg-type]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await predict(scope | {SCOPE_KEY: ANYBODY}, receive, send)
+
     transport = httpx.ASGITransport(app)
     return httpx.AsyncClient(transport=transport, base_url="http://test", timeout=120), work
 

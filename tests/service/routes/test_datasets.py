@@ -52,7 +52,7 @@ def test_uploaded_table_is_described_by_its_columns(client: TestClient) -> None:
     assert [c["value"] for c in colour["categories"]] == ["green", "red"]
     assert (colour["missing"], price["max"]) == (1, 1.25)
     assert client.get(f"/datasets/{dataset['id']}").json() == dataset
-    summary = {key: dataset[key] for key in ("id", "name", "target", "sha256", "bytes")}
+    summary = {key: dataset[key] for key in ("id", "name", "owner", "target", "sha256", "bytes")}
     summary |= {"kind": "table", "rows": 3, "created_at": dataset["created_at"]}
     assert client.get("/datasets").json() == {"data": [summary], "next": None}
 
