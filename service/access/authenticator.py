@@ -74,12 +74,8 @@ class Authenticator:
             return None
         if not self.needs_keys:
             return ANYBODY
-        if self._known_version != index.seen_version:
-            self._known.clear()
-            self._known_version = index.seen_version
-            return None
         caller = self._known.get(credentials)
-        if caller is None:
+        if caller is None or self._known_version != index.seen_version:
             return None
         now = time.time()
         if caller.expires_at is not None and caller.expires_at <= now:
@@ -146,8 +142,9 @@ class Authenticator:
         return self._index.caller_of_key(authorization[len(BEARER) :].strip())
 
     def _remember(self, credentials: Credentials, caller: Caller) -> None:
-        if len(self._known) >= MAX_KNOWN:
+        if self._known_version != self._index.seen_version or len(self._known) >= MAX_KNOWN:
             self._known.clear()
+            self._known_version = self._index.seen_version
         self._known[credentials] = caller
 
     def _record(self, caller: Caller, now: float) -> None:

@@ -4,8 +4,8 @@ A right key is never kept waiting, so that nobody can lock another out. The secr
 be guessed at any pace; what is saved is the work of this service.
 """
 
-import asyncio
 import time
+from asyncio import sleep
 from collections import OrderedDict
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -55,8 +55,8 @@ class WrongGuesses:
             raise TOO_MANY
         guesser.waiting += 1
         try:
-            doublings = min(guesser.wrong - FREE, 10)
-            await asyncio.sleep(min(FIRST_SECONDS * 2.0**doublings, MAX_SECONDS))
+            doublings = min(guesser.wrong - FREE - 1, 10)
+            await sleep(min(FIRST_SECONDS * 2.0**doublings, MAX_SECONDS))
         finally:
             guesser.waiting -= 1
 

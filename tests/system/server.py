@@ -15,7 +15,8 @@ from typing import IO, Any
 
 import httpx
 
-EPOCHD_SERVE = (Path(sys.executable).parent / "epochd", "serve")
+EPOCHD = Path(sys.executable).parent / "epochd"
+EPOCHD_SERVE = (EPOCHD, "serve")
 ENDED = {"succeeded", "failed", "cancelled"}
 PATIENCE = 600
 """Seconds to wait for what takes one or two, for machines that many share."""

@@ -2,15 +2,12 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ml import __version__
-from tests.system.server import PATIENCE, Server
-
-EPOCHD = Path(sys.executable).parent / "epochd"
+from tests.system.server import EPOCHD, PATIENCE, Server
 
 
 def epochd(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
