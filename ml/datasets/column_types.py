@@ -89,6 +89,19 @@ def check_spelling(column: Column) -> None:
         )
 
 
+def check_value(column: Column) -> None:
+    """Check that a column can be one of several targets.
+
+    Raises:
+        Invalid: it has no numbers.
+    """
+    if not isinstance(column, Numeric):
+        raise Invalid(
+            f"the column {column.name!r} is {column.kind}, and several targets are predicted as "
+            "numbers; choose columns of numbers, or this target alone"
+        )
+
+
 def task_of(column: Column, requested: Task | None) -> Task:
     """Return the task for a target: regression for numbers, unless classification is requested.
 

@@ -42,7 +42,7 @@ class NewDataset:
     """A parsed upload that has no row in the table yet."""
 
     name: str
-    target: str | None
+    target: str | list[str] | None
     sha256: str
     """SHA-256 of the file."""
     bytes: int
@@ -75,7 +75,9 @@ class DatasetStore:
         self._notes = DamageNotes.of_datasets(settings)
         self._trash = Trash(settings.trash_dir)
 
-    def find_duplicate(self, name: str, target: str | None, content: str) -> Dataset | None:
+    def find_duplicate(
+        self, name: str, target: str | list[str] | None, content: str
+    ) -> Dataset | None:
         """Return the data set with this name, target and content, or None if there is none or its
         files are damaged."""
         with self._database.read() as session:
@@ -273,7 +275,9 @@ def _row(session: Session, dataset_id: str) -> DatasetRow:
     return row
 
 
-def _find_row(session: Session, name: str, target: str | None, content: str) -> DatasetRow | None:
+def _find_row(
+    session: Session, name: str, target: str | list[str] | None, content: str
+) -> DatasetRow | None:
     return session.scalar(
         select(DatasetRow).where(
             DatasetRow.content == content,

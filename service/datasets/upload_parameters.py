@@ -33,6 +33,8 @@ class UploadParameters:
         for name in both.in_form:
             values = [value for key, value in fields if key == name]
             if _is_list(name):
+                if document.get(name) == values:
+                    continue
                 document[name] = [*(document.get(name) or []), *values]
             elif document.get(name, values[-1]) != values[-1]:
                 message = f"is {values[-1]!r} in the form, but {document[name]!r} in the query"

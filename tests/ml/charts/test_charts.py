@@ -124,7 +124,7 @@ def test_running_job_has_charts_of_its_history() -> None:
 
 
 def test_pairs_match_the_model_predictions(materials: dict[str, ChartData]) -> None:
-    sample, found = materials["line"].sample, materials["line"].regression
+    sample, found = materials["line"].sample, materials["line"].targets[0].scores
     assert sample.pairs is not None
     assert len(sample.pairs.actual) == found.rows == 20
     off = [
@@ -134,7 +134,7 @@ def test_pairs_match_the_model_predictions(materials: dict[str, ChartData]) -> N
     ]
     assert sum(off) / 20 == pytest.approx(found.mse)
     assert found.split == "test"
-    assert materials["plane"].regression.split == "validation"
+    assert materials["plane"].evaluation.split == "validation"
 
 
 def test_fit_is_shown_at_the_tutorial_epochs(materials: dict[str, ChartData]) -> None:
@@ -281,7 +281,7 @@ def test_evaluated_training_rows_are_bounded() -> None:
     document = LINE | {"epochs": 1, "split": {"test": 0.0}}
     document["dataset"] = LINE["dataset"] | {"size": 200_000, "noise": 0.0}
     found = material(document)
-    assert (found.regression.split, found.regression.rows) == ("train", 100_000)
+    assert (found.evaluation.split, found.evaluation.rows) == ("train", 100_000)
 
 
 @pytest.mark.parametrize(("total", "most"), [(1, 5), (5, 5), (6, 5), (1000, 7), (10**7, 2000)])
