@@ -3,14 +3,16 @@
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import (
-    Discriminator,
+    ConfigDict,
     Field,
-    Tag,
+    TypeAdapter,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     field_validator,
     model_serializer,
     model_validator,
@@ -50,15 +52,19 @@ ByName = Annotated[
     Field(min_length=1, max_length=MAX_TARGETS),
 ]
 
-
-def _form(target: Any) -> str:
-    return "by_name" if isinstance(target, dict) else "formula"
+_BY_NAME: TypeAdapter[dict[str, str]] = TypeAdapter(ByName, config=ConfigDict(strict=True))
 
 
-# The tag is chosen before validation; otherwise each error would be reported for both types.
-Formulas = Annotated[
-    Annotated[str, Tag("formula")] | Annotated[ByName, Tag("by_name")], Discriminator(_form)
-]
+def _read_formulas(value: object, _: ValidatorFunctionWrapHandler) -> object:
+    # Otherwise each error would be reported for both members of the union.
+    if isinstance(value, dict):
+        return _BY_NAME.validate_python(value)
+    if not isinstance(value, str):
+        raise ValueError("must be a formula, or formulas by the names of several targets")
+    return value
+
+
+Formulas = Annotated[str | ByName, WrapValidator(_read_formulas)]
 
 
 class Distribution(Strict):
