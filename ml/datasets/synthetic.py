@@ -60,7 +60,7 @@ def _read_formulas(value: object, _: ValidatorFunctionWrapHandler) -> object:
     if isinstance(value, dict):
         return _BY_NAME.validate_python(value)
     if not isinstance(value, str):
-        raise ValueError("must be a formula, or formulas by the names of several targets")
+        raise ValueError("must be a string, a formula, or an object of formulas by their names")
     return value
 
 

@@ -373,3 +373,21 @@ def test_degenerate_data_is_drawn(data: dict[str, Any]) -> None:
         svg = draw(chart.specification(found), "svg").decode()
         assert "NaN" not in svg
         assert "undefined" not in svg
+
+
+def test_targets_have_panels_of_their_own_up_to_a_bound() -> None:
+    names = [f"t{n}" for n in range(14)]
+    dataset = PLANE["dataset"] | {"target": {name: f"a + {n}" for n, name in enumerate(names)}}
+    data = material(PLANE | {"dataset": dataset, "epochs": 1})
+    for name in ("predictions", "residuals"):
+        chart = CHARTS[name].specification(data)
+        assert [panel["title"]["text"] for panel in chart["concat"]] == names[:12]
+        assert "the first 12 of 14 targets, 200 test rows" in str(chart["title"]["subtitle"])
+    pairs = data.sample.pairs
+    assert isinstance(pairs, dict)
+    assert {len(one.actual) for one in pairs.values()} == {2000 // 12}
+    features = CHARTS["features"].specification(data)
+    # Three features, in at most 24 panels.
+    assert len(features["vconcat"]) == 8
+    assert "the first 8 of 14 targets" in str(features["title"]["subtitle"])
+    assert "unit: each target squared" in str(CHARTS["loss"].specification(data))

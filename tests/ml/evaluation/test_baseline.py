@@ -55,6 +55,18 @@ def test_ridge_of_too_few_or_collinear_rows_is_finite(rows: int) -> None:
     torch.testing.assert_close(found.weights[0], found.weights[1])
 
 
+def test_ridge_of_several_targets_is_that_of_each() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(60, 5, generator=generator, dtype=torch.float64)
+    targets = torch.randn(60, 3, generator=generator, dtype=torch.float64)
+    targets[:, 1] += 100 * inputs[:, 0]
+    found = ridge(inputs, targets)
+    for index, target in enumerate(targets.split(1, 1)):
+        alone = ridge(inputs, target)
+        assert found.weights[:, index : index + 1].equal(alone.weights)
+        assert found.bias[index : index + 1].tolist() == pytest.approx(alone.bias.tolist())
+
+
 def test_many_columns_of_noise_are_penalised() -> None:
     random = np.random.default_rng(1)
     x, y = random.normal(size=(120, 100)), random.normal(size=120)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ml.models import AutoSpec, EncodedRows, TabMSpec
 from ml.models.blend import Blend
 from ml.models.linear_fits import logistic
-from ml.signature import Classes, Features, Signature, Value
+from ml.signature import Classes, Features, Signature, Value, Values
 
 RANDOM = torch.Generator().manual_seed(0)
 TINY = TabMSpec(members=2, hidden=[8], bins=4, embedding=2, dropout=0.0)
@@ -186,3 +186,45 @@ def test_state_is_complete() -> None:
     assert torch.equal(other(INPUTS), net(INPUTS))
     assert str(other) == str(net)
     assert "shares: constant " in str(net)
+
+
+PAIRS = torch.cat([VALUES, 3 - INPUTS[:, :1] * 0.5], 1)
+OF_PAIRS = Signature(
+    inputs=OF_VALUES.inputs, output=Values(targets=[Value(name="u"), Value(name="v")])
+)
+
+
+def test_several_straight_values_leave_a_linear_model() -> None:
+    net = blend(OF_PAIRS, PAIRS)
+    net.settle(held_out(PAIRS))
+    assert net.shares.tolist() == [0, 1, 0]
+    affine = net.affine()
+    assert affine is not None
+    wanted = torch.tensor([[2, -0.5], [-1, 0]], dtype=torch.float64)
+    torch.testing.assert_close(affine.weights, wanted, atol=1e-4, rtol=0)
+    assert affine.bias.tolist() == pytest.approx([0.3, 3], abs=1e-4)
+
+
+def test_several_values_have_the_same_shares_and_ranges_of_their_own() -> None:
+    net = blend(OF_PAIRS, PAIRS)
+    assert net.low.tolist() == PAIRS.amin(0).tolist()
+    assert net.high.tolist() == PAIRS.amax(0).tolist()
+    net.shares.copy_(torch.tensor([0.2, 0.5, 0.3]))
+    constant, linear, tabm = (one(INPUTS).clamp(net.low, net.high) for one in members(net))
+    assert torch.allclose(net(INPUTS), 0.2 * constant + 0.5 * linear + 0.3 * tabm, atol=1e-6)
+    assert net.train()(INPUTS).shape == (300, 2, 2)
+
+
+def test_several_values_with_trees_are_never_worse_than_the_linear_model() -> None:
+    curved = torch.cat([(INPUTS[:, :1] > 0).float(), INPUTS[:, 1:] * INPUTS[:, :1]], 1)
+    torch.manual_seed(0)
+    net = AutoSpec(beside=["linear", "trees"], tabm=TINY).build(OF_PAIRS)
+    train = EncodedRows(INPUTS[:200], curved[:200])
+    net.fit_to(train, held_out(curved))
+    net.eval().settle(held_out(curved))
+    rows = held_out(curved)
+
+    def error(outputs: Tensor) -> float:
+        return (outputs - rows.targets).square().mean().item()
+
+    assert error(net(rows.inputs)) < 0.5 * error(net.partners["linear"](rows.inputs))

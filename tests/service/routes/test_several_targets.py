@@ -366,7 +366,7 @@ def test_synthetic_targets_by_name(
         ({"a": "2*x", "b": "x < 1"}, "target.b", "'x < 1' is true or false"),
         ({"x": "2*x", "b": "x"}, "target.x", "has the name of a feature"),
         ({}, "target", "at least 1"),
-        (["x", "2*x"], "target", "must be a formula, or formulas by the names of several targets"),
+        (["x", "2*x"], "target", "must be a string, a formula, or an object"),
         ({"a": 5}, "target.a", "valid string"),
         ({str(n): "x" for n in range(65)}, "target", "at most 64 targets"),
     ],
