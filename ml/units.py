@@ -1,25 +1,8 @@
 """Conversion between the outputs of a regression network and the units of its data."""
 
-import math
-from collections.abc import Sequence
-
 from torch import Tensor
 
-from ml.preprocessing import moments
-from ml.signature import Value, Values, regression
-
-
-def fit_units(names: Sequence[str], targets: Tensor) -> Value | Values:
-    """Return the output whose network's targets have mean 0 and standard deviation 1: those of
-    `names`, whose values in the units of the data are the columns of `targets` `(rows, size)`. One
-    that does not vary is not scaled."""
-    means, deviations = (moment.tolist() for moment in moments(targets))
-    return regression(
-        [
-            Value(name=name, offset=mean, scale=deviation if math.isfinite(deviation) else 1.0)
-            for name, mean, deviation in zip(names, means, deviations, strict=True)
-        ]
-    )
+from ml.signature import Value, Values
 
 
 def to_units(values: Tensor, output: Value | Values) -> Tensor:

@@ -109,7 +109,8 @@ def features(chart_data: ChartData) -> Picture:
     chart: Picture = panels[0] if len(panels) == 1 else alt.vconcat(*panels)
     subtitle, *notes = _subtitles(sample, targets[0])
     subtitle = ", ".join(filter(None, (drawn, subtitle)))
-    return chart.properties(title=title("Each feature against the target", subtitle, *notes))
+    heading = f"Each feature against {'the' if len(targets) == 1 else 'each'} target"
+    return chart.properties(title=title(heading, subtitle, *notes))
 
 
 def _panels(sample: FeatureSample, target: Target) -> alt.ConcatChart:

@@ -1,12 +1,16 @@
 """The target of a data set: one, or several that one model predicts together."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
+from torch import Tensor
 
 from ml.datasets.splits import ColumnName
 from ml.errors import Invalid, Loc
+from ml.preprocessing import moments
+from ml.signature import Value, Values, regression
 from ml.strict import as_validation_error
 
 MAX_TARGETS = 64
@@ -61,3 +65,16 @@ def places_of(target: str | Sequence[str] | None) -> Iterator[tuple[Loc, str]]:
 def one_of(role: str, columns: Sequence[str | None]) -> str:
     """Return in words the role of one of `columns`: `the target`, or of several `a target`."""
     return f"the {role}" if len(columns) == 1 else f"a {role}"
+
+
+def fit_units(names: Sequence[str], targets: Tensor) -> Value | Values:
+    """Return the output whose network's targets have mean 0 and standard deviation 1: those of
+    `names`, whose values in the units of the data are the columns of `targets` `(rows, size)`. One
+    that does not vary is not scaled."""
+    means, deviations = (moment.tolist() for moment in moments(targets))
+    return regression(
+        [
+            Value(name=name, offset=mean, scale=deviation if math.isfinite(deviation) else 1.0)
+            for name, mean, deviation in zip(names, means, deviations, strict=True)
+        ]
+    )

@@ -16,7 +16,7 @@ from ml.datasets import masked, skewness, split_by, split_keys, table_columns
 from ml.datasets.column_types import FeatureKind, Task, spelling_of, width_of
 from ml.datasets.date_features import all_parts, fit_dates
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, SplitSpec, Table
-from ml.datasets.targets import names_of
+from ml.datasets.targets import fit_units, names_of
 from ml.errors import Damaged, Invalid, located_at
 from ml.ingest.schema import TABLE, Date, Numeric, Part, TableSchema, Text
 from ml.ingest.stored import read_table
@@ -38,7 +38,6 @@ from ml.spelling.booleans import read_booleans
 from ml.spelling.dates import iso_of_days
 from ml.spelling.numbers import number_in
 from ml.strict import Strict
-from ml.units import fit_units
 
 MAX_WIDTH = 100_000
 """Maximum number of inputs that one row is encoded as."""
