@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from torch import Tensor
@@ -16,11 +16,8 @@ from ml.strict import as_validation_error
 MAX_TARGETS = 64
 """Maximum number of targets of one model."""
 
-Items = TypeVar("Items", bound=Sequence[str])
 
-
-def each_once(names: Items) -> Items:
-    """Return `names` if none is repeated."""
+def _each_once(names: list[str]) -> list[str]:
     for index, name in enumerate(names):
         if name in names[:index]:
             message = f"names {name!r} a second time; name each column once"
@@ -28,7 +25,7 @@ def each_once(names: Items) -> Items:
     return names
 
 
-def _plain(target: str | list[str]) -> str | list[str]:
+def plain(target: str | list[str]) -> str | list[str]:
     """Return the name instead of a list of one."""
     return target[0] if isinstance(target, list) and len(target) == 1 else target
 
@@ -38,13 +35,13 @@ def _form(target: Any) -> str:
 
 
 Several = Annotated[
-    list[ColumnName], Field(min_length=1, max_length=MAX_TARGETS), AfterValidator(each_once)
+    list[ColumnName], Field(min_length=1, max_length=MAX_TARGETS), AfterValidator(_each_once)
 ]
 # The tag is chosen before validation; otherwise each error would be reported for both types.
 Target = Annotated[
     Annotated[ColumnName, Tag("one")] | Annotated[Several, Tag("several")],
     Discriminator(_form),
-    AfterValidator(_plain),
+    AfterValidator(plain),
 ]
 """The name of a column, or several names."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from ml.datasets.targets import Several
+from ml.datasets.targets import Several, plain
 from ml.errors import Invalid
 from ml.ingest.options import Escape, Header, Options, Quote
 from ml.ingest.schema import Schema
@@ -125,9 +125,7 @@ class UploadQuery(Strict):
     @property
     def default_target(self) -> str | list[str] | None:
         """The column that jobs predict by default, or the several columns."""
-        if self.target is None or len(self.target) > 1:
-            return self.target
-        return self.target[0]
+        return None if self.target is None else plain(self.target)
 
     def options(self) -> Options:
         """Return the options for reading the file.
