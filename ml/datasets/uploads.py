@@ -33,7 +33,6 @@ from ml.strict import Strict, at_most
 
 UPLOADS = "uploads"
 """Directory of uploads, relative to that of the data sets."""
-MAX_SHOWN = 20
 REMEDY = "upload the same file again"
 
 
@@ -260,7 +259,7 @@ def _target(
         return None
     target = requested or upload.target
     if target is None:
-        raise Invalid(f"is missing; choose one of {_listed(upload.columns())}")
+        raise Invalid(f"is missing; choose one of {column_types.listed([*upload.columns()])}")
     for place, name in places_of(target):
         with located_at(*place):
             column = _column(upload, name)
@@ -340,11 +339,5 @@ def _column(upload: Upload, name: str) -> Column:
     if not columns:
         raise Invalid("images have no columns")
     if name not in columns:
-        raise Invalid(f"there is no column {name!r}; there are {_listed(columns)}")
+        raise Invalid(f"there is no column {name!r}; {column_types.instead_of(name, columns)}")
     return columns[name]
-
-
-def _listed(columns: Mapping[str, Column]) -> str:
-    names = list(columns)
-    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
-    return ", ".join(names[:MAX_SHOWN]) + more

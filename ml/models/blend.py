@@ -64,7 +64,8 @@ class Blend(FittedNetwork):
     low: Tensor
     high: Tensor
     reach: Tensor
-    """Greatest distance of each member from the trees on held-out rows, `(members,)`."""
+    """Greatest distance of each member from the trees on held-out rows, `(members,)`; of several
+    values `(members, size)`."""
 
     def __init__(
         self, output: Output, partners: Mapping[str, Partner], tabm: FittedNetwork
@@ -77,7 +78,9 @@ class Blend(FittedNetwork):
         self.register_buffer("shares", self._only("tabm"))
         self.register_buffer("low", torch.zeros(output.size))
         self.register_buffer("high", torch.zeros(output.size))
-        self.register_buffer("reach", torch.full((len(self._names),), UNBOUNDED))
+        self._per_row = 1 if isinstance(output, Classes) else output.size
+        of_each = () if self._per_row == 1 else (output.size,)
+        self.register_buffer("reach", torch.full((len(self._names), *of_each), UNBOUNDED))
         self._partner_shares = self._validation_figures = self._validation_trees = torch.zeros(0)
         self._class_weights = torch.ones(output.size, dtype=torch.float64)
 
@@ -106,8 +109,8 @@ class Blend(FittedNetwork):
             partner.shift(self._class_weights.log())
         trees = held_out.get("trees")
         if not isinstance(self._output, Classes) and trees is not None:
-            distances = [(outputs - trees).abs().max() for outputs in held_out.values()]
-            self.reach[:-1] = torch.stack(distances).clamp(max=UNBOUNDED)
+            distances = [self._distance(outputs, trees) for outputs in held_out.values()]
+            self.reach[:-1] = torch.stack(distances)
             self._validation_trees = trees[len(train.inputs) :]
         columns = [self._figures(outputs, rows.targets) for outputs in held_out.values()]
         figures = torch.stack(columns, 1)
@@ -130,8 +133,7 @@ class Blend(FittedNetwork):
             return
         outputs: Tensor = self.tabm(validation.inputs)
         if len(self._validation_trees):
-            reach = (outputs.cpu() - self._validation_trees).abs().max()
-            self.reach[-1] = reach.clamp(max=UNBOUNDED)
+            self.reach[-1] = self._distance(outputs.cpu(), self._validation_trees)
         own, partners = self._figures(outputs, validation.targets), self._validation_figures
         weights = self._weights(validation.targets.cpu())
         find, mix, losses = self._rules
@@ -139,7 +141,7 @@ class Blend(FittedNetwork):
         share = drawn_to_half(
             float(find(both, weights)[1]),
             both,
-            lambda figures, shares: weights * losses(figures, shares),
+            lambda figures, shares: self._by_row(weights * losses(figures, shares)),
         )
         figures = torch.cat([partners, own.unsqueeze(1)], 1)
         self.shares.copy_(self._simplest(figures, weights, self._with_tabm(share)))
@@ -216,9 +218,21 @@ class Blend(FittedNetwork):
         for name in SIMPLER:
             if name in self._names:
                 simple = self._only(name)
-                of_both = (weights * losses(figures, one[:count]) for one in (shares, simple))
+                of_both = (
+                    self._by_row(weights * losses(figures, one[:count])) for one in (shares, simple)
+                )
                 shares = shares if is_better(*of_both) else simple
         return shares
+
+    def _distance(self, outputs: Tensor, trees: Tensor) -> Tensor:
+        """Return the greatest distance of outputs `(rows, size)`, in the shape of one `reach`."""
+        greatest = (outputs - trees).abs().amax(0)
+        return greatest.clamp(max=UNBOUNDED).reshape(self.reach.shape[1:])
+
+    def _by_row(self, losses: Tensor) -> Tensor:
+        """Return the mean of the losses of each row, `(rows,)`: those of its values are not
+        independent."""
+        return losses.view(-1, self._per_row).mean(1)
 
     def _weights(self, targets: Tensor) -> Tensor:
         """Return what each of the figures counts, of the same shape."""

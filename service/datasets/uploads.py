@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from ulid import ULID
 
-from ml.datasets.column_types import check_read, check_target, check_value
+from ml.datasets.column_types import check_read, check_target, check_value, listed
 from ml.datasets.targets import places_of
 from ml.errors import Invalid, located_at
 from ml.files import sync
@@ -182,8 +182,8 @@ def _check_target(parameters: UploadParameters, schema: Schema) -> None:
             with located_at("target", *place):
                 check_read(target, schema)
                 if target not in columns:
-                    names = ", ".join([*columns][:20])
-                    there = f"choose one of {names}" if names else "images have no columns"
+                    some = f"choose one of {listed([*columns])}"
+                    there = some if columns else "images have no columns"
                     raise Invalid(f"there is no column {target!r}; {there}")
                 check_target(columns[target], schema.rows, schema.warnings)
                 if place:

@@ -128,6 +128,8 @@ def test_a_matrix_of_an_npz_file_has_a_column_for_each_target(shelf: Shelf) -> N
     output = data.signature.output
     assert isinstance(output, Values)
     assert to_units(data.train.targets, output).numpy() == pytest.approx(y, abs=1e-5)
+    with pytest.raises(Invalid, match="no column 'y'; there are y_0, y_1; name these"):
+        shelf.spec({"id": shelf.put(npz(x=x, y=y)), "target": "y"})
 
 
 SYNTHETIC: dict[str, Any] = {
