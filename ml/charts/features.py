@@ -101,9 +101,7 @@ def features(chart_data: ChartData) -> Picture:
     each."""
     sample = chart_data.sample.features
     assert sample
-    targets = _targets(sample, chart_data.signature)
-    if len(sample.columns) > 1 or len(targets) > 1:
-        targets = targets[: max(1, MAX_PANELS // len(sample.columns))]
+    targets = _targets(sample, chart_data.signature)[: MAX_PANELS // len(sample.columns)]
     drawn = chart_data.targets_drawn(len(targets))
     panels = [_panels(sample, target) for target in targets]
     chart: Picture = panels[0] if len(panels) == 1 else alt.vconcat(*panels)

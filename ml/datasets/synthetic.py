@@ -158,8 +158,9 @@ class SyntheticSpec(Strict):
     @model_validator(mode="after")
     def _fits(self) -> "SyntheticSpec":
         if self.size * (len(self.features) + len(self._formulas) - 1) > MAX_VALUES:
+            counted = "features" if len(self._formulas) == 1 else "features and other targets"
             raise ValueError(
-                f"size times the number of features is over the limit of {MAX_VALUES:,} values; "
+                f"size times the number of {counted} is over the limit of {MAX_VALUES:,} values; "
                 "choose a smaller size"
             )
         if self.noise and self._is_condition:
