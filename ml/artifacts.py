@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from ml import __version__, preprocessing
 from ml.devices import is_out_of_memory
@@ -21,7 +21,7 @@ from ml.integrity import CHECKSUMS, checked, is_sealed, read_document, seal
 from ml.models import FittedNetwork, Linear, stored_model
 from ml.models.linear_fits import Affine
 from ml.preprocessing import Encode, Standardize
-from ml.signature import Features, Signature, Value
+from ml.signature import Classes, Features, Signature, Value
 from ml.specs import TrainingSpec
 
 WEIGHTS = "model.safetensors"
@@ -59,8 +59,11 @@ class Manifest(BaseModel):
     structure: str
     parameters: list[Parameter]
     parameter_count: int
-    linear: LinearFormula | None
+    linear: LinearFormula | dict[str, LinearFormula] | None
+    """Formula of a linear regression; of several targets, of each by its name."""
     metrics: dict[str, float]
+    targets: dict[str, dict[str, float]] | None = None
+    """Metrics of each of several targets on the test rows, by its name."""
     data_sha256: str
     weights_sha256: str
     best_epoch: int | None = None
@@ -85,6 +88,7 @@ def save_model(
     data_sha256: str,
     device: torch.device,
     beside: Mapping[str, bytes] | None = None,
+    targets: dict[str, dict[str, float]] | None = None,
     best_epoch: int | None = None,
     stopped_by: str | None = None,
 ) -> Manifest:
@@ -107,6 +111,7 @@ def save_model(
         parameter_count=sum(p.numel() for p in model.parameters()),
         linear=linear_formula(model, signature),
         metrics=metrics,
+        targets=targets,
         data_sha256=data_sha256,
         weights_sha256=sha256(weights).hexdigest(),
         best_epoch=best_epoch,
@@ -121,7 +126,9 @@ def save_model(
     try:
         partial.mkdir(parents=True, exist_ok=True)
         write(partial / WEIGHTS, weights)
-        write(partial / MANIFEST, manifest.model_dump_json(indent=2).encode())
+        left_out = {"targets"} if targets is None else None
+        document = manifest.model_dump_json(indent=2, exclude=left_out)
+        write(partial / MANIFEST, document.encode())
         for name, data in (beside or {}).items():
             write(partial / name, data)
         seal(partial)
@@ -170,26 +177,40 @@ def load_model(directory: Path, manifest: Manifest) -> nn.Module:
     return model.eval()
 
 
-def linear_formula(model: nn.Module, signature: Signature) -> LinearFormula | None:
-    """Return the formula of a linear regression in raw units; None for any other model."""
-    if not (isinstance(signature.inputs, Features) and isinstance(signature.output, Value)):
+def linear_formula(
+    model: nn.Module, signature: Signature
+) -> LinearFormula | dict[str, LinearFormula] | None:
+    """Return the formula of a linear regression in raw units, of several targets by their names;
+    None for any other model."""
+    output = signature.output
+    if isinstance(output, Classes):
         return None
     affine = _affine(model.get_submodule("network"))
-    if affine is None:
+    if affine is None or not isinstance(inputs := signature.inputs, Features):
         return None
-    weight, bias = (part.flatten() for part in affine)
-    layer, names = model.get_submodule("preprocessing"), signature.inputs.names
+    layer = model.get_submodule("preprocessing")
+    formulas = {
+        target.name: _formula(weight, bias, layer, inputs, target)
+        for weight, bias, target in zip(affine.weights.T, affine.bias, output.targets, strict=True)
+    }
+    return formulas if len(formulas) > 1 else formulas[output.targets[0].name]
+
+
+def _formula(
+    weight: Tensor, bias: Tensor, layer: nn.Module, inputs: Features, target: Value
+) -> LinearFormula:
+    """Return the formula of a target from `weight` `(width,)` and `bias` `()` for encoded rows."""
+    names = inputs.names
     if isinstance(layer, Standardize):
         weight = weight * layer.factor().double()
         bias = bias - (weight * layer.offset().double()).sum()
     weights = dict(zip(names, weight.tolist(), strict=False))
     if isinstance(layer, Encode):
-        weights, shift = layer.undo(signature.inputs, weight)
+        weights, shift = layer.undo(inputs, weight)
         bias = bias + shift
-    output = signature.output
     return LinearFormula(
-        weights={name: output.scale * one for name, one in weights.items()},
-        bias=output.offset + output.scale * bias.item(),
+        weights={name: target.scale * one for name, one in weights.items()},
+        bias=target.offset + target.scale * bias.item(),
     )
 
 

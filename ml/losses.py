@@ -21,13 +21,13 @@ from torch.nn import functional
 
 from ml.errors import Invalid
 from ml.ingest.warning import listed
-from ml.signature import Classes, Signature, Value
+from ml.signature import Classes, Output, Signature
 from ml.strict import ByKind, Strict, at_most
 
 LossName = Literal["mse", "mae", "huber", "cross_entropy"]
 Loss = Callable[..., Tensor]
-"""Maps outputs `(rows, size)` and targets to the mean loss `()`, or with `reduction="none"` to the
-loss of each row."""
+"""Maps outputs `(rows, size)` and targets to the mean loss `()`; with `reduction="none"` to that of
+each row of classes, or of each value `(rows, size)`."""
 
 LOSSES: dict[LossName, Loss] = {
     "mse": functional.mse_loss,
@@ -38,8 +38,9 @@ LOSSES: dict[LossName, Loss] = {
 """Losses with their default options."""
 
 # The first loss of each output is its default.
-LOSSES_FOR: dict[Literal["value", "classes"], tuple[LossName, ...]] = {
+LOSSES_FOR: dict[Literal["value", "values", "classes"], tuple[LossName, ...]] = {
     "value": ("mse", "mae", "huber"),
+    "values": ("mse", "mae", "huber"),
     "classes": ("cross_entropy",),
 }
 MAX_WEIGHTS = 100_000
@@ -179,9 +180,7 @@ class SoftCrossEntropy:
         return self.of_logs(logs, soft) if reduction == "mean" else -(logs * soft).sum(1)
 
 
-def training_loss(
-    spec: LossSpec, targets: Tensor, output: Value | Classes, device: torch.device
-) -> Loss:
+def training_loss(spec: LossSpec, targets: Tensor, output: Output, device: torch.device) -> Loss:
     """Return the loss on `device` of training rows that have `targets`."""
     if not isinstance(spec, CrossEntropySpec) or not isinstance(output, Classes):
         return spec.measure
@@ -193,7 +192,7 @@ def training_loss(
     return SoftCrossEntropy(weights.float().to(device), spec.label_smoothing)
 
 
-def class_weights(spec: LossSpec, targets: Tensor, output: Value | Classes) -> Tensor | None:
+def class_weights(spec: LossSpec, targets: Tensor, output: Output) -> Tensor | None:
     """Return what a row of each class counts in the loss of training rows that have `targets`,
     `(classes,)` float64 with a mean of 1 over these rows; None if all count the same."""
     if not isinstance(spec, CrossEntropySpec) or not isinstance(output, Classes):

@@ -1,8 +1,10 @@
 """Inputs and output of a model, known before data is loaded and saved with the model."""
 
+from functools import cached_property
 from math import prod
-from typing import Annotated, ClassVar, Literal, TypeVar, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -10,9 +12,6 @@ from ml.images.decode import PictureForm
 from ml.images.ink import ImageForm
 from ml.spelling import EARLIER_MISSING, Spelling
 from ml.strict import Frozen
-
-Number = TypeVar("Number", Tensor, float)
-
 
 DatePart = Literal[
     "days",
@@ -167,15 +166,65 @@ class Value(Frozen):
     size: Literal[1] = 1
 
     @property
+    def targets(self) -> "list[Value]":
+        """The one value."""
+        return [self]
+
+    @property
     def is_scaled(self) -> bool:
         """Whether the network's outputs and the data have different units."""
         return (self.offset, self.scale) != (0.0, 1.0)
 
-    def in_units(self, outputs: "Number") -> "Number":
-        """Convert a network's outputs, or targets on their scale, to the units of the data."""
+    def in_units(self, outputs: Tensor) -> Tensor:
+        """Convert a network's outputs, or targets on their scale, `(rows, 1)` to the units of the
+        data."""
         if not self.is_scaled:
             return outputs
         return self.offset + self.scale * outputs
+
+    def on_scale(self, values: Tensor) -> Tensor:
+        """Convert values `(rows, 1)` in the units of the data to the scale of the network."""
+        return (values - self.offset) / self.scale
+
+
+class Values(Frozen):
+    """Several real numbers (regression): each of the network's outputs is one, in its own units."""
+
+    kind: Literal["values"] = "values"
+    targets: list[Value] = Field(min_length=2)
+
+    @property
+    def size(self) -> int:
+        """Number of outputs of the model."""
+        return len(self.targets)
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the network's outputs and the data have different units."""
+        return any(target.is_scaled for target in self.targets)
+
+    def in_units(self, outputs: Tensor) -> Tensor:
+        """Convert a network's outputs, or targets on their scale, `(rows, size)` to the units of
+        the data, float64."""
+        offsets, scales = (numbers.to(outputs.device) for numbers in self._units)
+        return offsets + scales * outputs
+
+    def on_scale(self, values: Tensor) -> Tensor:
+        """Convert values `(rows, size)` in the units of the data to the scale of the network,
+        float64."""
+        offsets, scales = (numbers.to(values.device) for numbers in self._units)
+        return (values - offsets) / scales
+
+    @cached_property
+    def _units(self) -> tuple[Tensor, Tensor]:
+        """Offset and scale of each value, `(size,)` float64."""
+        offsets, scales = zip(*((one.offset, one.scale) for one in self.targets), strict=True)
+        return torch.tensor(offsets, dtype=torch.float64), torch.tensor(scales, dtype=torch.float64)
+
+
+def regression(targets: list[Value]) -> Value | Values:
+    """Return the output that consists of these values."""
+    return targets[0] if len(targets) == 1 else Values(targets=targets)
 
 
 class Classes(Frozen):
@@ -190,11 +239,14 @@ class Classes(Frozen):
         return len(self.names)
 
 
+Output = Value | Values | Classes
+
+
 class Signature(Frozen):
     """A model's inputs and output."""
 
     inputs: Annotated[Features | Images, Field(discriminator="kind")]
-    output: Annotated[Value | Classes, Field(discriminator="kind")]
+    output: Annotated[Output, Field(discriminator="kind")]
 
     @property
     def input_size(self) -> int:

@@ -2,15 +2,16 @@
 
 from torch import Tensor
 
-from ml.signature import Value
+from ml.signature import Value, Values
 
 
-def to_units(values: Tensor, output: Value) -> Tensor:
-    """Convert a network's outputs or targets `(rows, 1)` to the units of the data: float64
-    `(rows,)`."""
-    return output.in_units(values.squeeze(1).double())
+def to_units(values: Tensor, output: Value | Values) -> Tensor:
+    """Convert a network's outputs or targets `(rows, size)` to the units of the data: float64
+    `(rows, size)`."""
+    return output.in_units(values.double())
 
 
-def from_units(values: Tensor, output: Value) -> Tensor:
-    """Convert values `(rows,)` in the units of the data to a network's targets `(rows, 1)`."""
-    return ((values - output.offset) / output.scale).float().unsqueeze(1)
+def from_units(values: Tensor, output: Value | Values) -> Tensor:
+    """Convert values `(rows, size)` in the units of the data to a network's targets, float32 of
+    the same shape."""
+    return output.on_scale(values).float()

@@ -10,17 +10,22 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml import __version__
+from service.access.audit_log import AuditLog
+from service.access.audit_reader import AuditReader
+from service.access.audit_trail import AuditTrail
 from service.access.authenticator import Authenticator
 from service.access.bearers import BearerIndex
 from service.access.guard import Guard, OwnerOf
 from service.access.key_store import KeyStore
 from service.access.key_use import record_use
+from service.access.openapi import with_security
 from service.access.rules import Kind
 from service.access.session_store import SessionStore
 from service.background import Background
@@ -28,7 +33,16 @@ from service.charts.job_charts import JobCharts
 from service.datasets.memory import MemorySlots
 from service.datasets.store import DatasetStore
 from service.datasets.uploads import DatasetUploader
-from service.errors import BadRequest, HeadTooLarge, TooLarge, Unavailable, Unprocessable
+from service.errors import (
+    BadRequest,
+    Forbidden,
+    HeadTooLarge,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    Unprocessable,
+)
 from service.expressions.evaluator import ExpressionEvaluator
 from service.http.access_log import AccessLog
 from service.http.body_budget import BodyBudget
@@ -57,6 +71,7 @@ from service.quotas import Quotas
 from service.readiness import ReadinessChecks
 from service.routes import (
     access,
+    audit,
     charts,
     datasets,
     devices,
@@ -106,9 +121,21 @@ ROUTERS = [
         devices,
         usage,
         access,
+        audit,
         sign_in,
     )
 ]
+ANYWHERE = (
+    BadRequest,
+    Unauthorized,
+    Forbidden,
+    TooLarge,
+    Unprocessable,
+    TooManyRequests,
+    HeadTooLarge,
+    Unavailable,
+)
+"""Errors with which any request may be answered."""
 Running = Callable[[], AbstractAsyncContextManager[None]]
 
 
@@ -169,6 +196,8 @@ def _create_components(settings: Settings, nudge: Callable[[], None]) -> Compone
             BearerIndex(database, keys_version, sees_all=sees_all),
             open_without_keys=settings.is_local or settings.insecure,
         ),
+        audit_trail=AuditTrail(AuditLog.of(settings)),
+        audit_reader=AuditReader(settings.audit_file),
         jobs=store,
         sharing=Sharing(database, settings),
         roster=Roster(settings.roster_file),
@@ -239,7 +268,8 @@ def _layers(components: Components, background: Running, budget: BodyBudget) -> 
         app, components.model_cache, components.prediction_quotas, settings, components.work
     )
     app = RequestBody(app, budget, partial(run_in, components.work.decode), _is_spooled)
-    app = HeadRequests(Guard(app, components.authenticator, _owners(components)))
+    guard = Guard(app, components.authenticator, _owners(components), components.audit_trail)
+    app = HeadRequests(guard)
     if settings.cors_origins:
         app = CrossOrigin(app, settings.cors_origins)
     return SecurityHeaders(app)
@@ -265,6 +295,13 @@ def _is_data(scope: Scope) -> bool:
     return path == "/datasets" or (path.startswith("/v2/") and path.endswith("/infer"))
 
 
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = with_security(super().openapi())
+        return self.openapi_schema
+
+
 def _create_api(components: Components, background: Running) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Components]]:
@@ -277,12 +314,12 @@ def _create_api(components: Components, background: Running) -> FastAPI:
             recording.cancel()
             await asyncio.gather(recording, return_exceptions=True)
 
-    api = FastAPI(
+    api = _Api(
         title="epochd",
         version=__version__,
         description="Train and serve PyTorch models over HTTP.",
         lifespan=lifespan,
-        responses=problems(BadRequest, TooLarge, Unprocessable, HeadTooLarge, Unavailable),
+        responses=problems(*ANYWHERE),
     )
     for router in ROUTERS:
         api.include_router(router)

@@ -1,7 +1,7 @@
 """The command line's part for keys and classes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml.strict import sentence
+from service.access.audit_log import AuditLog
+from service.access.audit_trail import of_command
 from service.access.caller import Role
 from service.access.key_store import KeyStore
 from service.access.schemas import ClassRequest, Key, KeyRequest, NewKey
@@ -28,6 +30,8 @@ DAYS = re.compile(r"(\d+(?:\.\d+)?)([hdwy]?)")
 DAYS_OF_UNIT = {"h": 1 / 24, "": 1.0, "d": 1.0, "w": 7.0, "y": 365.0}
 COLUMNS = ("name", "role", "owner", "models", "last used", "expires")
 
+Audit = Callable[[str, str, str], None]
+"""Function that records a command, and the kind and name of its object, in the audit log."""
 DataDir = Annotated[Path | None, typer.Option(help="The data directory; default: EPOCHD_DATA_DIR.")]
 Expires = Annotated[
     str | None, typer.Option(metavar="90d", help="Time until it expires: 12h, 90d, 8w or 1y.")
@@ -49,11 +53,13 @@ def add_key(
     data_dir: DataDir = None,
 ) -> None:
     """Add a key, and print its secret, which is not shown again."""
-    with _key_store(data_dir) as store:
+    with _opened(data_dir) as (store, audit):
         request = KeyRequest(
             name=name, role=role, owner=owner, models=models or [], expires_days=_days(expires)
         )
-        typer.echo(store.add(request).secret)
+        added = store.add(request)
+        audit("keys add", "key", added.name)
+    typer.echo(added.secret)
 
 
 @keys.command("list")
@@ -62,7 +68,7 @@ def list_keys(
     data_dir: DataDir = None,
 ) -> None:
     """List the keys."""
-    with _key_store(data_dir) as store:
+    with _opened(data_dir) as (store, _):
         rows = [COLUMNS, *(_row(key) for key in store.listed(revoked=revoked))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -75,8 +81,10 @@ def rotate_key(
     name: Annotated[str, typer.Argument(help="Name or id of the key.")], data_dir: DataDir = None
 ) -> None:
     """Give a key another secret, and print it. The earlier one is refused at once."""
-    with _key_store(data_dir) as store:
-        typer.echo(store.rotate(name).secret)
+    with _opened(data_dir) as (store, audit):
+        rotated = store.rotate(name)
+        audit("keys rotate", "key", rotated.name)
+    typer.echo(rotated.secret)
 
 
 @keys.command("revoke")
@@ -84,8 +92,9 @@ def revoke_key(
     name: Annotated[str, typer.Argument(help="Name or id of the key.")], data_dir: DataDir = None
 ) -> None:
     """Revoke a key at once. What its owner made stays, and is left to admins."""
-    with _key_store(data_dir) as store:
+    with _opened(data_dir) as (store, audit):
         key = store.revoke(name, keep_an_admin=False)
+        audit("keys revoke", "key", key.name)
     typer.echo(f"revoked {key.name} ({key.id})", err=True)
 
 
@@ -103,9 +112,10 @@ def create_class(
     data_dir: DataDir = None,
 ) -> None:
     """Add a key for each pupil, and print the sheet with their sign-in codes."""
-    with _key_store(data_dir) as store:
+    with _opened(data_dir) as (store, audit):
         request = ClassRequest(name=name, pupils=pupils, expires_days=_days(expires))
         added = store.add_class(request.name, request.keys())
+        audit("class create", "class", request.name)
     for key in added:
         typer.echo(_slip(key, address))
 
@@ -115,12 +125,13 @@ def revoke_class(
     name: Annotated[str, typer.Argument(help="Name of the class.")], data_dir: DataDir = None
 ) -> None:
     """Revoke the keys of all pupils of a class."""
-    with _key_store(data_dir) as store:
+    with _opened(data_dir) as (store, audit):
         found = store.listed(class_name=name)
         if not found:
             _fail(f"there is no class {name!r}")
         for key in found:
             store.revoke(key.id)
+        audit("class revoke", "class", name)
     typer.echo(f"revoked {len(found)} keys", err=True)
 
 
@@ -157,8 +168,8 @@ def _days(text: str | None) -> float | None:
 
 
 @contextmanager
-def _key_store(data_dir: Path | None) -> Iterator[KeyStore]:
-    """The keys of a data directory, whether the service runs or not."""
+def _opened(data_dir: Path | None) -> Iterator[tuple[KeyStore, Audit]]:
+    """Open the keys of a data directory and its audit log, whether the service runs or not."""
     try:
         settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
         settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -166,7 +177,12 @@ def _key_store(data_dir: Path | None) -> Iterator[KeyStore]:
         database = Database(settings.sqlalchemy_url)
         try:
             database.migrate()
-            yield KeyStore(database, SharedVersion(settings.keys_version_file))
+            log = AuditLog.of(settings)
+
+            def audit(command: str, kind: str, name: str) -> None:
+                log.append(of_command(command, kind, name))
+
+            yield KeyStore(database, SharedVersion(settings.keys_version_file)), audit
         finally:
             database.close()
     except ValidationError as error:

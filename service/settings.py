@@ -176,6 +176,12 @@ class Settings(BaseSettings):
     session_hours: float = Field(
         default=12.0, gt=0, le=24 * 366, description="Hours until a browser must sign in again."
     )
+    audit_mb: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="Maximum size of the audit log, whose oldest tenth is deleted when it is full.",
+    )
     web_workers: int = Field(
         default=1, ge=1, le=64, description="Web processes, which share the port."
     )
@@ -344,6 +350,11 @@ class Settings(BaseSettings):
     def keys_version_file(self) -> Path:
         """File of the version of keys and sessions."""
         return self.data_dir.resolve() / "keys.revision"
+
+    @property
+    def audit_file(self) -> Path:
+        """Newest file of the audit log; the names of earlier ones end in a number."""
+        return self.data_dir.resolve() / "audit.jsonl"
 
     @property
     def warnings_file(self) -> Path:

@@ -3,13 +3,21 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ml.charts.axes import counted
 from ml.datasets.uploads import UploadSpec
-from ml.evaluation.schemas import Classification, Regression
-from ml.signature import Signature, Value
+from ml.evaluation.schemas import (
+    AnyEvaluation,
+    Classification,
+    JointRegression,
+    Regression,
+    TargetScores,
+)
+from ml.signature import Classes, Signature
 from ml.specs import TrainingSpec
-from ml.training.summary import Sample, TrainingSummary
+from ml.training.feature_sample import MAX_DRAWN
+from ml.training.summary import Pairs, Sample, TrainingSummary
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,15 @@ class Point:
     epoch: float
     """Epochs completed, with the fraction of the current one."""
     values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TargetData:
+    """A target of a regression: its evaluation, and some predicted and actual values."""
+
+    name: str
+    scores: Regression | TargetScores
+    pairs: Pairs
 
 
 @dataclass(frozen=True)
@@ -38,8 +55,8 @@ class ChartData:
     @property
     def is_target_standardized(self) -> bool:
         """Whether the target is trained on, and the loss measured, in standard deviations."""
-        return isinstance(self.spec.dataset, UploadSpec) and isinstance(
-            self.signature.output, Value
+        return isinstance(self.spec.dataset, UploadSpec) and not isinstance(
+            self.signature.output, Classes
         )
 
     @property
@@ -49,23 +66,44 @@ class ChartData:
         return self.summary.sample
 
     @property
-    def classification(self) -> Classification:
-        """The summary's evaluation, of a classification; the job must have succeeded."""
+    def evaluation(self) -> AnyEvaluation:
+        """The summary's evaluation; the job must have succeeded."""
         assert self.summary
-        assert isinstance(self.summary.evaluation, Classification)
         return self.summary.evaluation
 
     @property
-    def regression(self) -> Regression:
-        """The summary's evaluation, of a regression; the job must have succeeded."""
-        assert self.summary
-        assert isinstance(self.summary.evaluation, Regression)
-        return self.summary.evaluation
+    def classification(self) -> Classification:
+        """The summary's evaluation, of a classification; the job must have succeeded."""
+        assert isinstance(self.evaluation, Classification)
+        return self.evaluation
+
+    @property
+    def targets(self) -> Sequence[TargetData]:
+        """The targets of a regression that are drawn, the first ones; the job must have
+        succeeded."""
+        evaluation, output, pairs = self.evaluation, self.signature.output, self.sample.pairs
+        assert not isinstance(evaluation, Classification)
+        assert not isinstance(output, Classes)
+        scores: Mapping[str, Regression | TargetScores] = (
+            evaluation.targets
+            if isinstance(evaluation, JointRegression)
+            else {output.targets[0].name: evaluation}
+        )
+        return [
+            TargetData(name, found, pairs[name] if isinstance(pairs, dict) else pairs)
+            for name, found in islice(scores.items(), MAX_DRAWN)
+            if pairs is not None
+        ]
+
+    def targets_drawn(self, drawn: int) -> str:
+        """Return how many targets are drawn if these are not all: `the first 12 of 20 targets`."""
+        total = self.signature.output.size
+        is_part = not isinstance(self.signature.output, Classes) and drawn < total
+        return f"the first {drawn} of {total} targets" if is_part else ""
 
     def evaluated_on(self) -> str:
         """Return the number of rows and the split of the evaluation: `2,000 test rows`."""
-        assert self.summary
-        evaluation, features = self.summary.evaluation, self.sample.features
+        evaluation, features = self.evaluation, self.sample.features
         kind = {"train": "training"}.get(evaluation.split, evaluation.split)
         rows = counted(evaluation.rows, f"{kind} row")
         total = features.rows if evaluation.split == "train" and features else None

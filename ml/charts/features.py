@@ -14,6 +14,9 @@ from ml.charts.theme import (
     BLUE,
     HEIGHT,
     ORANGE,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    PANELS,
     SHARES,
     WIDTH,
     Picture,
@@ -25,9 +28,8 @@ from ml.charts.theme import (
 from ml.signature import Classes, Signature
 from ml.training.feature_sample import FeatureSample, KeptCategories, Number
 
-PANELS = 3
-"""Number of panels side by side."""
-PANEL_WIDTH, PANEL_HEIGHT = 230, 200
+MAX_PANELS = 24
+"""Maximum number of panels of several targets together."""
 MAX_CLASSES = 20
 """Maximum number of classes shown of a target: the most frequent ones."""
 CLASS_HEIGHT = 17
@@ -95,10 +97,22 @@ class Feature:
 
 
 def features(chart_data: ChartData) -> Picture:
-    """Return a panel for each feature, against the target."""
+    """Return a panel for each feature, against the target; of several targets, rows of panels for
+    each."""
     sample = chart_data.sample.features
     assert sample
-    target = _target(sample, chart_data.signature)
+    targets = _targets(sample, chart_data.signature)[: MAX_PANELS // len(sample.columns)]
+    drawn = chart_data.targets_drawn(len(targets))
+    panels = [_panels(sample, target) for target in targets]
+    chart: Picture = panels[0] if len(panels) == 1 else alt.vconcat(*panels)
+    subtitle, *notes = _subtitles(sample, targets[0])
+    subtitle = ", ".join(filter(None, (drawn, subtitle)))
+    heading = f"Each feature against {'the' if len(targets) == 1 else 'each'} target"
+    return chart.properties(title=title(heading, subtitle, *notes))
+
+
+def _panels(sample: FeatureSample, target: Target) -> alt.ConcatChart:
+    """Return a panel for each feature, against `target`."""
     width, height = (WIDTH, HEIGHT) if len(sample.columns) == 1 else (PANEL_WIDTH, PANEL_HEIGHT)
     height = max(height, CLASS_HEIGHT * len(target.shown))
     panels = []
@@ -110,12 +124,9 @@ def features(chart_data: ChartData) -> Picture:
         feature = Feature(name, values, categories, is_date, width, height, is_first)
         draw = PANEL_KINDS[categories is not None, bool(target.classes)]
         panels.append(draw(feature, target).properties(width=width, height=height))
-    chart: Picture = alt.concat(
-        *panels,
-        columns=PANELS,
-        title=title("Each feature against the target", *_subtitles(sample, target)),
-    ).resolve_scale(xOffset="independent", yOffset="independent")
-    return chart
+    chart = alt.concat(*panels, columns=PANELS)
+    panes: alt.ConcatChart = chart.resolve_scale(xOffset="independent", yOffset="independent")
+    return panes
 
 
 def _numbers_by_value(feature: Feature, target: Target) -> Panel:
@@ -220,13 +231,15 @@ PANEL_KINDS: Mapping[tuple[bool, bool], Callable[[Feature, Target], Panel]] = {
 """Panels by whether the feature and the target are categorical."""
 
 
-def _target(sample: FeatureSample, signature: Signature) -> Target:
-    output = signature.output
+def _targets(sample: FeatureSample, signature: Signature) -> list[Target]:
+    output, values = signature.output, sample.targets
+    if isinstance(values, dict):
+        return [Target(name, column, [], []) for name, column in values.items()]
     if not isinstance(output, Classes):
-        return Target(output.name, sample.targets, [], [])
-    rows = Counter(map(int, sample.targets))
+        return [Target(output.targets[0].name, values, [], [])]
+    rows = Counter(map(int, values))
     frequent = sorted(range(output.size), key=lambda index: -rows[index])[:MAX_CLASSES]
-    return Target("", sample.targets, output.names, sorted(frequent))
+    return [Target("", values, output.names, sorted(frequent))]
 
 
 def _subtitles(sample: FeatureSample, target: Target) -> list[str]:

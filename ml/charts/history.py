@@ -20,7 +20,7 @@ from ml.charts.theme import (
     whole,
 )
 from ml.losses import CrossEntropySpec, LossName
-from ml.signature import Value
+from ml.signature import Classes
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ def _losses(chart_data: ChartData, values: Sequence[float]) -> alt.Y:
     is_logarithmic = low > 0 and high / low > SPREAD
     loss, output = LOSS_TITLES[chart_data.spec.loss.kind], chart_data.signature.output
     unit = loss.standardized if chart_data.is_target_standardized else loss.unit
-    if isinstance(output, Value):
-        unit = unit.format(output.name)
+    if not isinstance(output, Classes):
+        unit = unit.format(output.name if output.kind == "value" else "each target")
     # The scale stands first: a long name would be truncated.
     y = alt.Y("value:Q", title=[loss.name, f"log scale, {unit}" if is_logarithmic else unit])
     y = y.axis(format=number_format(low, high))

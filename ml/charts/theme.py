@@ -67,8 +67,11 @@ CONFIG = {
     "range": {"category": [BLUE, ORANGE, GREEN, VERMILLION, SKY, BLACK]},
 }
 
-Picture = alt.Chart | alt.LayerChart | alt.FacetChart | alt.ConcatChart
+Picture = alt.Chart | alt.LayerChart | alt.FacetChart | alt.ConcatChart | alt.VConcatChart
 
+PANELS = 3
+"""Number of panels side by side."""
+PANEL_WIDTH, PANEL_HEIGHT = 230, 200
 
 NOT_DRAWABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML forbids, in SVG too; the renderer aborts on them."""

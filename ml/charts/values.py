@@ -1,15 +1,20 @@
 """Charts of values: predicted against actual, residuals, fit."""
 
+from collections.abc import Sequence
+
 import altair as alt
 
 from ml.charts.axes import counted, domain, figure, number_axis, number_format, number_range
-from ml.charts.chart_data import ChartData
+from ml.charts.chart_data import ChartData, TargetData
 from ml.charts.theme import (
     BLACK,
     BLUE,
     GREEN,
     HEIGHT,
     ORANGE,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    PANELS,
     SKY,
     SQUARE,
     VERMILLION,
@@ -20,18 +25,40 @@ from ml.charts.theme import (
     title,
     whole,
 )
-from ml.signature import Classes, Signature
+from ml.signature import Signature, Value
 
 CURVES = [SKY, GREEN, ORANGE, VERMILLION, BLACK]
 """Colours of the curves; the last one is that of the trained model."""
+Layers = alt.LayerChart | alt.FacetChart
 LEGEND_ROWS = 16
 """Maximum rows of a legend in a chart's height."""
 
 
 def predictions(chart_data: ChartData) -> Picture:
-    """Return predicted against actual values, and the diagonal of equal values."""
-    pairs, name = chart_data.sample.pairs, _name(chart_data.signature)
-    assert pairs
+    """Return predicted against actual values, and the diagonal of equal values; of several targets,
+    a panel of each."""
+    targets, rows = chart_data.targets, chart_data.evaluated_on()
+    drawn = sum(value is not None for value in targets[0].pairs.predicted)
+    if drawn < chart_data.evaluation.rows:
+        rows = f"{drawn:,} of {rows} drawn"
+    heading, note = "Predicted against actual", "dashed: equal"
+    if len(targets) > 1:
+        panels = [
+            _predicted_by_actual(target).properties(
+                width=PANEL_WIDTH, height=PANEL_WIDTH, title=title(target.name, _r2(target))
+            )
+            for target in targets
+        ]
+        return _panels(panels, chart_data, heading, rows, note)
+    [target] = targets
+    subtitle = ", ".join(filter(None, (rows, _r2(target))))
+    return _predicted_by_actual(target).properties(
+        width=SQUARE, height=SQUARE, title=title(heading, subtitle, note)
+    )
+
+
+def _predicted_by_actual(target: TargetData) -> Layers:
+    pairs, name = target.pairs, target.name
     seen = [*pairs.actual, *pairs.predicted]
     ends = domain(*number_range(seen))
     scale = alt.Scale(domain=ends, nice=False, zero=False, padding=8)
@@ -49,22 +76,34 @@ def predictions(chart_data: ChartData) -> Picture:
             y=alt.Y("y:Q", title=f"predicted {name}", scale=scale, axis=axis),
         )
     )
-    found, drawn = chart_data.regression, sum(value is not None for value in pairs.predicted)
-    rows = chart_data.evaluated_on()
-    if drawn < found.rows:
-        rows = f"{drawn:,} of {rows} drawn"
-    r2 = "" if found.r2 is None else f", R² = {_short(found.r2)}"
-    return alt.layer(points, diagonal).properties(
-        width=SQUARE,
-        height=SQUARE,
-        title=title("Predicted against actual", f"{rows}{r2}", "dashed: equal"),
-    )
+    return alt.layer(points, diagonal)
+
+
+def _r2(target: TargetData) -> str:
+    r2 = target.scores.r2
+    return "" if r2 is None else f"R² = {_short(r2)}"
 
 
 def residuals(chart_data: ChartData) -> Picture:
-    """Return a histogram of the residuals."""
-    found, name = chart_data.regression, _name(chart_data.signature)
-    histogram = found.residuals.histogram
+    """Return a histogram of the residuals; of several targets, one of each."""
+    targets, rows = chart_data.targets, chart_data.evaluated_on()
+    if len(targets) > 1:
+        panels = [
+            _histogram(target).properties(
+                width=PANEL_WIDTH, height=PANEL_HEIGHT, title=title(target.name, _spread(target))
+            )
+            for target in targets
+        ]
+        return _panels(panels, chart_data, "Residuals", rows)
+    [target] = targets
+    subtitle = ", ".join(filter(None, (rows, _spread(target))))
+    return _histogram(target).properties(
+        width=WIDTH, height=HEIGHT, title=title("Residuals", subtitle)
+    )
+
+
+def _histogram(target: TargetData) -> Layers:
+    histogram, name = target.scores.residuals.histogram, target.name
     edges, counts = (histogram.edges, histogram.counts) if histogram else ([0.0], [])
     bars = (
         alt.Chart(table(low=edges[:-1], high=edges[1:], rows=counts))
@@ -78,12 +117,23 @@ def residuals(chart_data: ChartData) -> Picture:
         )
     )
     zero = alt.Chart(table(x=[0])).mark_rule(color=BLACK, strokeDash=[6, 4]).encode(x="x:Q")
-    spread = ""
-    if found.residuals.mean is not None and found.residuals.std is not None:
-        spread = f", mean {figure(found.residuals.mean)}, deviation {figure(found.residuals.std)}"
-    return alt.layer(bars, zero).properties(
-        width=WIDTH, height=HEIGHT, title=title("Residuals", chart_data.evaluated_on() + spread)
-    )
+    return alt.layer(bars, zero)
+
+
+def _spread(target: TargetData) -> str:
+    mean, deviation = target.scores.residuals.mean, target.scores.residuals.std
+    if mean is None or deviation is None:
+        return ""
+    return f"mean {figure(mean)}, deviation {figure(deviation)}"
+
+
+def _panels(
+    panels: Sequence[Layers], chart_data: ChartData, heading: str, rows: str, note: str = ""
+) -> Picture:
+    """Return the panels of several targets as one picture."""
+    subtitle = ", ".join(filter(None, (chart_data.targets_drawn(len(panels)), rows)))
+    picture: Picture = alt.concat(*panels, columns=PANELS, title=title(heading, subtitle, note))
+    return picture
 
 
 def fit(chart_data: ChartData) -> Picture:
@@ -91,6 +141,7 @@ def fit(chart_data: ChartData) -> Picture:
     sample, found = chart_data.sample.features, chart_data.sample.fit
     assert sample
     assert found
+    assert isinstance(sample.targets, list)
     [(feature, values)] = sample.columns.items()
     target = _name(chart_data.signature)
     snapshots = [
@@ -154,7 +205,7 @@ def _curve_colours(snapshots: list[str]) -> alt.Scale:
 
 
 def _name(signature: Signature) -> str:
-    assert not isinstance(signature.output, Classes)
+    assert isinstance(signature.output, Value)
     return signature.output.name
 
 

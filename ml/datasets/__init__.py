@@ -26,7 +26,7 @@ from ml.datasets.splits import (
 from ml.datasets.synthetic import SyntheticSpec
 from ml.datasets.uploads import TO_LEARN, UploadRequest, Uploads, UploadSpec, Use
 from ml.errors import Invalid, located_at
-from ml.signature import Classes, Signature, Value
+from ml.signature import Classes, Output, Signature
 from ml.strict import ByKind
 from ml.units import from_units
 
@@ -102,8 +102,8 @@ def check_split(spec: DatasetSource, split: SplitSpec) -> None:
     division.held_out(spec.row_counts(), split)
     if split.stratify and spec.signature().output.kind != "classes":
         raise Invalid(
-            "stratify needs a target of classes, and the target of this data set is a value; "
-            "leave stratify out"
+            "stratify needs a target of classes, and this data set has values to predict; leave "
+            "stratify out"
         )
 
 
@@ -175,10 +175,10 @@ def load_undivided(spec: DatasetSource, root: Path, signature: Signature) -> Row
     )
 
 
-def _targets(targets: Tensor, data_output: Value | Classes, wanted: Value | Classes) -> Tensor:
+def _targets(targets: Tensor, data_output: Output, wanted: Output) -> Tensor:
     """Convert targets from the data's units or class indices to those of the network's output."""
-    if isinstance(wanted, Value):
-        return from_units(targets.squeeze(1), wanted)
-    if isinstance(data_output, Value) or data_output.names == wanted.names:
+    if not isinstance(wanted, Classes):
+        return from_units(targets, wanted)
+    if not isinstance(data_output, Classes) or data_output.names == wanted.names:
         return targets
     return torch.tensor([wanted.names.index(name) for name in data_output.names])[targets]

@@ -1,6 +1,7 @@
 """The roles that the columns of an uploaded table can take in a job: target, feature or neither."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from ml.datasets.date_features import all_parts
@@ -27,10 +28,26 @@ from ml.spelling.likeness import like_numbers
 Task = Literal["regression", "classification"]
 FeatureKind = Literal["numeric", "boolean", "categorical", "date"]
 
+MAX_SHOWN = 20
+"""Maximum number of names in a message."""
 FREE_TEXT = (
     f"is free text (over {MAX_CATEGORIES:,} different ones, or one of over {MAX_CATEGORY:,} "
     "characters)"
 )
+
+
+def instead_of(name: str, columns: Iterable[str]) -> str:
+    """Return in words which of `columns` there are instead of `name`: those of the matrix of this
+    name in an NPZ file, if it is one."""
+    names = [*columns]
+    of_matrix = [column for column in names if re.fullmatch(rf"{re.escape(name)}_\d+", column)]
+    return f"there are {listed(of_matrix or names)}" + ("; name these" if of_matrix else "")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first of some names, and the number of the others."""
+    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
+    return ", ".join(names[:MAX_SHOWN]) + more
 
 
 def check_read(name: str, schema: Schema) -> None:
@@ -86,6 +103,19 @@ def check_spelling(column: Column) -> None:
             f"{len(texts):,} values look like numbers, such as {shown(like.example)}; upload it "
             f"again with numeric={column.name} and, if need be, decimal, thousands or missing; for "
             "classes say task=classification"
+        )
+
+
+def check_value(column: Column) -> None:
+    """Check that a column can be one of several targets.
+
+    Raises:
+        Invalid: it has no numbers.
+    """
+    if not isinstance(column, Numeric):
+        raise Invalid(
+            f"the column {column.name!r} is {column.kind}, and several targets are predicted as "
+            "numbers; choose columns of numbers, or this target alone"
         )
 
 

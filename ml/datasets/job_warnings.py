@@ -1,6 +1,6 @@
 """Warnings about a job that follow from its request, before its rows are loaded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow.compute as pc
 
@@ -12,7 +12,7 @@ from ml.datasets.uploads import Upload, UploadRequest, Uploads, UploadSpec, dama
 from ml.ingest.names import shown
 from ml.ingest.schema import Boolean, Categorical, Column, ImageSchema, Numeric, TableSchema
 from ml.ingest.stored import read_table
-from ml.ingest.warning import DataWarning, Kind, folded, quoted
+from ml.ingest.warning import DataWarning, Kind, folded, listed, quoted
 from ml.spelling import text_of
 
 FEW_VALUES = 20
@@ -73,26 +73,30 @@ def _of_table(
 ) -> Iterator[DataWarning]:
     view = spec.resolved.view
     assert isinstance(view, TableView)
-    target = upload.columns()[view.target]
-    yield from _without_target(target, schema.rows)
-    if request.task is None:
+    targets = [upload.columns()[name] for name in view.targets]
+    yield from _without_target(targets, schema.rows, sum(view.rows.values()))
+    target = targets[0]
+    if request.task is None and len(targets) == 1:
         yield from _few_values(target, schema.rows)
     if view.task == "classification":
         yield from _rare(f"classes of {quoted(target.name)}", target.name, _sizes(target, upload))
     for warning in schema.warnings:
         is_of_feature = warning.column in view.features and warning.kind in OF_FEATURES
-        is_of_target = warning.column == view.target and warning.kind in OF_TARGETS
+        is_of_target = warning.column in view.targets and warning.kind in OF_TARGETS
         if is_of_feature or is_of_target:
             yield warning
 
 
-def _without_target(target: Column, rows: int) -> Iterator[DataWarning]:
-    if target.missing:
-        message = (
-            f"{quoted(target.name)} has no value in {target.missing:,} of {rows:,} rows; rows "
-            "without a target are left out"
-        )
-        yield DataWarning(column=target.name, kind="no_target", message=message)
+def _without_target(targets: Sequence[Column], rows: int, used: int) -> Iterator[DataWarning]:
+    """Yield a warning if some of `rows` rows lack a target, so that `used` remain."""
+    gaps = [target.name for target in targets if target.missing]
+    if not gaps:
+        return
+    column = gaps[0] if len(gaps) == 1 else None
+    subject = f"{quoted(column)} has no" if column else f"{listed(gaps)} together lack a"
+    rule = "without a target" if len(targets) == 1 else "without a value of every target"
+    message = f"{subject} value in {rows - used:,} of {rows:,} rows; rows {rule} are left out"
+    yield DataWarning(column=column, kind="no_target", message=message)
 
 
 def _few_values(target: Column, rows: int) -> Iterator[DataWarning]:

@@ -1,8 +1,10 @@
 """The skewness of a target, and of its logarithm."""
 
+from collections.abc import Iterator, Sequence
+
 from torch import Tensor
 
-from ml.ingest.warning import DataWarning, quoted
+from ml.ingest.warning import DataWarning, folded, quoted
 
 HIGHLY_SKEWED = 1.0
 """Skewness from which a distribution is highly skewed: Bulmer 1979, Principles of Statistics, 4."""
@@ -14,21 +16,26 @@ MIN_ROWS = 30
 the root of 6 / rows."""
 
 
-def warnings(name: str, targets: Tensor) -> list[DataWarning]:
-    """Return a warning if values `(rows, 1)` of the target `name` are far more skewed to the right
-    than their logarithms. Those of values of 0 and less do not exist."""
-    values = targets.flatten().double()
+def warnings(names: Sequence[str], targets: Tensor) -> list[DataWarning]:
+    """Return a warning for each target of `names` whose values, a column of `targets` `(rows,
+    size)`, are far more skewed to the right than their logarithms. Those of values of 0 and less do
+    not exist."""
+    columns = zip(names, targets.double().unbind(1), strict=True)
+    return folded(warning for column in columns for warning in _warnings(*column))
+
+
+def _warnings(name: str, values: Tensor) -> Iterator[DataWarning]:
     if len(values) < MIN_ROWS or not bool((values > 0).all()):
-        return []
+        return
     skew, of_logarithm = skewness(values), skewness(values.log())
     if skew < HIGHLY_SKEWED or skew < FAR_MORE * abs(of_logarithm):
-        return []
+        return
     message = (
         f"{quoted(name)} has a skewness of {skew:.1f}, and its logarithm of "
         f"{round(of_logarithm, 1) + 0.0:.1f}: the few largest values decide what is learned; "
         "consider a column of its logarithm as the target, or loss=huber"
     )
-    return [DataWarning(column=name, kind="skewed", message=message)]
+    yield DataWarning(column=name, kind="skewed", message=message)
 
 
 def skewness(values: Tensor) -> float:

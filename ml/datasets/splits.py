@@ -104,8 +104,8 @@ BY_CHANCE = SplitSpec()
 
 @dataclass(frozen=True)
 class Rows:
-    """Inputs `(rows, *shape)` in the dtype of their source, and targets: `(rows, 1)` float32 values
-    or `(rows,)` int64 class indices."""
+    """Inputs `(rows, *shape)` in the dtype of their source, and targets: `(rows, size)` float32
+    values or `(rows,)` int64 class indices."""
 
     inputs: Tensor
     targets: Tensor

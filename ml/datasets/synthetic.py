@@ -1,11 +1,22 @@
-"""Data made from a formula, such as `y = 3*x + 2`, and noise."""
+"""Data made from formulas, such as `y = 3*x + 2`, and noise."""
 
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, ValidationInfo, field_validator, model_serializer, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from torch import Generator, Tensor, nn
 
 from ml.datasets import masked
@@ -18,12 +29,13 @@ from ml.datasets.splits import (
     SplitSpec,
     Table,
 )
-from ml.errors import Invalid, located_at
+from ml.datasets.targets import MAX_TARGETS
+from ml.errors import Invalid, Loc, located_at
 from ml.expressions.formula import Expression, check_name
 from ml.ingest.warning import DataWarning
 from ml.preprocessing import Standardize, moments
-from ml.signature import Classes, Features, Signature, Value
-from ml.strict import Strict, at_most
+from ml.signature import Classes, Features, Output, Signature, Value, regression
+from ml.strict import Strict, as_validation_error, at_most
 
 MAX_SIZE = 10_000_000
 MAX_FEATURES = 1_000
@@ -33,6 +45,26 @@ TRUTHS = ("false", "true")
 
 Bound = Annotated[float, Field(ge=-1e30, le=1e30)]
 Pair = Annotated[list[Bound], Field(min_length=2, max_length=2)]
+TargetName = Annotated[str, Field(min_length=1, max_length=1000)]
+ByName = Annotated[
+    dict[TargetName, str],
+    at_most(MAX_TARGETS, "targets"),
+    Field(min_length=1, max_length=MAX_TARGETS),
+]
+
+_BY_NAME: TypeAdapter[dict[str, str]] = TypeAdapter(ByName, config=ConfigDict(strict=True))
+
+
+def _read_formulas(value: object, _: ValidatorFunctionWrapHandler) -> object:
+    # Otherwise each error would be reported for both members of the union.
+    if isinstance(value, dict):
+        return _BY_NAME.validate_python(value)
+    if not isinstance(value, str):
+        raise ValueError("must be a string, a formula, or an object of formulas by their names")
+    return value
+
+
+Formulas = Annotated[str | ByName, WrapValidator(_read_formulas)]
 
 
 class Distribution(Strict):
@@ -72,22 +104,24 @@ class Distribution(Strict):
 
 
 class SyntheticSpec(Strict):
-    """Features drawn from distributions, and a target computed from them by a formula."""
+    """Features drawn from distributions, and a target, or several, computed from them by
+    formulas."""
 
     kind: Literal["synthetic"] = "synthetic"
     features: Annotated[dict[str, Distribution], at_most(MAX_FEATURES, "features")] = Field(
         min_length=1, max_length=MAX_FEATURES
     )
-    target: str = Field(
+    target: Formulas = Field(
         description="Formula of the features, with + - * / ** % //, comparisons and the usual "
-        "functions. A comparison makes two classes, false and true.",
-        examples=["3*x + 2", "x**2 + y**2 < 1"],
+        "functions. A comparison makes two classes, false and true. Or formulas by the names of "
+        "several targets, which are numbers.",
+        examples=["3*x + 2", "x**2 + y**2 < 1", {"double": "2*x", "square": "x**2"}],
     )
     noise: float = Field(
         default=0.0,
         ge=0,
         le=1e30,
-        description="Standard deviation of the noise on the target; 0 for classes.",
+        description="Standard deviation of the noise on each target; 0 for classes.",
     )
     size: int = Field(default=1000, ge=1, le=MAX_SIZE, description="Number of rows.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of the features and the noise.")
@@ -105,19 +139,31 @@ class SyntheticSpec(Strict):
 
     @field_validator("target")
     @classmethod
-    def _target_is_a_formula(cls, target: str, info: ValidationInfo) -> str:
-        if "features" in info.data:
+    def _targets_are_formulas(
+        cls, target: str | dict[str, str], info: ValidationInfo
+    ) -> str | dict[str, str]:
+        if "features" not in info.data:
+            return target
+        if isinstance(target, str):
             Expression.parse(target, info.data["features"])
+            return target
+        for name, formula in target.items():
+            try:
+                with located_at(name):
+                    _check_named(name, formula, info.data["features"])
+            except Invalid as error:
+                raise as_validation_error(error) from None
         return target
 
     @model_validator(mode="after")
     def _fits(self) -> "SyntheticSpec":
-        if self.size * len(self.features) > MAX_VALUES:
+        if self.size * (len(self.features) + len(self._formulas) - 1) > MAX_VALUES:
+            counted = "features" if len(self._formulas) == 1 else "features and other targets"
             raise ValueError(
-                f"size times the number of features is over the limit of {MAX_VALUES:,} values; "
+                f"size times the number of {counted} is over the limit of {MAX_VALUES:,} values; "
                 "choose a smaller size"
             )
-        if self.noise and self._formula.is_condition:
+        if self.noise and self._is_condition:
             raise ValueError(
                 f"noise is added to a number, and the target {self.target!r} is true or false; "
                 "leave noise out"
@@ -127,10 +173,8 @@ class SyntheticSpec(Strict):
     def signature(self) -> Signature:
         """Return the signature of a model of this data: of two classes if its formula is a
         comparison."""
-        is_condition = self._formula.is_condition
-        output = Classes(names=list(TRUTHS)) if is_condition else Value(name="y")
         inputs = Features(names=list(self.features), double=self.standardize)
-        return Signature(inputs=inputs, output=output)
+        return Signature(inputs=inputs, output=self._output())
 
     def row_counts(self) -> RowCounts:
         """Return the number of rows."""
@@ -140,23 +184,25 @@ class SyntheticSpec(Strict):
         """Draw the rows; `root` and `split` are unused.
 
         Raises:
-            Invalid: the formula's value is not finite for some row, or NaN is compared.
+            Invalid: a formula's value is not finite for some row, or NaN is compared.
         """
         random = Generator().manual_seed(self.seed)
         columns = {name: d.draw(self.size, random) for name, d in self.features.items()}
-        with located_at("dataset", "target"):
-            target = self._formula.evaluate(columns).expand(self.size)
         # Numbers far from 0 would be equal in float32; standardised, they are near it.
         dtype = torch.float64 if self.standardize else torch.float32
         inputs = torch.stack(list(columns.values()), dim=1).to(dtype)
-        if self._formula.is_condition:
-            return Table(Rows(inputs, target.long()))
-        if self.noise:
-            noise = torch.randn(self.size, generator=random, dtype=torch.float64)
-            target = target + self.noise * noise
-        targets = target.to(torch.float32).unsqueeze(1)
-        self._refuse_infinite(inputs, targets)
-        return Table(Rows(inputs, targets))
+        targets = []
+        for place, formula in self._formulas:
+            with located_at("dataset", "target", *place):
+                target = formula.evaluate(columns).expand(self.size)
+                if self._is_condition:
+                    return Table(Rows(inputs, target.long()))
+                if self.noise:
+                    noise = torch.randn(self.size, generator=random, dtype=torch.float64)
+                    target = target + self.noise * noise
+                targets.append(target.to(torch.float32))
+                self._refuse_infinite(formula, inputs, targets[-1])
+        return Table(Rows(inputs, torch.stack(targets, dim=1)))
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
         """Return the layer that standardises the features, if requested, and masks those that do
@@ -182,12 +228,26 @@ class SyntheticSpec(Strict):
         return inputs
 
     @cached_property
-    def _formula(self) -> Expression:
-        return Expression.parse(self.target, self.features)
+    def _formulas(self) -> list[tuple[Loc, Expression]]:
+        """The formula of each target, after its place in `target`."""
+        if isinstance(self.target, str):
+            return [((), Expression.parse(self.target, self.features))]
+        formulas = self.target.items()
+        return [((name,), Expression.parse(text, self.features)) for name, text in formulas]
+
+    @property
+    def _is_condition(self) -> bool:
+        return self._formulas[0][1].is_condition
+
+    def _output(self) -> Output:
+        if self._is_condition:
+            return Classes(names=list(TRUTHS))
+        names = ["y"] if isinstance(self.target, str) else self.target
+        return regression([Value(name=name) for name in names])
 
     def _one_class(self, train: Rows) -> list[DataWarning]:
         """Return a warning if the target is a class that does not vary."""
-        if not self._formula.is_condition:
+        if not self._is_condition:
             return []
         low, high = int(train.targets.min()), int(train.targets.max())
         if low < high:
@@ -198,8 +258,8 @@ class SyntheticSpec(Strict):
         )
         return [DataWarning(column=None, kind="constant", message=message)]
 
-    def _refuse_infinite(self, inputs: Tensor, targets: Tensor) -> None:
-        bad = (~torch.isfinite(targets).squeeze(1)).nonzero()
+    def _refuse_infinite(self, formula: Expression, inputs: Tensor, targets: Tensor) -> None:
+        bad = (~torch.isfinite(targets)).nonzero()
         if len(bad):
             row = int(bad[0])
             at = ", ".join(
@@ -207,7 +267,22 @@ class SyntheticSpec(Strict):
                 for name, value in zip(self.features, inputs[row].tolist(), strict=True)
             )
             raise Invalid(
-                f"the formula {self.target!r} is {targets[row].item()} at {at} "
-                f"(row {row}; {len(bad)} such rows of {self.size})",
-                ("dataset", "target"),
+                f"the formula {formula.source!r} is {targets[row].item()} at {at} "
+                f"(row {row}; {len(bad)} such rows of {self.size})"
             )
+
+
+def _check_named(name: str, text: str, features: Collection[str]) -> None:
+    """Check the formula of a target that has a name.
+
+    Raises:
+        Invalid: it is not a formula of the features, or is true or false; or a feature has its
+            name.
+    """
+    if name in features:
+        raise Invalid("has the name of a feature; choose another")
+    if Expression.parse(text, features).is_condition:
+        raise Invalid(
+            f"{text!r} is true or false, and a target with a name is a number; for two classes, "
+            "give the comparison alone as the target"
+        )

@@ -9,24 +9,33 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from ml.datasets import masked, skewness, split_by, split_keys
+from ml.datasets import masked, skewness, split_by, split_keys, table_columns
 from ml.datasets.column_types import FeatureKind, Task, spelling_of, width_of
 from ml.datasets.date_features import all_parts, fit_dates
 from ml.datasets.splits import Categories, Fitted, RowCounts, Rows, SplitSpec, Table
+from ml.datasets.targets import fit_units, names_of
 from ml.errors import Damaged, Invalid, located_at
 from ml.ingest.schema import TABLE, Date, Numeric, Part, TableSchema, Text
 from ml.ingest.stored import read_table
-from ml.inputs.rows import FLOAT32_MAX
 from ml.inputs.table_rows import value_readers
 from ml.preprocessing import Encode, moments
-from ml.signature import Classes, DateEncoding, DatePart, Encoding, Features, Signature, Value
-from ml.spelling import EARLIER_MISSING, Gaps, Spelling, as_texts, text_of
+from ml.signature import (
+    Classes,
+    DateEncoding,
+    DatePart,
+    Encoding,
+    Features,
+    Output,
+    Signature,
+    Value,
+    regression,
+)
+from ml.spelling import EARLIER_MISSING, Gaps, Spelling, text_of
 from ml.spelling.booleans import read_booleans
-from ml.spelling.dates import days_of, iso_of_days
+from ml.spelling.dates import iso_of_days
 from ml.spelling.numbers import number_in
 from ml.strict import Strict
 
@@ -38,7 +47,7 @@ class TableView(Strict):
     """A job's view of an uploaded table."""
 
     kind: Literal["table"] = "table"
-    target: str
+    target: str | list[str]
     task: Task
     classes: list[str]
     """Names of the classes; empty for a regression."""
@@ -58,7 +67,12 @@ class TableView(Strict):
     """Maximum number of inputs that one row is encoded as: see `ml.signature.Encoding`."""
     split_by: str | None
     rows: dict[Part, int]
-    """Number of rows with a target value, by split; all as `train` without `split_by`."""
+    """Number of rows with a value of every target, by split; all as `train` without `split_by`."""
+
+    @property
+    def targets(self) -> list[str]:
+        """Columns that are predicted."""
+        return names_of(self.target)
 
     def signature(self) -> Signature:
         """Return the signature of a model of this table, as far as known without the rows."""
@@ -82,7 +96,7 @@ class TableView(Strict):
         return RowCounts(train, "test" in self.rows, "validation" in self.rows, builtin)
 
     def load(self, directory: Path, split: SplitSpec) -> Table:
-        """Read the rows that have a target value, and what `split` divides them by.
+        """Read the rows that have a value of every target, and what `split` divides them by.
 
         Raises:
             Invalid: a number is too large for float32, or the rows cannot be divided.
@@ -97,8 +111,8 @@ class TableView(Strict):
                 column, categories[name] = self._dictionary_encode(name, column)
             elif kind == "boolean" and pa.types.is_string(column.type):
                 column = read_booleans(column)
-            inputs[:, index] = torch.from_numpy(_numbers(name, column))
-        targets = self._targets(table[self.target].combine_chunks())
+            inputs[:, index] = torch.from_numpy(table_columns.numbers(name, column))
+        targets = self._load_targets(table)
         return self._divided(table, inputs, targets, split, categories)
 
     def load_keys(self, directory: Path, split: SplitSpec) -> Table:
@@ -112,10 +126,9 @@ class TableView(Strict):
         return self._divided(table, nothing, nothing, split, {})
 
     def _read(self, directory: Path, features: list[str], split: SplitSpec) -> Any:
-        others = (self.target, self.split_by, split.column)
+        others = (*self.targets, self.split_by, split.column)
         columns = {*features, *(name for name in others if name is not None)}
-        table = read_table(directory, [*columns])
-        table = table.filter(pc.is_valid(table[self.target]))
+        table = table_columns.with_values(read_table(directory, [*columns]), self.targets)
         if table.num_rows != sum(self.rows.values()):
             raise Damaged(directory / TABLE, "has another number of rows than when it was written")
         return table
@@ -138,10 +151,10 @@ class TableView(Strict):
         return Table(held["train"], held.get("validation"), held.get("test"), categories)
 
     def fit(self, train: Rows, categories: Categories) -> Fitted:
-        """Return the encoding of the features, and offset and scale of a numeric target."""
+        """Return the encoding of the features, and offset and scale of each numeric target."""
         numbered = list(enumerate(self.features))
         seen = {
-            name: _different(train.inputs[:, index])
+            name: table_columns.different(train.inputs[:, index])
             for index, name in numbered
             if name in categories
         }
@@ -179,18 +192,13 @@ class TableView(Strict):
             spellings=self.spellings,
             width=len(self.features) - len(columns) + sum(map(len, columns)) + len(gaps),
         )
-        output = self._output()
-        if isinstance(output, Value):
-            offset, scale = (moment.item() for moment in moments(train.targets))
-            output = Value(
-                name=self.target, offset=offset, scale=scale if math.isfinite(scale) else 1.0
-            )
+        output, warnings = self._output(), masked.warnings(only, gaps)
+        if not isinstance(output, Classes):
+            output = fit_units(self.targets, train.targets)
+            warnings += skewness.warnings(self.targets, train.targets)
         features = Features(names=list(self.features), encoding=encoding)
         signature = Signature(inputs=features, output=output)
         layer = Encode.of(features, mean, std, [parts for _, parts in fitted_dates.values()])
-        warnings = masked.warnings(only, gaps)
-        if self.task == "regression":
-            warnings += skewness.warnings(self.target, train.targets)
         return Fitted(signature, layer, warnings)
 
     def encode_categories(
@@ -224,7 +232,8 @@ class TableView(Strict):
     def _dictionary_encode(self, name: str, column: Any) -> tuple[Any, list[str]]:
         """Return a column's values as indices into its distinct values, and the names of these."""
         values = pc.unique(column.drop_null()).sort()
-        return pc.index_in(column, value_set=values), _names(values, self.written.get(name, {}))
+        names = table_columns.names(values, self.written.get(name, {}))
+        return pc.index_in(column, value_set=values), names
 
     def _shown(self, name: str, value: float, categories: Categories) -> str:
         """Return the raw `value` of a feature as a user would write it."""
@@ -234,16 +243,19 @@ class TableView(Strict):
             return iso_of_days(value)
         return text_of(bool(value) if self.features[name] == "boolean" else value)
 
-    def _output(self) -> Value | Classes:
+    def _output(self) -> Output:
         if self.task == "regression":
-            return Value(name=self.target)
+            return regression([Value(name=name) for name in self.targets])
         return Classes(names=self.classes)
 
-    def _targets(self, column: Any) -> Tensor:
-        """Return float64 values `(rows, 1)`, or int64 class indices `(rows,)`."""
+    def _load_targets(self, table: Any) -> Tensor:
+        """Return float64 values `(rows, targets)`, or int64 class indices `(rows,)`."""
+        columns = {name: table[name].combine_chunks() for name in self.targets}
         if self.task == "regression":
-            return torch.from_numpy(_numbers(self.target, column)).unsqueeze(1)
-        indices, names = self._dictionary_encode(self.target, column)
+            arrays = [table_columns.numbers(*column) for column in columns.items()]
+            return torch.from_numpy(np.stack(arrays, axis=1))
+        [(target, column)] = columns.items()
+        indices, names = self._dictionary_encode(target, column)
         assert names == self.classes, "the classes are those of the whole column"
         return torch.from_numpy(indices.to_numpy(zero_copy_only=False).astype(np.int64))
 
@@ -251,7 +263,7 @@ class TableView(Strict):
 def view(
     schema: TableSchema,
     directory: Path,
-    target: str,
+    target: str | list[str],
     task: Task,
     features: Mapping[str, FeatureKind] | None,
     assigned_by: str | None,
@@ -261,12 +273,14 @@ def view(
     splits, and the rows are divided by the values of `divided_by`.
 
     Raises:
-        Invalid: there are no features, or too many inputs; or a value of `assigned_by` does not
-            name a split, or none is for training. `loc` is within an upload's spec.
+        Invalid: there are no features, or too many inputs; no row has a value of every target; or
+            a value of `assigned_by` does not name a split, or none is for training. `loc` is within
+            an upload's spec.
         Damaged: the rows are missing, or are not as they were written.
     """
     columns = {column.name: column for column in schema.columns}
-    aside = {target, assigned_by, divided_by, schema.split_by}
+    targets = names_of(target)
+    aside = {*targets, assigned_by, divided_by, schema.split_by}
     features = features or {
         name: column.kind
         for name, column in columns.items()
@@ -286,8 +300,10 @@ def view(
             "columns with many categories",
             ("features",),
         )
-    table = read_table(directory, [target] if assigned_by is None else [target, assigned_by])
-    table = table.filter(pc.is_valid(table[target]))
+    read = targets if assigned_by is None else [*targets, assigned_by]
+    table = table_columns.with_values(read_table(directory, read), targets)
+    if not table.num_rows:
+        raise Invalid("no row has a value of every target; choose others", ("target",))
     rows: dict[Part, int] = {"train": table.num_rows}
     if assigned_by is not None:
         with located_at("split_by"):
@@ -300,7 +316,7 @@ def view(
     coded = [name for name, kind in features.items() if kind == "categorical"]
     written = {
         name: column.written
-        for name in (*coded, *([target] if task == "classification" else []))
+        for name in (*coded, *(targets if task == "classification" else []))
         if isinstance(column := columns[name], Numeric) and column.written
     }
     dates = {
@@ -308,11 +324,15 @@ def view(
         for name, kind in features.items()
         if isinstance(column := columns[name], Date) and kind != "categorical"
     }
-    values = pc.unique(table[target].combine_chunks()).sort()
+    classes: list[str] = []
+    if task == "classification":
+        [name] = targets
+        values = pc.unique(table[name].combine_chunks()).sort()
+        classes = table_columns.names(values, written.get(name, {}))
     return TableView(
         target=target,
         task=task,
-        classes=_names(values, written.get(target, {})) if task == "classification" else [],
+        classes=classes,
         features=dict(features),
         categories={name: width_of(columns[name], "categorical") for name in coded},
         missing=schema.missing,
@@ -323,28 +343,3 @@ def view(
         split_by=assigned_by,
         rows=rows,
     )
-
-
-def _names(values: Any, written: Mapping[str, str]) -> list[str]:
-    """Return the names of values as categories or classes."""
-    if pa.types.is_temporal(values.type):
-        names: list[str] = as_texts(values).to_pylist()
-        return names
-    texts = [text_of(value) for value in values.to_pylist()]
-    return [written.get(text, text) for text in texts]
-
-
-def _numbers(name: str, column: Any) -> NDArray[np.float64]:
-    """Return values as a float64 array, NaN where one is missing: dates as days since 1970."""
-    if pa.types.is_temporal(column.type):
-        return days_of(column)
-    numbers = np.array(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False))
-    if (too_large := np.abs(numbers) > FLOAT32_MAX).any():
-        largest = numbers[np.argmax(too_large)]
-        raise Invalid(f"the column {name!r} has {largest:g}, which is too large for float32")
-    return numbers
-
-
-def _different(codes: Tensor) -> list[int]:
-    known = codes[~codes.isnan()].numpy()
-    return [int(code) for code in np.unique(known)]

@@ -1,6 +1,6 @@
 """Uploaded data sets, as `ml.ingest` stored them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from ml.datasets.splits import (
     SplitSpec,
     Table,
 )
+from ml.datasets.targets import Target, names_of, one_of, places_of
 from ml.datasets.uploaded_images import ImageView
 from ml.datasets.uploaded_table import TableView
 from ml.errors import DataUnavailable, Invalid, belonging_to, located_at
@@ -32,7 +33,6 @@ from ml.strict import Strict, at_most
 
 UPLOADS = "uploads"
 """Directory of uploads, relative to that of the data sets."""
-MAX_SHOWN = 20
 REMEDY = "upload the same file again"
 
 
@@ -45,8 +45,8 @@ class Upload:
     content: str
     """SHA-256 of the file and the options it was read with; also the name of its directory."""
     schema: Schema
-    target: str | None
-    """Target column unless a request names another."""
+    target: str | list[str] | None
+    """Target column, or several, unless a request names others."""
     directory: Path
     types: Mapping[str, ColumnKind] = field(default_factory=dict)
     """Kinds of columns that the user named at upload."""
@@ -105,13 +105,15 @@ class UploadRequest(Strict):
 
     kind: Literal["upload"]
     id: str = Field(max_length=100, examples=["ds_01JD3V0M8Q6W4N2X7Y9Z5K1T3B"])
-    target: ColumnName | None = Field(
+    target: Target | None = Field(
         default=None,
-        description="Target column; by default the one named at upload.",
+        description="Target column, or a list of columns of numbers that one model predicts; by "
+        "default that named at upload.",
     )
     task: Task | None = Field(
         default=None,
-        description="Task; by default regression for a numeric target, else classification.",
+        description="Task; by default regression for a numeric target, else classification. "
+        "Several targets are a regression.",
     )
     split_by: ColumnName | None = Field(
         default=None,
@@ -152,11 +154,12 @@ class UploadRequest(Strict):
         """
         with located_at("target"):
             target = _target(upload, self.target, self.task, use)
+        targets = names_of(target)
         with located_at("task"):
-            task = _task(upload, target, self.task)
+            task = _task(upload, targets, self.task)
         with located_at("split_by"):
-            assigned_by = _split_by(upload, target, self.split_by)
-        roles = {"target": target, "split_by": assigned_by}
+            assigned_by = _split_by(upload, targets, self.split_by)
+        roles: dict[str, Sequence[str | None]] = {"target": targets, "split_by": [assigned_by]}
         with located_at("features"):
             features = _features(upload, roles, self.features)
         if self.resolved is not None and self.resolved.content != upload.content:
@@ -235,17 +238,19 @@ def check_split(spec: UploadSpec, split: SplitSpec, uploads: Uploads) -> None:
     upload = uploads.find(spec.id)
     with located_at(split.criterion):
         column = _column(upload, name)
-        for role, taken in (("target", view.target), ("split_by column", view.split_by)):
-            if name == taken:
-                raise Invalid(f"is the {role}; choose another column")
+        for role, taken in (("target", view.targets), ("split_by column", [view.split_by])):
+            if name in taken:
+                raise Invalid(f"is {one_of(role, taken)}; choose another column")
     split_keys.check_kind(column, split)
     with damage_to(upload.id):
         table = view.load_keys(upload.directory, split)
     divide(table, split)
 
 
-def _target(upload: Upload, requested: str | None, task: Task | None, use: Use) -> str | None:
-    """Return the target column for `task`; images have none."""
+def _target(
+    upload: Upload, requested: str | list[str] | None, task: Task | None, use: Use
+) -> str | list[str] | None:
+    """Return the target column, or columns, for `task`; images have none."""
     if isinstance(upload.schema, ImageSchema):
         if requested is not None:
             raise Invalid(
@@ -254,48 +259,57 @@ def _target(upload: Upload, requested: str | None, task: Task | None, use: Use) 
         return None
     target = requested or upload.target
     if target is None:
-        raise Invalid(f"is missing; choose one of {_listed(upload.columns())}")
-    column = _column(upload, target)
-    warnings = upload.schema.warnings
-    column_types.check_target(column, upload.schema.rows, warnings, use.learns)
-    if task is None and target not in (*upload.types, *upload.schema.labels):
-        column_types.check_spelling(column)
-    return column.name
+        raise Invalid(f"is missing; choose one of {column_types.listed([*upload.columns()])}")
+    for place, name in places_of(target):
+        with located_at(*place):
+            column = _column(upload, name)
+            warnings = upload.schema.warnings
+            column_types.check_target(column, upload.schema.rows, warnings, use.learns)
+            if task is None and name not in (*upload.types, *upload.schema.labels):
+                column_types.check_spelling(column)
+            if place:
+                column_types.check_value(column)
+    return target
 
 
-def _task(upload: Upload, target: str | None, requested: Task | None) -> Task | None:
-    if target is not None:
-        return column_types.task_of(_column(upload, target), requested)
+def _task(upload: Upload, targets: Sequence[str], requested: Task | None) -> Task | None:
+    if len(targets) > 1 and requested == "classification":
+        raise Invalid(
+            "several targets are predicted as numbers; choose regression, or name one target"
+        )
+    if targets:
+        return column_types.task_of(_column(upload, targets[0]), requested)
     if requested == "regression":
         raise Invalid("images are classified by their folders; choose classification")
     return requested
 
 
-def _split_by(upload: Upload, target: str | None, requested: str | None) -> str | None:
+def _split_by(upload: Upload, targets: Sequence[str], requested: str | None) -> str | None:
     if requested is None:
         own = upload.schema.split_by if isinstance(upload.schema, TableSchema) else None
-        return own if own != target else None
+        return own if own not in targets else None
     column = _column(upload, requested)
-    if requested == target:
-        raise Invalid("is the target; choose another column")
+    if requested in targets:
+        raise Invalid(f"is {one_of('target', targets)}; choose another column")
     split_by.check_kind(column)
     return requested
 
 
 def _features(
     upload: Upload,
-    roles: Mapping[str, str | None],
+    roles: Mapping[str, Sequence[str | None]],
     requested: Mapping[str, FeatureKind | None] | None,
 ) -> dict[str, FeatureKind] | None:
-    """Return the kind of each requested feature; `roles` are columns that cannot be features."""
+    """Return the kind of each requested feature, which cannot have one of `roles`."""
     if requested is None:
         return None
     if not requested:
         raise Invalid("leaves nothing to learn from; name at least one column")
     for name in requested:
         for role, taken in roles.items():
-            if name == taken:
-                raise Invalid(f"names {name!r}, which is the {role} column; leave it out")
+            if name in taken:
+                which = one_of(f"{role} column", taken)
+                raise Invalid(f"names {name!r}, which is {which}; leave it out")
     return {
         name: column_types.kind_of(_column(upload, name), kind) for name, kind in requested.items()
     }
@@ -303,7 +317,7 @@ def _features(
 
 def _view(
     upload: Upload,
-    target: str | None,
+    target: str | list[str] | None,
     task: Task | None,
     features: Mapping[str, FeatureKind] | None,
     assigned_by: str | None,
@@ -325,11 +339,5 @@ def _column(upload: Upload, name: str) -> Column:
     if not columns:
         raise Invalid("images have no columns")
     if name not in columns:
-        raise Invalid(f"there is no column {name!r}; there are {_listed(columns)}")
+        raise Invalid(f"there is no column {name!r}; {column_types.instead_of(name, columns)}")
     return columns[name]
-
-
-def _listed(columns: Mapping[str, Column]) -> str:
-    names = list(columns)
-    more = f" and {len(names) - MAX_SHOWN} more" if len(names) > MAX_SHOWN else ""
-    return ", ".join(names[:MAX_SHOWN]) + more

@@ -7,6 +7,7 @@ and saved beside it, because its data may be gone when it is evaluated on other 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import torch
@@ -17,10 +18,17 @@ from torch import Tensor, nn
 from ml.datasets import Rows
 from ml.errors import Damaged
 from ml.evaluation.metrics import batchwise, value_metrics
-from ml.evaluation.schemas import ClassBaseline, ClassFigures, ValueBaseline, ValueFigures
+from ml.evaluation.schemas import (
+    ClassBaseline,
+    ClassFigures,
+    TargetBaseline,
+    ValueBaseline,
+    ValueFigures,
+    ValuesBaseline,
+)
 from ml.integrity import holds, read_file
 from ml.models.linear_fits import Affine, affordable_rows, linear_fit
-from ml.signature import Classes, Signature, Value
+from ml.signature import Classes, Signature, Value, Values
 from ml.units import to_units
 
 BASELINE = "baseline.safetensors"
@@ -31,8 +39,8 @@ class Baseline:
     """The fitted baselines of a model."""
 
     constant: Tensor
-    """Mean `(1,)` of the training targets on the network's scale, float64, or share of each class
-    among the training rows `(classes,)`, float64."""
+    """Mean of each training target on the network's scale `(targets,)`, float64, or share of each
+    class among the training rows `(classes,)`, float64."""
     linear: Affine | None
     """Linear model of the network's inputs; None if they are too many for a fit in bounded time."""
     linear_rows: int
@@ -83,11 +91,11 @@ class Baseline:
 def fit_baseline(train: Rows, preprocessing: nn.Module, signature: Signature) -> Baseline:
     """Return the baselines of a model of `train`, whose `preprocessing` and rows are on the CPU.
 
-    The linear model is a ridge regression of a value, or a logistic regression of classes. Of more
+    The linear model is a ridge regression of values, or a logistic regression of classes. Of more
     rows than its bounds allow, it is fitted to evenly spaced ones.
     """
     output = signature.output
-    if isinstance(output, Value):
+    if not isinstance(output, Classes):
         constant = train.targets.double().mean(0)
     else:
         constant = torch.bincount(train.targets, minlength=output.size).double() / len(train)
@@ -131,11 +139,21 @@ def evaluate_baseline(
             linear=None if outputs is None else _class_figures(outputs, rows.targets),
             linear_rows=rows_used,
         )
-    mean = baseline.constant.expand(len(rows), 1)
-    return ValueBaseline(
-        mean=_value_figures(mean, rows.targets, output),
-        linear=None if outputs is None else _value_figures(outputs, rows.targets, output),
+    means = _value_figures(baseline.constant.expand(len(rows), -1), rows.targets, output)
+    lines = None if outputs is None else _value_figures(outputs, rows.targets, output)
+    if isinstance(output, Value):
+        return ValueBaseline(
+            mean=means[0], linear=None if lines is None else lines[0], linear_rows=rows_used
+        )
+    by_target = {
+        target.name: TargetBaseline(mean=mean, linear=line)
+        for target, mean, line in zip(output.targets, means, lines or repeat(None), strict=False)
+    }
+    return ValuesBaseline(
+        mean=ValueFigures.mean_of(means),
+        linear=None if lines is None else ValueFigures.mean_of(lines),
         linear_rows=rows_used,
+        targets=by_target,
     )
 
 
@@ -143,10 +161,13 @@ def _encoder(preprocessing: nn.Module) -> Callable[[Tensor], Tensor]:
     return lambda inputs: preprocessing(inputs).flatten(1)
 
 
-def _value_figures(outputs: Tensor, targets: Tensor, output: Value) -> ValueFigures:
-    predicted, actual = to_units(outputs, output), to_units(targets, output)
-    figures = {name: metric(predicted, actual) for name, metric in value_metrics().items()}
-    return ValueFigures(**{name: _finite(figure) for name, figure in figures.items()})
+def _value_figures(outputs: Tensor, targets: Tensor, output: Value | Values) -> list[ValueFigures]:
+    """Return the metrics of each target."""
+    predicted, actual = (to_units(values, output).unbind(1) for values in (outputs, targets))
+    return [
+        ValueFigures(**{name: _finite(metric(*pair)) for name, metric in value_metrics().items()})
+        for pair in zip(predicted, actual, strict=True)
+    ]
 
 
 def _class_figures(logits: Tensor, classes: Tensor) -> ClassFigures:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ml.errors import Invalid
-from ml.signature import Classes, Features, Signature, Value
+from ml.signature import Classes, Features, Signature
 
 SHOWN = 10
 """Names listed in a message."""
@@ -22,7 +22,7 @@ def check(data: Signature, model: Signature) -> None:
         raise Invalid(f"has {_inputs(data)}, but this model takes {_inputs(model)}")
     if isinstance(data.output, Classes) and isinstance(model.output, Classes):
         _none_unknown("classes", data.output.names, model.output.names)
-    elif data.output.kind != model.output.kind or _name(data) != _name(model):
+    elif data.output.kind != model.output.kind or _names(data) != _names(model):
         raise Invalid(f"has {_output(data)} as targets, but this model predicts {_output(model)}")
 
 
@@ -62,11 +62,15 @@ def _output(signature: Signature) -> str:
     output = signature.output
     if isinstance(output, Classes):
         return f"the classes {listed(output.names)}"
-    return f"the value {output.name!r}"
+    values = ", ".join(repr(name) for name in _names(signature)[:SHOWN])
+    more = ", ..." if output.size > SHOWN else ""
+    return f"the value {values}" if output.size == 1 else f"the values {values}{more}"
 
 
-def _name(signature: Signature) -> str | None:
-    return signature.output.name if isinstance(signature.output, Value) else None
+def _names(signature: Signature) -> list[str]:
+    """Return the names of a model's values; a classifier has none."""
+    output = signature.output
+    return [] if isinstance(output, Classes) else [target.name for target in output.targets]
 
 
 def listed(names: Sequence[str]) -> str:

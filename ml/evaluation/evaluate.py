@@ -14,17 +14,21 @@ from ml.evaluation.histogram import histogram
 from ml.evaluation.metrics import batchwise, device_of, value_metrics
 from ml.evaluation.schemas import (
     MAX_CONFUSED,
+    AnyEvaluation,
     Bin,
     Calibration,
     Classification,
     ClassScores,
+    JointRegression,
     Regression,
     Residuals,
     Scores,
     Split,
+    TargetScores,
+    ValueFigures,
 )
 from ml.losses import Loss
-from ml.signature import Classes, Features, Signature, Value
+from ml.signature import Classes, Features, Signature, Value, Values
 from ml.spelling import UNKNOWN
 from ml.units import to_units
 
@@ -48,7 +52,7 @@ class ClassPredictions(NamedTuple):
 
 
 class ValuePredictions(NamedTuple):
-    """Predictions of a regression, one number per row, in the target's units."""
+    """Predictions of a regression `(rows, targets)`, in the targets' units."""
 
     actual: Tensor
     predicted: Tensor
@@ -57,7 +61,7 @@ class ValuePredictions(NamedTuple):
 class EvaluationResult(NamedTuple):
     """An evaluation and the predictions it is based on."""
 
-    evaluation: Classification | Regression
+    evaluation: AnyEvaluation
     predictions: ClassPredictions | ValuePredictions
 
 
@@ -109,7 +113,7 @@ def evaluate_split(
         classification = _classification(class_predictions, output.names, split, mean, unknown)
         return EvaluationResult(classification, class_predictions)
     value_predictions = ValuePredictions(*columns)
-    regression = _regression(value_predictions, split, mean, unknown)
+    regression = _regression(value_predictions, output, split, mean, unknown)
     return EvaluationResult(regression, value_predictions)
 
 
@@ -129,7 +133,7 @@ def _predictions(
     outputs: Tensor, targets: Tensor, signature: Signature
 ) -> ClassPredictions | ValuePredictions:
     output = signature.output
-    if isinstance(output, Value):
+    if not isinstance(output, Classes):
         return ValuePredictions(to_units(targets, output), to_units(outputs, output))
     shares = outputs.log_softmax(1)
     confidence, predicted = shares.max(1)
@@ -210,19 +214,33 @@ def _calibration(confidence: Tensor, right: Tensor) -> Calibration:
 
 def _regression(
     value_predictions: ValuePredictions,
+    output: Value | Values,
     split: Split,
     loss: float | None,
     unknown: dict[str, int],
-) -> Regression:
-    actual, predicted = value_predictions
+) -> Regression | JointRegression:
+    columns = zip(*(values.unbind(1) for values in value_predictions), strict=True)
+    scores = [_target_scores(actual, predicted) for actual, predicted in columns]
+    rows = len(value_predictions.actual)
+    if isinstance(output, Value):
+        [only] = scores
+        return Regression(split=split, rows=rows, loss=loss, unknown=unknown, **dict(only))
+    return JointRegression(
+        split=split,
+        rows=rows,
+        loss=loss,
+        targets={one.name: found for one, found in zip(output.targets, scores, strict=True)},
+        unknown=unknown,
+        **dict(ValueFigures.mean_of(scores)),
+    )
+
+
+def _target_scores(actual: Tensor, predicted: Tensor) -> TargetScores:
     residuals = actual - predicted
     metrics = {name: metric(predicted, actual).item() for name, metric in value_metrics().items()}
     with np.errstate(invalid="ignore"):
         quantiles = np.quantile(residuals.numpy(), QUANTILES).tolist()
-    return Regression(
-        split=split,
-        rows=len(actual),
-        loss=loss,
+    return TargetScores(
         max_error=_finite(residuals.abs().max().item()),
         residuals=Residuals(
             mean=_finite(residuals.mean().item()),
@@ -230,7 +248,6 @@ def _regression(
             quantiles=dict(zip(QUANTILES, map(_finite, quantiles), strict=True)),
             histogram=histogram(residuals),
         ),
-        unknown=unknown,
         **{name: _finite(figure) for name, figure in metrics.items()},
     )
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ml import devices
 from ml.datasets import Rows
 from ml.losses import Loss
-from ml.signature import Classes, Signature, Value
+from ml.signature import Classes, Signature
 from ml.units import to_units
 
 BATCH_ROWS = 4096
@@ -90,27 +90,29 @@ def device_of(model: nn.Module, inputs: Tensor) -> torch.device:
 def evaluate(model: nn.Module, rows: Rows, signature: Signature, loss: Loss) -> dict[str, float]:
     """Return the loss and the metrics of the model over `rows`.
 
-    Values have `mse` (squared target units), `mae`, `rmse` (target units) and `r2` (at most 1);
-    classes have `accuracy` (0 to 1). Metrics that are undefined on these rows are left out.
+    Values have `mse` (squared target units), `mae`, `rmse` (target units) and `r2` (at most 1), of
+    several targets the mean of those of each; classes have `accuracy` (0 to 1). Metrics that are
+    undefined on these rows are left out.
     """
     answers = outputs(model, rows.inputs)
     targets = rows.targets.to(answers.device)
     figures = {"loss": loss(answers, targets)}
-    if isinstance(output := signature.output, Value):
+    if not isinstance(output := signature.output, Classes):
         answers, targets = to_units(answers, output), to_units(targets, output)
     figures |= {name: metric(answers, targets) for name, metric in _metrics(signature).items()}
     return {name: float(figure) for name, figure in figures.items() if torch.isfinite(figure)}
 
 
 def value_metrics() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """Return the metrics of a regression by name, functions of outputs and targets of one shape."""
+    """Return the metrics of one target of a regression by name, functions of outputs and targets
+    `(rows,)`."""
     # Imported here because it takes over a second and predicting does not need it.
     from torchmetrics.functional.regression import mean_absolute_error, mean_squared_error
 
     def r2(values: Tensor, targets: Tensor) -> Tensor:
         # Equal targets have no variance to explain.
         if bool((targets == targets[0]).all()):
-            return torch.tensor(torch.nan)
+            return targets.new_tensor(torch.nan)
         # torchmetrics treats sums of squares below 1e-4 as zero, regardless of units.
         unexplained = (targets - values).square().sum()
         return 1 - unexplained / (targets - targets.mean()).square().sum()
@@ -125,10 +127,18 @@ def value_metrics() -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
 
 def _metrics(signature: Signature) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     if not isinstance(signature.output, Classes):
-        return value_metrics()
+        return {name: _mean_over_targets(metric) for name, metric in value_metrics().items()}
     from torchmetrics.functional.classification import multiclass_accuracy
 
     def accuracy(logits: Tensor, classes: Tensor) -> Tensor:
         return multiclass_accuracy(logits, classes, logits.shape[1], average="micro")
 
     return {"accuracy": accuracy}
+
+
+def _mean_over_targets(metric: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    def mean(values: Tensor, targets: Tensor) -> Tensor:
+        columns = zip(values.unbind(1), targets.unbind(1), strict=True)
+        return torch.stack([metric(*pair) for pair in columns]).mean()
+
+    return mean

@@ -1,5 +1,7 @@
 """Evaluation documents, computed by `ml.evaluation.evaluate`."""
 
+import math
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -159,12 +161,29 @@ class Residuals(Frozen):
 
 
 class ValueFigures(Frozen):
-    """Metrics of a simple regression, in the target's units."""
+    """Metrics of a regression, in the target's units; of several targets, the mean of those of
+    each."""
 
     mse: float | None
     mae: float | None
     rmse: float | None
     r2: float | None = Field(description="R²; null if all targets are equal.")
+
+    @classmethod
+    def mean_of(cls, found: Collection["ValueFigures"]) -> "ValueFigures":
+        """Return the mean of each metric, null if one of them is."""
+        means: dict[str, float | None] = {}
+        for name in ValueFigures.model_fields:
+            values = [getattr(figures, name) for figures in found]
+            means[name] = None if None in values else math.fsum(values) / len(values)
+        return ValueFigures(**means)
+
+
+class TargetBaseline(Frozen):
+    """Metrics of simple predictors of one of several targets."""
+
+    mean: ValueFigures = Field(description="The mean of the training targets.")
+    linear: ValueFigures | None = Field(description="Ridge regression; null as for all targets.")
 
 
 class ValueBaseline(_Baseline):
@@ -178,6 +197,13 @@ class ValueBaseline(_Baseline):
     linear_rows: int | None = Field(
         description="Number of training rows that the linear model was fitted to; null without it."
     )
+
+
+class ValuesBaseline(ValueBaseline):
+    """Simple predictors of several targets, fitted to the training rows, evaluated on the same rows
+    as the model. Their metrics are the means over the targets."""
+
+    targets: dict[str, TargetBaseline] = Field(description="Metrics of each target, by name.")
 
 
 class Regression(Frozen):
@@ -211,12 +237,54 @@ class Regression(Frozen):
 
     def figures(self) -> dict[str, float]:
         """Return the metrics in the form of `ml.evaluation.metrics.evaluate`."""
-        return _defined(
-            {name: getattr(self, name) for name in ("loss", "mse", "mae", "rmse", "r2")}
-        )
+        return _value_figures(self)
 
 
-Evaluation = Annotated[Classification | Regression, Field(discriminator="kind")]
+class TargetScores(ValueFigures):
+    """Metrics of one of several targets, in its units."""
+
+    max_error: float | None
+    residuals: Residuals
+
+
+class JointRegression(Frozen):
+    """Evaluation of a regression of several targets. Each of its metrics is the mean over the
+    targets of that of each, which is in the target's units; undefined metrics are null."""
+
+    kind: Literal["values"] = "values"
+    split: Split
+    rows: int
+    loss: float | None = Field(
+        description="Mean of the loss the model was trained with over rows and targets, in the "
+        "units of training."
+    )
+    mse: float | None
+    mae: float | None
+    rmse: float | None
+    r2: float | None
+    targets: dict[str, TargetScores] = Field(description="Metrics of each target, by name.")
+    unknown: dict[str, int] = UNKNOWN_ROWS
+    baseline: ValuesBaseline | None = Field(default=None, description=COMPARED)
+
+    def figures(self) -> dict[str, float]:
+        """Return the metrics in the form of `ml.evaluation.metrics.evaluate`."""
+        return _value_figures(self)
+
+    def figures_by_target(self) -> dict[str, dict[str, float]]:
+        """Return the defined metrics of each target, by its name."""
+        return {
+            target: _defined({name: getattr(scores, name) for name in ValueFigures.model_fields})
+            for target, scores in self.targets.items()
+        }
+
+
+AnyEvaluation = Classification | Regression | JointRegression
+Evaluation = Annotated[AnyEvaluation, Field(discriminator="kind")]
+
+
+def _value_figures(evaluation: Regression | JointRegression) -> dict[str, float]:
+    names = ("loss", *ValueFigures.model_fields)
+    return _defined({name: getattr(evaluation, name) for name in names})
 
 
 def _defined(figures: dict[str, float | None]) -> dict[str, float]:

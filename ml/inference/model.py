@@ -23,7 +23,7 @@ from ml.images.ink import ImageForm
 from ml.inference.forward import Forward, plain
 from ml.inputs.rows import FLOAT32_MAX, Array, PixelRange, feature_rows, in_pixel_range, pixel_rows
 from ml.inputs.table_rows import NOWHERE, Places, Scalar, TableReader
-from ml.signature import Classes, Features, Value
+from ml.signature import Features, Output
 
 Inputs = Array
 PART_NUMBERS = 50_000
@@ -35,6 +35,14 @@ class ValuePrediction(TypedDict):
     """Prediction of a regression, in the target's units."""
 
     value: float
+    seen: NotRequired[str]
+    unknown: NotRequired[dict[str, Scalar]]
+
+
+class ValuesPrediction(TypedDict):
+    """Prediction of a regression of several targets, by their names, each in its own units."""
+
+    values: dict[str, float]
     seen: NotRequired[str]
     unknown: NotRequired[dict[str, Scalar]]
 
@@ -55,12 +63,12 @@ ClassPrediction = TypedDict(
 `unknown` are the values of the row, by feature, that are no category of the model, if it has any.
 """
 
-Prediction = ValuePrediction | ClassPrediction
+Prediction = ValuePrediction | ValuesPrediction | ClassPrediction
 
 
 @dataclass(slots=True)
 class Predictions:
-    """Predictions for a batch of rows: the value, or the probability of each class."""
+    """Predictions for a batch of rows: the values, or the probability of each class."""
 
     values: Numbers
     """Array `(rows, size)`; float64 if converted from the network's units, else float32."""
@@ -234,8 +242,12 @@ class Model:
     def to_json(self, predictions: Predictions) -> list[Prediction]:
         """Return the predictions as JSON objects."""
         output = self._output
-        if output.kind != "classes":
+        if output.kind == "value":
             return [{"value": value} for [value] in predictions.lists]
+        if output.kind == "values":
+            targets = [target.name for target in output.targets]
+            rows = (zip(targets, values, strict=True) for values in predictions.lists)
+            return [{"values": dict(row)} for row in rows]
         names = output.names
         return [
             {"class": index, "label": names[index], "probabilities": shares}
@@ -257,7 +269,7 @@ class Model:
         return self.manifest.signature.inputs.shape
 
     @cached_property
-    def _output(self) -> Value | Classes:
+    def _output(self) -> Output:
         return self.manifest.signature.output
 
     @property

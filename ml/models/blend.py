@@ -22,7 +22,7 @@ from ml.models.shares import (
     shares_of_classes,
     shares_of_values,
 )
-from ml.signature import Classes, Value
+from ml.signature import Classes, Output
 
 
 class Rules(NamedTuple):
@@ -47,7 +47,8 @@ UNTESTED = 1 / 3
 
 
 class Blend(FittedNetwork):
-    """The weighted mean of the values, or of the probabilities, of TabM and its partners.
+    """The weighted mean of the values, or of the probabilities, of TabM and its partners. All of
+    several values are mixed by the same shares.
 
     Only TabM learns by steps: in training, its outputs are those of the blend. Its partners are
     fitted before, to training and validation rows, and weighted among themselves by rows that they
@@ -63,10 +64,11 @@ class Blend(FittedNetwork):
     low: Tensor
     high: Tensor
     reach: Tensor
-    """Greatest distance of each member from the trees on held-out rows, `(members,)`."""
+    """Greatest distance of each member from the trees on held-out rows, `(members,)`; of several
+    values `(members, size)`."""
 
     def __init__(
-        self, output: Value | Classes, partners: Mapping[str, Partner], tabm: FittedNetwork
+        self, output: Output, partners: Mapping[str, Partner], tabm: FittedNetwork
     ) -> None:
         super().__init__()
         self._output = output
@@ -76,7 +78,9 @@ class Blend(FittedNetwork):
         self.register_buffer("shares", self._only("tabm"))
         self.register_buffer("low", torch.zeros(output.size))
         self.register_buffer("high", torch.zeros(output.size))
-        self.register_buffer("reach", torch.full((len(self._names),), UNBOUNDED))
+        self._per_row = 1 if isinstance(output, Classes) else output.size
+        of_each = () if self._per_row == 1 else (output.size,)
+        self.register_buffer("reach", torch.full((len(self._names), *of_each), UNBOUNDED))
         self._partner_shares = self._validation_figures = self._validation_trees = torch.zeros(0)
         self._class_weights = torch.ones(output.size, dtype=torch.float64)
 
@@ -94,24 +98,25 @@ class Blend(FittedNetwork):
         rows = train
         if validation is not None:
             rows = EncodedRows(*(torch.cat(parts) for parts in zip(train, validation, strict=True)))
-        if isinstance(self._output, Value):
-            self.low.copy_(rows.targets.min())
-            self.high.copy_(rows.targets.max())
+        if not isinstance(self._output, Classes):
+            self.low.copy_(rows.targets.amin(0))
+            self.high.copy_(rows.targets.amax(0))
         held_out: dict[str, Tensor] = {}
         for name, partner in self.partners.items():
             assert isinstance(partner, Partner)
             held_out[name] = partner.fit_across(rows).nan_to_num() + self._class_weights.log()
             # Fitted with weights, it would predict these probabilities times the weights.
             partner.shift(self._class_weights.log())
-        if isinstance(self._output, Value) and (trees := held_out.get("trees")) is not None:
-            distances = [(outputs - trees).abs().max() for outputs in held_out.values()]
-            self.reach[:-1] = torch.stack(distances).clamp(max=UNBOUNDED)
+        trees = held_out.get("trees")
+        if not isinstance(self._output, Classes) and trees is not None:
+            distances = [self._distance(outputs, trees) for outputs in held_out.values()]
+            self.reach[:-1] = torch.stack(distances)
             self._validation_trees = trees[len(train.inputs) :]
         columns = [self._figures(outputs, rows.targets) for outputs in held_out.values()]
         figures = torch.stack(columns, 1)
-        weights = self._row_weights(rows.targets)
+        weights = self._weights(rows.targets)
         self._partner_shares = self._rules.find(figures, weights)
-        self._validation_figures = figures[len(train.inputs) :]
+        self._validation_figures = figures[train.targets.numel() :]
         if validation is None:
             self.shares.copy_(self._simplest(figures, weights, self._with_tabm(0.0)))
             if not _is_linear(self._used()):
@@ -128,16 +133,15 @@ class Blend(FittedNetwork):
             return
         outputs: Tensor = self.tabm(validation.inputs)
         if len(self._validation_trees):
-            reach = (outputs.cpu() - self._validation_trees).abs().max()
-            self.reach[-1] = reach.clamp(max=UNBOUNDED)
+            self.reach[-1] = self._distance(outputs.cpu(), self._validation_trees)
         own, partners = self._figures(outputs, validation.targets), self._validation_figures
-        weights = self._row_weights(validation.targets.cpu())
+        weights = self._weights(validation.targets.cpu())
         find, mix, losses = self._rules
         both = torch.stack([mix(partners, self._partner_shares), own], 1)
         share = drawn_to_half(
             float(find(both, weights)[1]),
             both,
-            lambda figures, shares: weights * losses(figures, shares),
+            lambda figures, shares: self._by_row(weights * losses(figures, shares)),
         )
         figures = torch.cat([partners, own.unsqueeze(1)], 1)
         self.shares.copy_(self._simplest(figures, weights, self._with_tabm(share)))
@@ -175,7 +179,7 @@ class Blend(FittedNetwork):
 
     @property
     def _rules(self) -> Rules:
-        return OF_VALUES if isinstance(self._output, Value) else OF_CLASSES
+        return OF_CLASSES if isinstance(self._output, Classes) else OF_VALUES
 
     def _member(self, name: str) -> nn.Module:
         return self.tabm if name == "tabm" else self.partners[name]
@@ -214,26 +218,38 @@ class Blend(FittedNetwork):
         for name in SIMPLER:
             if name in self._names:
                 simple = self._only(name)
-                of_both = (weights * losses(figures, one[:count]) for one in (shares, simple))
+                of_both = (
+                    self._by_row(weights * losses(figures, one[:count])) for one in (shares, simple)
+                )
                 shares = shares if is_better(*of_both) else simple
         return shares
 
-    def _row_weights(self, targets: Tensor) -> Tensor:
-        """Return what each row counts, `(rows,)`."""
-        if isinstance(self._output, Value):
-            return self._class_weights.expand(len(targets))
-        return self._class_weights[targets]
+    def _distance(self, outputs: Tensor, trees: Tensor) -> Tensor:
+        """Return the greatest distance of outputs `(rows, size)`, in the shape of one `reach`."""
+        greatest = (outputs - trees).abs().amax(0)
+        return greatest.clamp(max=UNBOUNDED).reshape(self.reach.shape[1:])
+
+    def _by_row(self, losses: Tensor) -> Tensor:
+        """Return the mean of the losses of each row, `(rows,)`: those of its values are not
+        independent."""
+        return losses.view(-1, self._per_row).mean(1)
+
+    def _weights(self, targets: Tensor) -> Tensor:
+        """Return what each of the figures counts, of the same shape."""
+        if isinstance(self._output, Classes):
+            return self._class_weights[targets]
+        return self._class_weights.expand(len(targets), -1).flatten()
 
     def _figures(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return what `ml.models.shares` takes of a predictor's `outputs` (rows, size): `(rows,)`
-        float64 on the CPU."""
-        if isinstance(self._output, Value):
+        """Return what `ml.models.shares` takes of a predictor's `outputs` (rows, size), float64 on
+        the CPU: of classes `(rows,)`, and of values one of each in each row `(rows * size,)`."""
+        if isinstance(self._output, Classes):
+            figures = outputs.double().log_softmax(1).gather(1, targets.unsqueeze(1))
+        else:
             is_free = "trees" in self.partners
             kept = outputs if is_free else outputs.clamp(self.low, self.high)
             figures = kept.double() - targets
-        else:
-            figures = outputs.double().log_softmax(1).gather(1, targets.unsqueeze(1))
-        return figures.squeeze(1).cpu()
+        return figures.flatten().cpu()
 
 
 def _is_linear(shares: Mapping[str, float]) -> bool:

@@ -18,7 +18,7 @@ class EncodedRows(NamedTuple):
     inputs: Tensor
     """`(rows, width)` float32."""
     targets: Tensor
-    """`(rows, 1)` float32 values on the network's scale, or `(rows,)` int64 class indices."""
+    """`(rows, size)` float32 values on the network's scale, or `(rows,)` int64 class indices."""
 
 
 class FittedNetwork(nn.Module, ABC):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ml.preprocessing import moments
-from ml.signature import Classes, Value
+from ml.signature import Classes, Output
 
 MAX_RIDGE_WIDTH = 1024
 """Maximum number of inputs of a ridge regression."""
@@ -54,39 +54,53 @@ class Affine(NamedTuple):
         return all(bool(tensor.isfinite().all()) for tensor in self)
 
 
-def affordable_rows(rows: int, width: int, output: Value | Classes) -> int:
+def affordable_rows(rows: int, width: int, output: Output) -> int:
     """Return the number of rows of `width` inputs, at most `rows`, that a linear model can be
     fitted to in bounded time; 0 if they are too few for a fit."""
-    if isinstance(output, Value):
-        most = MAX_RIDGE_VALUES // width if width <= MAX_RIDGE_WIDTH else 0
-    else:
+    if isinstance(output, Classes):
         most = MAX_LOGISTIC_PRODUCTS // (width * output.size)
+    else:
+        most = MAX_RIDGE_VALUES // width if width <= MAX_RIDGE_WIDTH else 0
     affordable = min(rows, most)
     return 0 if affordable < min(rows, FEWEST_ROWS) else affordable
 
 
-def linear_fit(inputs: Tensor, targets: Tensor, output: Value | Classes) -> Affine | None:
-    """Return the ridge regression of a value, `targets` `(rows, 1)`, or the logistic regression of
-    classes `(rows,)`; None if it is not finite."""
-    if isinstance(output, Value):
-        found = ridge(inputs, targets.squeeze(1))
-    else:
+def linear_fit(inputs: Tensor, targets: Tensor, output: Output) -> Affine | None:
+    """Return the ridge regression of values, `targets` `(rows, size)`, or the logistic regression
+    of classes `(rows,)`; None if it is not finite."""
+    if isinstance(output, Classes):
         found = logistic(inputs, targets, output.size)
+    else:
+        found = ridge(inputs, targets)
     return found if found.is_finite() else None
 
 
 def ridge(inputs: Tensor, targets: Tensor) -> Affine:
-    """Return the ridge regression of `targets` `(rows,)` on `inputs` `(rows, columns)`, float64.
+    """Return the ridge regression of each of the `targets` `(rows, size)` on `inputs` `(rows,
+    columns)`, float64.
 
     Columns are standardised; constant ones have no weight. Of `PENALTIES`, the one with the lowest
-    error of generalised cross-validation is used (Golub, Heath and Wahba 1979, equation 1.4), so
-    that well-determined weights are those of least squares.
+    error of generalised cross-validation is used for each target (Golub, Heath and Wahba 1979,
+    equation 1.4), so that well-determined weights are those of least squares.
     """
-    rows, mean_target = len(targets), targets.double().mean()
     mean, std = moments(inputs)
     columns = (inputs.double() - mean) / std
-    residuals = targets.double() - mean_target
     eigenvalues, vectors = torch.linalg.eigh(columns.T @ columns)
+    fits = [_ridge(columns, target, eigenvalues, vectors) for target in targets.unbind(1)]
+    weights = torch.stack([slopes / std for slopes, _ in fits], 1)
+    bias = torch.stack(
+        [level - mean @ one for (_, level), one in zip(fits, weights.unbind(1), strict=True)]
+    )
+    return Affine(weights, bias)
+
+
+def _ridge(
+    columns: Tensor, targets: Tensor, eigenvalues: Tensor, vectors: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the weights of standardised `columns` in the ridge regression of `targets` `(rows,)`,
+    and the mean of these. `eigenvalues` and `vectors` are those of `columns.T @ columns`."""
+    rows, mean_target = len(targets), targets.double().mean()
+    residuals = targets.double() - mean_target
     eigenvalues = eigenvalues.clamp(min=0.0)
     # Of directions in which the rows do not vary, rounding leaves a little.
     least = eigenvalues.amax() * rows * torch.finfo(torch.float64).eps
@@ -102,8 +116,7 @@ def ridge(inputs: Tensor, targets: Tensor) -> Affine:
     # Near 0 degrees of freedom, both errors and freedom are little more than rounding.
     scores = torch.where(freedom > 0.01 * rows, errors / freedom.square(), torch.inf)
     penalty = penalties[scores.argmin()]
-    weights = vectors @ (projections / (eigenvalues + penalty)) / std
-    return Affine(weights[:, None], (mean_target - mean @ weights)[None])
+    return vectors @ (projections / (eigenvalues + penalty)), mean_target
 
 
 def logistic(inputs: Tensor, classes: Tensor, size: int) -> Affine:

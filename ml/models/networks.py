@@ -23,7 +23,7 @@ ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 
 
 class Linear(nn.Sequential):
-    """One affine layer: linear regression for a value, softmax regression for classes."""
+    """One affine layer: linear regression for values, softmax regression for classes."""
 
 
 class MLP(nn.Sequential):

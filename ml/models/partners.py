@@ -10,7 +10,7 @@ from ml import trees
 from ml.datasets.splits import evenly_spaced
 from ml.models.fitted import EncodedRows
 from ml.models.linear_fits import Affine, affordable_rows, linear_fit
-from ml.signature import Classes, Value
+from ml.signature import Classes, Output
 
 FOLDS = 5
 HALF_A_ROW = 0.5
@@ -34,11 +34,11 @@ class Partner(nn.Module, ABC):
 
 
 class Constant(Partner):
-    """The mean of the training targets, or the logarithm of the share of each class."""
+    """The mean of each training target, or the logarithm of the share of each class."""
 
     value: Tensor
 
-    def __init__(self, width: int, output: Value | Classes) -> None:
+    def __init__(self, width: int, output: Output) -> None:
         super().__init__()
         self._width = width
         self._output = output
@@ -47,7 +47,7 @@ class Constant(Partner):
     def fit_across(self, rows: EncodedRows) -> Tensor:
         """Compute the constant; those of held-out rows are of all rows but one."""
         targets = rows.targets.double()
-        if isinstance(self._output, Value):
+        if not isinstance(self._output, Classes):
             self.value.copy_(targets.mean(0))
             others = (targets.sum(0) - targets) / max(1, len(targets) - 1)
             return others.float()
@@ -77,7 +77,7 @@ class LinearFit(Partner):
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, width: int, output: Value | Classes) -> None:
+    def __init__(self, width: int, output: Output) -> None:
         super().__init__()
         self._output = output
         self.register_buffer("weight", torch.zeros(width, output.size))
@@ -126,10 +126,10 @@ class Trees(Partner):
     """Boosted trees; see `ml.trees`. Of few rows or very many classes none are grown, and the
     outputs are 0."""
 
-    def __init__(self, output: Value | Classes) -> None:
+    def __init__(self, output: Output) -> None:
         super().__init__()
         self._classes = output.size if isinstance(output, Classes) else None
-        self.forest = trees.Forest(output.size)
+        self.forest = trees.Forest(output.size, is_binary=self._classes == 2)
 
     def fit_across(self, rows: EncodedRows) -> Tensor:
         """Grow the trees, from evenly spaced rows if all would take too long."""

@@ -36,7 +36,7 @@ class SequentialSpec(Strict):
     )
     head: bool = Field(
         default=True,
-        description="Add an affine layer at the end, with one output for a value or one per class.",
+        description="Add an affine layer at the end, with one output per target or class.",
     )
 
     @field_validator("layers", mode="before")
@@ -93,7 +93,8 @@ class SequentialSpec(Strict):
                 f"{in_words(last)}; end with flatten"
             )
         if not self.head and last != (output.size,):
-            wanted = "one for each class" if isinstance(output, Classes) else "the value"
+            counted = "class" if isinstance(output, Classes) else "target"
+            wanted = "the value" if output.kind == "value" else f"one for each {counted}"
             raise Invalid(
                 f"the last layer gives {in_words(last)}, and this data set needs "
                 f'{in_words((output.size,))}, {wanted}; end with {{"linear": {output.size}}}, or '

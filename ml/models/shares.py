@@ -2,8 +2,8 @@
 
 They are computed from one figure of each predictor for each row, `(rows, predictors)` float64 on
 the CPU: the error of a value, or the logarithm of the probability of the actual class; and from the
-weight of each row, `(rows,)` float64 above 0. They are deterministic, and on these rows never worse
-than the best single predictor.
+weight of each row, `(rows,)` float64 above 0. Of several values, each counts as a row. They are
+deterministic, and on these rows never worse than the best single predictor.
 """
 
 import math
@@ -83,9 +83,9 @@ def drawn_to_half(found: float, figures: Tensor, losses: Losses) -> float:
 
     A network that was stopped by the same rows looks better on them than it is.
     """
-    rows = len(figures)
-    wanted = (rows * found + PRIOR_ROWS / 2) / (rows + PRIOR_ROWS)
     best = losses(figures, _pair(found))
+    rows = len(best)
+    wanted = (rows * found + PRIOR_ROWS / 2) / (rows + PRIOR_ROWS)
     for share in torch.linspace(wanted, found, STEPS).tolist():
         worse = losses(figures, _pair(share)) - best
         if worse.mean() <= CHANCE * worse.std(correction=0) / math.sqrt(rows):

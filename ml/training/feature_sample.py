@@ -8,11 +8,13 @@ from pydantic import Field
 from torch import Tensor
 
 from ml.datasets import Rows
-from ml.signature import Features, Signature, Value
+from ml.signature import Classes, Features, Signature, Values
 from ml.strict import Frozen
 from ml.units import to_units
 
 MAX_FEATURES = 12
+MAX_DRAWN = 12
+"""Maximum number of targets in a sample, the first ones."""
 MAX_ROWS = 1000
 MAX_CATEGORIES = 12
 """Maximum number of categories kept apart; the rarer ones of more than one beyond are merged."""
@@ -35,7 +37,8 @@ class FeatureSample(Frozen):
     as class indices."""
 
     columns: dict[str, list[Number]]
-    targets: list[float]
+    targets: list[float] | dict[str, list[float]]
+    """Of several targets, those of the first ones, by name."""
     features: int
     """Number of features, of which `columns` has the first; in samples of earlier versions, those
     that are not categorical."""
@@ -49,13 +52,10 @@ class FeatureSample(Frozen):
 
 def sample_features(train: Rows, signature: Signature) -> FeatureSample | None:
     """Return a sample of the rows `train` with the fitted `signature`; None of images."""
-    inputs, output = signature.inputs, signature.output
+    inputs = signature.inputs
     if not isinstance(inputs, Features):
         return None
     sample = train if len(train) <= MAX_ROWS else train.at(spaced(len(train), MAX_ROWS))
-    targets = (
-        to_units(sample.targets, output) if isinstance(output, Value) else sample.targets.double()
-    )
     columns: dict[str, list[Number]] = {}
     kept: dict[str, KeptCategories] = {}
     for index, name in enumerate(inputs.names[:MAX_FEATURES]):
@@ -68,12 +68,24 @@ def sample_features(train: Rows, signature: Signature) -> FeatureSample | None:
         columns[name] = numbers(values)
     return FeatureSample(
         columns=columns,
-        targets=targets.tolist(),
+        targets=_targets(sample, signature),
         features=len(inputs.names),
         categories=kept,
         dates=[name for name in columns if inputs.encoding and name in inputs.encoding.dates],
         rows=len(train),
     )
+
+
+def _targets(sample: Rows, signature: Signature) -> list[float] | dict[str, list[float]]:
+    output = signature.output
+    if isinstance(output, Classes):
+        classes: list[float] = sample.targets.double().tolist()
+        return classes
+    columns: list[list[float]] = to_units(sample.targets, output).T.tolist()
+    if not isinstance(output, Values):
+        return columns[0]
+    names = [target.name for target in output.targets[:MAX_DRAWN]]
+    return dict(zip(names, columns, strict=False))
 
 
 def spaced(total: int, most: int) -> Tensor:

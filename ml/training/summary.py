@@ -3,6 +3,7 @@ rows and predictions for charts. It is deterministic."""
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,13 @@ from ml.evaluation.evaluate import (
     evaluate_split,
     evaluation_split,
 )
-from ml.evaluation.schemas import Classification, Evaluation, Regression
+from ml.evaluation.schemas import AnyEvaluation, Evaluation, JointRegression
 from ml.images.encode import png_base64
 from ml.integrity import holds, read_document
-from ml.signature import Classes, Images, Signature, Value
+from ml.signature import Classes, Images, Signature, Value, Values
 from ml.strict import Frozen
 from ml.training.feature_sample import (
+    MAX_DRAWN,
     FeatureSample,
     Number,
     finite,
@@ -41,13 +43,14 @@ SAMPLE = "sample.json"
 MAX_EVALUATED = 100_000
 """Maximum number of training rows to evaluate on where there is no other split."""
 MAX_PAIRS = 2000
+"""Maximum number of pairs of a value predicted and the actual one, of all targets together."""
 MAX_MISTAKES = 25
 LONGEST_EDGE = 96
 """Longest edge of a stored image, in pixels; smaller images are enlarged to keep them sharp."""
 
 
 class Pairs(Frozen):
-    """Predicted and actual values of some of the evaluated rows, in the target's units."""
+    """Predicted and actual values of a target in some of the evaluated rows, in its units."""
 
     predicted: list[Number]
     actual: list[float]
@@ -83,22 +86,41 @@ class Sample(Frozen):
     """Data for charts; null where a chart does not apply to the run."""
 
     features: FeatureSample | None
-    pairs: Pairs | None
+    pairs: Pairs | dict[str, Pairs] | None
+    """Of several targets, those of the first ones, by name."""
     mistakes: list[Mistake] | None
     fit: Fit | None
 
 
-_EVALUATION: TypeAdapter[Classification | Regression] = TypeAdapter(Evaluation)
+_EVALUATION: TypeAdapter[AnyEvaluation] = TypeAdapter(Evaluation)
 
 
 @dataclass(frozen=True)
 class TrainingSummary:
     """Evaluation and sample of one run."""
 
-    evaluation: Classification | Regression
+    evaluation: AnyEvaluation
     sample: Sample
     baseline: Baseline | None = None
     """The fitted baselines; `load` leaves them out."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics of the test rows, such as `test_rmse`, and those of the baselines on
+        them, such as `baseline_linear_rmse`; none without test rows."""
+        evaluation = self.evaluation
+        if evaluation.split != "test":
+            return {}
+        metrics = {f"test_{name}": figure for name, figure in evaluation.figures().items()}
+        compared = {} if evaluation.baseline is None else evaluation.baseline.metrics()
+        return metrics | {f"baseline_{name}": figure for name, figure in compared.items()}
+
+    def metrics_by_target(self) -> dict[str, dict[str, float]] | None:
+        """Return the metrics of each of several targets on the test rows, by its name; None of a
+        single target, and without test rows."""
+        evaluation = self.evaluation
+        if isinstance(evaluation, JointRegression) and evaluation.split == "test":
+            return evaluation.figures_by_target()
+        return None
 
     def files(self) -> dict[str, bytes]:
         """Return the summary as files by name, for `ml.artifacts.save_model`."""
@@ -133,7 +155,7 @@ def summarize(run: Run) -> TrainingSummary:
     compared = evaluate_baseline(baseline, preprocessing, rows, signature)
     sample = Sample(
         features=sample_features(run.data.train, signature),
-        pairs=_pairs(result),
+        pairs=_pairs(result, signature),
         mistakes=_mistakes(result, rows, signature),
         fit=_fit(run),
     )
@@ -145,14 +167,24 @@ def _sample_rows(rows: Rows, most: int) -> Rows:
     return rows if len(rows) <= most else rows.at(spaced(len(rows), most))
 
 
-def _pairs(result: EvaluationResult) -> Pairs | None:
-    value_predictions = result.predictions
-    if not isinstance(value_predictions, ValuePredictions):
+def _pairs(result: EvaluationResult, signature: Signature) -> Pairs | dict[str, Pairs] | None:
+    value_predictions, output = result.predictions, signature.output
+    if not isinstance(value_predictions, ValuePredictions) or isinstance(output, Classes):
         return None
-    actual, predicted = value_predictions
+    targets = output.targets[:MAX_DRAWN]
+    most = MAX_PAIRS // len(targets)
+    columns = zip(*(values.unbind(1) for values in value_predictions), strict=True)
+    pairs = [_pairs_of(actual, predicted, most) for actual, predicted in islice(columns, MAX_DRAWN)]
+    if not isinstance(output, Values):
+        return pairs[0]
+    return {target.name: pair for target, pair in zip(targets, pairs, strict=True)}
+
+
+def _pairs_of(actual: Tensor, predicted: Tensor, most: int) -> Pairs:
+    """Return up to `most` pairs of values `(rows,)`."""
     # A target may be infinitely far from those of the training rows.
     known = actual.isfinite().nonzero().squeeze(1)
-    indices = known[spaced(len(known), MAX_PAIRS)]
+    indices = known[spaced(len(known), most)]
     return Pairs(predicted=numbers(predicted[indices]), actual=actual[indices].tolist())
 
 
@@ -203,7 +235,7 @@ def _fit(run: Run) -> Fit | None:
         curves=[
             Curve(
                 epoch=epoch,
-                values=numbers(to_units(values.cpu(), output)),
+                values=numbers(to_units(values.cpu(), output).squeeze(1)),
                 loss=finite(fit_curves.losses.get(epoch, math.nan)),
             )
             for epoch, values in sorted(fit_curves.curves.items())

@@ -219,6 +219,8 @@ class _Sweep:
         with autocast(spec, self._device):
             outputs = vmap(self._forward)(self._parameters, masks, inputs)
             losses = self._loss_of(outputs.flatten(0, 1), rows.targets, reduction="none")
+            if (targets := losses.numel() // index.numel()) > 1:
+                losses = losses.view(-1, targets).mean(1)
         gradients = torch.autograd.grad(
             losses, list(self._parameters.values()), torch.full_like(losses, 1 / index.shape[1])
         )

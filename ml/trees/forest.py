@@ -30,7 +30,7 @@ class Tree(NamedTuple):
 class Forest(nn.Module):
     """A base for each output, to which trees add.
 
-    Input `(batch, columns)` float32 without NaN, output `(batch, outputs)` float32: one value, or
+    Input `(batch, columns)` float32 without NaN, output `(batch, outputs)` float32: values, or
     logits of two or more classes. The trees are of the outputs in turn; those of two classes are
     all of the second. There are none at first: they come with `of`, or with a loaded state.
 
@@ -45,8 +45,10 @@ class Forest(nn.Module):
     leaves: Tensor
     base: Tensor
 
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, outputs: int, is_binary: bool = False) -> None:
+        """`is_binary` says whether the outputs are the logits of two classes."""
         super().__init__()
+        self._is_binary = is_binary
         self.register_buffer("features", torch.empty((1, 0), dtype=torch.int32))
         self.register_buffer("thresholds", torch.empty((1, 0)))
         self.register_buffer("masks", torch.empty((1, 0), dtype=torch.int16))
@@ -54,9 +56,9 @@ class Forest(nn.Module):
         self.register_buffer("base", torch.zeros(outputs))
 
     @classmethod
-    def of(cls, trees: Sequence[Tree], base: Tensor) -> "Forest":
+    def of(cls, trees: Sequence[Tree], base: Tensor, is_binary: bool = False) -> "Forest":
         """Return the forest of `trees` and `base` `(outputs,)`."""
-        forest = cls(len(base))
+        forest = cls(len(base), is_binary)
         splits = max((len(tree.features) for tree in trees), default=0) or 1
         forest.features = _columns([tree.features for tree in trees], splits, 0).int()
         # A split that a tree lacks sends every row to the left. All of a state is finite.
@@ -79,7 +81,7 @@ class Forest(nn.Module):
 
     def _outputs(self, inputs: Tensor) -> Tensor:
         values = self.leaves.gather(0, self._leaf(inputs))
-        if len(self.base) == 2:
+        if self._is_binary:
             return self.base + nn.functional.pad(values.sum(1, keepdim=True), (1, 0))
         turns = values.shape[1] // len(self.base)
         return values.view(len(inputs), turns, len(self.base)).sum(1) + self.base

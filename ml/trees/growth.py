@@ -57,6 +57,9 @@ GROWTH = {
     "verbosity": -1,
 }
 
+NO_TREE = Tree([], [], [], [0.0])
+"""A tree that adds nothing."""
+
 
 class Grown(NamedTuple):
     """Trees, and their outputs for rows that they were not grown from."""
@@ -80,11 +83,11 @@ def affordable_rows(rows: int, columns: int, outputs: int) -> int:
 def grow(inputs: Tensor, targets: Tensor, classes: int | None = None, seed: int = 0) -> Grown:
     """Return trees that predict `targets` from `inputs` `(rows, columns)` float32 without NaN.
 
-    Without `classes`, targets are values `(rows, 1)`, and so is the output, of which the squared
-    error is minimised. Else they are indices `(rows,)` below `classes`, and the outputs are logits,
-    of which the log loss is minimised. One forest is grown without each of `FOLDS` folds, until the
-    loss on the fold falls no more; the result is their mean. Of few rows, the mean of `DIVISIONS`
-    into folds is steadier.
+    Without `classes`, targets are values `(rows, outputs)`, each of which has trees of its own that
+    minimise its squared error. Else they are indices `(rows,)` below `classes`, and the outputs are
+    logits, of which the log loss is minimised. One forest is grown without each of `FOLDS` folds,
+    until the loss on the fold falls no more; the result is their mean. Of few rows, the mean of
+    `DIVISIONS` into folds is steadier.
 
     The same arguments give the same trees, bit for bit on the same CPU. `MAX_WORK` bounds the time.
 
@@ -92,14 +95,39 @@ def grow(inputs: Tensor, targets: Tensor, classes: int | None = None, seed: int 
         ValueError: there are more rows than `affordable_rows`.
     """
     rows, columns = inputs.shape
-    if rows > (affordable := affordable_rows(rows, columns, classes or 1)):
+    outputs = classes or targets.shape[1]
+    if rows > (affordable := affordable_rows(rows, columns, outputs)):
         raise ValueError(f"{rows} rows, of which {affordable} are affordable")
-    inputs, labels = inputs.cpu(), targets.cpu().flatten()
-    base = _base(labels, classes)
     divisions = DIVISIONS if rows < SMALL else 1
-    rounds = _rounds(rows, columns, len(base) * divisions)
+    rounds = _rounds(rows, columns, outputs * divisions)
     if rounds < DIVISION_ROUNDS:
-        divisions, rounds = 1, _rounds(rows, columns, len(base))
+        divisions, rounds = 1, _rounds(rows, columns, outputs)
+    inputs, targets = inputs.cpu(), targets.cpu()
+    if classes is not None:
+        grown = _grow(inputs, targets, classes, divisions, rounds, seed)
+        forest = Forest.of(grown.trees, grown.base, is_binary=classes == 2)
+        return Grown(forest, grown.held_out)
+    each = [_grow(inputs, one, None, divisions, rounds, seed) for one in targets.unbind(1)]
+    longest = max(len(grown.trees) for grown in each)
+    padded = [grown.trees + [NO_TREE] * (longest - len(grown.trees)) for grown in each]
+    in_turn = [tree for turn in zip(*padded, strict=True) for tree in turn]
+    base, held_out = (
+        torch.cat(parts, -1) for parts in zip(*(one[1:] for one in each), strict=True)
+    )
+    return Grown(Forest.of(in_turn, base), held_out)
+
+
+class _GrownTrees(NamedTuple):
+    trees: list[Tree]
+    base: Tensor
+    held_out: Tensor
+
+
+def _grow(
+    inputs: Tensor, labels: Tensor, classes: int | None, divisions: int, rounds: int, seed: int
+) -> _GrownTrees:
+    """Grow trees of one value, or of classes, `labels` `(rows,)`."""
+    rows, base, is_binary = len(labels), _base(labels, classes), classes == 2
     held_out = torch.zeros(rows, len(base))
     trees: list[Tree] = []
     for division in range(divisions):
@@ -111,11 +139,11 @@ def grow(inputs: Tensor, targets: Tensor, classes: int | None = None, seed: int 
             )
             booster = _booster(learned, watched, base, rounds, seed + division * FOLDS + number)
             grown = [*_trees(booster)]
-            held_out[out] += Forest.of(grown, base)(inputs[out]) / divisions
+            held_out[out] += Forest.of(grown, base, is_binary)(inputs[out]) / divisions
             trees += grown
     count = FOLDS * divisions
     shares = [tree._replace(leaves=[leaf / count for leaf in tree.leaves]) for tree in trees]
-    return Grown(Forest.of(shares, base), held_out)
+    return _GrownTrees(shares, base, held_out)
 
 
 def _base(labels: Tensor, classes: int | None) -> Tensor:

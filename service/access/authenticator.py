@@ -54,11 +54,13 @@ class Authenticator:
     def __init__(self, index: BearerIndex, *, open_without_keys: bool) -> None:
         """`open_without_keys` lets everybody do everything as long as there is no key."""
         self._index = index
+        self._version = index.version
         self._open_without_keys = open_without_keys
         self._guesses = WrongGuesses()
         self._known: dict[Credentials, Caller] = {}
-        """Callers by what they showed before, as of `_known_version` of the keys."""
+        """Callers by what they showed before."""
         self._known_version: bytes | None = None
+        """Version of the keys as of which `_known` holds."""
         self._used: dict[str, float] = {}
         """Time of the last request by the id of its key, and of its session."""
 
@@ -69,14 +71,11 @@ class Authenticator:
     def known(self, credentials: Credentials) -> Caller | None:
         """Return the caller who showed these credentials before; None if that needs more than a
         look. Whether a cookie counts for the request is left to the caller of this method."""
-        index = self._index
-        if not index.is_current:
+        if self._version.current() != self._known_version:
             return None
-        if not self.needs_keys:
-            return ANYBODY
         caller = self._known.get(credentials)
-        if caller is None or self._known_version != index.seen_version:
-            return None
+        if caller is None or caller is ANYBODY:
+            return caller
         now = time.time()
         if caller.expires_at is not None and caller.expires_at <= now:
             return None
@@ -95,6 +94,8 @@ class Authenticator:
         if caller is None or (caller.session_id and not _is_own_page(scope)):
             await self._index.refresh()
             caller = await self._find(credentials, scope) if self.needs_keys else ANYBODY
+            if caller is not None:
+                self._remember(credentials, caller)
         return caller
 
     def take_used(self) -> tuple[dict[str, datetime], dict[str, datetime]]:
@@ -118,7 +119,6 @@ class Authenticator:
             caller = self._index.caller_of_session(token)
             if caller is None:
                 raise SESSION_OVER
-        self._remember(credentials, caller)
         self._record(caller, time.time())
         return caller
 

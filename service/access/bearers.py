@@ -31,7 +31,7 @@ class BearerIndex:
 
     def __init__(self, database: Database, version: SharedVersion, *, sees_all: bool) -> None:
         self._database = database
-        self._version = version
+        self.version = version
         self._sees_all = sees_all
         self.seen_version: bytes | None = None
         """Version of the tables at the last reading."""
@@ -41,7 +41,7 @@ class BearerIndex:
     @property
     def is_current(self) -> bool:
         """Whether the copy is as the tables are."""
-        return self._version.current() == self.seen_version
+        return self.version.current() == self.seen_version
 
     @property
     def any_keys(self) -> bool:
@@ -54,7 +54,7 @@ class BearerIndex:
             return
         async with self._reading:
             # Read before the rows, so that a concurrent change causes another reading.
-            current = self._version.current()
+            current = self.version.current()
             if current != self.seen_version:
                 self._bearers = await asyncio.to_thread(self._read)
                 self.seen_version = current

@@ -27,6 +27,9 @@ class Role(StrEnum):
     """Reads the metrics only."""
 
 
+PREDICTING = frozenset({Role.ADMIN, Role.MEMBER, Role.PREDICTOR})
+
+
 @dataclass(frozen=True)
 class Caller:
     """The sender of a request."""
@@ -48,6 +51,11 @@ class Caller:
     @property
     def is_admin(self) -> bool:
         return self.role is Role.ADMIN
+
+    @cached_property
+    def may_predict(self) -> bool:
+        """Whether the role allows predictions."""
+        return self.role in PREDICTING
 
     @cached_property
     def is_unrestricted(self) -> bool:

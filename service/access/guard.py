@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access import rules
+from service.access.audit_trail import AuditTrail
 from service.access.authenticator import NO_KEY, Authenticator
 from service.access.caller import ANYBODY, SCOPE_KEY, Caller, Role
 from service.access.rules import Kind, Match
@@ -29,51 +30,58 @@ class Guard:
     owner of the object that it names, does not allow."""
 
     def __init__(
-        self, app: ASGIApp, authenticator: Authenticator, owner_of: Mapping[Kind, OwnerOf]
+        self,
+        app: ASGIApp,
+        authenticator: Authenticator,
+        owner_of: Mapping[Kind, OwnerOf],
+        trail: AuditTrail,
     ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._owner_of = owner_of
+        self._trail = trail
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        found = rules.match(scope["method"], scope["path"])
+        send = self._trail.recording(scope, found, send)
         try:
-            scope[SCOPE_KEY] = await self._admitted(scope)
+            await self._admit(scope, found)
         except (Problem, SQLAlchemyError) as error:
             response = await _refused(Request(scope), error)
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    async def _admitted(self, scope: Scope) -> Caller | None:
-        """Return the caller of a request, which may be None on a public route.
+    async def _admit(self, scope: Scope, found: Match | None) -> None:
+        """Find out the caller of a request, who may stay unknown on a public route, and check that
+        it is allowed.
 
         Raises:
             Unauthorized: the request needs a key, and has none that is valid.
             Forbidden: the caller's role, or the owner of the object, does not allow it.
             NotFound: there is no such route, or no such object that the caller may see.
         """
-        found = rules.match(scope["method"], scope["path"])
         is_public = found is not None and found.rule.is_public
+        scope[SCOPE_KEY] = None
         try:
             caller = await self._authenticator.caller(scope)
         except Unauthorized:
             # A wrong key, or an old cookie, keeps nobody from signing in.
             if not is_public:
                 raise
-            return None
+            return
+        scope[SCOPE_KEY] = caller
         if caller is ANYBODY or is_public:
-            return caller
+            return
         if caller is None:
             raise NO_KEY
-        if found is None:
-            if not caller.is_admin:
-                raise NotFound(f"there is no {scope['method']} {scope['path']}")
-            return caller
-        await self._check(found, caller)
-        return caller
+        if found is not None:
+            await self._check(found, caller)
+        elif not caller.is_admin:
+            raise NotFound(f"there is no {scope['method']} {scope['path']}")
 
     async def _check(self, found: Match, caller: Caller) -> None:
         rule, object_id = found.rule, found.object_id

@@ -6,11 +6,11 @@ A route that is not listed is refused to all but admins.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from starlette.routing import compile_path
 
-from service.access.caller import Role
+from service.access.caller import PREDICTING, Role
 
 Kind = Literal["job", "dataset", "model"]
 PARAMETERS: Mapping[Kind, str] = {"job": "job_id", "dataset": "dataset_id", "model": "name"}
@@ -27,19 +27,28 @@ class Rule:
     """Whether only the owner of the object and admins may use the route."""
     is_public: bool = False
     """Whether nobody needs a key."""
+    only_computes: bool = False
+    """Whether the route changes nothing, although its method may: the audit log leaves it out."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """The rule for a request, and the object that its path names."""
+    """The rule for a request, and what its path names."""
 
+    route: str
+    """Its line in the table, such as `POST /jobs/{job_id}/cancel`."""
     rule: Rule
-    object_id: str | None = None
+    parameters: Mapping[str, str]
+
+    @property
+    def object_id(self) -> str | None:
+        """The object whose owner matters."""
+        kind = self.rule.kind
+        return None if kind is None else self.parameters.get(PARAMETERS[kind])
 
 
 READERS = frozenset({Role.ADMIN, Role.MEMBER, Role.VIEWER})
 WORKERS = frozenset({Role.ADMIN, Role.MEMBER})
-PREDICTORS = WORKERS | {Role.PREDICTOR}
 SERVED = READERS | {Role.PREDICTOR}
 ADMINS = frozenset({Role.ADMIN})
 
@@ -47,7 +56,8 @@ PUBLIC = Rule(is_public=True)
 KEY = Rule()
 READ = Rule(READERS)
 WORK = Rule(WORKERS)
-PREDICT = Rule(PREDICTORS)
+COMPUTE = Rule(WORKERS, only_computes=True)
+PREDICT = Rule(PREDICTING, only_computes=True)
 SEE_SERVED = Rule(SERVED)
 SCRAPE = Rule(ADMINS | {Role.SCRAPER})
 """Metrics name the models of all owners."""
@@ -82,6 +92,7 @@ RULES: Mapping[str, Rule] = {
     "DELETE /keys/{key}": ADMIN,
     "POST /keys/{key}/rotate": ADMIN,
     "POST /classes": ADMIN,
+    "GET /audit": ADMIN,
     "GET /openapi.json": KEY,
     "GET /docs": KEY,
     "GET /docs/oauth2-redirect": KEY,
@@ -111,7 +122,7 @@ RULES: Mapping[str, Rule] = {
     "GET /datasets/{dataset_id}/preview": read("dataset"),
     "GET /datasets/{dataset_id}/batches": read("dataset"),
     "GET /models": READ,
-    "POST /models/describe": WORK,
+    "POST /models/describe": COMPUTE,
     "GET /models/{name}": read("model"),
     "GET /models/{name}/versions/{version}": read("model"),
     "DELETE /models/{name}/versions/{version}": change("model"),
@@ -121,7 +132,7 @@ RULES: Mapping[str, Rule] = {
     "GET /models/{name}/aliases/{alias}": read("model"),
     "PUT /models/{name}/aliases/{alias}": change("model"),
     "DELETE /models/{name}/aliases/{alias}": change("model"),
-    "POST /expressions": WORK,
+    "POST /expressions": COMPUTE,
     "POST /predict": PREDICT,
     "GET /v2": SEE_SERVED,
     "GET /v2/models/stats": READ,
@@ -135,7 +146,7 @@ RULES: Mapping[str, Rule] = {
     "GET /v2/models/{name}/versions/{version}/stats": SEE_SERVED,
     "POST /v2/models/{name}/infer": PREDICT,
     "POST /v2/models/{name}/versions/{version}/infer": PREDICT,
-    "POST /v2/repository/index": SEE_SERVED,
+    "POST /v2/repository/index": Rule(SERVED, only_computes=True),
     "POST /v2/repository/models/{name}/load": change("model"),
     "POST /v2/repository/models/{name}/unload": change("model"),
 }
@@ -143,26 +154,24 @@ RULES: Mapping[str, Rule] = {
 
 def match(method: str, path: str) -> Match | None:
     """Return the rule for a request, or None if no route is listed for it."""
-    if (rule := RULES.get(f"{method} {path}")) is not None and "{" not in path:
-        return Match(rule)
-    for pattern, convertors, of_methods in _COMPILED:
+    line = f"{method} {path}"
+    if (rule := RULES.get(line)) is not None and "{" not in path:
+        return Match(line, rule, {})
+    for pattern, of_methods in _COMPILED:
         if method in of_methods and (found := pattern.match(path)):
-            rule = of_methods[method]
-            if rule.kind is None:
-                return Match(rule)
-            name = PARAMETERS[rule.kind]
-            return Match(rule, str(convertors[name].convert(found.group(name))))
+            line = of_methods[method]
+            return Match(line, RULES[line], found.groupdict())
     return None
 
 
-def _compiled() -> list[tuple[re.Pattern[str], dict[str, Any], dict[str, Rule]]]:
-    """Return the patterns of paths with parameters, with the rules by method."""
-    by_path: dict[str, dict[str, Rule]] = {}
-    for line, rule in RULES.items():
+def _compiled() -> list[tuple[re.Pattern[str], dict[str, str]]]:
+    """Return the patterns of paths with parameters, with the lines of the table by method."""
+    by_path: dict[str, dict[str, str]] = {}
+    for line in RULES:
         method, path = line.split(" ")
         if "{" in path:
-            by_path.setdefault(path, {})[method] = rule
-    return [(*compile_path(path)[::2], rules) for path, rules in by_path.items()]
+            by_path.setdefault(path, {})[method] = line
+    return [(compile_path(path)[0], lines) for path, lines in by_path.items()]
 
 
 _COMPILED = _compiled()

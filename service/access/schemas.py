@@ -1,9 +1,9 @@
-"""Schemas of keys and sessions."""
+"""Schemas of keys, sessions and the audit log."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, SecretStr, WithJsonSchema
 
 from ml.names import Name
 from ml.strict import Strict
@@ -128,3 +128,73 @@ class Me(Body):
     models: list[str] = Field(description="Models that the key is for; empty for all.")
     sees_all: bool = Field(description="Whether the sender may see what others own.")
     expires_at: datetime | None = Field(description="Time at which the key or session expires.")
+
+
+def _with_milliseconds(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(_with_milliseconds, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+
+
+class AuditEntry(Body):
+    """A line of the audit log: somebody changed something, or tried to."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "time": "2026-03-02T09:41:07.214Z",
+                    "request_id": "8c1f0a2be7d4-1f3",
+                    "key_id": "key_01JD3V0M8Q6W4N2X7Y9Z5K1T3B",
+                    "key": "anna",
+                    "owner": "anna",
+                    "address": "192.0.2.7",
+                    "method": "POST",
+                    "action": "POST /jobs/{job_id}/cancel",
+                    "kind": "job",
+                    "object": "job_01JD3V0M8Q6W4N2X7Y9Z5K1T3C",
+                    "status": 202,
+                }
+            ]
+        }
+    )
+
+    time: Moment = Field(description="Time of the response.")
+    request_id: str | None = Field(default=None, description="`X-Request-ID` of the response.")
+    key_id: str | None = Field(
+        default=None, description="Key of the sender; null if it showed none that is valid."
+    )
+    key: str | None = Field(default=None, description="Name of the key.")
+    owner: str | None = Field(default=None, description="Owner for whom the key stands.")
+    user: str | None = Field(
+        default=None, description="User of the machine who ran a command; null for a request."
+    )
+    address: str | None = Field(
+        default=None, description="Address of the sender; `cli` for a command."
+    )
+    method: str | None = Field(default=None, description="Method; null for a command.")
+    action: str = Field(
+        description="Route, such as `POST /jobs/{job_id}/cancel`, or command, such as "
+        "`epochd keys add`; of a request for no route, its method and `-`."
+    )
+    kind: str | None = Field(
+        default=None, description="Kind of the object: job, dataset, model, key, session or class."
+    )
+    object: str | None = Field(
+        default=None,
+        description="Object that the action made, changed or deleted: an id, the name of a key, or "
+        "of a model with its version or alias, such as `mnist@3`.",
+    )
+    status: int | None = Field(
+        default=None, description="Status of the response; null for a command, which succeeded."
+    )
+    omitted: int | None = Field(
+        default=None,
+        description="Refused requests of senders without a valid key that have no line of their "
+        "own, because there were too many of them before this one.",
+    )

@@ -39,5 +39,12 @@ def digest(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
+def may_be_secret(text: str) -> bool:
+    """Return whether a text looks like a key or a sign-in code, whether or not it is one."""
+    bare = _bare(text)
+    is_code = len(bare) == CODE_GROUPS * GROUP_LENGTH and set(bare) <= set(CODE_LETTERS)
+    return text.lower().startswith(PREFIX) or is_code
+
+
 def _bare(code: str) -> str:
     return code.lower().replace("-", "").replace(" ", "")

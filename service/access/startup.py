@@ -3,6 +3,8 @@
 import logging
 import os
 
+from service.access.audit_log import AuditLog
+from service.access.audit_trail import of_command
 from service.access.caller import Role
 from service.access.key_store import KeyStore
 from service.access.schemas import KeyRequest
@@ -24,7 +26,8 @@ def prepare(settings: Settings) -> str | None:
         KeyNeeded: it has none.
         DatabaseUnusable: the service cannot start on its database.
     """
-    if settings.is_local and settings.admin_key_file is None:
+    is_reached = not settings.is_local or bool(settings.trusted_proxies)
+    if not is_reached and settings.admin_key_file is None:
         return None
     database = Database(settings.sqlalchemy_url)
     try:
@@ -37,6 +40,11 @@ def prepare(settings: Settings) -> str | None:
     finally:
         database.close()
     if settings.is_local:
+        if is_reached:
+            logger.warning(
+                "a proxy is trusted (EPOCHD_TRUSTED_PROXIES) and there is no key: everybody whom "
+                "it lets in may do everything"
+            )
         return None
     if not settings.insecure:
         raise KeyNeeded(
@@ -66,4 +74,5 @@ def _first_key(keys: KeyStore, settings: Settings) -> str:
         opened.write(f"{secret}\n")
         opened.flush()
         os.fsync(descriptor)
+    AuditLog.of(settings).append(of_command("serve", "key", FIRST_ADMIN))
     return secret

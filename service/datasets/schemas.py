@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from ml.datasets.targets import Several, plain
 from ml.errors import Invalid
 from ml.ingest.options import Escape, Header, Options, Quote
 from ml.ingest.schema import Schema
@@ -27,8 +28,10 @@ class UploadQuery(Strict):
         default=None,
         description="Name of the data set; by default the file name without its extension.",
     )
-    target: str | None = Field(
-        default=None, max_length=1000, description="Column that jobs predict by default."
+    target: Several | None = Field(
+        default=None,
+        description="Column that jobs predict by default; repeated, several columns of numbers, "
+        "which one model predicts.",
     )
     encoding: str | None = Field(
         default=None, description="Encoding of a text file; by default UTF-8."
@@ -119,6 +122,11 @@ class UploadQuery(Strict):
         "default as many as they need together.",
     )
 
+    @property
+    def default_target(self) -> str | list[str] | None:
+        """The column that jobs predict by default, or the several columns."""
+        return None if self.target is None else plain(self.target)
+
     def options(self) -> Options:
         """Return the options for reading the file.
 
@@ -171,7 +179,9 @@ class _Known(Body):
     owner: str | None = Field(
         description="Owner of the key that uploaded the data set; null without keys."
     )
-    target: str | None = Field(description="Column that jobs predict by default.")
+    target: str | list[str] | None = Field(
+        description="Column, or list of columns, that jobs predict by default."
+    )
     sha256: str = Field(description="SHA-256 of the uploaded file.")
     bytes: int
     created_at: datetime

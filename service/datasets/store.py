@@ -47,7 +47,7 @@ class NewDataset:
 
     name: str
     owner: str | None
-    target: str | None
+    target: str | list[str] | None
     sha256: str
     """SHA-256 of the file."""
     bytes: int
@@ -84,7 +84,7 @@ class DatasetStore:
         self.quotas = StoredQuotas(database, Quotas(settings.quotas))
 
     def find_duplicate(
-        self, owner: str | None, name: str, target: str | None, content: str
+        self, owner: str | None, name: str, target: str | list[str] | None, content: str
     ) -> Dataset | None:
         """Return the owner's data set with this name, target and content, or None if there is none
         or its files are damaged."""
@@ -318,7 +318,11 @@ def _row(session: Session, dataset_id: str, caller: Caller = ANYBODY) -> Dataset
 
 
 def _find_row(
-    session: Session, owner: str | None, name: str, target: str | None, content: str
+    session: Session,
+    owner: str | None,
+    name: str,
+    target: str | list[str] | None,
+    content: str,
 ) -> DatasetRow | None:
     return session.scalar(
         select(DatasetRow).where(

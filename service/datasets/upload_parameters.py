@@ -10,6 +10,9 @@ from ml.strict import parse
 from service.datasets.schemas import UploadQuery
 from service.errors import Unprocessable
 
+WHOLE = ("target",)
+"""Lists that the query and the form do not share."""
+
 
 @dataclass(frozen=True)
 class UploadParameters:
@@ -20,8 +23,8 @@ class UploadParameters:
     """Names of the parameters that are fields of the form."""
 
     def with_form(self, fields: Sequence[tuple[str, str]]) -> "UploadParameters":
-        """Return the parameters with the fields of a form, by name and value. A list has the values
-        of the query and of the form.
+        """Return the parameters with the fields of a form, by name and value. A list that is not
+        `WHOLE` has the values of the query and of the form.
 
         Raises:
             Unprocessable: a field is unknown or invalid, or contradicts the query.
@@ -32,13 +35,16 @@ class UploadParameters:
         both = UploadParameters(self.values, frozenset(name for name, _ in fields))
         for name in both.in_form:
             values = [value for key, value in fields if key == name]
-            if _is_list(name):
+            given = values if _is_list(name) else values[-1]
+            if _is_list(name) and name not in WHOLE:
                 document[name] = [*(document.get(name) or []), *values]
-            elif document.get(name, values[-1]) != values[-1]:
-                message = f"is {values[-1]!r} in the form, but {document[name]!r} in the query"
+            elif document.get(name, given) != given:
+                message = (
+                    f"is {_shown(given)} in the form, but {_shown(document[name])} in the query"
+                )
                 raise both.refusal(Invalid(message, (name,)))
             else:
-                document[name] = values[-1]
+                document[name] = given
         try:
             return UploadParameters(parse(UploadQuery, document), both.in_form)
         except Invalid as error:
@@ -62,6 +68,10 @@ class UploadParameters:
     @property
     def _form_places(self) -> set[tuple[str]]:
         return {(name,) for name in self.in_form}
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(repr, value)) if isinstance(value, list) else repr(value)
 
 
 def _is_list(name: str) -> bool:

@@ -14,8 +14,9 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from ulid import ULID
 
-from ml.datasets.column_types import check_read, check_target
-from ml.errors import Invalid
+from ml.datasets.column_types import check_read, check_target, check_value, listed
+from ml.datasets.targets import places_of
+from ml.errors import Invalid, located_at
 from ml.files import sync
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema, TableSchema
@@ -95,7 +96,7 @@ class DatasetUploader:
             await run_in(self._bulk, partial(place.mkdir, parents=True))
             received = await self._receive(request, place / "file")
             parameters = parameters.with_form(received.fields)
-            options, target = parameters.options(), parameters.values.target
+            options, target = parameters.options(), parameters.values.default_target
             name = parameters.values.name or _name_of(received.filename)
             content = content_hash(received.sha256, options)
             caller = caller_of(request.scope)
@@ -191,21 +192,20 @@ async def _spooled(file: UploadFile) -> AsyncIterator[bytes]:
 
 def _check_target(parameters: UploadParameters, schema: Schema) -> None:
     """Raise `Unprocessable` for a target that no job could predict."""
-    target = parameters.values.target
-    if target is None:
-        return
-    columns = schema.columns if isinstance(schema, TableSchema) else []
+    columns = {c.name: c for c in schema.columns} if isinstance(schema, TableSchema) else {}
     try:
-        check_read(target, schema)
-        for column in columns:
-            if column.name == target:
-                check_target(column, schema.rows, schema.warnings)
-                return
-        names = ", ".join(column.name for column in columns[:20])
-        there = f"choose one of {names}" if names else "images have no columns"
-        raise Invalid(f"there is no column {target!r}; {there}")
+        for place, target in places_of(parameters.values.default_target):
+            with located_at("target", *place):
+                check_read(target, schema)
+                if target not in columns:
+                    some = f"choose one of {listed([*columns])}"
+                    there = some if columns else "images have no columns"
+                    raise Invalid(f"there is no column {target!r}; {there}")
+                check_target(columns[target], schema.rows, schema.warnings)
+                if place:
+                    check_value(columns[target])
     except Invalid as error:
-        raise parameters.refusal(Invalid(error.msg, ("target",))) from None
+        raise parameters.refusal(error) from None
 
 
 def _name_of(filename: str | None) -> str:

@@ -15,7 +15,7 @@ from ml.errors import DataUnavailable, Invalid, located_at
 from ml.evaluation import compatibility
 from ml.evaluation.baseline import Baseline, evaluate_baseline
 from ml.evaluation.evaluate import evaluate_split, evaluation_split
-from ml.evaluation.schemas import Classification, Regression, Split
+from ml.evaluation.schemas import AnyEvaluation, Split
 from ml.inference.model import Model
 from ml.ingest.schema import TableSchema
 from ml.losses import LossSpec
@@ -51,7 +51,7 @@ class ModelEvaluator:
         self._datasets_dir = settings.datasets_dir
         self._memory_slots = memory_slots
 
-    def evaluation_at_training(self, name: str, version: int) -> Classification | Regression:
+    def evaluation_at_training(self, name: str, version: int) -> AnyEvaluation:
         """Return the evaluation made at the end of the model's training.
 
         Raises:
@@ -73,7 +73,7 @@ class ModelEvaluator:
         request: EvaluationRequest,
         uploads: Uploads,
         check: Check = unchecked,
-    ) -> Classification | Regression:
+    ) -> AnyEvaluation:
         """Evaluate the model on the rows that `request` selects; call `check` between batches.
 
         Raises:
@@ -99,7 +99,7 @@ class ModelEvaluator:
         request: EvaluationRequest,
         uploads: Uploads,
         check: Check,
-    ) -> Classification | Regression:
+    ) -> AnyEvaluation:
         trained, signature = _trained(model), model.manifest.signature
         with _located_errors("dataset"):
             dataset = _dataset(request, trained.dataset, signature, uploads)
@@ -178,14 +178,16 @@ def _with_columns(
     if not isinstance(inputs, Features):
         return requested
     defaults: dict[str, object] = {"features": dict.fromkeys(inputs.names)}
+    targets: list[str] = []
     if isinstance(trained, UploadSpec) and isinstance(view := trained.resolved.view, TableView):
         defaults = {"target": view.target, "task": view.task, "features": view.features}
+        targets = view.targets
         if upload.content == trained.resolved.content:
             defaults["split_by"] = trained.split_by
     left_out = defaults.keys() - requested.model_fields_set
     requested = requested.model_copy(update={name: defaults[name] for name in left_out})
     needed = [*inputs.names] if "features" in left_out else []
-    needed += [str(defaults["target"])] if "target" in left_out else []
+    needed += targets if "target" in left_out else []
     _check_columns(upload, needed)
     if requested.features and requested.features.keys() == set(inputs.names):
         ordered = {name: requested.features[name] for name in inputs.names}

@@ -344,5 +344,6 @@ def _model_version(row: ModelVersionRow, aliases: list[str]) -> ModelVersion:
         best_epoch=manifest.best_epoch,
         stopped_by=manifest.stopped_by,
         metrics=manifest.metrics,
+        targets=manifest.targets,
         lineage=Lineage(job_id=row.job_id, **manifest.model_dump(include=LINEAGE)),
     )

@@ -46,8 +46,9 @@ class ModelVersion(Body):
     structure: str = Field(description="Layers, as printed by `print(model)`.")
     parameters: list[Parameter]
     parameter_count: int
-    linear: LinearFormula | None = Field(
-        description="Formula learned by a linear regression, in the units of the data."
+    linear: LinearFormula | dict[str, LinearFormula] | None = Field(
+        description="Formula learned by a linear regression, in the units of the data; of several "
+        "targets, the formula of each by its name."
     )
     inputs: dict[str, Any] = Field(description="Inputs that `/predict` accepts.")
     output: dict[str, Any] = Field(description="Output that `/predict` returns.")
@@ -61,6 +62,12 @@ class ModelVersion(Body):
         "did not."
     )
     metrics: dict[str, float]
+    targets: dict[str, dict[str, float]] | None = Field(
+        default=None,
+        description="Metrics of each of several targets on the test rows, by its name, in its "
+        "units; null of a single target, and without test rows.",
+        examples=[{"height": {"rmse": 2.1, "r2": 0.93}, "weight": {"rmse": 4.7, "r2": 0.88}}],
+    )
     lineage: Lineage
     damage: str | None = Field(
         default=None,

@@ -5,7 +5,7 @@ import numpy as np
 from ml.errors import Invalid
 from ml.inference.model import Inputs, Model, Predictions
 from ml.inputs.rows import PIXEL_MAXIMA
-from ml.signature import Classes, Encoding, Features
+from ml.signature import Classes, Encoding, Features, Value, Values
 from service.open_inference.tensors import Tensor
 from service.open_inference.wire import InferRequest, Output
 
@@ -23,12 +23,18 @@ def describe(model: Model) -> tuple[Described, Described]:
     if (features := model.texts) is not None:
         inputs = [(name, _datatype(features, name), [1]) for name in features.names]
     if not isinstance(signature.output, Classes):
-        return inputs, [("value", "FP64" if signature.output.is_scaled else "FP32", [1])]
+        datatype = "FP64" if signature.output.is_scaled else "FP32"
+        return inputs, [(name, datatype, [1]) for name in _value_names(signature.output)]
     return inputs, [
         ("probabilities", "FP32", [signature.output.size]),
         ("class", "INT64", []),
         ("label", "BYTES", []),
     ]
+
+
+def _value_names(output: Value | Values) -> list[str]:
+    """Return the names of the output tensors of a regression: that of each of several targets."""
+    return ["value"] if output.kind == "value" else [target.name for target in output.targets]
 
 
 def inputs_of(model: Model, tensors: dict[str, Tensor], request: InferRequest) -> Inputs:
@@ -83,7 +89,8 @@ def outputs_of(model: Model, predictions: Predictions, request: InferRequest) ->
         values["class"] = np.array(predictions.argmax, np.int64)
         values["label"] = [output.names[index] for index in predictions.argmax]
     else:
-        values["value"] = predictions.values
+        for index, name in enumerate(_value_names(output)):
+            values[name] = predictions.values[:, index : index + 1]
     if not request.outputs:
         binary = request.wants_binary(None)
         return [Output(name, v, _shape(v), binary) for name, v in values.items()]

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request, Response
 
 from service.access.authenticator import COOKIE
-from service.access.caller import Caller
+from service.access.caller import SCOPE_KEY, Caller
 from service.access.schemas import ClassRequest, Key, KeyRequest, Me, NewKey, Session, SignIn
 from service.errors import Conflict, NotFound, TooManyRequests, Unauthorized
 from service.http.problem_json import problems
@@ -158,6 +158,7 @@ async def begin_session(
         raise Conflict("this service has no keys: everybody may do everything")
     caller = await components.authenticator.sign_in(secret, request.scope)
     assert caller.key_id is not None
+    request.scope[SCOPE_KEY] = caller
     address = request.client.host if request.client else ""
     browser = request.headers.get("user-agent", "")
     async with components.write_turns.turn():

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from torch import Tensor
 
 from ml.datasets.batches import batches
+from ml.datasets.targets import Several
 from ml.datasets.uploads import Upload, UploadRequest, damage_to
 from ml.errors import Damaged, DataUnavailable, Invalid
 from ml.ingest.preview import preview
@@ -140,7 +141,7 @@ def _preview(components: Components, dataset_id: str, rows: int) -> Preview:
 async def get_batches(
     dataset_id: str,
     components: AppComponents,
-    target: Annotated[str | None, Query(max_length=1000)] = None,
+    target: Annotated[Several | None, Query()] = None,
     batch_size: Annotated[int, Query(ge=1, le=10_000_000)] = 32,
     shuffle: bool = False,
     seed: Annotated[int, Query(ge=0, lt=2**63)] = 0,
@@ -158,7 +159,7 @@ async def get_batches(
 def _batches(
     components: Components,
     dataset_id: str,
-    target: str | None,
+    target: list[str] | None,
     batch_size: int,
     shuffle: bool,
     seed: int,

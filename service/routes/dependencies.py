@@ -7,6 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.access.audit_reader import AuditReader
+from service.access.audit_trail import AuditTrail
 from service.access.authenticator import Authenticator
 from service.access.caller import SCOPE_KEY, Caller, caller_of
 from service.access.key_store import KeyStore
@@ -44,6 +46,8 @@ class Components:
     keys: KeyStore
     sessions: SessionStore
     authenticator: Authenticator
+    audit_trail: AuditTrail
+    audit_reader: AuditReader
     jobs: JobStore
     sharing: Sharing
     roster: Roster

@@ -74,6 +74,15 @@ EXAMPLES = {
     "A table, all defaults": {
         "value": {"dataset": {"kind": "upload", "id": "ds_01JD3V0M8Q6W4N2X7Y9Z5K1T3B"}}
     },
+    "A table, several targets": {
+        "value": {
+            "dataset": {
+                "kind": "upload",
+                "id": "ds_01JD3V0M8Q6W4N2X7Y9Z5K1T3B",
+                "target": ["height", "weight"],
+            }
+        }
+    },
     "Layers of your own": {
         "value": {
             "name": "digits",

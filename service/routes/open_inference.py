@@ -74,7 +74,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
             }
         },
     }
-    for status in (400, 404, 409, 413, 422, 429, 503, 504)
+    for status in (400, 401, 403, 404, 409, 413, 422, 429, 503, 504)
 }
 BINARY: dict[str, Any] = {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}

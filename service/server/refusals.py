@@ -8,6 +8,7 @@ from typing import NamedTuple
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from service.access.audit_trail import AuditTrail
 from service.http.access_log import AccessLog
 from service.http.cors import CrossOrigin
 from service.http.problem_json import in_form_of, respond
@@ -16,6 +17,8 @@ from service.http.security_headers import DATA_LINES
 from service.settings import Settings
 
 RETRY = {"Retry-After": "1"}
+OF_THE_DOOR = (HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST)
+"""Refusals for who sends a request, which the audit log tells of."""
 
 
 class Refusal(NamedTuple):
@@ -28,8 +31,9 @@ class Refusal(NamedTuple):
 class Refusals:
     """Logs the refusals of all connections of a process, and writes their responses."""
 
-    def __init__(self, access_log: AccessLog, settings: Settings) -> None:
+    def __init__(self, access_log: AccessLog, trail: AuditTrail, settings: Settings) -> None:
         self._access_log = access_log
+        self._trail = trail
         self._proxies = TrustedProxies(settings.trusted_proxies)
         origins = settings.cors_origins
         self._cross_origin = CrossOrigin(_nothing, origins) if origins else None
@@ -42,6 +46,8 @@ class Refusals:
         status, detail = refusal
         self._proxies.believe(asked)
         request_id = self._access_log.record_refusal(asked, status, detail)
+        if status in OF_THE_DOOR:
+            self._trail.record_refusal(asked, status, request_id.decode())
         headers = RETRY if status is HTTPStatus.SERVICE_UNAVAILABLE else None
         response = in_form_of(asked["path"], respond(status, detail, headers=headers))
         lines = [*server_headers, *response.raw_headers, (b"x-request-id", request_id)]

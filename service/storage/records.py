@@ -48,7 +48,7 @@ class DatasetRecord:
 
     id: str
     name: str
-    target: str | None
+    target: str | list[str] | None
     sha256: str
     content: str
     bytes: int

@@ -1,5 +1,6 @@
 """The ORM tables, accessed only by the stores."""
 
+import json
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Index,
     MetaData,
     String,
+    Text,
     TypeDecorator,
     UniqueConstraint,
 )
@@ -30,6 +32,24 @@ class UTCDateTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return value.replace(tzinfo=UTC) if value else None
+
+
+class ColumnNames(TypeDecorator[str | list[str]]):
+    """The name of a column, or several names, stored as a JSON list: equal ones are equal texts."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | list[str] | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return json.dumps([value] if isinstance(value, str) else value, ensure_ascii=False)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | list[str] | None:
+        if value is None:
+            return None
+        names: list[str] = json.loads(value)
+        return names[0] if len(names) == 1 else names
 
 
 class Table(DeclarativeBase):
@@ -266,8 +286,8 @@ class DatasetRow(Table):
     name: Mapped[str] = mapped_column(String(64))
     owner: Mapped[str | None] = mapped_column(String(64))
     """Owner of the data set; null if it was made without a key."""
-    target: Mapped[str | None] = mapped_column(String(1000))
-    """Default training target."""
+    target: Mapped[str | list[str] | None] = mapped_column("targets", ColumnNames)
+    """Default training target, or several."""
     sha256: Mapped[str] = mapped_column(String(64))
     """SHA-256 of the uploaded file."""
     content: Mapped[str] = mapped_column(String(64), index=True)

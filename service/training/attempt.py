@@ -251,23 +251,16 @@ class Attempt:
         if (reason := run.progress.stopped_by) is not None:
             logger.info("stopped by %s after epoch %d", reason, run.progress.epoch - 1)
         training_summary = summary.summarize(run)
-        metrics = fold_results.summary()
-        evaluation = training_summary.evaluation
-        if evaluation.split == "test":
-            figures, baseline = evaluation.figures(), evaluation.baseline
-            metrics |= {f"test_{name}": figure for name, figure in figures.items()}
-            if baseline is not None:
-                compared = baseline.metrics()
-                metrics |= {f"baseline_{name}": figure for name, figure in compared.items()}
         directory = self._settings.models_dir / f"{self._claim.job_id}-{self._claim.attempt}"
         manifest = save_model(
             directory,
             run.model,
             run.spec,
             run.data.signature,
-            metrics,
+            fold_results.summary() | training_summary.metrics(),
             run.data.fingerprint,
             self.device,
+            targets=training_summary.metrics_by_target(),
             best_epoch=run.best_epoch,
             stopped_by=run.progress.stopped_by,
             beside=training_summary.files(),

@@ -28,7 +28,9 @@ class Shelf:
         self.root = root
         self._uploads: dict[str, Upload] = {}
 
-    def put(self, content: str | bytes, target: str | None = None, **options: Any) -> str:
+    def put(
+        self, content: str | bytes, target: str | list[str] | None = None, **options: Any
+    ) -> str:
         name = f"ds_{len(self._uploads)}"
         source, directory = self.root / name, self.root / UPLOADS / name
         source.write_bytes(content if isinstance(content, bytes) else content.encode())

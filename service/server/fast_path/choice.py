@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 def connection_class(app: Application, limits: ConnectionLimits) -> type[LimitedConnection]:
     """Return the class of connections with which uvicorn serves `app`."""
     settings = app.components.settings
-    refusals, door = Refusals(app.access_log, settings), Door(settings)
+    refusals = Refusals(app.access_log, app.components.audit_trail, settings)
+    door = Door(settings)
     if not settings.fast_path or not _is_tested():
         return bound(LimitedConnection, limits, refusals, door)
     from service.server.fast_path.protocol import Connection

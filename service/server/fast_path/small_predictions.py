@@ -16,7 +16,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from ml.inference.model import Predictions
 from service.access.authenticator import Authenticator, credentials_of
-from service.access.rules import PREDICTORS
 from service.http.access_log import CLIENT_GONE, AccessLog
 from service.http.security_headers import DATA_LINES
 from service.predictions.endpoint import PATH
@@ -81,7 +80,7 @@ class FastPath:
         if len(body) > self._settings.max_body_bytes:
             return None
         caller = self._authenticator.known(request.head.credentials)
-        if caller is None or caller.session_id or caller.role not in PREDICTORS:
+        if caller is None or caller.session_id or not caller.may_predict:
             return None
         payload = request.head.read(request.head.scope, body)
         loaded = self._model_cache.get_loaded(payload.model, caller)

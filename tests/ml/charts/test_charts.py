@@ -124,7 +124,7 @@ def test_running_job_has_charts_of_its_history() -> None:
 
 
 def test_pairs_match_the_model_predictions(materials: dict[str, ChartData]) -> None:
-    sample, found = materials["line"].sample, materials["line"].regression
+    sample, found = materials["line"].sample, materials["line"].targets[0].scores
     assert sample.pairs is not None
     assert len(sample.pairs.actual) == found.rows == 20
     off = [
@@ -134,7 +134,7 @@ def test_pairs_match_the_model_predictions(materials: dict[str, ChartData]) -> N
     ]
     assert sum(off) / 20 == pytest.approx(found.mse)
     assert found.split == "test"
-    assert materials["plane"].regression.split == "validation"
+    assert materials["plane"].evaluation.split == "validation"
 
 
 def test_fit_is_shown_at_the_tutorial_epochs(materials: dict[str, ChartData]) -> None:
@@ -281,7 +281,7 @@ def test_evaluated_training_rows_are_bounded() -> None:
     document = LINE | {"epochs": 1, "split": {"test": 0.0}}
     document["dataset"] = LINE["dataset"] | {"size": 200_000, "noise": 0.0}
     found = material(document)
-    assert (found.regression.split, found.regression.rows) == ("train", 100_000)
+    assert (found.evaluation.split, found.evaluation.rows) == ("train", 100_000)
 
 
 @pytest.mark.parametrize(("total", "most"), [(1, 5), (5, 5), (6, 5), (1000, 7), (10**7, 2000)])
@@ -373,3 +373,21 @@ def test_degenerate_data_is_drawn(data: dict[str, Any]) -> None:
         svg = draw(chart.specification(found), "svg").decode()
         assert "NaN" not in svg
         assert "undefined" not in svg
+
+
+def test_targets_have_panels_of_their_own_up_to_a_bound() -> None:
+    names = [f"t{n}" for n in range(14)]
+    dataset = PLANE["dataset"] | {"target": {name: f"a + {n}" for n, name in enumerate(names)}}
+    data = material(PLANE | {"dataset": dataset, "epochs": 1})
+    for name in ("predictions", "residuals"):
+        chart = CHARTS[name].specification(data)
+        assert [panel["title"]["text"] for panel in chart["concat"]] == names[:12]
+        assert chart["title"]["subtitle"][0].startswith("the first 12 of 14 targets, ")
+    pairs = data.sample.pairs
+    assert isinstance(pairs, dict)
+    assert {len(one.actual) for one in pairs.values()} == {2000 // 12}
+    features = CHARTS["features"].specification(data)
+    # Three features, in at most 24 panels.
+    assert len(features["vconcat"]) == 8
+    assert "the first 8 of 14 targets" in str(features["title"]["subtitle"])
+    assert "unit: each target squared" in str(CHARTS["loss"].specification(data))

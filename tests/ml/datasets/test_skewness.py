@@ -18,7 +18,7 @@ def test_skewness_is_the_third_standardised_moment() -> None:
 
 
 def test_prices_are_warned_of() -> None:
-    [warning] = warnings("price", NORMAL.exp())
+    [warning] = warnings(["price"], NORMAL.exp())
     assert (warning.column, warning.kind) == ("price", "skewed")
     assert "'price' has a skewness of 3.3, and its logarithm of -0.1: " in warning.message
 
@@ -38,4 +38,10 @@ def test_prices_are_warned_of() -> None:
     ],
 )
 def test_others_are_not(targets: torch.Tensor) -> None:
-    assert warnings("y", targets) == []
+    assert warnings(["y"], targets) == []
+
+
+def test_each_target_is_judged_by_its_own_values() -> None:
+    names, columns = ["price", "weight", "area"], [NORMAL.exp(), NORMAL + 10, (2 * NORMAL).exp()]
+    found = warnings(names, torch.cat(columns, 1))
+    assert [warning.column for warning in found] == ["price", "area"]

@@ -293,7 +293,9 @@ def test_targets_of_other_data_are_scaled_as_in_training(shelf: Shelf) -> None:
     data = datasets.load(other.dataset, other.split, shelf.root, signature=signature)
     output = signature.output
     assert isinstance(output, Value)
-    assert to_units(data.train.targets, output).tolist() == pytest.approx([0, 9000], abs=1e-2)
+    assert to_units(data.train.targets, output).flatten().tolist() == pytest.approx(
+        [0, 9000], abs=1e-2
+    )
 
 
 def test_regression_targets_cannot_be_stratified(shelf: Shelf) -> None:

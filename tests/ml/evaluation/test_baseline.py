@@ -34,7 +34,7 @@ def test_ridge_of_well_determined_rows_is_least_squares() -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=(200, 3)) * [1, 1e-3, 1e6] + [0, 5, -1e6]
     y = x @ [2.0, 3e3, -1.5e-6] + 7 + 0.01 * random.normal(size=200)
-    found = ridge(torch.from_numpy(x), torch.from_numpy(y))
+    found = ridge(torch.from_numpy(x), torch.from_numpy(y[:, None]))
     expected, *_ = np.linalg.lstsq(np.c_[x, np.ones(200)], y, rcond=None)
     assert found(torch.from_numpy(x))[:, 0].numpy() == pytest.approx(
         x @ expected[:3] + expected[3], abs=1e-3
@@ -49,16 +49,28 @@ def test_ridge_of_too_few_or_collinear_rows_is_finite(rows: int) -> None:
     # Two equal columns, a constant one, and more columns than rows.
     noise = torch.randn(rows, 40, generator=random, dtype=torch.float64)
     inputs = torch.cat([column, column, torch.full_like(column, 1e30), noise], 1)
-    found = ridge(inputs, column[:, 0] * 2 + 1)
+    found = ridge(inputs, column * 2 + 1)
     assert found.is_finite()
     assert found.weights[2] == 0
     torch.testing.assert_close(found.weights[0], found.weights[1])
 
 
+def test_ridge_of_several_targets_is_that_of_each() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(60, 5, generator=generator, dtype=torch.float64)
+    targets = torch.randn(60, 3, generator=generator, dtype=torch.float64)
+    targets[:, 1] += 100 * inputs[:, 0]
+    found = ridge(inputs, targets)
+    for index, target in enumerate(targets.split(1, 1)):
+        alone = ridge(inputs, target)
+        assert found.weights[:, index : index + 1].equal(alone.weights)
+        assert found.bias[index : index + 1].tolist() == pytest.approx(alone.bias.tolist())
+
+
 def test_many_columns_of_noise_are_penalised() -> None:
     random = np.random.default_rng(1)
     x, y = random.normal(size=(120, 100)), random.normal(size=120)
-    found = ridge(torch.from_numpy(x[:60]), torch.from_numpy(y[:60]))
+    found = ridge(torch.from_numpy(x[:60]), torch.from_numpy(y[:60, None]))
     predicted = found(torch.from_numpy(x[60:]))[:, 0].numpy()
     exact, *_ = np.linalg.lstsq(x[:60], y[:60], rcond=None)
     assert r2_score(y[60:], predicted) > -0.2 > r2_score(y[60:], x[60:] @ exact)

@@ -220,7 +220,7 @@ def test_predictions_keep_few_numbers_per_row() -> None:
     rows = Rows(torch.ones(3, 1), torch.zeros(3, 1))
     answers = evaluate_split(nn.Identity(), rows, signature, LOSSES["mse"], "all").predictions
     assert isinstance(answers, ValuePredictions)
-    assert answers.predicted.tolist() == [1.0] * 3
+    assert answers.predicted.tolist() == [[1.0]] * 3
     names = ["a", "b"]
     signature = Signature(inputs=Features(names=names), output=Classes(names=names))
     rows = Rows(torch.eye(2), torch.tensor([0, 0]))

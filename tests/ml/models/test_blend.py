@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ml.models import AutoSpec, EncodedRows, TabMSpec
 from ml.models.blend import Blend
 from ml.models.linear_fits import logistic
-from ml.signature import Classes, Features, Signature, Value
+from ml.signature import Classes, Features, Signature, Value, Values, regression
 
 RANDOM = torch.Generator().manual_seed(0)
 TINY = TabMSpec(members=2, hidden=[8], bins=4, embedding=2, dropout=0.0)
@@ -186,3 +186,70 @@ def test_state_is_complete() -> None:
     assert torch.equal(other(INPUTS), net(INPUTS))
     assert str(other) == str(net)
     assert "shares: constant " in str(net)
+
+
+PAIRS = torch.cat([VALUES, 3 - INPUTS[:, :1] * 0.5], 1)
+OF_PAIRS = Signature(
+    inputs=OF_VALUES.inputs, output=Values(targets=[Value(name="u"), Value(name="v")])
+)
+
+
+def test_several_straight_values_leave_a_linear_model() -> None:
+    net = blend(OF_PAIRS, PAIRS)
+    net.settle(held_out(PAIRS))
+    assert net.shares.tolist() == [0, 1, 0]
+    affine = net.affine()
+    assert affine is not None
+    wanted = torch.tensor([[2, -0.5], [-1, 0]], dtype=torch.float64)
+    torch.testing.assert_close(affine.weights, wanted, atol=1e-4, rtol=0)
+    assert affine.bias.tolist() == pytest.approx([0.3, 3], abs=1e-4)
+
+
+def test_several_values_have_the_same_shares_and_ranges_of_their_own() -> None:
+    net = blend(OF_PAIRS, PAIRS)
+    assert net.low.tolist() == PAIRS.amin(0).tolist()
+    assert net.high.tolist() == PAIRS.amax(0).tolist()
+    net.shares.copy_(torch.tensor([0.2, 0.5, 0.3]))
+    constant, linear, tabm = (one(INPUTS).clamp(net.low, net.high) for one in members(net))
+    assert torch.allclose(net(INPUTS), 0.2 * constant + 0.5 * linear + 0.3 * tabm, atol=1e-6)
+    assert net.train()(INPUTS).shape == (300, 2, 2)
+
+
+def test_several_values_with_trees_are_never_worse_than_the_linear_model() -> None:
+    curved = torch.cat([(INPUTS[:, :1] > 0).float(), INPUTS[:, 1:] * INPUTS[:, :1]], 1)
+    torch.manual_seed(0)
+    net = AutoSpec(beside=["linear", "trees"], tabm=TINY).build(OF_PAIRS)
+    train = EncodedRows(INPUTS[:200], curved[:200])
+    net.fit_to(train, held_out(curved))
+    net.eval().settle(held_out(curved))
+    rows = held_out(curved)
+
+    def error(outputs: Tensor) -> float:
+        return (outputs - rows.targets).square().mean().item()
+
+    assert error(net(rows.inputs)) < 0.5 * error(net.partners["linear"](rows.inputs))
+
+
+def test_each_value_has_a_reach_of_its_own() -> None:
+    torch.manual_seed(0)
+    net = AutoSpec(beside=["linear", "trees"], tabm=TINY).build(OF_PAIRS)
+    targets = torch.cat([INPUTS[:, :1], 1000 * INPUTS[:, 1:]], 1)
+    net.fit_to(EncodedRows(INPUTS[:200], targets[:200]), held_out(targets))
+    net.eval().settle(held_out(targets))
+    near, far = net.reach[net._names.index("linear")].tolist()
+    assert 100 * near < far
+    net.shares.copy_(torch.tensor([0.0, 1.0, 0.0, 0.0]) * 0.5 + torch.tensor([0, 0, 0.5, 0]))
+    beyond = torch.full((1, 2), 50.0)
+    trees = net.partners["trees"](beyond)
+    distance = (net(beyond) - trees).abs().squeeze(0)
+    assert (distance <= torch.tensor([near, far]) / 2 + 1e-3).all()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_repeated_values_are_no_more_evidence_than_one(count: int) -> None:
+    """The linear model is better than the mean, but not by more than chance on these rows."""
+    noise = torch.randn(300, 1, generator=torch.Generator().manual_seed(20))
+    output = regression([Value(name=f"t{number}") for number in range(count)])
+    signature = Signature(inputs=OF_VALUES.inputs, output=output)
+    targets = (0.15 * INPUTS[:, :1] + noise).expand(-1, count)
+    assert blend(signature, targets, is_watched=False).shares.tolist() == [1, 0, 0]

@@ -88,13 +88,16 @@ DISTRIBUTIONS = st.one_of(
     st.tuples(NUMBERS, floats(0, 1e30, 1.0)).map(lambda moments: {"normal": [*moments]}),
 )
 SEEDS = st.sampled_from([0, 1, 2**63 - 1])
+SEVERAL = st.lists(st.sampled_from(FORMULAS), min_size=1, max_size=3).map(
+    lambda formulas: {f"t{number}": formula for number, formula in enumerate(formulas)}
+)
 SYNTHETIC = st.fixed_dictionaries(
     {
         "kind": st.just("synthetic"),
         "features": st.tuples(
             DISTRIBUTIONS, st.dictionaries(st.sampled_from("bc"), DISTRIBUTIONS, max_size=2)
         ).map(lambda drawn: {"a": drawn[0]} | drawn[1]),
-        "target": st.sampled_from(FORMULAS),
+        "target": st.sampled_from(FORMULAS) | SEVERAL,
     },
     optional={
         "noise": floats(0, 1e30, 0.5),
@@ -105,7 +108,7 @@ SYNTHETIC = st.fixed_dictionaries(
 )
 
 
-def upload(number: int, *targets: str) -> st.SearchStrategy[dict[str, Any]]:
+def upload(number: int, *targets: str | list[str]) -> st.SearchStrategy[dict[str, Any]]:
     """Return data sets of an upload with the target named at upload or one of `targets`."""
     named = {"kind": st.just("upload"), "id": st.just(f"ds_{number}")}
     optional = {"target": st.sampled_from(targets)} if targets else {}
@@ -263,7 +266,12 @@ def documents(
 
 DOCUMENTS = st.one_of(
     documents(SYNTHETIC, model=OF_ROWS, split=ANY_SPLIT, loss=LOSSES_OF_VALUES),
-    documents(upload(0, "x"), model=OF_ROWS, split=ANY_SPLIT | COLUMNS, loss=LOSSES_OF_VALUES),
+    documents(
+        upload(0, "x", ["gap", "x"]),
+        model=OF_ROWS,
+        split=ANY_SPLIT | COLUMNS,
+        loss=LOSSES_OF_VALUES,
+    ),
     documents(
         upload(1, "yes"),
         model=OF_ROWS,
@@ -271,7 +279,7 @@ DOCUMENTS = st.one_of(
         loss=LOSSES_OF_CLASSES,
     ),
     documents(upload(2, "x"), model=OF_ROWS, loss=LOSSES_OF_VALUES),
-    documents(upload(6, "x"), model=OF_ROWS, split=ANY_SPLIT, loss=LOSSES_OF_VALUES),
+    documents(upload(6, "x", ["x", "y"]), model=OF_ROWS, split=ANY_SPLIT, loss=LOSSES_OF_VALUES),
     documents(
         st.just({"kind": "upload", "id": "ds_6", "target": "word", "split_by": "part"}),
         model=OF_ROWS,
@@ -287,7 +295,7 @@ DOCUMENTS = st.one_of(
         )
         for number in (3, 4)
     ),
-    documents(upload(5), model=AUTO, split=ANY_SPLIT, loss=LOSSES_OF_VALUES),
+    documents(upload(5, ["y", "x"]), model=AUTO, split=ANY_SPLIT, loss=LOSSES_OF_VALUES),
     documents(upload(5, "word"), model=AUTO, split=ANY_SPLIT | STRATIFIED, loss=LOSSES_OF_CLASSES),
 )
 """Few of them are refused, so that most reach the end."""

@@ -126,6 +126,17 @@ def test_fitted_network_resumed_at_any_step_ends_the_same(
 
 
 @pytest.mark.parametrize(
+    "model", [SMALL["model"], {"kind": "auto", "tabm": TABM}], ids=lambda m: m["kind"]
+)
+def test_run_of_several_targets_resumed_at_any_step_ends_the_same(
+    tmp_path: Path, model: dict[str, Any]
+) -> None:
+    dataset = SMALL["dataset"] | {"target": {"u": "2*a - b", "v": "a*b + c"}}
+    document = SMALL | {"dataset": dataset, "model": model, "keep_best": True, "patience": 3}
+    assert_resumes(document, tmp_path, lambda steps: (0, 3, 9, steps - 1))
+
+
+@pytest.mark.parametrize(
     ("changes", "epochs"),
     [
         ({}, [0, 3, 6, 9, 12]),

@@ -75,6 +75,13 @@ def test_classes_are_weighted_in_a_sweep() -> None:
     assert_matches_separate_runs(specs, data_of(specs[0]))
 
 
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
+def test_several_targets_in_a_sweep(loss: str) -> None:
+    dataset = {**BASE["dataset"], "target": {"u": "2*a - b", "v": "3*c"}}
+    specs = specs_of(*({"dataset": dataset, "loss": loss, "seed": seed} for seed in range(2)))
+    assert_matches_separate_runs(specs, data_of(specs[0]))
+
+
 def images(rows: int) -> Dataset:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (rows, 28, 28), dtype=torch.uint8, generator=generator)

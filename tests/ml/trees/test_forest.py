@@ -62,7 +62,16 @@ def test_trees_of_classes_take_turns() -> None:
 
 def test_trees_of_two_classes_are_of_the_second() -> None:
     base = torch.tensor([5.0, 7.0], dtype=torch.float64)
-    assert Forest.of([STUMP, LEAF], base)(torch.tensor([[0.0, 1.0]])).tolist() == [[5.0, 8.25]]
+    forest = Forest.of([STUMP, LEAF], base, is_binary=True)
+    assert forest(torch.tensor([[0.0, 1.0]])).tolist() == [[5.0, 8.25]]
+
+
+def test_trees_of_two_values_are_of_each_in_turn() -> None:
+    forest = Forest.of([STUMP, LEAF], torch.tensor([5.0, 8.0]))
+    one = Forest.of([STUMP], torch.tensor([5.0]))
+    other = Forest.of([LEAF], torch.tensor([8.0]))
+    rows = torch.tensor([[0.0, 1.0], [2.0, -1.0]])
+    assert forest(rows).equal(torch.cat([one(rows), other(rows)], 1))
 
 
 def test_a_batch_larger_than_compared_at_once() -> None:

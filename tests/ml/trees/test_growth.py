@@ -178,3 +178,18 @@ def test_a_gpu_gives_the_same_outputs() -> None:
     forest: Forest = grow(inputs, classes_of(inputs, 4), 4).forest
     expected = forest(inputs)
     torch.testing.assert_close(forest.cuda()(inputs.cuda()).cpu(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_each_of_several_values_has_the_trees_that_it_has_alone() -> None:
+    inputs = rows(120)
+    targets = torch.cat([values(inputs), 3 * inputs[:, 2:3].double()], 1)
+    both = grow(inputs, targets)
+    alone = [grow(inputs, target) for target in targets.split(1, 1)]
+    assert both.held_out.equal(torch.cat([one.held_out for one in alone], 1))
+    outputs = torch.cat([one.forest(inputs) for one in alone], 1)
+    torch.testing.assert_close(both.forest(inputs), outputs)
+
+
+def test_folds_of_several_values_have_low_and_high_sums() -> None:
+    targets = torch.stack([torch.arange(100.0), -torch.arange(100.0) * 0.5], 1)
+    assert fold_of(targets, 5, seed=0).equal(fold_of(torch.arange(100.0)[:, None] * 0.5, 5, seed=0))

@@ -34,6 +34,7 @@ GET /keys/{key}                                                -    -    -    - 
 DELETE /keys/{key}                                             -    -    -    -    -    -    +
 POST /keys/{key}/rotate                                        -    -    -    -    -    -    +
 POST /classes                                                  -    -    -    -    -    -    +
+GET /audit                                                     -    -    -    -    -    -    +
 GET /metrics                                                   -    +    -    -    -    -    +
 GET /jobs                                                      -    -    -    +    +    +    +
 POST /jobs                                                     -    -    -    -    +    +    +

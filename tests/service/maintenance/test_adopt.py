@@ -61,6 +61,22 @@ def test_lost_database_deletes_nothing_and_adopt_restores_all(
     assert [*adopt(settings, None, dry_run=False)] == []
 
 
+def test_several_default_targets_are_adopted(settings: Settings) -> None:
+    table = b"x,y,z\n" + b"\n".join(b"%d,%d,%d" % (n, 2 * n, 3 * n) for n in range(9))
+    url = "/datasets?name=triples&target=z&target=y"
+    with TestClient(create_app(settings)) as client:
+        stored = client.post(url, content=table).json()
+    for path in settings.data_dir.glob("epochd.db*"):
+        path.unlink()
+    ready(settings)
+    for expected in (1, 0):
+        assert len([*adopt(settings, None, dry_run=False)]) == expected
+    with TestClient(create_app(settings)) as client:
+        assert client.get(f"/datasets/{stored['id']}").json() == stored
+        assert client.post(url, content=table).status_code == 200, "it is found again"
+    assert stored["target"] == ["z", "y"]
+
+
 def test_dry_run_changes_nothing(installed: Installation) -> None:
     lose_database(installed)
     before = {*installed.settings.data_dir.rglob("*")}

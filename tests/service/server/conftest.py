@@ -85,9 +85,15 @@ Scenario = Callable[[Client], Awaitable[None]]
 
 
 @pytest.fixture
-def manifest(tmp_path: Path) -> Manifest:
+def document() -> dict[str, Any]:
+    """Return the job that trains the model."""
+    return LINE
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, document: dict[str, Any]) -> Manifest:
     """Return the manifest of a line so steep that large inputs overflow."""
-    spec = TrainingSpec.of(LINE)
+    spec = TrainingSpec.of(document)
     data = datasets.load(spec.dataset, spec.split, tmp_path)
     model, cpu = build(spec, data), torch.device("cpu")
     for parameter in model.parameters():

@@ -1,5 +1,6 @@
 """The door refuses unknown names of the service and web pages of other origins."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Callable
@@ -8,7 +9,7 @@ import pytest
 
 from service.server.door import Door
 from service.settings import Settings
-from tests.service.server.conftest import Client, Scenario, request, rows
+from tests.service.server.conftest import Client, Scenario, request, rows, with_fast_path
 
 Serve = Callable[[Scenario], None]
 Fields = dict[str, str]
@@ -123,3 +124,28 @@ def test_a_page_of_another_origin_is_told(serve: Serve) -> None:
         assert await client.ended()
 
     serve(scenario)
+
+
+@with_fast_path
+def test_refused_changes_are_in_the_audit_log(serve: Serve, settings: Settings) -> None:
+    async def scenario(client: Client) -> None:
+        await client.ask(request(rows(1)))
+        change = f"POST /jobs HTTP/1.1\r\nHost: {HERE}\r\nOrigin: {EVIL}\r\n\r\n"
+        _, headers, _ = await client.ask(change.encode())
+        while not settings.audit_file.exists() or not settings.audit_file.read_bytes():
+            await asyncio.sleep(0)
+        (line,) = map(json.loads, settings.audit_file.read_bytes().splitlines())
+        assert line["request_id"] == headers["x-request-id"]
+        assert (line["action"], line["status"]) == ("POST /jobs", 403)
+        assert line["address"] == "127.0.0.1"
+
+    serve(scenario)
+
+
+@with_fast_path
+def test_refused_predictions_are_not(serve: Serve, settings: Settings) -> None:
+    async def scenario(client: Client) -> None:
+        assert (await client.ask(request(rows(1), Origin=EVIL)))[0] == 403
+
+    serve(scenario)
+    assert not settings.audit_file.exists()

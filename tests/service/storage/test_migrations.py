@@ -143,6 +143,32 @@ def test_priorities_of_earlier_jobs_hold_among_all(tmp_path: object) -> None:
     database.close()
 
 
+def test_default_targets_become_lists_and_return(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/old.db")
+    insert = text(
+        "INSERT INTO datasets (id, name, target, sha256, content, bytes, options, schema, "
+        "created_at) VALUES (:id, 'd', :target, '', '', 1, '{}', '{}', :moment)"
+    )
+    with database.write() as session:
+        command.upgrade(migrations(session.connection()), "0010")
+        for number, target in enumerate(['["a"]', "Größe", None]):
+            row = {"id": f"ds_{number}", "target": target, "moment": "2026-11-23 12:00:00.000000"}
+            session.execute(insert, row)
+    database.migrate()
+    with database.write() as session:
+        rows = session.scalars(select(DatasetRow).order_by(DatasetRow.seq)).all()
+        assert [row.target for row in rows] == ['["a"]', "Größe", None]
+        rows[2].target = ["a", "b"]
+        session.flush()
+        query = select(DatasetRow.id).where(DatasetRow.target == ["a", "b"])
+        assert session.scalars(query).all() == ["ds_2"]
+    with database.write() as session:
+        command.downgrade(migrations(session.connection()), "0010")
+        stored = session.execute(text("SELECT target FROM datasets ORDER BY seq")).scalars().all()
+        assert stored == ['["a"]', "Größe", None]
+    database.close()
+
+
 def test_database_is_copied_before_migration(tmp_path: Path) -> None:
     for number in range(5):
         copy = tmp_path / f"old.db.before-000{number}"

@@ -36,6 +36,7 @@ MASKED = SMALL["dataset"] | {
     "features": SMALL["dataset"]["features"] | {"same": {"normal": [1e9, 1e-3]}},
     "standardize": True,
 }
+TARGETS = SMALL["dataset"] | {"target": {"u": "2*a - b", "v": "100*c", "w": "a*b"}}
 CLASSES = {
     "kind": "synthetic",
     "features": {name: {"uniform": [-1, 1]} for name in "ab"},
@@ -107,6 +108,8 @@ def assert_the_same(document: dict[str, Any], engine: str) -> None:
         ),
         *({"loss": loss} for loss in ("mae", "huber")),
         {"model": {"kind": "linear"}},
+        *({"dataset": TARGETS, "loss": loss} for loss in ("mse", "mae", "huber")),
+        {"dataset": TARGETS, "model": {"kind": "linear"}},
         *({"model": {"kind": "sequential", "layers": layers}} for layers in CHAINS),
         {"loss": {"kind": "huber", "delta": 0.3}},
         {"model": TABM},

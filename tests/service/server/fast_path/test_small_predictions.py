@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from service.settings import Settings
+from tests.conftest import LINE
 from tests.service.server.conftest import (
     BYTES,
     NUMBERS,
@@ -58,6 +60,25 @@ def test_both_paths_give_the_same_response(
         ]
         assert plain[0] == plain[1]
         assert fast[0] == status, fast[2]
+
+    serve(scenario)
+
+
+TARGETS = LINE | {
+    "dataset": {**LINE["dataset"], "target": {"up": "3*x", "down": "-x", "unknown": "x**2"}}
+}
+
+
+@with_fast_path
+@pytest.mark.parametrize("document", [TARGETS])
+def test_both_paths_answer_several_targets_alike(serve: Callable[[Scenario], None]) -> None:
+    async def scenario(client: Client) -> None:
+        fast = await client.ask(request(rows(1, 2.5)))
+        asgi = await client.ask(request(rows(1, 2.5), Expect="100-continue"))
+        assert fast[2] == asgi[2]
+        predictions = json.loads(fast[2])["predictions"]
+        assert predictions[0] == {"values": dict.fromkeys(["up", "down", "unknown"], 2000.0)}
+        assert (await client.ask(request(rows(1, 3e38))))[0] == 422
 
     serve(scenario)
 
