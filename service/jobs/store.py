@@ -243,6 +243,7 @@ class JobStore:
         """Requeue a failed or cancelled job at its last checkpoint, with its crash count reset.
 
         Raises:
+            Forbidden: the caller's key is for other models.
             Conflict: also if the name now is that of somebody else's model.
         """
         with self._database.read() as session:
