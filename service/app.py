@@ -26,7 +26,7 @@ from service.access.guard import Guard, OwnerOf
 from service.access.key_store import KeyStore
 from service.access.key_use import record_use
 from service.access.openapi import with_security
-from service.access.rules import Kind
+from service.access.rules import Kind, public_paths
 from service.access.session_store import SessionStore
 from service.background import Background
 from service.charts.job_charts import JobCharts
@@ -104,6 +104,8 @@ from service.work import Work
 from service.work.executors import run_in
 
 FORM_BYTES = 64 * 1024
+STRANGERS_BYTES = 32 * 1024
+"""Maximum size of a body that needs no key: that of the form to sign in, with the page to go to."""
 ROUTERS = [
     module.router
     for module in (
@@ -262,7 +264,11 @@ def _layers(components: Components, background: Running, budget: BodyBudget) -> 
         DocumentLimit(_create_api(components, background), _is_data),
         limit=settings.max_body_bytes,
         # A form is slightly larger than its file, which has a limit of its own.
-        path_limits={"/datasets": settings.max_upload_bytes + FORM_BYTES},
+        path_limits={
+            "/datasets": settings.max_upload_bytes + FORM_BYTES,
+            # Else strangers could fill the memory for bodies, and keep others waiting.
+            **dict.fromkeys(public_paths(), STRANGERS_BYTES),
+        },
     )
     app = PredictEndpoint(
         app, components.model_cache, components.prediction_quotas, settings, components.work

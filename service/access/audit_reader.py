@@ -48,7 +48,7 @@ class AuditQuery:
 
     def is_past(self, entry: AuditEntry) -> bool:
         """Return whether all entries before this one are too old."""
-        return self.since is not None and entry.time < self.since - DISORDER
+        return self.since is not None and entry.time + DISORDER < self.since
 
 
 class Place(NamedTuple):

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from http.cookies import CookieError, SimpleCookie
 from typing import NamedTuple
 
 from starlette.types import Scope
@@ -11,7 +10,7 @@ from starlette.types import Scope
 from service.access.bearers import BearerIndex
 from service.access.caller import ANYBODY, Caller
 from service.access.wrong_guesses import WrongGuesses
-from service.errors import Unauthorized
+from service.errors import Forbidden, Unauthorized
 from service.http.origins import SAFE_METHODS, is_foreign
 
 COOKIE = "epochd_session"
@@ -24,6 +23,7 @@ NO_KEY = Unauthorized(
 )
 WRONG_KEY = Unauthorized("the key is unknown, revoked or expired")
 SESSION_OVER = Unauthorized("the session is over; sign in again at /sign-in")
+FOREIGN_PAGE = Forbidden("a browser can be signed in by a page of this service only, /sign-in")
 
 
 class Credentials(NamedTuple):
@@ -41,7 +41,8 @@ def credentials_of(headers: Iterable[tuple[bytes, bytes]]) -> Credentials:
     authorization = cookie = None
     for name, value in headers:
         if name == b"authorization":
-            authorization = value
+            # Given twice, it is no key: a proxy before this service may have checked either.
+            authorization = value if authorization is None else authorization + b", " + value
         elif name == b"cookie":
             # HTTP/2 may split it, and a proxy pass on the parts.
             cookie = value if cookie is None else cookie + b"; " + value
@@ -113,12 +114,13 @@ class Authenticator:
                 await self._guesses.slow_down(scope)
                 raise WRONG_KEY
         else:
-            token = _token(credentials.cookie)
-            if token is None or not _is_own_page(scope):
+            tokens = _tokens(credentials.cookie)
+            if not tokens or not _is_own_page(scope):
                 return None
-            caller = self._index.caller_of_session(token)
-            if caller is None:
+            callers = [one for token in tokens if (one := self._index.caller_of_session(token))]
+            if len(callers) != 1:
                 raise SESSION_OVER
+            [caller] = callers
         self._record(caller, time.time())
         return caller
 
@@ -126,11 +128,15 @@ class Authenticator:
         """Return the caller whose key or sign-in code this is.
 
         Raises:
+            Forbidden: the request comes from a page of another origin, which could sign a browser
+                in as somebody else, for whom its user would then work.
             Unauthorized: it is unknown, revoked or expired.
             TooManyRequests: too many wrong ones come from the request's address.
         """
+        if not _is_own_page(scope):
+            raise FOREIGN_PAGE
         await self._index.refresh()
-        caller = self._index.caller_of_key(secret.strip())
+        caller = self._index.caller_of_key(secret)
         if caller is None:
             await self._guesses.slow_down(scope)
             raise WRONG_KEY
@@ -159,11 +165,10 @@ def _is_own_page(scope: Scope) -> bool:
     return scope["method"] in SAFE_METHODS or not is_foreign(dict(scope["headers"]))
 
 
-def _token(cookie: bytes | None) -> str | None:
-    if cookie is None:
-        return None
-    try:
-        morsel = SimpleCookie(cookie.decode("latin-1")).get(COOKIE)
-    except CookieError:
-        return None
-    return None if morsel is None else morsel.value
+def _tokens(cookie: bytes | None) -> set[str]:
+    """Return what a request shows as the token of its session: several values if another
+    application of this host has set a cookie of the same name. All cookies of the host come
+    together, and those of others, on whatever port, need not be well-formed."""
+    parts = (cookie or b"").decode("latin-1").split(";")
+    pairs = (part.strip().partition("=") for part in parts)
+    return {value for name, _, value in pairs if name == COOKIE}

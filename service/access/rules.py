@@ -152,6 +152,11 @@ RULES: Mapping[str, Rule] = {
 }
 
 
+def public_paths() -> set[str]:
+    """Return the paths to which anybody may send requests."""
+    return {line.partition(" ")[2] for line, rule in RULES.items() if rule.is_public}
+
+
 def match(method: str, path: str) -> Match | None:
     """Return the rule for a request, or None if no route is listed for it."""
     line = f"{method} {path}"

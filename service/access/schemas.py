@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, SecretStr, WithJsonSchema
 
-from ml.names import Name
+from ml.names import NAME_IN_WORDS, Name, matching
 from ml.strict import Strict
 from service.access.caller import Role
 from service.schemas import Body
@@ -13,7 +13,13 @@ from service.schemas import Body
 MAX_PATTERNS = 20
 MAX_DAYS = 36_500
 MAX_PUPILS = 999
-Pattern = Annotated[str, Field(min_length=1, max_length=64)]
+PATTERN = "[A-Za-z0-9*?][A-Za-z0-9._*?-]{0,63}"
+PATTERN_IN_WORDS = f"like a name, which has {NAME_IN_WORDS}; it may have * and ? too"
+Pattern = Annotated[
+    str,
+    AfterValidator(matching(PATTERN, PATTERN_IN_WORDS)),
+    WithJsonSchema({"type": "string", "pattern": f"^{PATTERN}$"}),
+]
 
 
 class KeyRequest(Strict):
@@ -30,8 +36,8 @@ class KeyRequest(Strict):
     models: list[Pattern] = Field(
         default=[],
         max_length=MAX_PATTERNS,
-        description="Names of the models that the key may use, with `*` for any characters; empty "
-        "for all models.",
+        description="Names of the models that the key may use, with `*` for any characters and `?` "
+        "for one; empty for all models.",
         examples=[["mnist*"]],
     )
     expires_days: float | None = Field(

@@ -36,7 +36,8 @@ def digest(secret: str) -> str:
     """Return the stored form of a secret. A code may be typed in capitals, with blanks or none."""
     if not secret.startswith(PREFIX) and len(code := _bare(secret)) == CODE_GROUPS * GROUP_LENGTH:
         secret = code
-    return sha256(secret.encode()).hexdigest()
+    # What JSON escapes may be half of a surrogate pair, and thus a wrong key as any other.
+    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def may_be_secret(text: str) -> bool:

@@ -36,23 +36,24 @@ class SessionStore:
         self._version = version
         self._time = timedelta(hours=hours)
 
-    def begin(self, key_id: str, address: str, browser: str) -> NewSession:
-        """Begin a session of a key.
+    def begin(self, secret: str, address: str, browser: str) -> NewSession:
+        """Begin a session of the key with this secret.
 
         Raises:
-            Unauthorized: the key was revoked meanwhile.
+            Unauthorized: there is none, or it was rotated or revoked while the request waited.
         """
         token, now = secrets.new_token(), datetime.now(UTC)
         with self._database.write() as session:
-            key = session.get(KeyRow, key_id)
-            if key is None or key.revoked_at is not None:
-                raise Unauthorized("the key was revoked")
+            query = select(KeyRow).where(KeyRow.secret_sha256 == secrets.digest(secret))
+            key = session.scalar(query.where(KeyRow.revoked_at.is_(None)))
+            if key is None:
+                raise Unauthorized("the key was rotated or revoked")
             expires_at = min(filter(None, (now + self._time, key.expires_at)))
-            _make_room(session, key_id, now)
+            _make_room(session, key.id, now)
             session.add(
                 SessionRow(
                     id=f"session_{ULID()}",
-                    key_id=key_id,
+                    key_id=key.id,
                     token_sha256=secrets.digest(token),
                     address=address[:MAX_ADDRESS],
                     browser=browser[:MAX_BROWSER],

@@ -12,8 +12,10 @@ def check_name(session: Session, name: str, caller: Caller) -> None:
     """Check that a job of `caller` may train the next version of the model `name`.
 
     Raises:
+        Forbidden: the caller's key is for other models.
         Conflict: the model, or an unfinished job that will make it, belongs to somebody else.
     """
+    caller.check_model(name)
     versions = (
         select(ModelVersionRow.owner)
         .where(ModelVersionRow.name == name, ModelVersionRow.deleted_at.is_(None))

@@ -250,6 +250,7 @@ class JobStore:
         """Requeue a failed or cancelled job at its last checkpoint, with its crash count reset.
 
         Raises:
+            Forbidden: the caller's key is for other models.
             Conflict: also if the name now is that of somebody else's model, or a job that must
                 succeed before has failed, was cancelled or was deleted.
         """

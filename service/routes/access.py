@@ -152,17 +152,20 @@ async def begin_session(
     """Begin a session for the bearer of a key, and set its cookie in `response`.
 
     Raises:
+        Conflict: the service has no keys.
+        Forbidden: the request comes from a page of another origin.
         Unauthorized: the key is unknown, revoked or expired.
+        TooManyRequests: too many wrong ones come from the request's address.
     """
     if not components.authenticator.needs_keys:
         raise Conflict("this service has no keys: everybody may do everything")
+    secret = secret.strip()
     caller = await components.authenticator.sign_in(secret, request.scope)
-    assert caller.key_id is not None
     request.scope[SCOPE_KEY] = caller
     address = request.client.host if request.client else ""
     browser = request.headers.get("user-agent", "")
     async with components.write_turns.turn():
-        session = await to_thread(components.sessions.begin, caller.key_id, address, browser)
+        session = await to_thread(components.sessions.begin, secret, address, browser)
     response.set_cookie(
         COOKIE,
         session.token,

@@ -118,6 +118,8 @@ def test_long_search_ends_a_page_early(file: Path, monkeypatch: pytest.MonkeyPat
         (AuditQuery(object="mnist@4"), []),
         (AuditQuery(object="job_1"), [2, 1]),
         (AuditQuery(since=NOON + timedelta(minutes=4)), [5, 4]),
+        (AuditQuery(since=datetime.min.replace(tzinfo=UTC)), [5, 4, 3, 2, 1]),
+        (AuditQuery(since=datetime.max.replace(tzinfo=UTC)), []),
         (AuditQuery(owner="anna", since=NOON + timedelta(minutes=4)), [4]),
     ],
 )

@@ -106,6 +106,11 @@ def test_anything_else_is_no_key(people: People, given: str) -> None:
     assert response.status_code == 401
 
 
+def test_two_keys_at_once_are_none(people: People) -> None:
+    both = [("Authorization", f"Bearer {people.keys[who]}") for who in ("shop", "root")]
+    assert people.client.get("/me", headers=both).status_code == 401
+
+
 def test_a_class_gets_codes(people: People) -> None:
     response = people.ask("root", "POST", "/classes", json={"name": "7b", "pupils": 3})
     assert response.status_code == 201
@@ -125,6 +130,8 @@ def test_a_class_gets_codes(people: People) -> None:
         ({"name": "a b"}, "name"),
         ({"name": "a", "role": "king"}, "role"),
         ({"name": "a", "models": [""]}, "models"),
+        ({"name": "a", "models": ["mnist", "\x1b[2Jall"]}, "models"),
+        ({"name": "a", "models": ["[a-m]*"]}, "models"),
         ({"name": "a", "models": ["a"] * 21}, "models"),
         ({"name": "a", "expires_days": 0}, "expires_days"),
         ({"name": "a", "expires_days": 1e300}, "expires_days"),

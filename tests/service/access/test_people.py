@@ -102,6 +102,17 @@ def test_a_key_for_some_models_is_for_no_others(people: People) -> None:
         assert answer.status_code == status
 
 
+def test_a_key_for_some_models_trains_no_others(people: People) -> None:
+    """Jobs train the next version of a model, which its predictions then come from."""
+    key = {"name": "tuner", "owner": "anna", "models": ["mnist*"]}
+    people.keys["tuner"] = people.ask("root", "POST", "/keys", json=key).json()["secret"]
+    refused = people.ask("tuner", "POST", "/jobs", json=LINE)
+    assert (refused.status_code, "mnist*" in refused.text) == (403, True)
+    assert people.ask("tuner", "POST", "/jobs", json=LINE | {"name": "mnist-2"}).is_success
+    assert people.ask("tuner", "POST", f"/jobs/{people.job}/cancel").status_code == 202
+    assert people.ask("tuner", "POST", f"/jobs/{people.job}/retry").status_code == 403
+
+
 def test_members_may_see_only_their_own(private: People) -> None:
     for path in ("/jobs", "/datasets", "/models", "/jobs?owner=anna"):
         assert private.get("ben", path)["data"] == []

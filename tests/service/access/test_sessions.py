@@ -7,9 +7,12 @@ from fastapi.testclient import TestClient
 from httpx import Response
 
 from service.access.authenticator import COOKIE
-from service.access.session_store import MAX_SESSIONS
+from service.access.session_store import MAX_SESSIONS, SessionStore
 from service.app import create_app
+from service.errors import Unauthorized
 from service.settings import Settings
+from service.storage.database import Database
+from service.storage.shared_version import SharedVersion
 from tests.conftest import LINE
 from tests.service.access.people import People
 
@@ -65,6 +68,70 @@ def test_a_page_of_another_origin_does_not_act_for_who_is_signed_in(
         assert client.post("/jobs", json=LINE, headers=own).status_code == 202
         key = {"Authorization": f"Bearer {people.keys['anna']}"}
         assert client.post("/jobs", json=LINE, headers=FOREIGN | key).status_code == 202
+
+
+@pytest.mark.parametrize("origins", [(), ("*",), ("http://testserver:3000",)])
+def test_a_page_of_another_origin_signs_nobody_in(
+    settings: Settings, people: People, origins: tuple[str, ...]
+) -> None:
+    """Else it could, as somebody else, whom the browser's user would then work for."""
+    allowed = settings.model_copy(update={"cors_origins": origins})
+    with TestClient(create_app(allowed)) as client:
+        key = people.keys["ben"]
+        for response in (
+            client.post("/session", json={"key": key}, headers=FOREIGN),
+            client.post("/sign-in", data={"key": key}, headers=FOREIGN, follow_redirects=False),
+        ):
+            assert (response.status_code, "set-cookie" in response.headers) == (403, False)
+
+
+@pytest.mark.parametrize(
+    "others", ['a={"b": "c d"}', "path=/", "version=1", "loose", "=", "a=\xe9", "a[0]=1", 'a="']
+)
+def test_cookies_of_other_applications_of_the_host_do_no_harm(people: People, others: str) -> None:
+    mine = f"{COOKIE}={signed_in(people)}"
+    people.client.cookies.clear()
+    for cookie in (f"{others}; {mine}", f"{mine}; {others}", f"{COOKIE}=old; {others};{mine}"):
+        response = people.client.get("/me", headers={"Cookie": cookie.encode("latin-1")})
+        assert (response.status_code, response.json().get("owner")) == (200, "anna")
+
+
+def test_two_sessions_at_once_are_none(people: People) -> None:
+    """Another application of the host may have set one of the cookies."""
+    tokens = []
+    for who in ("anna", "ben"):
+        people.client.cookies.clear()
+        tokens.append(signed_in(people, who))
+    people.client.cookies.clear()
+    for first, second in (tokens, tokens[::-1]):
+        both = {"Cookie": f"{COOKIE}={first}; {COOKIE}={second}"}
+        assert people.client.get("/me", headers=both).status_code == 401
+
+
+def test_a_key_that_is_rotated_while_its_sign_in_waits_begins_no_session(
+    settings: Settings, people: People
+) -> None:
+    database = Database(settings.sqlalchemy_url)
+    sessions = SessionStore(database, SharedVersion(settings.keys_version_file), 1.0)
+    assert sessions.begin(people.keys["anna"], "", "").token
+    people.store.rotate("anna")
+    with pytest.raises(Unauthorized):
+        sessions.begin(people.keys["anna"], "", "")
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b'{"key": "\\ud800"}', 401), (b'{"key": "' + b"x" * 40_000, 413), (b"x" * 40_000, 413)],
+)
+@pytest.mark.parametrize("announced", [True, False])
+def test_strangers_send_small_bodies_only(
+    people: People, body: bytes, status: int, announced: bool
+) -> None:
+    content = body if announced else iter([body])
+    json = {"Content-Type": "application/json"}
+    response = people.client.post("/session", content=content, headers=json)
+    assert response.status_code == status
 
 
 def test_sessions_are_listed_and_ended(people: People) -> None:
