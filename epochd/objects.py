@@ -11,9 +11,9 @@ class JobFailed(EpochdError):
 
     def __init__(self, job: JobInfo) -> None:
         self.job = job
-        reason = f": {job.error.message}" if job.error else ""
-        kind = f" ({job.error.kind})" if job.error else ""
-        super().__init__(f"job {job.id}, {job.name!r}, was {job.status}{kind}{reason}")
+        end = "failed" if job.status == "failed" else f"is {job.status}"
+        reason = f" ({job.error.kind}): {job.error.message}" if job.error else ""
+        super().__init__(f"job {job.id}, {job.name!r}, {end}{reason}")
 
 
 class JobState:

@@ -37,8 +37,8 @@ def comparison(jobs: Sequence[JobInfo]) -> list[Row]:
 def _differences(
     documents: Sequence[Mapping[str, Any]], prefix: str = ""
 ) -> Iterator[tuple[str, list[Any]]]:
-    """Yield the fields in which documents differ by their dotted paths, such as `optimizer.lr`, with
-    the value of each document. Of parts of different kinds, the kinds suffice."""
+    """Yield the fields in which documents differ, by dotted paths such as `optimizer.lr`, with the
+    value of each document. Of parts of different kinds, the kinds suffice."""
     for name in dict.fromkeys(name for document in documents for name in document):
         values = [document.get(name) for document in documents]
         path = f"{prefix}{name}"
@@ -46,7 +46,7 @@ def _differences(
             continue
         if not all(isinstance(value, Mapping) for value in values):
             yield path, values
-        elif len(kinds := dict.fromkeys(value.get("kind") for value in values)) > 1:
+        elif any(value.get("kind") != values[0].get("kind") for value in values):
             yield path, [value.get("kind") for value in values]
         else:
             yield from _differences(values, f"{path}.")
