@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self, TypeVar
+from weakref import finalize
 
 import httpx
 
@@ -130,6 +131,8 @@ class Client:
     ) -> None:
         self._connection = Connection.of(url, key, retry_seconds)
         self._http = httpx.Client(transport=transport, **self._connection.options())
+        # A script may leave it to Python to close it.
+        finalize(self, self._http.close)
 
     train = maker(calls.jobs.train, Job)
     job = maker(calls.jobs.get, Job)
