@@ -91,6 +91,8 @@ class AsyncJob(JobState):
     async def wait(self, timeout: float | None = None, *, progress: bool = True) -> Self:
         """Wait until the job ends, with a progress bar in a terminal or notebook that has rich.
 
+        A paused job ends only after it is resumed, or cancelled.
+
         Raises:
             JobFailed: it failed or was cancelled.
             TimedOut: it has not ended within `timeout` seconds; it goes on.

@@ -44,9 +44,11 @@ def _differences(
         path = f"{prefix}{name}"
         if path in NOT_COMPARED or all(value == values[0] for value in values):
             continue
-        if not all(isinstance(value, Mapping) for value in values):
+        parts = [value for value in values if isinstance(value, Mapping)]
+        kinds = [part.get("kind") for part in parts]
+        if len(parts) < len(values):
             yield path, values
-        elif any(value.get("kind") != values[0].get("kind") for value in values):
-            yield path, [value.get("kind") for value in values]
+        elif any(kind != kinds[0] for kind in kinds):
+            yield path, kinds
         else:
-            yield from _differences(values, f"{path}.")
+            yield from _differences(parts, f"{path}.")

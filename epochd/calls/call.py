@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
 
@@ -95,7 +96,8 @@ def given(**fields: object) -> dict[str, Any]:
 
 def reads(kind: type[T]) -> Callable[[httpx.Response], T]:
     """Return a reader of JSON documents of a kind."""
-    adapter = TypeAdapter(kind)
+    hashable: Any = kind
+    adapter: TypeAdapter[T] = _adapter(hashable)
 
     def read(response: httpx.Response) -> T:
         return adapter.validate_json(response.content)
@@ -103,20 +105,20 @@ def reads(kind: type[T]) -> Callable[[httpx.Response], T]:
     return read
 
 
-def reads_list(kind: type[T]) -> Callable[[httpx.Response], list[T]]:
-    """Return a reader of lists that are never longer than a page."""
-    page = reads_page(kind)
-    return lambda response: page(response).data
-
-
 def reads_page(kind: type[T]) -> Callable[[httpx.Response], Page[T]]:
     """Return a reader of pages."""
-    adapter: TypeAdapter[Page[T]] = TypeAdapter(Page[kind])  # type: ignore[valid-type]
+    return reads(Page[kind])  # type: ignore[valid-type]
 
-    def read(response: httpx.Response) -> Page[T]:
-        return adapter.validate_json(response.content)
 
-    return read
+def reads_list(kind: type[T]) -> Callable[[httpx.Response], list[T]]:
+    """Return a reader of lists that have one page only."""
+    read = reads_page(kind)
+    return lambda response: read(response).data
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def reads_nothing(response: httpx.Response) -> None:

@@ -50,3 +50,14 @@ def test_nothing_is_shown_unasked_or_without_rich(monkeypatch: pytest.MonkeyPatc
     assert shown(monkeypatch, Screen(), wanted=False) == ""
     monkeypatch.setitem(sys.modules, "rich", None)
     assert shown(monkeypatch, Screen()) == ""
+
+
+def test_jobs_that_are_waited_for_at_once_share_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with showing(INFO.model_copy(update={"name": "one"})), showing(INFO):
+        pass
+    assert "one" in screen.getvalue()
+    assert "line [red]" in screen.getvalue()
+    assert shown(monkeypatch, Screen()) != ""
