@@ -12,12 +12,14 @@ WORKDIR /app
 # Dependencies change seldom: their layer is kept while the code changes. For an image without CUDA (1.5 GB, not 6):
 # docker build --build-arg PIP_EXTRA_INDEX_URL=..., the index of CPU wheels that PyTorch's installation page names.
 COPY constraints.txt pyproject.toml README.md ./
+COPY epochd/__init__.py epochd/__init__.py
 COPY ml/__init__.py ml/__init__.py
 COPY service/__init__.py service/__init__.py
 COPY migrations migrations
 ARG PIP_EXTRA_INDEX_URL
 RUN pip install --no-cache-dir --constraint constraints.txt .
 
+COPY epochd epochd
 COPY ml ml
 COPY service service
 RUN pip install --no-cache-dir --no-deps --force-reinstall .

@@ -1,0 +1,75 @@
+"""What the service answers.
+
+Unknown fields are ignored and unknown kinds are plain texts, so that a later service does not break
+an older client.
+"""
+
+from epochd.schemas.base import DataWarning, ModelRef, Page, Schema
+from epochd.schemas.datasets import Batch, Batches, DatasetInfo, DatasetSummary, Preview, TensorPeek
+from epochd.schemas.expressions import ExpressionResponse, ExpressionResult
+from epochd.schemas.jobs import (
+    ENDED,
+    Attempt,
+    ChartSummary,
+    Event,
+    JobError,
+    JobInfo,
+    LogRecord,
+    MetricRecord,
+    Progress,
+)
+from epochd.schemas.models import (
+    DescribedLayer,
+    Evaluation,
+    Lineage,
+    LinearFormula,
+    ModelAlias,
+    ModelDescription,
+    ModelInfo,
+    ModelSummary,
+    Parameter,
+)
+from epochd.schemas.predictions import Prediction, Predictions, PredictResponse
+from epochd.schemas.service import Health, Key, Me, NewKey, Readiness, Session
+
+__all__ = [
+    "ENDED",
+    "Attempt",
+    "Batch",
+    "Batches",
+    "ChartSummary",
+    "DataWarning",
+    "DatasetInfo",
+    "DatasetSummary",
+    "DescribedLayer",
+    "Evaluation",
+    "Event",
+    "ExpressionResponse",
+    "ExpressionResult",
+    "Health",
+    "JobError",
+    "JobInfo",
+    "Key",
+    "Lineage",
+    "LinearFormula",
+    "LogRecord",
+    "Me",
+    "MetricRecord",
+    "ModelAlias",
+    "ModelDescription",
+    "ModelInfo",
+    "ModelRef",
+    "ModelSummary",
+    "NewKey",
+    "Page",
+    "Parameter",
+    "PredictResponse",
+    "Prediction",
+    "Predictions",
+    "Preview",
+    "Progress",
+    "Readiness",
+    "Schema",
+    "Session",
+    "TensorPeek",
+]
