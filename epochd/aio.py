@@ -204,7 +204,7 @@ class AsyncClient:
         while True:
             try:
                 response = await self._http.send(self._http.build_request(**attempts.request()))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 await asyncio.sleep(attempts.pause_after_failure(error))
                 continue
             pause = attempts.pause_after(response)
@@ -228,6 +228,6 @@ class AsyncClient:
                         pause = following.close()
                 finally:
                     await response.aclose()
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 pause = following.fail(error)
             await asyncio.sleep(pause)

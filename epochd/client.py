@@ -207,7 +207,7 @@ class Client:
         while True:
             try:
                 response = self._http.send(self._http.build_request(**attempts.request()))
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 time.sleep(attempts.pause_after_failure(error))
                 continue
             pause = attempts.pause_after(response)
@@ -230,6 +230,6 @@ class Client:
                         pause = following.close()
                 finally:
                     response.close()
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 pause = following.fail(error)
             time.sleep(pause)

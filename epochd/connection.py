@@ -37,7 +37,7 @@ class Connection:
             ValueError: the address or the key cannot be one.
         """
         url = url or os.environ.get("EPOCHD_URL") or DEFAULT_URL
-        key = key or os.environ.get("EPOCHD_KEY") or None
+        key = (key or os.environ.get("EPOCHD_KEY") or "").strip() or None
         try:
             parsed = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -53,7 +53,7 @@ class Connection:
         """Return the arguments of httpx's client."""
         headers = {"User-Agent": "epochd-client", "Accept": "application/json, */*"}
         if self.key is not None:
-            headers["Authorization"] = f"Bearer {self.key.strip()}"
+            headers["Authorization"] = f"Bearer {self.key}"
         return {
             "base_url": self.url,
             "headers": headers,

@@ -122,7 +122,7 @@ class Following:
         self.is_over = self._ended
         return 0.0 if self.is_over else self._pause(0.0, "the stream of events has ended early")
 
-    def fail(self, error: httpx.TransportError) -> float:
+    def fail(self, error: httpx.RequestError) -> float:
         """Return the seconds before the next call, after the connection broke.
 
         Raises:

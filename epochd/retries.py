@@ -23,6 +23,8 @@ LONGEST_SECONDS = 5.0
 UNKNOWN_SECONDS = 2.0
 """Time for a service that has not answered this client yet: its address may be wrong."""
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+UNSENDABLE = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
+"""Faults of the caller, such as a header with a line feed."""
 WITH_RETRY_AFTER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
@@ -46,12 +48,14 @@ class Attempts:
         """Return the arguments of httpx's `build_request`."""
         return request(self._call)
 
-    def pause_after_failure(self, error: httpx.TransportError) -> float:
+    def pause_after_failure(self, error: httpx.RequestError) -> float:
         """Return the seconds before the next attempt after one without an answer.
 
         Raises:
             ServiceNotReached: there is to be none.
         """
+        if isinstance(error, UNSENDABLE):
+            raise error
         never_sent = isinstance(error, NEVER_SENT)
         most = self._connection.retry_seconds
         if not self._connection.was_reached:
@@ -88,7 +92,7 @@ class Attempts:
         return pause
 
 
-def not_reached(url: str, error: httpx.TransportError) -> ServiceNotReached:
+def not_reached(url: str, error: httpx.RequestError) -> ServiceNotReached:
     """Return the error for a service that does not answer."""
     if isinstance(error, NEVER_SENT):
         message = (
@@ -100,5 +104,5 @@ def not_reached(url: str, error: httpx.TransportError) -> ServiceNotReached:
     return ServiceNotReached(message)
 
 
-def _reason(error: httpx.TransportError) -> str:
+def _reason(error: httpx.RequestError) -> str:
     return str(error) or type(error).__name__

@@ -85,7 +85,14 @@ def call(
 
 
 def path(*steps: object) -> str:
-    """Return a path whose steps may be any texts."""
+    """Return a path, some of whose steps are ids or names.
+
+    Raises:
+        ValueError: one of them would change the path.
+    """
+    for step in map(str, steps):
+        if step in ("", ".", ".."):
+            raise ValueError(f"{step!r} is neither an id nor a name")
     return "".join(f"/{quote(str(step), safe='@')}" for step in steps)
 
 

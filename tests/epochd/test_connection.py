@@ -19,7 +19,7 @@ def test_the_address_is_by_default_that_of_the_environment(monkeypatch: pytest.M
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_key_is_sent_and_not_shown(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EPOCHD_KEY", "epd_other")
-    for key, sent in ((None, "Bearer epd_other"), ("epd_mine", "Bearer epd_mine")):
+    for key, sent in ((None, "Bearer epd_other"), ("epd_mine\n", "Bearer epd_mine")):
         service = answers(httpx.Response(200, json=ME))
         service.run(kind, lambda client: client.me(), key=key)
         assert service.requests[0].headers["Authorization"] == sent
@@ -56,6 +56,12 @@ def test_a_key_that_is_none_is_refused_without_showing_it() -> None:
 )
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(url: str, trusted: bool) -> None:
     assert Connection.of(url, None, 1).options()["trust_env"] is trusted
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_name_does_not_lead_to_another_path(name: str) -> None:
+    with pytest.raises(ValueError, match="neither an id nor a name"):
+        answers(httpx.Response(204)).client().revoke_key(name)
 
 
 def test_names_may_have_any_characters() -> None:

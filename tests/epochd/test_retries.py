@@ -89,6 +89,13 @@ def test_an_upload_is_repeated_from_its_beginning(kind: str) -> None:
     assert all(b"a,b\n1,2\n" in request.content for request in service.requests)
 
 
+def test_a_request_that_cannot_be_sent_is_not_tried_again(clock: Clock) -> None:
+    fault = httpx.LocalProtocolError("illegal header")
+    with pytest.raises(httpx.LocalProtocolError):
+        answers(fault).client().me()
+    assert clock.slept == []
+
+
 def test_damaged_files_are_not_waited_for(clock: Clock) -> None:
     with pytest.raises(epochd.Damaged, match="restore"):
         answers(problem(503, "restore it", type="urn:epochd:damaged")).client().me()

@@ -68,6 +68,17 @@ def test_a_job_is_trained_and_its_model_predicts(line: epochd.Job) -> None:
     assert str(made.model) == "client-line@1"
 
 
+def test_many_rows_are_predicted_in_parts(line: epochd.Job) -> None:
+    model = line.model()
+    rows: list[Any] = [[float(row)] for row in range(5000)]
+    made = model.predict(rows)
+    assert [made[row] for row in (0, 4999)] == model.predict([rows[0], rows[4999]])
+    with pytest.raises(epochd.Invalid, match=r"inputs\.4500"):
+        model.predict([*rows[:4500], ["red"]])
+    with pytest.raises(epochd.Invalid, match=r"body\.4500"):
+        model.predict(np.array([*rows[:4500], [np.inf]]))
+
+
 def test_its_history_is_complete(line: epochd.Job, client: Client) -> None:
     events = list(line.events())
     assert [event.epoch for event in events if event.kind == "epoch"] == list(range(1, 201))
