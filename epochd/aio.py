@@ -159,6 +159,11 @@ class AsyncClient:
     sessions = async_method(calls.service.sessions)
     end_session = async_method(calls.service.end_session)
 
+    queue = async_method(calls.sharing.queue)
+    devices = async_method(calls.sharing.devices)
+    usage = async_method(calls.sharing.usage)
+    audit = async_method(calls.service.audit)
+
     live = async_method(calls.service.live)
     ready = async_method(calls.service.ready)
     service_metrics = async_method(calls.service.service_metrics)

@@ -162,6 +162,11 @@ class Client:
     sessions = method(calls.service.sessions)
     end_session = method(calls.service.end_session)
 
+    queue = method(calls.sharing.queue)
+    devices = method(calls.sharing.devices)
+    usage = method(calls.sharing.usage)
+    audit = method(calls.service.audit)
+
     live = method(calls.service.live)
     ready = method(calls.service.ready)
     service_metrics = method(calls.service.service_metrics)

@@ -3,6 +3,6 @@
 They send nothing themselves, so that `Client` and `AsyncClient` share them.
 """
 
-from epochd.calls import comparing, datasets, jobs, models, predictions, service
+from epochd.calls import comparing, datasets, jobs, models, predictions, service, sharing
 
-__all__ = ["comparing", "datasets", "jobs", "models", "predictions", "service"]
+__all__ = ["comparing", "datasets", "jobs", "models", "predictions", "service", "sharing"]

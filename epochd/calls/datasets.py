@@ -1,6 +1,6 @@
 """Calls about data sets."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from epochd.calls.call import (
@@ -19,12 +19,17 @@ from epochd.tables import Table, table
 
 
 def upload(
-    source: Source, *, name: str | None = None, target: str | None = None, **options: Any
+    source: Source,
+    *,
+    name: str | None = None,
+    target: str | Sequence[str] | None = None,
+    **options: Any,
 ) -> Generator[Call[Any], Any, DatasetInfo]:
     """Upload a data set: a path, an open file, bytes, or a DataFrame.
 
-    `name` is by default that of the file, and `target` the column that jobs predict by default.
-    The other options are those of `POST /datasets`: `delimiter`, `categorical`, `ignore` and so on.
+    `name` is by default that of the file, and `target` the column, or the columns, that jobs
+    predict by default. The other options are those of `POST /datasets`: `delimiter`, `categorical`,
+    `ignore` and so on.
 
     The same file uploaded again is the same data set.
     """

@@ -1,16 +1,29 @@
 """Calls about keys, sessions, tensor expressions, and the service itself."""
 
 from collections.abc import Generator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from epochd.calls.call import Call, call, given, path, reads, reads_list, reads_nothing
+from epochd.calls.call import (
+    Call,
+    call,
+    given,
+    pages,
+    path,
+    reads,
+    reads_list,
+    reads_nothing,
+    reads_page,
+)
 from epochd.schemas import (
+    AuditEntry,
     ExpressionResponse,
     ExpressionResult,
     Health,
     Key,
     Me,
     NewKey,
+    Page,
     Readiness,
     Session,
 )
@@ -90,6 +103,27 @@ def sessions() -> Call[list[Session]]:
 def end_session(session_id: str) -> Call[None]:
     """Sign a browser out."""
     return call("DELETE", path("sessions", session_id), reads_nothing)
+
+
+def audit(
+    *,
+    owner: str | None = None,
+    key: str | None = None,
+    action: str | None = None,
+    object: str | None = None,
+    since: datetime | None = None,
+    limit: int | None = 100,
+) -> Generator[Call[Any], Any, list[AuditEntry]]:
+    """Return who changed what, or tried to, the newest first; everything if `limit` is None."""
+    wanted = given(owner=owner, key=key, action=action, object=object)
+    if since is not None:
+        wanted["since"] = since.astimezone().isoformat()
+
+    def page(after: str | None, size: int) -> Call[Page[AuditEntry]]:
+        params = wanted | {"limit": size, "after": after}
+        return call("GET", "/audit", reads_page(AuditEntry), params=params)
+
+    return pages(page, limit)
 
 
 def live() -> Call[Health]:

@@ -30,23 +30,28 @@ from epochd.schemas.models import (
     Parameter,
 )
 from epochd.schemas.predictions import Prediction, Predictions, PredictResponse
-from epochd.schemas.service import Health, Key, Me, NewKey, Readiness, Session
+from epochd.schemas.service import AuditEntry, Health, Key, Me, NewKey, Readiness, Session
+from epochd.schemas.sharing import DailyUse, Device, Held, MemoryUse, QueueEntry
 
 __all__ = [
     "ENDED",
     "Attempt",
+    "AuditEntry",
     "Batch",
     "Batches",
     "ChartSummary",
+    "DailyUse",
     "DataWarning",
     "DatasetInfo",
     "DatasetSummary",
     "DescribedLayer",
+    "Device",
     "Evaluation",
     "Event",
     "ExpressionResponse",
     "ExpressionResult",
     "Health",
+    "Held",
     "JobError",
     "JobInfo",
     "Key",
@@ -54,6 +59,7 @@ __all__ = [
     "LinearFormula",
     "LogRecord",
     "Me",
+    "MemoryUse",
     "MetricRecord",
     "ModelAlias",
     "ModelDescription",
@@ -68,6 +74,7 @@ __all__ = [
     "Predictions",
     "Preview",
     "Progress",
+    "QueueEntry",
     "Readiness",
     "Schema",
     "Session",

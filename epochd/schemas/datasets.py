@@ -12,7 +12,7 @@ class DatasetSummary(Schema):
     id: str
     name: str
     owner: str | None = None
-    target: str | None
+    target: str | list[str] | None
     sha256: str
     bytes: int
     created_at: datetime
@@ -26,7 +26,7 @@ class DatasetInfo(Schema):
     id: str
     name: str
     owner: str | None = None
-    target: str | None
+    target: str | list[str] | None
     sha256: str
     bytes: int
     created_at: datetime

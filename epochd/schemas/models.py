@@ -47,12 +47,13 @@ class ModelInfo(Schema):
     structure: str
     parameters: list[Parameter]
     parameter_count: int
-    linear: LinearFormula | None
+    linear: LinearFormula | dict[str, LinearFormula] | None
     inputs: dict[str, Any]
     output: dict[str, Any]
     best_epoch: int | None
     stopped_by: str | None
     metrics: dict[str, float]
+    targets: dict[str, dict[str, float]] | None = None
     lineage: Lineage
     damage: str | None = None
 
@@ -105,8 +106,8 @@ class ModelDescription(Schema):
 
 
 class Evaluation(Schema):
-    """Metrics of a model on rows: those of a classifier (`kind` is `classes`) or of a regression
-    (`value`). What does not apply, or is undefined, is None."""
+    """Metrics of a model on rows: those of a classifier (`kind` is `classes`), or of a regression
+    of one target (`value`) or several (`values`). What does not apply, or is undefined, is None."""
 
     kind: str
     split: str
@@ -130,3 +131,4 @@ class Evaluation(Schema):
     r2: float | None = None
     max_error: float | None = None
     residuals: dict[str, Any] | None = None
+    targets: dict[str, dict[str, Any]] | None = None

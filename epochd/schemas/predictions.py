@@ -8,9 +8,11 @@ from epochd.schemas.base import ModelRef, Schema
 
 
 class Prediction(Schema):
-    """Prediction for a row: of a regression, the `value`; of a classifier, the class."""
+    """Prediction for a row: of a regression, the `value`, or the `values` of several targets by
+    name; of a classifier, the class."""
 
     value: float | None = None
+    values: dict[str, float] | None = None
     class_: int | None = Field(default=None, alias="class")
     """Index of the most probable class."""
     label: str | None = None

@@ -54,6 +54,24 @@ class Session(Schema):
     current: bool
 
 
+class AuditEntry(Schema):
+    """A line of the audit log: somebody changed something, or tried to."""
+
+    time: datetime
+    request_id: str | None = None
+    key_id: str | None = None
+    key: str | None = None
+    owner: str | None = None
+    user: str | None = None
+    address: str | None = None
+    method: str | None = None
+    action: str
+    kind: str | None = None
+    object: str | None = None
+    status: int | None = None
+    omitted: int | None = None
+
+
 class Health(Schema):
     """Response of the liveness probe."""
 
