@@ -24,10 +24,10 @@ from service.access.authenticator import Authenticator
 from service.access.bearers import BearerIndex
 from service.access.guard import Guard, OwnerOf
 from service.access.key_store import KeyStore
-from service.access.key_use import record_use
 from service.access.openapi import with_security
 from service.access.rules import Kind, public_paths
 from service.access.session_store import SessionStore
+from service.access.upkeep import keep_up
 from service.background import Background
 from service.charts.job_charts import JobCharts
 from service.datasets.memory import MemorySlots
@@ -314,11 +314,11 @@ def _create_api(components: Components, background: Running) -> FastAPI:
         # `asyncio.to_thread` is for the service's own work: scheduler and database.
         asyncio.get_running_loop().set_default_executor(components.work.control)
         async with background():
-            recording = asyncio.create_task(record_use(components.authenticator, components.keys))
+            upkeep = asyncio.create_task(keep_up(components.authenticator, components.keys))
             with _running(components):
                 yield {"components": components}
-            recording.cancel()
-            await asyncio.gather(recording, return_exceptions=True)
+            upkeep.cancel()
+            await asyncio.gather(upkeep, return_exceptions=True)
 
     api = _Api(
         title="epochd",

@@ -18,6 +18,7 @@ from service.access.caller import Role
 from service.access.key_store import KeyStore
 from service.access.schemas import ClassRequest, Key, KeyRequest, NewKey
 from service.errors import DatabaseUnusable, Problem
+from service.maintenance.snapshot import DATABASE
 from service.settings import Settings
 from service.storage.data_dir import DataDirError, check_writable
 from service.storage.database import Database
@@ -53,7 +54,7 @@ def add_key(
     data_dir: DataDir = None,
 ) -> None:
     """Add a key, and print its secret, which is not shown again."""
-    with _opened(data_dir) as (store, audit):
+    with _opened(data_dir, may_be_new=True) as (store, audit):
         request = KeyRequest(
             name=name, role=role, owner=owner, models=models or [], expires_days=_days(expires)
         )
@@ -168,11 +169,14 @@ def _days(text: str | None) -> float | None:
 
 
 @contextmanager
-def _opened(data_dir: Path | None) -> Iterator[tuple[KeyStore, Audit]]:
+def _opened(data_dir: Path | None, *, may_be_new: bool = False) -> Iterator[tuple[KeyStore, Audit]]:
     """Open the keys of a data directory and its audit log, whether the service runs or not."""
     try:
         settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if may_be_new:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+        elif settings.database_url is None and not (settings.data_dir / DATABASE).exists():
+            _fail(f"there is no database of epochd in {settings.data_dir.resolve()}")
         check_writable(settings.data_dir)
         database = Database(settings.sqlalchemy_url)
         try:

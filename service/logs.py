@@ -2,6 +2,7 @@
 
 import logging
 import logging.config
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,7 +14,8 @@ from service.settings import LogFormat
 
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the current request, added to its log lines."""
-
+KEY = re.compile(r"(epd_)[\w-]+")
+"""A key, as `service.access.secrets` makes them."""
 
 _job_id = ""
 
@@ -34,7 +36,7 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         subject = REQUEST_ID.get() or _job_id
         record.subject = f" [{subject}]" if subject else ""
-        return super().format(record)
+        return without_keys(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802, of the base class
         # Parts of a message may come from a client, to which the terminal does not belong.
@@ -57,7 +59,12 @@ class _Json(logging.Formatter):
             line["job_id"] = _job_id
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line).decode()
+        return without_keys(orjson.dumps(line).decode())
+
+
+def without_keys(line: str) -> str:
+    """Return a line with `***` for keys, which somebody may send in the place of a name."""
+    return KEY.sub(r"\1***", line)
 
 
 def printable(text: str) -> str:

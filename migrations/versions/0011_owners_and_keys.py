@@ -31,7 +31,15 @@ def upgrade() -> None:
         sa.Column("revoked_at", TIME),
         sa.UniqueConstraint("secret_sha256", name="uq_keys_secret_sha256"),
     )
-    op.create_index("ix_keys_name", "keys", ["name"])
+    active = sa.text("revoked_at IS NULL")
+    op.create_index(
+        "ix_keys_name",
+        "keys",
+        ["name"],
+        unique=True,
+        sqlite_where=active,
+        postgresql_where=active,
+    )
     op.create_table(
         "sessions",
         sa.Column("id", sa.String(40), primary_key=True),

@@ -21,7 +21,9 @@ MAX_KNOWN = 1024
 NO_KEY = Unauthorized(
     "this service needs a key: send Authorization: Bearer epd_…; a browser signs in at /sign-in"
 )
-WRONG_KEY = Unauthorized("the key is unknown, revoked or expired")
+WRONG_KEY = Unauthorized(
+    "the key is unknown, revoked or expired; it is sent as Authorization: Bearer epd_…"
+)
 SESSION_OVER = Unauthorized("the session is over; sign in again at /sign-in")
 FOREIGN_PAGE = Forbidden("a browser can be signed in by a page of this service only, /sign-in")
 
@@ -98,6 +100,10 @@ class Authenticator:
             if caller is not None:
                 self._remember(credentials, caller)
         return caller
+
+    async def look_for_changes(self) -> None:
+        """Notice changes of keys that nobody told of."""
+        await self._index.look_for_changes()
 
     def take_used(self) -> tuple[dict[str, datetime], dict[str, datetime]]:
         """Return the times of the last requests with keys and in sessions since the last call, by

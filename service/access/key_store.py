@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from ulid import ULID
 
@@ -118,10 +119,7 @@ class KeyStore:
                 raise Conflict(FIRST_KEY)
             for request in requests:
                 if _found(session, request.name) is not None:
-                    raise Conflict(
-                        f"there is a key {request.name!r} already; choose another name, or rotate "
-                        "or revoke that one"
-                    )
+                    raise _taken(request.name)
                 secret = new_secret()
                 row = KeyRow(
                     id=f"key_{ULID()}",
@@ -135,10 +133,19 @@ class KeyStore:
                     expires_at=request.expires_at,
                 )
                 session.add(row)
-                session.flush()
+                try:
+                    session.flush()
+                except IntegrityError:  # on PostgreSQL, another transaction was first
+                    raise _taken(request.name) from None
                 added.append(_new_key(row, secret))
         self._version.bump()
         return added
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(
+        f"there is a key {name!r} already; choose another name, or rotate or revoke that one"
+    )
 
 
 def _found(session: Session, key: str) -> KeyRow | None:

@@ -26,8 +26,8 @@ def prepare(settings: Settings) -> str | None:
         KeyNeeded: it has none.
         DatabaseUnusable: the service cannot start on its database.
     """
-    is_reached = not settings.is_local or bool(settings.trusted_proxies)
-    if not is_reached and settings.admin_key_file is None:
+    openings = _openings(settings)
+    if settings.is_local and not openings and settings.admin_key_file is None:
         return None
     database = Database(settings.sqlalchemy_url)
     try:
@@ -40,11 +40,8 @@ def prepare(settings: Settings) -> str | None:
     finally:
         database.close()
     if settings.is_local:
-        if is_reached:
-            logger.warning(
-                "a proxy is trusted (EPOCHD_TRUSTED_PROXIES) and there is no key: everybody whom "
-                "it lets in may do everything"
-            )
+        for opening in openings:
+            logger.warning("%s may do everything, for there is no key", opening)
         return None
     if not settings.insecure:
         raise KeyNeeded(
@@ -58,6 +55,16 @@ def prepare(settings: Settings) -> str | None:
         settings.host,
     )
     return None
+
+
+def _openings(settings: Settings) -> list[str]:
+    """Return who else reaches a service that listens on this machine only."""
+    openings = []
+    if settings.trusted_proxies:
+        openings.append("everybody whom a trusted proxy (EPOCHD_TRUSTED_PROXIES) lets in")
+    if "*" in settings.cors_origins:
+        openings.append("every web page that a user of this machine visits (EPOCHD_CORS_ORIGINS=*)")
+    return openings
 
 
 def _first_key(keys: KeyStore, settings: Settings) -> str:

@@ -80,5 +80,7 @@ def _source(scope: Scope) -> str:
     except ValueError:
         return text
     if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:  # as a proxy that listens on both reports a client of IPv4
+            return str(address.ipv4_mapped)
         return str(ip_network((address, IPV6_PREFIX), strict=False))
     return text

@@ -254,9 +254,12 @@ class JobStore:
             Conflict: also if the name now is that of somebody else's model, or a job that must
                 succeed before has failed, was cancelled or was deleted.
         """
-        with self._database.read() as session:
+
+        def check(session: Session) -> None:
             check_name(session, _row(session, job_id).name, caller)
-        return self._change_status(job_id, "retry", crashes=0, not_before=None)
+            dependencies.check_again(session, job_id)
+
+        return self._change_status(job_id, "retry", check=check, crashes=0, not_before=None)
 
     def delete(self, job_id: str) -> None:
         """Delete a job that is not running, with its attempts and events but not its model.
@@ -290,14 +293,16 @@ class JobStore:
         job_id: str,
         verb: Verb,
         of_running: Callable[[Session, str], bool] | None = None,
+        check: Callable[[Session], None] | None = None,
         **values: Any,
     ) -> Job:
         """Move a waiting or ended job along `verb`'s edge at once. `of_running` records what `verb`
-        asks of a running job, and returns whether it could."""
+        asks of a running job, and returns whether it could. `check` raises an error if the job may
+        not move, in the same transaction, so that nobody takes its name in between."""
         sources = [status for status in EDGES[verb] if status != "running"]
         with self._database.write() as session:
-            if verb == "retry":
-                dependencies.check_again(session, job_id)
+            if check is not None:
+                check(session)
             moved = move(session, job_id, verb, sources, **values)
             if not moved and not (of_running and of_running(session, job_id)):
                 row = _row(session, job_id)

@@ -7,6 +7,7 @@ from pydantic import AwareDatetime
 
 from service.access.audit_reader import AuditQuery
 from service.access.schemas import AuditEntry
+from service.errors import Unavailable
 from service.routes.dependencies import AppComponents
 from service.schemas import Page
 
@@ -50,4 +51,7 @@ def list_actions(
     """List who changed what, or tried to, the newest first. A page may have fewer entries than
     `limit`, or none, although others follow: go on while `next` is not null."""
     query = AuditQuery(owner=owner, key=key, action=action, object=object, since=since)
-    return components.audit_reader.page(query, limit, after)
+    try:
+        return components.audit_reader.page(query, limit, after)
+    except OSError as error:
+        raise Unavailable(f"the audit log cannot be read: {error.strerror}") from error

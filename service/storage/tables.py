@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -318,13 +319,19 @@ class ModelAliasRow(Table):
     updated_at: Mapped[datetime]
 
 
+ACTIVE = text("revoked_at IS NULL")
+
+
 class KeyRow(Table):
     """A key, which lets its bearer in. Revoked keys stay, so that their names can be told."""
 
     __tablename__ = "keys"
+    __table_args__ = (
+        Index(None, "name", unique=True, sqlite_where=ACTIVE, postgresql_where=ACTIVE),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), index=True)
+    name: Mapped[str] = mapped_column(String(64))
     """Name of the key; keys that are not revoked have different ones."""
     owner: Mapped[str] = mapped_column(String(64))
     """Owner of what the key's bearer makes: a person, or an application."""

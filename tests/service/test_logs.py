@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from service import logs
+from service.access.secrets import new_secret
 from service.logs import REQUEST_ID
 from service.settings import LogFormat
 
@@ -46,6 +47,16 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert (line["message"], line["request_id"]) == ("3 lines", "mine-7")
     assert "ValueError: too few" in line["traceback"]
     assert "request_id" not in json.loads(logged("json", "", capsys))
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_keys_are_in_no_line(form: LogFormat, capsys: pytest.CaptureFixture[str]) -> None:
+    key = new_secret()
+    logs.configure(form)
+    logger.warning("DELETE /keys/%s?a=1 404", key, exc_info=ValueError(f"no {key!r}"))
+    lines = capsys.readouterr().err
+    assert key[:12] not in lines
+    assert ("DELETE /keys/epd_***?a=1 404" in lines, "no 'epd_***'" in lines) == (True, True)
 
 
 def test_every_thread_of_a_trainer_logs_the_job(capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,6 +75,13 @@ def test_a_key_revoked_on_the_command_line_is_refused_at_once_by_all(tmp_path: P
         assert "epd_" not in listed
 
 
+def test_a_mistyped_directory_gets_no_database(tmp_path: Path) -> None:
+    for command in (("keys", "list"), ("keys", "revoke", "anna"), ("class", "revoke", "7b")):
+        refused = epochd(tmp_path / "typo", *command)
+        assert (refused.returncode, "no database" in refused.stderr) == (1, True)
+    assert not (tmp_path / "typo").exists()
+
+
 def test_a_class_gets_a_sheet(tmp_path: Path) -> None:
     epochd(tmp_path, "keys", "add", "teacher", "--role", "admin")
     sheet = epochd(tmp_path, "class", "create", "7b", "--pupils", "25").stdout

@@ -54,6 +54,15 @@ def service(client: TestClient) -> Service:
     return Service(client)
 
 
+def test_a_log_that_cannot_be_read_is_no_empty_one(service: Service, settings: Settings) -> None:
+    settings.audit_file.unlink()
+    settings.audit_file.mkdir()
+    response = service.ask("root", "GET", "/audit")
+    assert response.status_code == 503
+    assert response.json()["detail"] == "the audit log cannot be read: Is a directory"
+    assert service.ask("root", "POST", "/keys", json={"name": "ben"}).status_code == 201
+
+
 def lines(settings: Settings) -> list[Entry]:
     if not settings.audit_file.exists():
         return []

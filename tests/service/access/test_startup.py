@@ -8,17 +8,24 @@ from service.cli import app
 from service.settings import Settings
 
 
-def test_proxy_without_a_key_is_warned_of(
-    settings: Settings, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("opening", "named"),
+    [
+        ({"trusted_proxies": ("127.0.0.1",)}, "EPOCHD_TRUSTED_PROXIES"),
+        ({"cors_origins": ("*",)}, "EPOCHD_CORS_ORIGINS"),
+    ],
+)
+def test_who_else_is_let_in_without_a_key_is_warned_of(
+    settings: Settings, caplog: pytest.LogCaptureFixture, opening: dict[str, object], named: str
 ) -> None:
     settings.data_dir.mkdir()
-    behind = settings.model_copy(update={"trusted_proxies": ("127.0.0.1",)})
+    opened = settings.model_copy(update=opening)
     prepare(settings)
-    assert "EPOCHD_TRUSTED_PROXIES" not in caplog.text
-    prepare(behind)
-    assert "EPOCHD_TRUSTED_PROXIES" in caplog.text
+    assert named not in caplog.text
+    prepare(opened)
+    assert named in caplog.text
     caplog.clear()
     add = ["keys", "add", "root", "--role", "admin", "--data-dir", str(settings.data_dir)]
     assert CliRunner().invoke(app, add).exit_code == 0
-    prepare(behind)
-    assert "EPOCHD_TRUSTED_PROXIES" not in caplog.text
+    prepare(opened)
+    assert named not in caplog.text
