@@ -23,7 +23,7 @@ def for_generators(document: Schema) -> Schema:
 
     A body whose schema has a title becomes a component of that name. Every component has its name
     as its title, since generators name classes by titles. A default that is an object or a list is
-    told in words.
+    told in words, unless it is empty.
     """
     components: dict[str, Schema] = document["components"]["schemas"]
     for content in _contents(document["paths"]):
@@ -31,10 +31,10 @@ def for_generators(document: Schema) -> Schema:
             if "properties" in media.get("schema", {}):
                 media["schema"] = _moved(media["schema"], components)
     names = {key: _name(key, schema) for key, schema in sorted(components.items())}
+    renamed = {COMPONENTS + key: COMPONENTS + name for key, name in names.items()}
     for node in _objects(document):
-        key = node.get("$ref", "").removeprefix(COMPONENTS)
-        if key in names:
-            node["$ref"] = COMPONENTS + names[key]
+        # References, and those of a discriminator.
+        node |= {k: renamed[v] for k, v in node.items() if isinstance(v, str) and v in renamed}
     for schema in components.values():
         _tell_defaults(schema)
     document["components"]["schemas"] = {
@@ -77,7 +77,9 @@ def _objects(node: Any) -> Iterator[Schema]:
 def _tell_defaults(schema: Schema) -> None:
     for field in schema.get("properties", {}).values():
         default = field.get("default")
-        if isinstance(default, dict | list):
-            del field["default"]
+        if not isinstance(default, dict | list):
+            continue
+        del field["default"]
+        if default:
             words = f"Default: `{json.dumps(default, ensure_ascii=False)}`."
             field["description"] = f"{field.get('description', '')} {words}".strip()
