@@ -98,7 +98,6 @@ class JobStore:
         """
         stored_key = scoped_key(idempotency_key, caller.owner)
         row = JobRow(
-            id=f"job_{ULID()}",
             name=spec.name,
             owner=caller.owner,
             spec=spec.model_dump(mode="json"),
@@ -126,6 +125,7 @@ class JobStore:
                 raise refusal
             check_name(session, row.name, caller)
             self._check_queue(session)
+            row.id = f"job_{ULID()}"  # here, so that ids have the order of the numbers
             session.add(row)
             session.flush()
             append(session, row.id, [NewEvent("status", {"status": "queued"})])

@@ -127,8 +127,9 @@ def list_jobs(
     components: AppComponents,
     caller: CurrentCaller,
     status: Annotated[
-        list[Status], Query(max_length=6, description="Status, or repeated, several.")
-    ] = [],  # noqa: B006
+        list[Status],
+        Query(default_factory=list, max_length=6, description="Status, or repeated, several."),
+    ],
     name: Annotated[str | None, Query(description="Name of the job and its model.")] = None,
     owner: Owner = None,
     limit: Limit = 50,
