@@ -13,6 +13,18 @@ from ml.errors import Invalid
 from service.access.caller import Caller
 from service.errors import BadRequest, Unloaded
 from service.open_inference.model_io import Described, describe
+from service.open_inference.schemas import (
+    IndexEntry,
+    ModelConfig,
+    ModelMetadata,
+    ModelReady,
+    ProtocolError,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+    TensorConfig,
+    TensorMetadata,
+)
 from service.open_inference.statistics import model_statistics
 from service.open_inference.wire import (
     IndexRequest,
@@ -28,7 +40,7 @@ from service.routes.dependencies import (
 )
 from service.routes.health import warnings_for
 from service.routes.parameters import ModelName
-from service.schemas import Body, ModelRef, named
+from service.schemas import ModelRef, named
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
 
@@ -44,14 +56,6 @@ PLATFORM = "epochd_pytorch"
 Name = Annotated[str, Path(description="`name`, or `name@alias`.")]
 Version = Annotated[str, Path(pattern=r"^[1-9]\d{0,8}$", description="Number of the version.")]
 Document = dict[str, Any]
-
-
-class ProtocolError(Body):
-    """An error in the form of the protocol."""
-
-    error: str
-
-
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {
         "description": "Error message.",
@@ -70,22 +74,22 @@ INDEX_BODY = {
 
 
 @router.get("")
-def get_server_metadata() -> Document:
+def get_server_metadata() -> ServerMetadata:
     """Return the server's name, version and extensions."""
-    return {"name": "epochd", "version": __version__, "extensions": EXTENSIONS}
+    return ServerMetadata(name="epochd", version=__version__, extensions=EXTENSIONS)
 
 
 @router.get("/health/live")
-async def check_server_live() -> Document:
+async def check_server_live() -> ServerLive:
     """Check that the process responds."""
-    return {"live": True}
+    return ServerLive(live=True)
 
 
 @router.get("/health/ready", responses=ERRORS)
-def check_server_ready(components: AppComponents, caller: OptionalCaller) -> Document:
+def check_server_ready(components: AppComponents, caller: OptionalCaller) -> ServerReady:
     """Check that the database responds."""
     warnings_for(caller, components)
-    return {"ready": True}
+    return ServerReady(ready=True)
 
 
 @router.get("/models/stats")
@@ -106,7 +110,7 @@ async def get_statistics(components: AppComponents, caller: CurrentCaller) -> Do
 @router.get("/models/{name}", responses=ERRORS)
 async def get_model_metadata(
     name: Name, components: AppComponents, caller: CurrentCaller
-) -> Document:
+) -> ModelMetadata:
     """Return a model's versions, inputs and outputs; -1 is the batch dimension."""
     return await _metadata(components, caller, name)
 
@@ -114,28 +118,28 @@ async def get_model_metadata(
 @router.get("/models/{name}/versions/{version}", responses=ERRORS)
 async def get_model_version_metadata(
     name: Name, version: Version, components: AppComponents, caller: CurrentCaller
-) -> Document:
+) -> ModelMetadata:
     """Return a version of a model as its metadata, with its inputs and outputs."""
     return await _metadata(components, caller, reference(name, version))
 
 
-async def _metadata(components: Components, caller: Caller, model_reference: str) -> Document:
+async def _metadata(components: Components, caller: Caller, model_reference: str) -> ModelMetadata:
     loaded = await find(components, caller, model_reference)
     entries = await components.model_cache.name_index.entries()
     inputs, outputs = describe(loaded.model)
-    return {
-        "name": loaded.ref.name,
-        "versions": [str(number) for number in entries[loaded.ref.name].directories],
-        "platform": PLATFORM,
-        "inputs": [{"name": n, "datatype": d, "shape": [-1, *s]} for n, d, s in inputs],
-        "outputs": [{"name": n, "datatype": d, "shape": [-1, *s]} for n, d, s in outputs],
-    }
+    return ModelMetadata(
+        name=loaded.ref.name,
+        versions=[str(number) for number in entries[loaded.ref.name].directories],
+        platform=PLATFORM,
+        inputs=[TensorMetadata(name=n, datatype=d, shape=[-1, *s]) for n, d, s in inputs],
+        outputs=[TensorMetadata(name=n, datatype=d, shape=[-1, *s]) for n, d, s in outputs],
+    )
 
 
 @router.get("/models/{name}/ready", responses=ERRORS)
 async def check_model_ready(
     name: Name, components: AppComponents, caller: CurrentCaller
-) -> Document:
+) -> ModelReady:
     """Check that the model accepts requests; it is read into memory on the first one. A model that
     is unloaded, or whose files are damaged, is not ready."""
     return await _ready(components, caller, name)
@@ -144,22 +148,22 @@ async def check_model_ready(
 @router.get("/models/{name}/versions/{version}/ready", responses=ERRORS)
 async def check_model_version_ready(
     name: Name, version: Version, components: AppComponents, caller: CurrentCaller
-) -> Document:
+) -> ModelReady:
     """Check that a version of a model accepts requests."""
     return await _ready(components, caller, reference(name, version))
 
 
-async def _ready(components: Components, caller: Caller, model_reference: str) -> Document:
+async def _ready(components: Components, caller: Caller, model_reference: str) -> ModelReady:
     resolved = await components.model_cache.name_index.resolve(model_reference, caller)
     if components.model_cache.get_loaded(model_reference, caller) is None:
         await to_thread(components.model_files.check, resolved.ref.name, resolved.ref.version)
-    return {"name": resolved.ref.name, "ready": True}
+    return ModelReady(name=resolved.ref.name, ready=True)
 
 
 @router.get("/models/{name}/config", responses=ERRORS)
 async def get_model_config(
     name: Name, components: AppComponents, caller: CurrentCaller
-) -> Document:
+) -> ModelConfig:
     """Return the model's configuration in Triton's format."""
     return await _config(components, caller, name)
 
@@ -167,29 +171,30 @@ async def get_model_config(
 @router.get("/models/{name}/versions/{version}/config", responses=ERRORS)
 async def get_model_version_config(
     name: Name, version: Version, components: AppComponents, caller: CurrentCaller
-) -> Document:
+) -> ModelConfig:
     """Return a version's configuration in Triton's format."""
     return await _config(components, caller, reference(name, version))
 
 
-async def _config(components: Components, caller: Caller, model_reference: str) -> Document:
+async def _config(components: Components, caller: Caller, model_reference: str) -> ModelConfig:
     loaded = await find(components, caller, model_reference)
 
-    def tensors(described: Described) -> list[Document]:
+    def tensors(described: Described) -> list[TensorConfig]:
+        kinds = {"BYTES": "STRING"}
         return [
-            {"name": n, "data_type": f"TYPE_{'STRING' if d == 'BYTES' else d}", "dims": s or [1]}
+            TensorConfig(name=n, data_type=f"TYPE_{kinds.get(d, d)}", dims=s or [1])
             for n, d, s in described
         ]
 
     inputs, outputs = describe(loaded.model)
-    return {
-        "name": loaded.ref.name,
-        "platform": PLATFORM,
-        "backend": "epochd",
-        "max_batch_size": components.settings.max_rows,
-        "input": tensors(inputs),
-        "output": tensors(outputs),
-    }
+    return ModelConfig(
+        name=loaded.ref.name,
+        platform=PLATFORM,
+        backend="epochd",
+        max_batch_size=components.settings.max_rows,
+        input=tensors(inputs),
+        output=tensors(outputs),
+    )
 
 
 @router.get("/models/{name}/stats", responses=ERRORS)
@@ -218,7 +223,7 @@ async def _version_statistics(
 @router.post("/repository/index", responses=ERRORS, openapi_extra={"requestBody": INDEX_BODY})
 async def index_repository(
     request: Request, components: AppComponents, caller: CurrentCaller
-) -> list[Document]:
+) -> list[IndexEntry]:
     """List every version of every model with its state."""
     try:
         index_request = read_json(IndexRequest, await request.body() or b"{}")
@@ -233,7 +238,7 @@ async def index_repository(
             if not (index_request.ready and reason):
                 state = "UNAVAILABLE" if reason else "READY"
                 index.append(
-                    {"name": name, "version": str(version), "state": state, "reason": reason}
+                    IndexEntry(name=name, version=str(version), state=state, reason=reason)
                 )
     return index
 

@@ -4,7 +4,6 @@ import zlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
-from pydantic import Field
 
 from ml.decoding import decoding
 from ml.errors import Invalid
@@ -15,6 +14,7 @@ from service.http.body_limit import joined
 from service.http.request_body import WINDOWS
 from service.open_inference.model_io import INPUT, inputs_of, outputs_of
 from service.open_inference.raw import with_header
+from service.open_inference.schemas import InferResponse
 from service.open_inference.wire import (
     EncodedResponse,
     InferRequest,
@@ -26,7 +26,7 @@ from service.predictions.endpoint import MANY_ROWS, MEMORY_PER_BYTE
 from service.predictions.payloads import LIGHT_BYTES, check_count
 from service.routes.dependencies import AppComponents, Components, CurrentCaller
 from service.routes.open_inference import ERRORS, Name, Version, find, reference
-from service.schemas import Body, named
+from service.schemas import named
 from service.work.attended import AttendedRequest
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
@@ -44,29 +44,6 @@ ENCODINGS = ("gzip", "deflate")
 BINARY: dict[str, Any] = {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
 }
-
-
-class OutputTensor(Body):
-    """An output of a model, for all rows."""
-
-    name: str
-    datatype: str = Field(examples=["FP32"])
-    shape: list[int]
-    data: list[Any] | None = Field(
-        default=None, description="Values, row by row; binary ones follow the JSON instead."
-    )
-    parameters: dict[str, Any] = Field(default_factory=dict)
-
-
-class InferResponse(Body):
-    """The outputs of a model."""
-
-    model_name: str
-    model_version: str
-    id: str | None = Field(default=None, description="The `id` of the request, if it has one.")
-    outputs: list[OutputTensor]
-
-
 INFER_RESPONSES = ERRORS | {
     200: {"content": {"application/json": {"schema": named(InferResponse)}} | BINARY}
 }
