@@ -20,7 +20,7 @@ class Page(Body, Generic[Item]):
     """One page of a list."""
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """Return the name of a page of items: `JobPage`."""
         return f"{params[0].__name__}Page"
 

@@ -93,7 +93,7 @@ async def upload_dataset(
     return added.dataset
 
 
-@router.get("", responses=problems(NotFound))
+@router.get("")
 def list_datasets(
     components: AppComponents,
     caller: CurrentCaller,

@@ -122,7 +122,7 @@ async def _wait(request: Request, components: Components, job_id: str, seconds: 
         await attended.wait(asyncio.ensure_future(components.event_streams.ended(job_id)))
 
 
-@router.get("", responses=problems(NotFound))
+@router.get("")
 def list_jobs(
     components: AppComponents,
     caller: CurrentCaller,
