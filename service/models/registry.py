@@ -307,13 +307,13 @@ def add_version(
     return row
 
 
-def _of_name(name: str) -> Select[tuple[ModelVersionRow]]:
+def _of_name(name: str) -> Select[ModelVersionRow]:
     return select(ModelVersionRow).where(
         ModelVersionRow.name == name, ModelVersionRow.deleted_at.is_(None)
     )
 
 
-def _aliases_of(name: str) -> Select[tuple[ModelAliasRow]]:
+def _aliases_of(name: str) -> Select[ModelAliasRow]:
     return select(ModelAliasRow).where(ModelAliasRow.name == name).order_by(ModelAliasRow.alias)
 
 
