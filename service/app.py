@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml import __version__
@@ -50,8 +50,10 @@ from service.http.body_limit import BodyLimit
 from service.http.cors import CrossOrigin
 from service.http.document_limit import DocumentLimit
 from service.http.head_requests import HeadRequests
+from service.http.openapi import for_generators, operation_id
 from service.http.problem_json import install, problems
 from service.http.proxies import ForwardedHeaders, TrustedProxies
+from service.http.query import check_query
 from service.http.request_body import RequestBody
 from service.http.security_headers import SecurityHeaders
 from service.jobs.event_stream import EventStreams
@@ -82,6 +84,7 @@ from service.routes import (
     metrics,
     models,
     open_inference,
+    open_inference_infer,
     predict,
     queue,
     sign_in,
@@ -114,6 +117,7 @@ ROUTERS = [
         models,
         predict,
         open_inference,
+        open_inference_infer,
         expressions,
         charts,
         evaluation,
@@ -304,7 +308,7 @@ def _is_data(scope: Scope) -> bool:
 class _Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            self.openapi_schema = with_security(super().openapi())
+            self.openapi_schema = with_security(for_generators(super().openapi()))
         return self.openapi_schema
 
 
@@ -326,6 +330,8 @@ def _create_api(components: Components, background: Running) -> FastAPI:
         description="Train and serve PyTorch models over HTTP.",
         lifespan=lifespan,
         responses=problems(*ANYWHERE),
+        dependencies=[Depends(check_query)],
+        generate_unique_id_function=operation_id,
     )
     for router in ROUTERS:
         api.include_router(router)

@@ -19,6 +19,11 @@ class Body(BaseModel):
 class Page(Body, Generic[Item]):
     """One page of a list."""
 
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Return the name of a page of items: `JobPage`."""
+        return f"{params[0].__name__}Page"
+
     data: list[Item]
     next: str | None = Field(
         description="Value of `after` for the next page; null on the last page."
@@ -51,22 +56,10 @@ class StoredAs:
         return handler(definitions_schema(self.kind.__pydantic_core_schema__, []))
 
 
-def self_contained(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a non-recursive model with all references inlined, for bodies that
-    are added to OpenAPI by hand."""
-    schema = model.model_json_schema()
-    definitions = schema.pop("$defs", {})
-
-    def resolved(node: Any) -> Any:
-        if isinstance(node, list):
-            return [resolved(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node:
-            return resolved(definitions[node["$ref"].rpartition("/")[2]])
-        return {key: resolved(value) for key, value in node.items()}
-
-    return {key: resolved(value) for key, value in schema.items()}
+def named(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON schema of a body that is added to OpenAPI by hand. `http.openapi` makes it,
+    and the schemas it refers to, components of their names."""
+    return model.model_json_schema(ref_template="#/components/schemas/{model}")
 
 
 class Health(Body):

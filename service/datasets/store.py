@@ -28,6 +28,7 @@ from service.readiness import Finding
 from service.schemas import Page
 from service.settings import Settings
 from service.storage import records
+from service.storage.cursors import older_than
 from service.storage.damage import DamageNotes
 from service.storage.database import Database
 from service.storage.records import DatasetRecord, record_of
@@ -169,7 +170,7 @@ class DatasetStore:
         caller: Caller = ANYBODY,
     ) -> Page[DatasetSummary]:
         """Return up to `limit` data sets that `caller` may see, newest first, starting after
-        `after`."""
+        `after`, which may be deleted."""
         with self._database.read() as session:
             # Without the columns, whose schemas can be large.
             query = select(
@@ -180,7 +181,7 @@ class DatasetStore:
             query = query.where(*seen(DatasetRow.owner, caller, owner))
             query = query.order_by(DatasetRow.seq.desc()).limit(limit + 1)
             if after:
-                query = query.where(DatasetRow.seq < _row(session, after, caller).seq)
+                query = query.where(older_than(session, DatasetRow, after))
             found = [DatasetSummary(**row) for row in session.execute(query).mappings()]
         more = len(found) > limit
         return Page(data=found[:limit], next=found[limit - 1].id if more else None)
@@ -310,9 +311,9 @@ def _row_of(dataset: NewDataset, schema: Schema) -> DatasetRow:
     )
 
 
-def _row(session: Session, dataset_id: str, caller: Caller = ANYBODY) -> DatasetRow:
+def _row(session: Session, dataset_id: str) -> DatasetRow:
     row = session.scalar(select(DatasetRow).where(DatasetRow.id == dataset_id))
-    if row is None or not caller.may_see(row.owner):
+    if row is None:
         raise NotFound(f"there is no data set {dataset_id!r}")
     return row
 

@@ -11,7 +11,15 @@ from service.schemas import Body
 
 Variable = Annotated[
     Any,
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "boolean"}, {"type": "array"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number"},
+                {"type": "boolean"},
+                {"type": "array", "items": {}, "description": "A list, or lists of lists."},
+            ]
+        }
+    ),
 ]
 
 

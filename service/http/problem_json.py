@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -23,6 +23,7 @@ from service.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from service.schemas import named
 from service.storage.failures import diagnose
 
 logger = logging.getLogger(__name__)
@@ -40,14 +41,25 @@ TITLES = {status.value: status.phrase for status in HTTPStatus} | {
 """Phrases of RFC 9110; before Python 3.13, `HTTPStatus` has older ones for these four."""
 
 
-class Document(BaseModel):
-    """A problem document."""
+class Error(BaseModel):
+    """An error at a place of the request."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[dict[str, Any]] | None = None
+    loc: list[str | int] = Field(
+        description="Path of the value.", examples=[["body", "optimizer", "lr"]]
+    )
+    msg: str = Field(description="What is wrong, and what would be right.")
+
+
+class ProblemDocument(BaseModel):
+    """An error as described by RFC 9457."""
+
+    type: str = Field(examples=["urn:epochd:unprocessable-content"])
+    title: str = Field(description="Phrase of the status.")
+    status: int = Field(description="Status of the response.")
+    detail: str = Field(description="What is wrong, in a sentence.")
+    errors: list[Error] | None = Field(
+        default=None, description="Errors in the request, up to 100, with their places."
+    )
 
 
 class _Response(JSONResponse):
@@ -61,7 +73,7 @@ class _Response(JSONResponse):
 
 def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI responses of a route that can fail with these problems."""
-    content = {MEDIA_TYPE: {"schema": Document.model_json_schema()}}
+    content = {MEDIA_TYPE: {"schema": named(ProblemDocument)}}
     meanings: dict[int, list[str]] = {}
     for kind in kinds:
         meanings.setdefault(kind.status.value, []).append(" ".join((kind.__doc__ or "").split()))

@@ -63,6 +63,18 @@ class EventStreams:
                     except TimeoutError:
                         yield KEEPALIVE_COMMENT
 
+    async def ended(self, job_id: str) -> None:
+        """Return when the job has ended or has been deleted, or the service stops.
+
+        Raises:
+            NotFound: no job has this id.
+        """
+        # Only later events matter: if the job has ended by now, there are none.
+        last = await asyncio.to_thread(self._jobs.last_event, job_id)
+        with self._subscribed(job_id, last) as stream:
+            while not (self._closed or stream.over):
+                await stream.changed.wait()
+
     def close(self) -> None:
         self._closed = True
         for stream in self._streams.values():

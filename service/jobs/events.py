@@ -77,6 +77,12 @@ def read(
     return [Event.model_validate(row, from_attributes=True) for row in rows]
 
 
+def newest(session: Session, job_id: str) -> int:
+    """Return the id of the job's newest event, or 0."""
+    query = select(func.max(EventRow.id)).where(EventRow.job_id == job_id)
+    return session.scalar(query) or 0
+
+
 def read_new(session: Session, positions: Mapping[str, int], limit: int) -> dict[str, list[Event]]:
     """Return up to `limit` events, by job: of each job in `positions`, those with ids above its
     position, the oldest first."""

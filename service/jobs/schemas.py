@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, field_validator
 
 from ml.ingest.warning import DataWarning
+from ml.names import Name
 from ml.specs import TrainingRequest
 from ml.strict import Strict
 from service.jobs.states import RequestedAction, Status
@@ -87,6 +88,17 @@ class JobOptions(Strict):
         """Return options from a job's row, without validation: they were valid when the job was
         submitted."""
         return cls.model_construct(**document)
+
+
+class JobChange(Strict):
+    """What to change of a job; what is left out, or null, stays."""
+
+    name: Name | None = Field(
+        default=None, description="Name of the model that the job will make, while it waits."
+    )
+    priority: int | None = Field(
+        default=None, ge=-1000, le=1000, description="Priority; the highest runs first."
+    )
 
 
 class JobRequest(TrainingRequest, JobOptions):

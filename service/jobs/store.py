@@ -16,8 +16,8 @@ from ml.specs import TrainingSpec
 from service.access.caller import ANYBODY, Caller
 from service.access.queries import seen
 from service.errors import Conflict, NotFound, Problem
-from service.jobs import dependencies, requested_actions
-from service.jobs.events import METRICS, Kind, NewEvent, append, read, read_new
+from service.jobs import changes, dependencies, requested_actions
+from service.jobs.events import METRICS, Kind, NewEvent, append, newest, read, read_new
 from service.jobs.from_rows import job_of, steps_per_second
 from service.jobs.likeness import likeness
 from service.jobs.names import check_name
@@ -26,6 +26,7 @@ from service.jobs.schemas import (
     Attempt,
     Event,
     Job,
+    JobChange,
     JobOptions,
     LogRecord,
     MetricRecord,
@@ -34,6 +35,7 @@ from service.jobs.states import EDGES, ENDED, Status, Verb
 from service.jobs.thinning import evenly_spaced
 from service.jobs.transitions import fail_dependents, move
 from service.schemas import Page
+from service.storage.cursors import older_than
 from service.storage.database import Database
 from service.storage.tables import AttemptRow, JobRow
 
@@ -96,7 +98,6 @@ class JobStore:
         """
         stored_key = scoped_key(idempotency_key, caller.owner)
         row = JobRow(
-            id=f"job_{ULID()}",
             name=spec.name,
             owner=caller.owner,
             role=caller.role,
@@ -130,6 +131,7 @@ class JobStore:
             row.waits_for = len(waits_for)
             self._limits.check_stored(session, row.owner, row.role)
             self._limits.check(session, row.owner, row.role)
+            row.id = f"job_{ULID()}"  # here, so that ids have the order of the numbers
             session.add(row)
             session.flush()
             dependencies.add(session, row.id, waits_for)
@@ -156,24 +158,24 @@ class JobStore:
 
     def page(
         self,
-        status: Status | None,
+        status: Collection[Status],
         name: str | None,
         limit: int,
         after: str | None,
         owner: str | None = None,
         caller: Caller = ANYBODY,
     ) -> Page[Job]:
-        """Return up to `limit` jobs that `caller` may see, the newest first, starting after job
-        `after`."""
+        """Return up to `limit` jobs that `caller` may see, of any of the given statuses, if any is
+        given: the newest first, starting after job `after`, which may be deleted."""
         with self._database.read() as session:
             query = select(JobRow).order_by(JobRow.seq.desc()).limit(limit + 1)
             if status:
-                query = query.where(JobRow.status == status)
+                query = query.where(JobRow.status.in_(status))
             if name:
                 query = query.where(JobRow.name == name)
             query = query.where(*seen(JobRow.owner, caller, owner))
             if after:
-                query = query.where(JobRow.seq < _row(session, after, caller).seq)
+                query = query.where(older_than(session, JobRow, after))
             jobs = [job_of(row) for row in session.scalars(query)]
         more = len(jobs) > limit
         return Page(data=jobs[:limit], next=jobs[limit - 1].id if more else None)
@@ -225,6 +227,22 @@ class JobStore:
         """Return up to `limit` lines of the log, the oldest first, with ids above `after`."""
         events, following = self._page_of_events(job_id, limit, after, ("log",))
         return Page(data=[LogRecord.of(event) for event in events], next=following)
+
+    def last_event(self, job_id: str) -> int:
+        """Return the id of the job's newest event."""
+        with self._database.read() as session:
+            _row(session, job_id)
+            return newest(session, job_id)
+
+    def change(self, job_id: str, wanted: JobChange, caller: Caller = ANYBODY) -> Job:
+        """Change the name or the priority of a job.
+
+        Raises:
+            Conflict: the job's status does not allow it, or the name is that of somebody else's
+                model.
+        """
+        with self._database.write() as session:
+            return job_of(changes.change(session, job_id, wanted, caller))
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a queued or paused job at once; ask a running one to stop between two steps.
@@ -325,8 +343,8 @@ def scoped_key(idempotency_key: str | None, owner: str | None) -> str | None:
     return f"{owner}:{sha256(idempotency_key.encode()).hexdigest()}"
 
 
-def _row(session: Session, job_id: str, caller: Caller = ANYBODY) -> JobRow:
+def _row(session: Session, job_id: str) -> JobRow:
     row = session.scalar(select(JobRow).where(JobRow.id == job_id))
-    if row is None or not caller.may_see(row.owner):
+    if row is None:
         raise NotFound(f"there is no job {job_id!r}")
     return row

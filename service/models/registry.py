@@ -6,29 +6,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from ml.artifacts import Manifest
 from service.access.caller import ANYBODY, Caller
-from service.errors import Conflict, NotFound, PreconditionFailed
-from service.models.schemas import Lineage, ModelAlias, ModelSummary, ModelVersion
+from service.errors import Conflict, NotFound
+from service.models.from_rows import alias_of, etag_of, summary_of, version_of
+from service.models.preconditions import Preconditions
+from service.models.schemas import ModelAlias, ModelSummary, ModelVersion, VersionSummary
+from service.schemas import Page
 from service.storage.database import Database
 from service.storage.shared_version import SharedVersion
-from service.storage.tables import ModelAliasRow, ModelVersionRow, UnloadedModelRow
+from service.storage.tables import JobRow, ModelAliasRow, ModelVersionRow, UnloadedModelRow
 
-# Fields of a manifest that belong to the lineage.
-LINEAGE = set(Lineage.model_fields) - {"job_id"}
 DEFAULT = "default"
 """Alias that a bare name resolves to, if set."""
-
-
-@dataclass(frozen=True)
-class Preconditions:
-    """The headers `If-Match` and `If-None-Match` of a request for an alias."""
-
-    match: str | None = None
-    none_match: str | None = None
 
 
 @dataclass
@@ -121,7 +114,28 @@ class ModelRegistry:
             query = select(ModelAliasRow.alias).where(
                 ModelAliasRow.name == name, ModelAliasRow.version == row.version
             )
-            return _model_version(row, list(session.scalars(query.order_by(ModelAliasRow.alias))))
+            return version_of(row, list(session.scalars(query.order_by(ModelAliasRow.alias))))
+
+    def versions(self, name: str, limit: int, after: int | None) -> Page[VersionSummary]:
+        """Return up to `limit` versions of a model, the newest first, starting below version
+        `after`.
+
+        Raises:
+            NotFound: there is no such model.
+        """
+        query = _of_name(name).order_by(ModelVersionRow.version.desc()).limit(limit + 1)
+        if after is not None:
+            query = query.where(ModelVersionRow.version < after)
+        pointing: dict[int, list[str]] = {}
+        with self._database.read() as session:
+            _row(session, name, None)
+            for alias in session.scalars(_aliases_of(name)):
+                pointing.setdefault(alias.version, []).append(alias.alias)
+            found = [
+                summary_of(row, pointing.get(row.version, [])) for row in session.scalars(query)
+            ]
+        more = len(found) > limit
+        return Page(data=found[:limit], next=str(found[limit - 1].version) if more else None)
 
     def stored(self, name: str, version: int) -> tuple[Path, str]:
         """Return the artifact directory of a version, and the SHA-256 of its weights.
@@ -161,15 +175,40 @@ class ModelRegistry:
                 )
             row.deleted_at = datetime.now(UTC)
             directory = row.directory
-            others = select(ModelVersionRow.id).where(
-                ModelVersionRow.name == name, ModelVersionRow.deleted_at.is_(None)
-            )
-            if session.scalar(others.limit(1)) is None:
-                # A later model of this name must not start out unloaded.
-                session.execute(delete(UnloadedModelRow).where(UnloadedModelRow.name == name))
+            if session.scalar(_of_name(name).limit(1)) is None:
+                _forget_unloading(session, name)
+        self._delete_files([directory])
+
+    def delete_all(self, name: str, force: bool) -> None:
+        """Delete a model: its versions, their files and its aliases. Requests in progress are not
+        affected.
+
+        Raises:
+            NotFound: there is no such model.
+            Conflict: an unfinished job will add a version, and `force` is false.
+        """
+        unfinished = select(JobRow.id).where(JobRow.name == name, JobRow.finished_at.is_(None))
+        with self._database.write() as session:
+            _row(session, name, None)
+            if not force and (job := session.scalar(unfinished.limit(1))):
+                raise Conflict(
+                    f"job {job} will add a version to the model {name!r}; cancel the job first, or "
+                    "set force=true to delete the versions that there are"
+                )
+            rows = list(session.scalars(_of_name(name)))
+            for row in rows:
+                row.deleted_at = datetime.now(UTC)
+            directories = [row.directory for row in rows]
+            session.execute(delete(ModelAliasRow).where(ModelAliasRow.name == name))
+            _forget_unloading(session, name)
+        self._delete_files(directories)
+
+    def _delete_files(self, directories: list[str]) -> None:
+        """Announce the deletion of versions, and delete their files."""
         self._registry_version.bump()
         # If the process is killed here, cleanup removes the orphaned files at the next start.
-        shutil.rmtree(self._models_dir / directory, ignore_errors=True)
+        for directory in directories:
+            shutil.rmtree(self._models_dir / directory, ignore_errors=True)
 
     def unload(self, name: str) -> None:
         """Unload a model with all its present and future versions, until it is loaded again.
@@ -196,8 +235,7 @@ class ModelRegistry:
         """
         with self._database.read() as session:
             _row(session, name, None)
-            query = select(ModelAliasRow).where(ModelAliasRow.name == name)
-            return [_alias(row) for row in session.scalars(query.order_by(ModelAliasRow.alias))]
+            return [alias_of(row) for row in session.scalars(_aliases_of(name))]
 
     def alias(self, name: str, alias: str) -> ModelAlias:
         """Return an alias.
@@ -206,7 +244,7 @@ class ModelRegistry:
             NotFound: there is no such alias.
         """
         with self._database.read() as session:
-            return _alias(_alias_row(session, name, alias))
+            return alias_of(_alias_row(session, name, alias))
 
     def set_alias(
         self, name: str, alias: str, version: int, preconditions: Preconditions
@@ -220,12 +258,12 @@ class ModelRegistry:
         with self._database.write() as session:
             _row(session, name, version)
             row = session.get(ModelAliasRow, (name, alias))
-            _check(row, preconditions)
+            preconditions.check(etag_of(row) if row else None)
             if row is None:
                 row = ModelAliasRow(name=name, alias=alias)
                 session.add(row)
             row.version, row.etag, row.updated_at = version, _etag(), datetime.now(UTC)
-            answer = _alias(row)
+            answer = alias_of(row)
         self._registry_version.bump()
         return answer
 
@@ -238,7 +276,7 @@ class ModelRegistry:
         """
         with self._database.write() as session:
             row = _alias_row(session, name, alias)
-            _check(row, preconditions)
+            preconditions.check(etag_of(row))
             session.delete(row)
         self._registry_version.bump()
 
@@ -272,10 +310,23 @@ def add_version(
     return row
 
 
-def _row(session: Session, name: str, version: int | None) -> ModelVersionRow:
-    of_name = select(ModelVersionRow).where(
+def _of_name(name: str) -> Select[ModelVersionRow]:
+    return select(ModelVersionRow).where(
         ModelVersionRow.name == name, ModelVersionRow.deleted_at.is_(None)
     )
+
+
+def _aliases_of(name: str) -> Select[ModelAliasRow]:
+    return select(ModelAliasRow).where(ModelAliasRow.name == name).order_by(ModelAliasRow.alias)
+
+
+def _forget_unloading(session: Session, name: str) -> None:
+    """Keep a later model of this name from starting out unloaded."""
+    session.execute(delete(UnloadedModelRow).where(UnloadedModelRow.name == name))
+
+
+def _row(session: Session, name: str, version: int | None) -> ModelVersionRow:
+    of_name = _of_name(name)
     query = of_name if version is None else of_name.where(ModelVersionRow.version == version)
     row = session.scalar(query.order_by(ModelVersionRow.version.desc()).limit(1))
     if row is not None:
@@ -293,57 +344,5 @@ def _alias_row(session: Session, name: str, alias: str) -> ModelAliasRow:
     return row
 
 
-def _check(row: ModelAliasRow | None, wanted: Preconditions) -> None:
-    """See RFC 9110, sections 13.1.1 and 13.1.2."""
-    etag = f'"{row.etag}"' if row else None
-    if wanted.match is not None and not _among(etag, wanted.match):
-        raise PreconditionFailed(
-            f"the alias {'has the ETag ' + etag if etag else 'does not exist'}; If-Match requires "
-            f"{wanted.match}"
-        )
-    if wanted.none_match is not None and _among(etag, wanted.none_match):
-        raise PreconditionFailed(
-            f"the alias has the ETag {etag}; If-None-Match excludes {wanted.none_match}"
-        )
-
-
-def _among(etag: str | None, listed: str) -> bool:
-    if etag is None:
-        return False
-    return listed.strip() == "*" or etag in (one.strip() for one in listed.split(","))
-
-
 def _etag() -> str:
     return secrets.token_hex(8)
-
-
-def _alias(row: ModelAliasRow) -> ModelAlias:
-    return ModelAlias(
-        name=row.name,
-        alias=row.alias,
-        version=row.version,
-        updated_at=row.updated_at,
-        etag=f'"{row.etag}"',
-    )
-
-
-def _model_version(row: ModelVersionRow, aliases: list[str]) -> ModelVersion:
-    manifest = Manifest.model_validate(row.manifest)
-    return ModelVersion(
-        name=row.name,
-        version=row.version,
-        owner=row.owner,
-        aliases=aliases,
-        created_at=row.created_at,
-        structure=manifest.structure,
-        parameters=manifest.parameters,
-        parameter_count=manifest.parameter_count,
-        linear=manifest.linear,
-        inputs=manifest.signature.inputs.model_dump(mode="json"),
-        output=manifest.signature.output.model_dump(mode="json"),
-        best_epoch=manifest.best_epoch,
-        stopped_by=manifest.stopped_by,
-        metrics=manifest.metrics,
-        targets=manifest.targets,
-        lineage=Lineage(job_id=row.job_id, **manifest.model_dump(include=LINEAGE)),
-    )

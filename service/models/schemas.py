@@ -76,6 +76,19 @@ class ModelVersion(Body):
     )
 
 
+class VersionSummary(Body):
+    """A version of a model in a list."""
+
+    name: str
+    version: int
+    owner: str | None = Field(description="Owner of the job that trained it; null without keys.")
+    aliases: list[str] = Field(description="Aliases that point to this version.")
+    created_at: datetime
+    job_id: str = Field(description="Job that trained it.")
+    metrics: dict[str, float]
+    parameter_count: int
+
+
 class DescriptionRequest(Strict):
     """The fields of a job that determine its network."""
 

@@ -7,16 +7,14 @@ from ml.inference.model import Model
 from service.errors import Unprocessable
 from service.predictions.query import parse_query
 
-NAME = b"explain"
-
 
 def is_asked(scope: Scope) -> bool:
     """Return whether a request asks for an explanation.
 
     Raises:
-        Unprocessable: `explain` is neither true nor false.
+        Unprocessable: the query is invalid.
     """
-    return NAME in scope["query_string"] and parse_query(scope).explain
+    return parse_query(scope).explain
 
 
 def check_images(model: Model) -> None:

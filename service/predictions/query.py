@@ -12,6 +12,7 @@ from starlette.types import Scope
 from ml.errors import Invalid
 from ml.inputs.rows import PIXEL_MAXIMA, PixelRange
 from service.errors import Unprocessable
+from service.http.query import check_names
 
 RawType = Literal["uint8", "float32", "float64"]
 RAW_TYPES: dict[RawType, np.dtype[Any]] = {
@@ -20,6 +21,8 @@ RAW_TYPES: dict[RawType, np.dtype[Any]] = {
     "float64": np.dtype("<f8"),
 }
 
+PARAMETERS = dict.fromkeys(("model", "dtype", "pixels", "explain"), False)
+"""The names, none of which is a list."""
 EXPLAIN = {"true": True, "false": False}
 
 
@@ -51,7 +54,8 @@ def parse_query(scope: Scope) -> PredictQuery:
     """Parse the query of a request.
 
     Raises:
-        Unprocessable: `dtype`, `pixels` or `explain` has an unknown value.
+        Unprocessable: a name is unknown or repeated, or `dtype`, `pixels` or `explain` has an
+            unknown value.
     """
     return _parse_query(scope["query_string"])
 
@@ -59,6 +63,7 @@ def parse_query(scope: Scope) -> PredictQuery:
 @lru_cache(maxsize=64)  # clients repeat the same query
 def _parse_query(query: bytes) -> PredictQuery:
     given = QueryParams(query)
+    check_names(given, PARAMETERS)
     dtype, pixels = given.get("dtype"), given.get("pixels")
     if dtype is not None and dtype not in RAW_TYPES:
         raise _unknown("dtype", dtype, RAW_TYPES)

@@ -4,7 +4,7 @@ from asyncio import to_thread
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Body, Path, Query, Request, Response
 
 from service.access.authenticator import COOKIE
 from service.access.caller import SCOPE_KEY, Caller
@@ -16,6 +16,9 @@ from service.schemas import Page
 
 router = APIRouter(tags=["access"])
 
+SessionId = Annotated[str, Path(description="Id of the session.")]
+KeyName = Annotated[str, Path(description="Name or id of the key.")]
+Revoked = Annotated[bool, Query(description="Whether to list revoked keys too.")]
 SIGN_IN_EXAMPLES = {"a pupil": {"value": {"key": "k3fq-9xtm-2hvw"}}}
 KEY_EXAMPLES = {
     "a colleague": {"value": {"name": "anna", "role": "member"}},
@@ -76,13 +79,13 @@ def list_sessions(caller: CurrentCaller, components: AppComponents) -> Page[Sess
     responses=problems(NotFound),
     dependencies=WRITES,
 )
-def end_session(session_id: str, caller: CurrentCaller, components: AppComponents) -> None:
+def end_session(session_id: SessionId, caller: CurrentCaller, components: AppComponents) -> None:
     """Sign another browser out."""
     components.sessions.end(session_id, caller)
 
 
 @router.get("/keys")
-def list_keys(components: AppComponents, revoked: bool = False) -> Page[Key]:
+def list_keys(components: AppComponents, revoked: Revoked = False) -> Page[Key]:
     """List all keys by name, without their secrets; with `revoked`, those too."""
     return Page(data=components.keys.listed(revoked=revoked), next=None)
 
@@ -101,7 +104,7 @@ def add_key(
 
 
 @router.get("/keys/{key}", responses=problems(NotFound))
-def get_key(key: str, components: AppComponents) -> Key:
+def get_key(key: KeyName, components: AppComponents) -> Key:
     """Return a key, by its name or id, without its secret."""
     return components.keys.fetch(key)
 
@@ -109,14 +112,14 @@ def get_key(key: str, components: AppComponents) -> Key:
 @router.delete(
     "/keys/{key}", status_code=204, responses=problems(NotFound, Conflict), dependencies=WRITES
 )
-def revoke_key(key: str, components: AppComponents) -> None:
+def revoke_key(key: KeyName, components: AppComponents) -> None:
     """Revoke a key at once and for ever, and end its sessions. What its owner made stays, and is
     left to admins."""
     components.keys.revoke(key)
 
 
 @router.post("/keys/{key}/rotate", responses=problems(NotFound), dependencies=WRITES)
-def rotate_key(key: str, components: AppComponents) -> NewKey:
+def rotate_key(key: KeyName, components: AppComponents) -> NewKey:
     """Give a key another secret at once, and end its sessions."""
     return components.keys.rotate(key)
 

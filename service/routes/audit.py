@@ -9,19 +9,23 @@ from service.access.audit_reader import AuditQuery
 from service.access.schemas import AuditEntry
 from service.errors import Unavailable
 from service.routes.dependencies import AppComponents
+from service.routes.parameters import Limit
 from service.schemas import Page
 
 router = APIRouter(tags=["access"])
-
-Text = Annotated[str | None, Query(max_length=200)]
 
 
 @router.get("/audit")
 def list_actions(
     components: AppComponents,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    after: Annotated[str | None, Query(pattern=r"^\d{1,9}-\d{1,15}$")] = None,
-    owner: Text = None,
+    limit: Limit = 100,
+    after: Annotated[
+        str | None,
+        Query(pattern=r"^\d{1,9}-\d{1,15}$", description="`next` of the page before."),
+    ] = None,
+    owner: Annotated[
+        str | None, Query(max_length=200, description="Owner of the sender's key.")
+    ] = None,
     key: Annotated[
         str | None, Query(max_length=200, description="Name or id of the sender's key.")
     ] = None,

@@ -1,22 +1,26 @@
 """Routes for the charts of a job."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 
 from service.charts.job_charts import ChartSummary, JobCharts
 from service.errors import FilesDamaged, NotFound, Overloaded
 from service.http.problem_json import problems
 from service.http.security_headers import SVG_POLICY
 from service.routes.dependencies import AppComponents
+from service.routes.parameters import JobId
 from service.schemas import Page
 from service.work.executors import run_in
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 Form = Literal["json", "svg", "png"]
+
+ChartName = Annotated[str, Path(description="Name of the chart, as the list of charts has it.")]
+FormName = Annotated[Form, Path(description="Form of the chart.")]
 
 MEDIA_TYPES: dict[Form, str] = {
     "json": "application/json",
@@ -31,7 +35,7 @@ DRAWN: dict[Form, Callable[[JobCharts, str, str], bytes]] = {
 
 
 @router.get("/{job_id}/charts", responses=problems(NotFound, FilesDamaged))
-def list_charts(job_id: str, components: AppComponents) -> Page[ChartSummary]:
+def list_charts(job_id: JobId, components: AppComponents) -> Page[ChartSummary]:
     """List the charts of a job, including those that are not ready yet."""
     return Page(data=components.charts.listed(job_id), next=None)
 
@@ -50,7 +54,9 @@ def list_charts(job_id: str, components: AppComponents) -> Page[ChartSummary]:
         }
     },
 )
-async def get_chart(job_id: str, chart: str, form: Form, components: AppComponents) -> Response:
+async def get_chart(
+    job_id: JobId, chart: ChartName, form: FormName, components: AppComponents
+) -> Response:
     """Return a chart as a Vega-Lite specification with inline data (`json`), or rendered from it
     (`svg`, `png`).
 

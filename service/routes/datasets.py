@@ -37,29 +37,34 @@ from service.errors import (
 )
 from service.http.problem_json import problems
 from service.routes.dependencies import WRITES, AppComponents, Components, CurrentCaller
-from service.schemas import Page, self_contained
+from service.routes.parameters import DatasetCursor, DatasetId, Limit, Owner
+from service.schemas import Page, named
 from service.work.executors import run_in
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
+Force = Annotated[bool, Query(description="Whether to delete it even if a job or a model uses it.")]
 MAX_NUMBERS = 100_000
 """Maximum number of input values in a response with batches."""
 NOT_SHOWN: dict[str, Any] = {"contents": {"warnings": True, "columns": {"__all__": {"written"}}}}
 """Parts of a stored schema: the warnings are shown beside it, and the texts behind every number of
 a column would hide its statistics."""
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+TABLE = "x,y\n1,5\n2,8\n3,11\n"
+PARAMETERS = named(UploadQuery)
+FORM = PARAMETERS | {
+    "title": "UploadForm",
+    "description": "A file, and the parameters of the query.",
+    "properties": {"file": BINARY["schema"]} | PARAMETERS["properties"],
+    "required": ["file"],
+}
 BODY = {
     "required": True,
     "content": {
-        "application/octet-stream": BINARY,
+        "application/octet-stream": BINARY | {"examples": {"a table": {"value": TABLE}}},
         "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {"file": BINARY["schema"]}
-                | self_contained(UploadQuery)["properties"],
-                "required": ["file"],
-                "additionalProperties": False,
-            }
+            "schema": FORM,
+            "examples": {"a table": {"value": {"file": TABLE, "name": "points", "target": "y"}}},
         },
     },
 }
@@ -73,7 +78,7 @@ BODY = {
     | {200: {"model": Dataset, "description": "The data set already exists."}},
     openapi_extra={"requestBody": BODY},
 )
-async def upload(
+async def upload_dataset(
     request: Request,
     response: Response,
     query: Annotated[UploadQuery, Query()],
@@ -89,13 +94,16 @@ async def upload(
     return added.dataset
 
 
-@router.get("", responses=problems(NotFound))
+@router.get("")
 def list_datasets(
     components: AppComponents,
     caller: CurrentCaller,
-    owner: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    after: str | None = None,
+    owner: Owner = None,
+    limit: Limit = 50,
+    after: Annotated[
+        DatasetCursor | None,
+        Query(description="Id of the last data set of the page before; it may be deleted."),
+    ] = None,
 ) -> Page[DatasetSummary]:
     """List data sets, newest first."""
     return components.datasets.page(limit, after, owner, caller)
@@ -106,7 +114,7 @@ def list_datasets(
     response_model_exclude=NOT_SHOWN,
     responses=problems(NotFound),
 )
-def get_dataset(dataset_id: str, components: AppComponents) -> Dataset:
+def get_dataset(dataset_id: DatasetId, components: AppComponents) -> Dataset:
     """Return a data set with its columns or classes and their statistics."""
     return components.datasets.fetch(dataset_id)
 
@@ -117,14 +125,16 @@ def get_dataset(dataset_id: str, components: AppComponents) -> Dataset:
     responses=problems(NotFound, Conflict),
     dependencies=WRITES,
 )
-def delete_dataset(dataset_id: str, components: AppComponents, force: bool = False) -> None:
+def delete_dataset(dataset_id: DatasetId, components: AppComponents, force: Force = False) -> None:
     """Delete a data set. Without `force`, a data set that a job or a model uses is not deleted."""
     components.datasets.delete(dataset_id, force)
 
 
 @router.get("/{dataset_id}/preview", responses=problems(NotFound, FilesDamaged))
-async def get_preview(
-    dataset_id: str, components: AppComponents, rows: Annotated[int, Query(ge=1, le=1000)] = 10
+async def get_dataset_preview(
+    dataset_id: DatasetId,
+    components: AppComponents,
+    rows: Annotated[int, Query(ge=1, le=1000, description="Number of rows to return.")] = 10,
 ) -> Preview:
     """Return the first rows, as parsed."""
     return await run_in(components.work.bulk, _preview, components, dataset_id, rows)
@@ -138,13 +148,20 @@ def _preview(components: Components, dataset_id: str, rows: int) -> Preview:
 
 
 @router.get("/{dataset_id}/batches", responses=problems(NotFound, Overloaded, FilesDamaged))
-async def get_batches(
-    dataset_id: str,
+async def get_dataset_batches(
+    dataset_id: DatasetId,
     components: AppComponents,
-    target: Annotated[Several | None, Query()] = None,
-    batch_size: Annotated[int, Query(ge=1, le=10_000_000)] = 32,
-    shuffle: bool = False,
-    seed: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    target: Annotated[
+        Several | None,
+        Query(description="Column to predict, or repeated, several; by default the data set's."),
+    ] = None,
+    batch_size: Annotated[
+        int, Query(ge=1, le=10_000_000, description="Number of rows of a batch.")
+    ] = 32,
+    shuffle: Annotated[
+        bool, Query(description="Whether to draw the rows in random order.")
+    ] = False,
+    seed: Annotated[int, Query(ge=0, lt=2**63, description="Seed of the random order.")] = 0,
     limit: Annotated[int, Query(ge=1, le=100, description="Number of batches to return.")] = 3,
     rows: Annotated[
         int, Query(ge=1, le=100, description="Number of rows to return of each batch.")

@@ -10,7 +10,7 @@ from service.http.problem_json import problems
 from service.models.evaluation import SECONDS
 from service.models.schemas import EvaluationRequest
 from service.routes.dependencies import AppComponents, CurrentCaller
-from service.routes.models import Version
+from service.routes.parameters import ModelName, Version
 from service.work.attended import AttendedRequest
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -39,7 +39,7 @@ EXAMPLES = {
 
 
 @router.get("/{name}/versions/{version}/evaluation", responses=problems(NotFound, FilesDamaged))
-def get_evaluation(name: str, version: Version, components: AppComponents) -> Evaluation:
+def get_evaluation(name: ModelName, version: Version, components: AppComponents) -> Evaluation:
     """Return the evaluation made at the end of the model's training."""
     return components.evaluator.evaluation_at_training(name, version)
 
@@ -48,8 +48,8 @@ def get_evaluation(name: str, version: Version, components: AppComponents) -> Ev
     "/{name}/versions/{version}/evaluate",
     responses=problems(NotFound, Overloaded, FilesDamaged, DeadlineExceeded),
 )
-async def evaluate(
-    name: str,
+async def evaluate_model(
+    name: ModelName,
     version: Version,
     request: Annotated[EvaluationRequest, Body(openapi_examples=EXAMPLES)],
     components: AppComponents,
@@ -63,11 +63,10 @@ async def evaluate(
     One row or rows of one class suffice; metrics that are undefined are null. `baseline` has the
     metrics of simple predictors on the same rows."""
     attended = AttendedRequest(http_request.receive, LOADING_SECONDS + SECONDS)
-    evaluate_model = components.evaluator.evaluate
     with components.datasets.recording_damage():
         return await attended.run(
             components.work.bulk,
-            evaluate_model,
+            components.evaluator.evaluate,
             name,
             version,
             request,

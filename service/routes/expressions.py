@@ -54,7 +54,7 @@ EXAMPLES = {
 
 
 @router.post("", response_model=ExpressionResponse, responses=problems(Overloaded))
-async def evaluate(
+async def evaluate_expressions(
     request: Annotated[ExpressionRequest, Body(openapi_examples=EXAMPLES)],
     components: AppComponents,
 ) -> Response:

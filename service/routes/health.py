@@ -12,13 +12,13 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 
 @router.get("/live")
-async def live() -> Health:
+async def check_live() -> Health:
     """Check that the process responds."""
     return Health(status="ok")
 
 
 @router.get("/ready", responses=problems(Unavailable))
-def ready(components: AppComponents, caller: OptionalCaller) -> Readiness:
+def check_ready(components: AppComponents, caller: OptionalCaller) -> Readiness:
     """Check that the service can do its work: that the database responds, that the data directory
     is writable, and what else `detail` and `warnings` name. Who has no key sees the status only."""
     warnings = warnings_for(caller, components)

@@ -1,14 +1,18 @@
 """Routes for training jobs."""
 
+import asyncio
+from contextlib import suppress
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from service.access.caller import Caller
 from service.errors import (
     Conflict,
+    DeadlineExceeded,
     FilesDamaged,
     InsufficientStorage,
     NotFound,
@@ -17,197 +21,88 @@ from service.errors import (
 )
 from service.http.problem_json import problems
 from service.jobs.limits import admit, check_threads
-from service.jobs.schemas import Attempt, Job, JobRequest, LogRecord, MetricRecord
-from service.jobs.states import Status
-from service.routes.dependencies import WRITES, AppComponents, CurrentCaller
+from service.jobs.schemas import Attempt, Job, JobChange, JobRequest, LogRecord, MetricRecord
+from service.jobs.states import ENDED, Status
+from service.jobs.store import Submitted
+from service.routes.dependencies import WRITES, AppComponents, Components, CurrentCaller
+from service.routes.job_examples import CHANGES, EXAMPLES
+from service.routes.parameters import JobCursor, JobId, Limit, Owner
 from service.schemas import Page
+from service.work.attended import AttendedRequest
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-Limit = Annotated[int, Query(ge=1, le=1000)]
 EVENT_STREAM = "text/event-stream"
 EventId = Annotated[int, Field(ge=0, le=2**62)]
-IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
-
-EXAMPLES = {
-    "MNIST, all defaults": {"value": {"dataset": {"kind": "mnist"}}},
-    "MNIST, the tutorial's settings": {
-        "value": {
-            "name": "mnist",
-            "dataset": {"kind": "mnist"},
-            "model": {"kind": "mlp", "hidden": [512, 256], "dropout": [0.2, 0.0]},
-            "optimizer": {"kind": "adam", "lr": 0.001},
-            "epochs": 10,
-            "batch_size": 64,
-            "seed": 0,
-            "device": "auto",
-        }
-    },
-    "MNIST, a convolutional network and augmented images": {
-        "value": {
-            "name": "digits",
-            "dataset": "mnist",
-            "model": {"kind": "cnn", "channels": [32, 64, 128]},
-            "augment": [{"crop": 2}, {"rotate": 10}, {"scale": 0.1}],
-            "optimizer": {"kind": "adam", "lr": 0.003},
-            "schedule": "one_cycle",
-            "epochs": 10,
-            "batch_size": 128,
-        }
-    },
-    "A line": {
-        "value": {
-            "name": "line",
-            "dataset": {
-                "kind": "synthetic",
-                "features": {"x": {"linspace": [0, 10]}},
-                "target": "3*x + 2",
-                "noise": 2.0,
-                "size": 100,
-            },
-            "model": {"kind": "linear"},
-            "optimizer": {"kind": "adam", "lr": 0.1},
-            "epochs": 200,
-            "batch_size": 100,
-        }
-    },
-    "A table, all defaults": {
-        "value": {"dataset": {"kind": "upload", "id": "ds_01JD3V0M8Q6W4N2X7Y9Z5K1T3B"}}
-    },
-    "A table, several targets": {
-        "value": {
-            "dataset": {
-                "kind": "upload",
-                "id": "ds_01JD3V0M8Q6W4N2X7Y9Z5K1T3B",
-                "target": ["height", "weight"],
-            }
-        }
-    },
-    "Layers of your own": {
-        "value": {
-            "name": "digits",
-            "dataset": "mnist",
-            "model": {
-                "kind": "sequential",
-                "layers": [
-                    "flatten",
-                    {"linear": 128, "name": "fc1"},
-                    "relu",
-                    {"dropout": 0.2},
-                    {"residual": [{"linear": 128}, "relu"]},
-                ],
-            },
-            "optimizer": "adam",
-            "schedule": "cosine",
-        }
-    },
-    "Ten minutes, with averaged weights": {
-        "value": {
-            "dataset": "fashion_mnist",
-            "model": "cnn",
-            "average": {"kind": "ema", "decay": 0.999},
-            "split": {"validation": 0.1},
-            "keep_best": True,
-            "epochs": 100,
-            "max_seconds": 600,
-            "test_every": 5,
-        }
-    },
-    "A fit, drawn every twenty epochs": {
-        "value": {
-            "dataset": {
-                "kind": "synthetic",
-                "features": {"x": {"linspace": [0, 10]}},
-                "target": "3*x + 2",
-                "noise": 2.0,
-                "size": 100,
-            },
-            "optimizer": {"kind": "adam", "lr": 0.1},
-            "epochs": 200,
-            "batch_size": 100,
-            "snapshot_every": 20,
-        }
-    },
-    "After other jobs, giving way to those of others": {
-        "value": {
-            "dataset": "fashion_mnist",
-            "model": "cnn",
-            "epochs": 50,
-            "preemptible": True,
-            "after": ["job_01JD3V0M8Q6W4N2X7Y9Z5K1T3B"],
-        }
-    },
-    "Two classes from a formula": {
-        "value": {
-            "name": "circle",
-            "dataset": {
-                "kind": "synthetic",
-                "features": {"x": {"uniform": [-1.5, 1.5]}, "y": {"uniform": [-1.5, 1.5]}},
-                "target": "x**2 + y**2 < 1",
-            },
-            "model": "mlp",
-        }
-    },
-    "Rare classes, weighted": {
-        "value": {
-            "name": "circle",
-            "dataset": {
-                "kind": "synthetic",
-                "features": {"x": {"uniform": [-4, 4]}, "y": {"uniform": [-4, 4]}},
-                "target": "x**2 + y**2 < 0.4",
-                "size": 4000,
-            },
-            "model": {"kind": "mlp", "hidden": [32]},
-            "loss": {"kind": "cross_entropy", "class_weights": "balanced"},
-            "optimizer": {"kind": "rmsprop", "lr": 0.01},
-            "schedule": {"kind": "cosine", "warmup": 0.1},
-        }
-    },
-    "A plane": {
-        "value": {
-            "name": "plane",
-            "dataset": {
-                "kind": "synthetic",
-                "features": {
-                    "a": {"uniform": [0, 1]},
-                    "b": {"uniform": [0, 1]},
-                    "c": {"uniform": [0, 1]},
-                },
-                "target": "2*a + 3*b - 1.5*c",
-                "size": 1000,
-            },
-            "model": {"kind": "linear"},
-            "optimizer": {"kind": "sgd", "lr": 0.01},
-            "loss": "mse",
-            "epochs": 100,
-            "batch_size": 32,
-        }
-    },
-}
+AfterJob = Annotated[
+    JobCursor | None,
+    Query(description="Id of the last job of the page before, its `next`; it may be deleted."),
+]
+AfterEvent = Annotated[
+    EventId, Query(description="Id of the last item of the page before, its `next`.")
+]
+Wait = Annotated[
+    float,
+    Query(ge=0, le=60, description="Seconds to wait for the end of the job; by default none."),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="Any string, which a repeated request has again and another one has not.",
+    ),
+]
 
 
 @router.post(
     "",
     status_code=202,
-    responses=problems(Conflict, FilesDamaged, QueueFull, QuotaExceeded, InsufficientStorage),
-    dependencies=WRITES,
+    responses=problems(
+        NotFound, Conflict, FilesDamaged, QueueFull, QuotaExceeded, InsufficientStorage
+    )
+    | {200: {"model": Job, "description": "The job has ended within the time of `wait`."}},
 )
-def submit(
+async def submit_job(
     request: Annotated[JobRequest, Body(openapi_examples=EXAMPLES)],
+    http_request: Request,
     response: Response,
     components: AppComponents,
     caller: CurrentCaller,
     idempotency_key: IdempotencyKey = None,
+    wait: Wait = 0.0,
 ) -> Job:
     """Queue a training job. A queued job survives restarts and crashes of the service.
+
+    With `wait`, the response comes when the job has ended, with the status 200, or when the time
+    is over, with 202 and the job as it is then.
 
     With an `Idempotency-Key`, a request can be retried safely: a repeated request returns the job
     of the first one, with the header `Idempotent-Replayed: true`.
     """
+    # A turn to write ends with the submission, not with the wait.
+    async with components.write_turns.turn():
+        submitted = await run_in_threadpool(_submit, request, components, caller, idempotency_key)
+    job = submitted.job
+    components.nudge()
+    if wait:
+        await _wait(http_request, components, job.id, wait)
+        job = await run_in_threadpool(components.jobs.fetch, job.id)
+        if job.status in ENDED:
+            response.status_code = 200
+    response.headers["Location"] = f"/jobs/{job.id}"
+    if submitted.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return job
+
+
+def _submit(
+    request: JobRequest, components: Components, caller: Caller, idempotency_key: str | None
+) -> Submitted:
     with components.datasets.recording_damage():
         admitted = admit(request.spec, components.datasets.seen_by(caller), components.settings)
     check_threads(request.options.threads)
-    submitted = components.jobs.submit(
+    return components.jobs.submit(
         admitted.spec,
         request.options,
         idempotency_key,
@@ -215,55 +110,90 @@ def submit(
         admitted.warnings,
         caller,
     )
-    components.nudge()
-    response.headers["Location"] = f"/jobs/{submitted.job.id}"
-    if submitted.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return submitted.job
 
 
-@router.get("", responses=problems(NotFound))
+async def _wait(request: Request, components: Components, job_id: str, seconds: float) -> None:
+    """Return when a job has ended, or after some seconds.
+
+    Raises:
+        NotFound: no job has this id.
+        ClientGone: the client disconnected.
+    """
+    await request.body()  # what the client sends after it is its disconnect
+    attended = AttendedRequest(request.receive, seconds)
+    with suppress(DeadlineExceeded):
+        await attended.wait(asyncio.ensure_future(components.event_streams.ended(job_id)))
+
+
+@router.get("")
 def list_jobs(
     components: AppComponents,
     caller: CurrentCaller,
-    status: Status | None = None,
-    name: str | None = None,
-    owner: str | None = None,
+    status: Annotated[
+        list[Status],
+        Query(default_factory=list, max_length=6, description="Status, or repeated, several."),
+    ],
+    name: Annotated[str | None, Query(description="Name of the job and its model.")] = None,
+    owner: Owner = None,
     limit: Limit = 50,
-    after: str | None = None,
+    after: AfterJob = None,
 ) -> Page[Job]:
     """List jobs, newest first."""
     return components.jobs.page(status, name, limit, after, owner, caller)
 
 
 @router.get("/{job_id}", responses=problems(NotFound))
-def get_job(job_id: str, components: AppComponents) -> Job:
-    """Return a job with its state, progress and latest metrics."""
-    return components.jobs.fetch(job_id)
+async def get_job(
+    job_id: JobId, request: Request, components: AppComponents, wait: Wait = 0.0
+) -> Job:
+    """Return a job with its state, progress and latest metrics. With `wait`, the response comes
+    when the job has ended, or when the time is over."""
+    if wait:
+        await _wait(request, components, job_id, wait)
+    return await run_in_threadpool(components.jobs.fetch, job_id)
+
+
+@router.patch(
+    "/{job_id}",
+    responses=problems(NotFound, Conflict),
+    dependencies=WRITES,
+)
+def change_job(
+    job_id: JobId,
+    change: Annotated[JobChange, Body(openapi_examples=CHANGES)],
+    components: AppComponents,
+    caller: CurrentCaller,
+) -> Job:
+    """Change the priority of a job that has not succeeded: a queued one changes its place in the
+    queue. Change its name, unless it runs: it is the name of the model that the job will make."""
+    return components.jobs.change(job_id, change, caller)
 
 
 @router.get("/{job_id}/metrics", responses=problems(NotFound))
-def get_metrics(
-    job_id: str,
+def get_job_metrics(
+    job_id: JobId,
     components: AppComponents,
-    level: Literal["epoch", "step", "fold"] | None = None,
+    level: Annotated[
+        Literal["epoch", "step", "fold"] | None,
+        Query(description="Reports to return; by default, those of all levels."),
+    ] = None,
     limit: Limit = 1000,
-    after: EventId = 0,
+    after: AfterEvent = 0,
 ) -> Page[MetricRecord]:
     """Return the metric history, oldest first."""
     return components.jobs.metrics(job_id, level, limit, after)
 
 
 @router.get("/{job_id}/logs", responses=problems(NotFound))
-def get_logs(
-    job_id: str, components: AppComponents, limit: Limit = 1000, after: EventId = 0
+def get_job_logs(
+    job_id: JobId, components: AppComponents, limit: Limit = 1000, after: AfterEvent = 0
 ) -> Page[LogRecord]:
     """Return the log lines of the job's trainers, oldest first."""
     return components.jobs.logs(job_id, limit, after)
 
 
 @router.get("/{job_id}/attempts", responses=problems(NotFound))
-def get_attempts(job_id: str, components: AppComponents) -> Page[Attempt]:
+def list_job_attempts(job_id: JobId, components: AppComponents) -> Page[Attempt]:
     """List the attempts at a job: trainer, start, end and outcome of each."""
     return Page(data=components.jobs.attempts(job_id), next=None)
 
@@ -277,10 +207,13 @@ def get_attempts(job_id: str, components: AppComponents) -> Page[Attempt]:
         204: {"description": "The job has ended, and all its events were sent."},
     },
 )
-async def get_events(
-    job_id: str,
+async def stream_job_events(
+    job_id: JobId,
     components: AppComponents,
-    last_event_id: Annotated[EventId | None, Header()] = None,
+    last_event_id: Annotated[
+        EventId | None,
+        Header(description="Id of the last event received; by default, all events are sent."),
+    ] = None,
 ) -> Response:
     """Stream the job's events as server-sent events: its history from the start, or after
     `Last-Event-ID`, followed by new events until the job ends.
@@ -304,7 +237,7 @@ async def get_events(
     responses=problems(NotFound, Conflict),
     dependencies=WRITES,
 )
-def cancel(job_id: str, components: AppComponents) -> Job:
+def cancel_job(job_id: JobId, components: AppComponents) -> Job:
     """Cancel a waiting job, or stop a running one after its current step."""
     return components.jobs.cancel(job_id)
 
@@ -315,7 +248,7 @@ def cancel(job_id: str, components: AppComponents) -> Job:
     responses=problems(NotFound, Conflict),
     dependencies=WRITES,
 )
-def pause(job_id: str, components: AppComponents) -> Job:
+def pause_job(job_id: JobId, components: AppComponents) -> Job:
     """Pause a job: take it out of the queue, or if it is running save a checkpoint and stop."""
     return components.jobs.pause(job_id)
 
@@ -326,7 +259,7 @@ def pause(job_id: str, components: AppComponents) -> Job:
     responses=problems(NotFound, Conflict, QueueFull, QuotaExceeded),
     dependencies=WRITES,
 )
-def resume(job_id: str, components: AppComponents) -> Job:
+def resume_job(job_id: JobId, components: AppComponents) -> Job:
     """Put a paused job back into the queue, where it continues from where it stopped, or take back
     the pause of a running job that has not stopped yet."""
     job = components.jobs.resume(job_id)
@@ -340,7 +273,7 @@ def resume(job_id: str, components: AppComponents) -> Job:
     responses=problems(NotFound, Conflict, QueueFull, QuotaExceeded),
     dependencies=WRITES,
 )
-def retry(job_id: str, components: AppComponents, caller: CurrentCaller) -> Job:
+def retry_job(job_id: JobId, components: AppComponents, caller: CurrentCaller) -> Job:
     """Put a failed or cancelled job back into the queue; it continues from its last checkpoint."""
     job = components.jobs.retry(job_id, caller)
     components.nudge()
@@ -353,7 +286,7 @@ def retry(job_id: str, components: AppComponents, caller: CurrentCaller) -> Job:
     responses=problems(NotFound, Conflict),
     dependencies=WRITES,
 )
-def delete(job_id: str, components: AppComponents) -> None:
+def delete_job(job_id: JobId, components: AppComponents) -> None:
     """Delete a job that is not running, with its history and files. Its model is kept."""
     components.jobs.delete(job_id)
     components.cleanup.delete_checkpoints(job_id)

@@ -14,7 +14,7 @@ router = APIRouter(tags=["metrics"])
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def metrics(components: AppComponents) -> Response:
+def get_metrics(components: AppComponents) -> Response:
     """Return metrics of requests, queues, batches, models, jobs and devices in Prometheus' text
     format."""
     return Response(components.metrics.text(_gauges(components)), media_type=CONTENT_TYPE)

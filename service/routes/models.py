@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Header, Path, Response
+from fastapi import APIRouter, Body, Header, Path, Query, Response
 
 from ml.specs import TrainingRequest
 from service.errors import Conflict, FilesDamaged, NotFound, PreconditionFailed
 from service.http.problem_json import problems
 from service.jobs.limits import admit
 from service.models.description import describe_model
-from service.models.registry import Preconditions
+from service.models.preconditions import Preconditions
 from service.models.schemas import (
     AliasRequest,
     DescriptionRequest,
@@ -17,13 +17,14 @@ from service.models.schemas import (
     ModelDescription,
     ModelSummary,
     ModelVersion,
+    VersionSummary,
 )
 from service.routes.dependencies import WRITES, AppComponents, Components, CurrentCaller
+from service.routes.parameters import Limit, ModelName, Owner, Version
 from service.schemas import Page
 
 router = APIRouter(prefix="/models", tags=["models"])
 
-Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Alias = Annotated[
     str,
     Path(
@@ -31,6 +32,7 @@ Alias = Annotated[
         description="Letters, digits, `_`, `.` and `-`; starts with a letter or `_`.",
     ),
 ]
+Force = Annotated[bool, Query(description="Whether to delete it even if a job will add a version.")]
 IfMatch = Annotated[
     str | None,
     Header(max_length=1000, description="ETags, one of which the alias must have."),
@@ -63,7 +65,7 @@ EXAMPLES = {
 
 
 @router.post("/describe", responses=problems(FilesDamaged))
-def describe_untrained(
+def describe_network(
     request: Annotated[DescriptionRequest, Body(openapi_examples=EXAMPLES)],
     components: AppComponents,
     caller: CurrentCaller,
@@ -80,20 +82,47 @@ def describe_untrained(
 
 @router.get("")
 def list_models(
-    components: AppComponents, caller: CurrentCaller, owner: str | None = None
+    components: AppComponents, caller: CurrentCaller, owner: Owner = None
 ) -> Page[ModelSummary]:
     """List all models, sorted by name."""
     return Page(data=components.registry.names(owner, caller), next=None)
 
 
 @router.get("/{name}", responses=problems(NotFound))
-def get_model(name: str, components: AppComponents) -> ModelVersion:
+def get_model(name: ModelName, components: AppComponents) -> ModelVersion:
     """Return the version behind the bare name: the alias `default` if set, else the newest."""
     return _with_damage(components.registry.fetch(name), components)
 
 
+@router.delete(
+    "/{name}",
+    status_code=204,
+    responses=problems(NotFound, Conflict),
+    dependencies=WRITES,
+)
+def delete_model(name: ModelName, components: AppComponents, force: Force = False) -> None:
+    """Delete a model with all its versions, files and aliases. Without `force`, a model to which a
+    waiting or running job will add a version is not deleted. With it, the job goes on, and its
+    version has the next number: version numbers are never reused."""
+    components.registry.delete_all(name, force)
+
+
+@router.get("/{name}/versions", responses=problems(NotFound))
+def list_model_versions(
+    name: ModelName,
+    components: AppComponents,
+    limit: Limit = 50,
+    after: Annotated[
+        int | None,
+        Query(ge=1, le=2**31 - 1, description="Version below which the page begins, a `next`."),
+    ] = None,
+) -> Page[VersionSummary]:
+    """List the versions of a model, newest first."""
+    return components.registry.versions(name, limit, after)
+
+
 @router.get("/{name}/versions/{version}", responses=problems(NotFound))
-def get_model_version(name: str, version: Version, components: AppComponents) -> ModelVersion:
+def get_model_version(name: ModelName, version: Version, components: AppComponents) -> ModelVersion:
     """Return a version of a model with its structure, parameters, metrics and lineage."""
     return _with_damage(components.registry.fetch(name, version), components)
 
@@ -104,20 +133,22 @@ def get_model_version(name: str, version: Version, components: AppComponents) ->
     responses=problems(NotFound, Conflict),
     dependencies=WRITES,
 )
-def delete_model_version(name: str, version: Version, components: AppComponents) -> None:
+def delete_model_version(name: ModelName, version: Version, components: AppComponents) -> None:
     """Delete a version and its files. A version with an alias is not deleted. Version numbers are
     never reused."""
     components.registry.delete(name, version)
 
 
 @router.get("/{name}/aliases", responses=problems(NotFound))
-def list_aliases(name: str, components: AppComponents) -> Page[ModelAlias]:
+def list_aliases(name: ModelName, components: AppComponents) -> Page[ModelAlias]:
     """List the aliases of a model, sorted by name."""
     return Page(data=components.registry.aliases(name), next=None)
 
 
 @router.get("/{name}/aliases/{alias}", responses=problems(NotFound))
-def get_alias(name: str, alias: Alias, components: AppComponents, response: Response) -> ModelAlias:
+def get_alias(
+    name: ModelName, alias: Alias, components: AppComponents, response: Response
+) -> ModelAlias:
     """Return an alias."""
     return _with_etag(components.registry.alias(name, alias), response)
 
@@ -128,7 +159,7 @@ def get_alias(name: str, alias: Alias, components: AppComponents, response: Resp
     dependencies=WRITES,
 )
 def set_alias(
-    name: str,
+    name: ModelName,
     alias: Alias,
     request: Annotated[
         AliasRequest, Body(openapi_examples={"version 3": {"value": {"version": 3}}})
@@ -153,7 +184,7 @@ def set_alias(
     dependencies=WRITES,
 )
 def delete_alias(
-    name: str, alias: Alias, components: AppComponents, if_match: IfMatch = None
+    name: ModelName, alias: Alias, components: AppComponents, if_match: IfMatch = None
 ) -> None:
     """Delete an alias; the version it points to is kept."""
     components.registry.delete_alias(name, alias, Preconditions(if_match))

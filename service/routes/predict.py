@@ -22,6 +22,7 @@ from service.predictions.endpoint import PATH
 from service.predictions.payloads import NDJSON
 from service.predictions.query import EXPLAIN, RawType
 from service.predictions.schemas import PredictRequest, PredictResponse
+from service.schemas import named
 
 router = APIRouter(tags=["predict"])
 
@@ -36,7 +37,7 @@ BODY = {
     "required": True,
     "content": {
         "application/json": {
-            "schema": PredictRequest.model_json_schema(),
+            "schema": named(PredictRequest),
             "examples": EXAMPLES,
         },
         "application/x-npy": BINARY,
@@ -44,6 +45,7 @@ BODY = {
         **dict.fromkeys(MEDIA_TYPES, BINARY),
         "multipart/form-data": {
             "schema": {
+                "title": "PredictForm",
                 "type": "object",
                 "properties": {
                     "model": {"type": "string"},

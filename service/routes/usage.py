@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 
 from service.jobs.sharing_schemas import DailyUse
 from service.routes.dependencies import AppComponents, CurrentCaller
+from service.routes.parameters import Owner
 from service.schemas import Page
 
 router = APIRouter(prefix="/usage", tags=["jobs"])
@@ -16,7 +17,7 @@ def get_usage(
     components: AppComponents,
     caller: CurrentCaller,
     days: Annotated[int, Query(ge=1, le=366, description="Days up to today, in UTC.")] = 7,
-    owner: str | None = None,
+    owner: Owner = None,
 ) -> Page[DailyUse]:
     """List the device-seconds and jobs of each owner and day, the newest day first. They stay when
     jobs are deleted."""

@@ -16,13 +16,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from ml.inference.model import Predictions
 from service.access.authenticator import Authenticator, credentials_of
+from service.errors import Unprocessable
 from service.http.access_log import CLIENT_GONE, AccessLog
 from service.http.security_headers import DATA_LINES
 from service.predictions.endpoint import PATH
-from service.predictions.explanation import NAME as EXPLAIN
 from service.predictions.model_cache import LoadedModel, ModelCache
 from service.predictions.payloads import JSON, LIGHT_ROWS, READERS, media_type
 from service.predictions.prediction_quotas import PredictionQuotas
+from service.predictions.query import parse_query
 from service.predictions.responses import encode_response
 from service.server.fast_path.head_cache import Head, HeadCache
 from service.settings import Settings
@@ -66,7 +67,10 @@ class FastPath:
             return None
         if not self._left_to_asgi.isdisjoint(name for name, _ in scope["headers"]):
             return None
-        if EXPLAIN in scope["query_string"]:
+        try:
+            if parse_query(scope).explain:
+                return None
+        except Unprocessable:
             return None
         read = LIGHT.get(media_type(scope))
         if read is None:

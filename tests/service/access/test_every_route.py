@@ -39,6 +39,7 @@ GET /metrics                                                   -    +    -    - 
 GET /jobs                                                      -    -    -    +    +    +    +
 POST /jobs                                                     -    -    -    -    +    +    +
 GET /jobs/{job_id}                                             -    -    -    +    +    +    +
+PATCH /jobs/{job_id}                                           -    -    -    -    -    +    +
 DELETE /jobs/{job_id}                                          -    -    -    -    -    +    +
 GET /jobs/{job_id}/metrics                                     -    -    -    +    +    +    +
 GET /jobs/{job_id}/logs                                        -    -    -    +    +    +    +
@@ -62,6 +63,8 @@ GET /datasets/{dataset_id}/batches                             -    -    -    + 
 GET /models                                                    -    -    -    +    +    +    +
 POST /models/describe                                          -    -    -    -    +    +    +
 GET /models/{name}                                             -    -    -    +    +    +    +
+DELETE /models/{name}                                          -    -    -    -    -    +    +
+GET /models/{name}/versions                                    -    -    -    +    +    +    +
 GET /models/{name}/versions/{version}                          -    -    -    +    +    +    +
 DELETE /models/{name}/versions/{version}                       -    -    -    -    -    +    +
 GET /models/{name}/versions/{version}/evaluation               -    -    -    +    +    +    +
@@ -100,6 +103,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /models/describe": {"json": {"dataset": {"kind": "mnist"}}},
     "POST /datasets": {"content": b"a,b\n1,2\n3,4\n"},
     "PUT /models/{name}/aliases/{alias}": {"json": {"version": 1}},
+    "PATCH /jobs/{job_id}": {"json": {"priority": 1}},
     "POST /sign-in": {"data": {"key": "epd_wrong"}},
 }
 

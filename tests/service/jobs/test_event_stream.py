@@ -1,6 +1,7 @@
 """Live event streams of jobs, on a real SQLite file."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from threading import get_ident
@@ -8,6 +9,7 @@ from threading import get_ident
 import pytest
 from sqlalchemy import event
 
+from service.errors import NotFound
 from service.jobs import event_stream
 from service.jobs.attempts import AttemptStore
 from service.jobs.event_stream import EventStreams
@@ -137,3 +139,41 @@ def test_stream_ends_when_its_job_is_deleted(jobs: JobStore) -> None:
         return first + b"".join([text async for text in stream])
 
     assert asyncio.run(watch_and_delete()).count(b"event: ") == 1
+
+
+def test_many_wait_for_the_ends_of_jobs_in_few_reads_and_threads(database: Database) -> None:
+    store = Counting(database)
+    ids = [submitted(store) for _ in range(20)]
+    store.ids = list(ids)
+
+    async def all_wait() -> int:
+        streams = EventStreams(store)
+        waiting = [asyncio.create_task(streams.ended(job_id)) for job_id in ids for _ in range(100)]
+        await asyncio.gather(*waiting)
+        assert streams._streams == {}
+        return threading.active_count()
+
+    # The default pool has a few threads, however many wait.
+    assert asyncio.run(all_wait()) < 50
+    assert {store.fetch(job_id).status for job_id in ids} == {"cancelled"}
+    assert store.polls < 10
+
+
+def test_waiting_ends_with_a_deletion_and_with_the_service(jobs: JobStore) -> None:
+    deleted, waiting, ended = (submitted(jobs) for _ in range(3))
+    jobs.cancel(ended)
+
+    async def wait() -> None:
+        streams = EventStreams(jobs)
+        await streams.ended(ended)
+        gone = asyncio.create_task(streams.ended(deleted))
+        await asyncio.to_thread(jobs.delete, deleted)
+        await asyncio.gather(gone, return_exceptions=True)
+        left = asyncio.create_task(streams.ended(waiting))
+        await asyncio.sleep(0)
+        streams.close()
+        await left
+        with pytest.raises(NotFound, match="job_x"):
+            await streams.ended("job_x")
+
+    asyncio.run(wait())

@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from time import time
 
 import pytest
+from sqlalchemy import update
+from ulid import ULID
 
 from ml.specs import TrainingSpec
 from ml.training.loop import Report
 from service.errors import Conflict, NotFound
 from service.jobs.attempts import AttemptStore, Claim
 from service.jobs.events import NewEvent
-from service.jobs.schemas import JobError, JobOptions
+from service.jobs.schemas import JobChange, JobError, JobOptions
 from service.jobs.states import EDGES, ENDED, Status
 from service.jobs.store import JobStore
 from service.storage.database import Database
-from service.storage.tables import EventRow
+from service.storage.tables import EventRow, JobRow
 from tests.conftest import LINE
 from tests.service.conftest import claimed, submitted
 
@@ -42,7 +45,7 @@ def test_idempotency_key_returns_the_same_job_for_equal_requests(jobs: JobStore)
     for other in ((other_spec, JobOptions()), (SPEC, JobOptions(priority=1))):
         with pytest.raises(Conflict, match="was used before for a different request"):
             jobs.submit(*other, "key")
-    assert len(jobs.page(None, None, 10, None).data) == 2
+    assert len(jobs.page((), None, 10, None).data) == 2
 
 
 def test_metrics_page_by_level_and_id(jobs: JobStore, attempts: AttemptStore) -> None:
@@ -75,13 +78,13 @@ def test_logs_are_lines(jobs: JobStore, attempts: AttemptStore) -> None:
 def test_jobs_page_newest_first_and_filter(jobs: JobStore) -> None:
     ids = [submitted(jobs) for _ in range(5)]
     jobs.cancel(ids[0])
-    first = jobs.page(None, None, 2, None)
+    first = jobs.page((), None, 2, None)
     assert [job.id for job in first.data] == [ids[4], ids[3]]
-    second = jobs.page(None, None, 10, first.next)
+    second = jobs.page((), None, 10, first.next)
     assert [job.id for job in second.data] == [ids[2], ids[1], ids[0]]
     assert second.next is None
-    assert [job.id for job in jobs.page("cancelled", None, 10, None).data] == [ids[0]]
-    assert jobs.page(None, "another", 10, None).data == []
+    assert [job.id for job in jobs.page(["cancelled"], None, 10, None).data] == [ids[0]]
+    assert jobs.page((), "another", 10, None).data == []
 
 
 def test_events_cover_the_life_of_a_job(jobs: JobStore, attempts: AttemptStore) -> None:
@@ -203,6 +206,56 @@ def test_deleting_a_job_deletes_its_history(
         assert session.query(EventRow).count() == 0
 
 
+def test_a_page_goes_on_after_a_deleted_job(jobs: JobStore) -> None:
+    ids = [submitted(jobs) for _ in range(4)]
+    after = jobs.page((), None, 2, None).next
+    assert after == ids[2]
+    for job_id in ids[1:3]:
+        jobs.cancel(job_id)
+        jobs.delete(job_id)
+    assert [job.id for job in jobs.page((), None, 2, after).data] == [ids[0]]
+    never = f"job_{ULID.from_timestamp(time())}"
+    assert [job.id for job in jobs.page((), None, 9, never).data] == [ids[3], ids[0]]
+    assert jobs.page((), None, 9, f"job_{ULID.from_timestamp(0)}").data == []
+
+
+def test_pages_may_have_jobs_of_several_statuses(jobs: JobStore) -> None:
+    ids = [submitted(jobs) for _ in range(3)]
+    jobs.cancel(ids[0])
+    jobs.pause(ids[1])
+    found = jobs.page(["cancelled", "paused"], None, 9, None).data
+    assert [job.id for job in found] == [ids[1], ids[0]]
+
+
+def test_a_new_priority_changes_the_place_in_the_queue(
+    jobs: JobStore, attempts: AttemptStore
+) -> None:
+    first, second = submitted(jobs), submitted(jobs)
+    changed = jobs.change(second, JobChange(priority=1))
+    assert (changed.options["priority"], changed.name) == (1, "line")
+    assert claimed(attempts).job_id == second
+    # A running job keeps its name; its priority counts when it is queued again.
+    with pytest.raises(Conflict, match="is running; pause it"):
+        jobs.change(second, JobChange(name="other"))
+    assert jobs.change(second, JobChange(name="line", priority=-1)).options["priority"] == -1
+    renamed = jobs.change(first, JobChange(name="other"))
+    assert (renamed.name, renamed.spec["name"], renamed.options["priority"]) == (
+        "other",
+        "other",
+        0,
+    )
+    assert attempts.load_work(claimed(attempts)).spec.name == "other"
+
+
+def test_a_job_that_has_succeeded_does_not_change(jobs: JobStore, database: Database) -> None:
+    job_id = submitted(jobs)
+    with database.write() as session:
+        session.execute(update(JobRow).values(status="succeeded"))
+    for wanted in (JobChange(priority=1), JobChange(name="other")):
+        with pytest.raises(Conflict, match="has succeeded"):
+            jobs.change(job_id, wanted)
+
+
 def test_unknown_ids_are_not_found(jobs: JobStore) -> None:
     for question in (
         lambda: jobs.fetch("job_x"),
@@ -212,7 +265,8 @@ def test_unknown_ids_are_not_found(jobs: JobStore) -> None:
         lambda: jobs.logs("job_x", 1, 0),
         lambda: jobs.events("job_x", 0, 1),
         lambda: jobs.attempts("job_x"),
-        lambda: jobs.page(None, None, 1, "job_x"),
+        lambda: jobs.last_event("job_x"),
+        lambda: jobs.change("job_x", JobChange(priority=1)),
     ):
         with pytest.raises(NotFound, match="job_x"):
             question()

@@ -15,7 +15,8 @@ from ml.artifacts import Manifest
 from service.app import create_app
 from service.jobs.attempts import AttemptStore
 from service.jobs.store import JobStore
-from service.models.registry import ModelRegistry, Preconditions
+from service.models.preconditions import Preconditions
+from service.models.registry import ModelRegistry
 from service.predictions import model_cache
 from service.settings import Settings
 from service.storage.database import Database
@@ -325,3 +326,50 @@ def test_model_with_an_outdated_spec_is_served(client: TestClient, settings: Set
     file.write_text(json.dumps(manifest | {"spec": spec | {"loss": "of an earlier version"}}))
     refused = client.post("/models/line/versions/1/evaluate", json={})
     assert (refused.status_code, "loss: " in refused.json()["detail"]) == (422, True)
+
+
+def test_versions_are_listed_by_pages(client: TestClient) -> None:
+    client.put("/models/line/aliases/best", json={"version": 2})
+    first = client.get("/models/line/versions", params={"limit": 2}).json()
+    shown = [(version["version"], version["aliases"]) for version in first["data"]]
+    assert (shown, first["next"]) == ([(3, []), (2, ["best"])], "2")
+    whole = client.get("/models/line/versions/2").json()
+    assert first["data"][1] == {name: whole[name] for name in whole if name in first["data"][1]} | {
+        "job_id": whole["lineage"]["job_id"]
+    }
+    # A page goes on after a version that was deleted meanwhile.
+    client.delete("/models/line/aliases/best")
+    client.delete("/models/line/versions/2")
+    rest = client.get("/models/line/versions", params={"after": first["next"]}).json()
+    assert ([version["version"] for version in rest["data"]], rest["next"]) == ([1], None)
+    assert client.get("/models/other/versions").status_code == 404
+
+
+def test_a_model_is_deleted_with_its_versions_and_aliases(
+    client: TestClient, settings: Settings, manifest: Manifest, tmp_path: Path
+) -> None:
+    client.put("/models/line/aliases/best", json={"version": 2})
+    client.post("/v2/repository/models/line/unload")
+    client.delete("/models/line/versions/3")
+    assert client.delete("/models/line").status_code == 204
+    for path in ("/models/line", "/models/line/versions", "/models/line/aliases/best"):
+        assert client.get(path).status_code == 404
+    assert client.get("/models").json()["data"] == []
+    assert client.post("/predict", json={"model": "line@best"} | ROWS).status_code == 404
+    assert list(settings.models_dir.glob("model-*")) == []
+    assert client.delete("/models/line").status_code == 404
+    # A later model of the name has the next number, is loaded, and has no alias.
+    add(settings, manifest, tmp_path, 4)
+    assert served(client, "line") == 4
+    assert client.get("/models/line/aliases").json()["data"] == []
+
+
+def test_a_model_that_a_job_will_add_to_is_deleted_by_force_only(client: TestClient) -> None:
+    job = {"dataset": client.get("/jobs").json()["data"][0]["spec"]["dataset"], "name": "line"}
+    job_id = client.post("/jobs", json=job).json()["id"]
+    refused = client.delete("/models/line")
+    assert (refused.status_code, job_id in refused.json()["detail"]) == (409, True)
+    assert served(client, "line") == 3
+    assert client.delete("/models/line", params={"force": True}).status_code == 204
+    assert client.get("/models/line").status_code == 404
+    assert client.get(f"/jobs/{job_id}").json()["status"] != "cancelled"

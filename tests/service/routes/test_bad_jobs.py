@@ -345,7 +345,7 @@ def test_body_over_the_limit_is_refused(
         ("POST", "/jobs/job_x/retry", 404),
         ("DELETE", "/jobs/job_x", 404),
         ("POST", "/jobs/job_x/cancel", 404),
-        ("GET", "/jobs?after=job_x", 404),
+        ("GET", "/jobs?after=job_x", 422),
         ("GET", "/jobs?status=lost", 422),
         ("GET", "/jobs?limit=0", 422),
         ("GET", "/jobs?limit=9999999", 422),

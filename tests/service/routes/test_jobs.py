@@ -122,32 +122,6 @@ def test_probes(client: TestClient) -> None:
     assert client.get("/health/ready").json() == {"status": "ok", "warnings": []}
 
 
-def test_openapi_has_an_example_for_every_body(client: TestClient) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
-    bodies = {
-        path: operation["requestBody"]["content"]["application/json"]
-        for path, operations in paths.items()
-        for operation in operations.values()
-        if "application/json" in operation.get("requestBody", {}).get("content", {})
-    }
-    assert set(bodies) == {
-        "/jobs",
-        "/predict",
-        "/expressions",
-        "/models/describe",
-        "/models/{name}/aliases/{alias}",
-        "/models/{name}/versions/{version}/evaluate",
-        "/v2/repository/index",
-        "/v2/models/{name}/infer",
-        "/v2/models/{name}/versions/{version}/infer",
-        "/keys",
-        "/classes",
-        "/session",
-    }
-    for body in bodies.values():
-        assert body["examples"]
-
-
 def test_every_openapi_job_example_is_accepted(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     content = paths["/jobs"]["post"]["requestBody"]["content"]["application/json"]
