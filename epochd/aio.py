@@ -72,6 +72,7 @@ class AsyncJob(JobState):
     charts = async_method_of(calls.jobs.charts)
     chart = async_method_of(calls.jobs.chart)
     refresh = async_updater(calls.jobs.get)
+    change = async_updater(calls.jobs.change)
     cancel = async_updater(calls.jobs.cancel)
     pause = async_updater(calls.jobs.pause)
     resume = async_updater(calls.jobs.resume)
@@ -145,6 +146,8 @@ class AsyncClient:
     predict = async_method(calls.predictions.predict)
     model = async_maker(calls.models.get, AsyncModel)
     models = async_method(calls.models.listed)
+    versions = async_method(calls.models.versions)
+    delete_model = async_method(calls.models.delete_all)
     describe = async_method(calls.models.describe)
 
     expressions = async_method(calls.service.expressions)

@@ -73,6 +73,7 @@ class Job(JobState):
     charts = method_of(calls.jobs.charts)
     chart = method_of(calls.jobs.chart)
     refresh = updater(calls.jobs.get)
+    change = updater(calls.jobs.change)
     cancel = updater(calls.jobs.cancel)
     pause = updater(calls.jobs.pause)
     resume = updater(calls.jobs.resume)
@@ -148,6 +149,8 @@ class Client:
     predict = method(calls.predictions.predict)
     model = maker(calls.models.get, Model)
     models = method(calls.models.listed)
+    versions = method(calls.models.versions)
+    delete_model = method(calls.models.delete_all)
     describe = method(calls.models.describe)
 
     expressions = method(calls.service.expressions)

@@ -124,22 +124,26 @@ def async_maker(
     return _like(steps, send)
 
 
-def updater(steps: Callable[[K], Steps[Info]]) -> Callable[[U], U]:
+def updater(
+    steps: Callable[Concatenate[K, P], Steps[Info]],
+) -> Callable[Concatenate[U, P], U]:
     """Return a method that sends a call about an object, takes the answer as its new state, and
     returns it."""
 
-    def send(self: U, /) -> U:
-        return self._becomes(self._run(steps(self._key)))
+    def send(self: U, /, *args: P.args, **kwargs: P.kwargs) -> U:
+        return self._becomes(self._run(steps(self._key, *args, **kwargs)))
 
     return _like(steps, send, leaves_out=1)
 
 
-def async_updater(steps: Callable[[K], Steps[Info]]) -> Callable[[V], Coroutine[Any, Any, V]]:
+def async_updater(
+    steps: Callable[Concatenate[K, P], Steps[Info]],
+) -> Callable[Concatenate[V, P], Coroutine[Any, Any, V]]:
     """Return a coroutine method that sends a call about an object, takes the answer as its new
     state, and returns it."""
 
-    async def send(self: V, /) -> V:
-        return self._becomes(await self._run(steps(self._key)))
+    async def send(self: V, /, *args: P.args, **kwargs: P.kwargs) -> V:
+        return self._becomes(await self._run(steps(self._key, *args, **kwargs)))
 
     return _like(steps, send, leaves_out=1)
 

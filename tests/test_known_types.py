@@ -25,7 +25,7 @@ OWN_VALUES = {
     "ml/evaluation/metrics.py": "a constant",
     "ml/datasets/__init__.py": "indices of our own",
     "ml/datasets/mnist.py": "constants",
-    "ml/datasets/uploaded_table.py": "a column that Arrow has cast to numbers",
+    "ml/datasets/table_columns.py": "a column that Arrow has cast to numbers",
     "ml/expressions/values.py": "the result, which is a tensor",
     "service/open_inference/wire.py": "predictions, which are arrays",
     "service/routes/datasets.py": "a constant",

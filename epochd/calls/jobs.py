@@ -1,12 +1,13 @@
 """Calls about jobs."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 from epochd.calls.call import (
     Call,
     call,
+    given,
     pages,
     path,
     reads,
@@ -44,12 +45,12 @@ def get(job_id: str) -> Call[JobInfo]:
 
 def listed(
     *,
-    status: str | None = None,
+    status: str | Sequence[str] | None = None,
     name: str | None = None,
     owner: str | None = None,
     limit: int | None = 50,
 ) -> Generator[Call[Any], Any, list[JobInfo]]:
-    """Return jobs, newest first; all of them if `limit` is None."""
+    """Return jobs, those of one status or several, newest first; all of them if `limit` is None."""
 
     def page(after: str | None, size: int) -> Call[Page[JobInfo]]:
         params = {"status": status, "name": name, "owner": owner, "limit": size, "after": after}
@@ -109,6 +110,12 @@ def chart(job_id: str, name: str, form: Form = "svg") -> Call[Picture]:
         path("jobs", job_id, "charts", f"{name}.{form}"),
         lambda response: Picture(response.content, form),
     )
+
+
+def change(job_id: str, *, name: str | None = None, priority: int | None = None) -> Call[JobInfo]:
+    """Change the priority of the job, or while it waits, the name of the model it will make."""
+    document = given(name=name, priority=priority)
+    return call("PATCH", path("jobs", job_id), JOB, json=document).repeatable()
 
 
 def cancel(job_id: str) -> Call[JobInfo]:

@@ -8,10 +8,12 @@ from epochd.calls.call import (
     Call,
     call,
     given,
+    pages,
     path,
     reads,
     reads_list,
     reads_nothing,
+    reads_page,
 )
 from epochd.schemas import (
     Evaluation,
@@ -20,6 +22,8 @@ from epochd.schemas import (
     ModelInfo,
     ModelRef,
     ModelSummary,
+    Page,
+    VersionInfo,
 )
 
 MODEL, ALIAS, EVALUATION = reads(ModelInfo), reads(ModelAlias), reads(Evaluation)
@@ -58,6 +62,22 @@ def again(model: ModelRef) -> Call[ModelInfo]:
 def version(name: str, number: int) -> Call[ModelInfo]:
     """Return a version of a model."""
     return call("GET", _path(ModelRef(name=name, version=number)), MODEL)
+
+
+def versions(name: str, *, limit: int | None = 50) -> Generator[Call[Any], Any, list[VersionInfo]]:
+    """Return the versions of a model, the newest first; all of them if `limit` is None."""
+
+    def page(after: str | None, size: int) -> Call[Page[VersionInfo]]:
+        params = {"limit": size, "after": after}
+        return call("GET", path("models", name, "versions"), reads_page(VersionInfo), params=params)
+
+    return pages(page, limit)
+
+
+def delete_all(name: str, *, force: bool = False) -> Call[None]:
+    """Delete a model with all its versions and aliases; with `force`, even if a job will add
+    another version."""
+    return call("DELETE", path("models", name), reads_nothing, params={"force": force or None})
 
 
 def delete(model: ModelRef) -> Call[None]:

@@ -28,6 +28,7 @@ from epochd.schemas.models import (
     ModelInfo,
     ModelSummary,
     Parameter,
+    VersionInfo,
 )
 from epochd.schemas.predictions import Prediction, Predictions, PredictResponse
 from epochd.schemas.service import AuditEntry, Health, Key, Me, NewKey, Readiness, Session
@@ -79,4 +80,5 @@ __all__ = [
     "Schema",
     "Session",
     "TensorPeek",
+    "VersionInfo",
 ]

@@ -74,6 +74,19 @@ class ModelSummary(Schema):
     unloaded: bool
 
 
+class VersionInfo(Schema):
+    """A version of a model in a list."""
+
+    name: str
+    version: int
+    owner: str | None
+    aliases: list[str]
+    created_at: datetime
+    job_id: str
+    metrics: dict[str, float]
+    parameter_count: int
+
+
 class ModelAlias(Schema):
     """Another name for a version, used as `name@alias`."""
 
