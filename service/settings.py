@@ -3,88 +3,37 @@
 import os
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from pathlib import Path
-from re import fullmatch
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from service.data_paths import DataPaths
 from service.quotas import QuotaLine, parse_quotas
+from service.setting_lists import Addresses, Hosts, Origins
 
 LogFormat = Literal["text", "json"]
 MIB = 1024 * 1024
 PREFIX = "EPOCHD_"
-UNIX = "unix"
-"""Stands, among trusted proxies, for the peers of a Unix domain socket, which have no address."""
 OTHER_VARIABLES = {"EPOCHD_FAULT"}
 """Variables that are read elsewhere: for tests, by `ml.faults`."""
-
-
-def _split(value: object) -> object:
-    return (
-        [part.strip() for part in value.split(",") if part.strip()]
-        if isinstance(value, str)
-        else value
-    )
 
 
 def _quota_lines(value: object) -> object:
     return parse_quotas(value) if isinstance(value, str) else value
 
 
-def _network(value: str) -> str:
-    if value == UNIX:
-        return value
-    try:
-        ip_network(value)
-    except ValueError as error:
-        raise ValueError(
-            f"{error}; give addresses such as 10.0.0.7, networks such as 10.0.0.0/8, or {UNIX} for "
-            "the proxy of a Unix domain socket"
-        ) from None
-    return value
-
-
-def _origin(value: str) -> str:
-    if value != "*" and not fullmatch(r"https?://[^/\s,]+", value):
-        raise ValueError(
-            f"{value!r} is not an origin such as https://app.example.com, without a path, or *"
-        )
-    return value
-
-
-def _host(value: str) -> str:
-    if value != "*" and not fullmatch(r"(\*\.)?[\w-]+(\.[\w-]+)*|[0-9A-Fa-f:]+", value):
-        raise ValueError(
-            f"{value!r} is not a name such as epochd.example.com, without a scheme or a port, nor "
-            "*.example.com, an address or *"
-        )
-    return value
-
-
-Hosts = Annotated[
-    tuple[Annotated[str, AfterValidator(_host)], ...], NoDecode, BeforeValidator(_split)
-]
-Addresses = Annotated[
-    tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_split)
-]
-Origins = Annotated[
-    tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_split)
-]
 QuotaLines = Annotated[tuple[QuotaLine, ...], NoDecode, BeforeValidator(_quota_lines)]
 
 
-class Settings(BaseSettings):
+class Settings(DataPaths):
     """Settings of the service. The variable of a field is `EPOCHD_` and its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore")
 
-    data_dir: Path = Field(
-        default=Path("data"), description="Directory of the database, models and data sets."
-    )
     database_url: str | None = Field(
         default=None,
         # It may hold a password.
@@ -340,87 +289,6 @@ class Settings(BaseSettings):
     def trainer_timeout_seconds(self) -> float:
         """Seconds before an unresponsive trainer is killed."""
         return 0.7 * self.shutdown_timeout_seconds
-
-    @property
-    def registry_version_file(self) -> Path:
-        """File of the model registry's version."""
-        return self.data_dir.resolve() / "registry.revision"
-
-    @property
-    def keys_version_file(self) -> Path:
-        """File of the version of keys and sessions."""
-        return self.data_dir.resolve() / "keys.revision"
-
-    @property
-    def audit_file(self) -> Path:
-        """Newest file of the audit log; the names of earlier ones end in a number."""
-        return self.data_dir.resolve() / "audit.jsonl"
-
-    @property
-    def warnings_file(self) -> Path:
-        """File of the scheduler's device warnings, read by every web process."""
-        return self.data_dir.resolve() / "device.warnings"
-
-    @property
-    def damage_dir(self) -> Path:
-        """Directory of notes about damaged files."""
-        return self.data_dir.resolve() / "damage"
-
-    @property
-    def instance_file(self) -> Path:
-        """File of the identity that the data directory shares with its database."""
-        return self.data_dir.resolve() / "instance"
-
-    @property
-    def data_warning_file(self) -> Path:
-        """File that says why nothing is cleaned up, read by every web process. It stays
-        over restarts, until no artifact is unknown to the database."""
-        return self.data_dir.resolve() / "data.warning"
-
-    @property
-    def trash_dir(self) -> Path:
-        """Directory of what was moved out of the way, one subdirectory per day."""
-        return self.data_dir.resolve() / "trash"
-
-    @property
-    def pool_health_file(self) -> Path:
-        """File in which the scheduler records that no trainer is running."""
-        return self.data_dir.resolve() / "trainers.health"
-
-    @property
-    def roster_file(self) -> Path:
-        """File in which the scheduler records the trainers and their devices."""
-        return self.data_dir.resolve() / "trainers.roster"
-
-    @property
-    def compile_cache_dir(self) -> Path:
-        """Directory of the kernels that `torch.compile` generates."""
-        return self.data_dir.resolve() / "compile_cache"
-
-    @property
-    def models_dir(self) -> Path:
-        """Directory of trained models, one subdirectory each."""
-        return self.data_dir.resolve() / "models"
-
-    @property
-    def checkpoints_dir(self) -> Path:
-        """Directory of checkpoints, one subdirectory per job."""
-        return self.data_dir.resolve() / "checkpoints"
-
-    @property
-    def datasets_dir(self) -> Path:
-        """Directory of data sets, in torchvision's layout."""
-        return self.data_dir.resolve() / "datasets"
-
-    @property
-    def uploads_dir(self) -> Path:
-        """Directory of uploaded data sets, one subdirectory each."""
-        return self.datasets_dir / "uploads"
-
-    @property
-    def incoming_dir(self) -> Path:
-        """Directory of incoming uploads until they are read."""
-        return self.uploads_dir / ".incoming"
 
 
 def unknown_variables(names: Iterable[str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from ml.errors import Invalid
 from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from service import processes
-from service.datasets.store import SCHEMA
+from service.datasets.from_rows import SCHEMA
 from service.errors import ReaderFailed, Unavailable, Unprocessable
 from service.settings import MIB, Settings
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from ulid import ULID
@@ -21,6 +20,7 @@ from ml.ingest.options import Options
 from ml.ingest.schema import Schema
 from service.access.caller import ANYBODY, Caller, Role
 from service.access.queries import seen
+from service.datasets.from_rows import SCHEMA, dataset_of
 from service.datasets.schemas import Dataset, DatasetSummary
 from service.errors import Conflict, NotFound
 from service.quotas import Quotas
@@ -36,7 +36,6 @@ from service.storage.stored_bytes import StoredQuotas
 from service.storage.tables import DatasetRow, JobRow, ModelVersionRow
 from service.storage.trash import Trash
 
-SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 FIRST_OPTIONS = ("encoding", "delimiter", "missing", "types", "image_size")
 """Options that count in `content_hash` even if they are not set."""
 SUMMARIZED = ("id", "name", "owner", "target", "sha256", "bytes", "created_at")
@@ -91,7 +90,7 @@ class DatasetStore:
         or its files are damaged."""
         with self._database.read() as session:
             row = _find_row(session, owner, name, target, content)
-            found = None if row is None else _dataset(row)
+            found = None if row is None else dataset_of(row)
         return found if found and self._is_intact(found.contents, content) else None
 
     def add(self, dataset: NewDataset) -> AddedDataset:
@@ -114,7 +113,7 @@ class DatasetStore:
             if schema is None or not place.exists():
                 self._replace(place, dataset.directory)
                 _set_schema(session, dataset)
-            added = AddedDataset(_dataset(row), new)
+            added = AddedDataset(dataset_of(row), new)
             sharing = session.scalars(select(DatasetRow).where(DatasetRow.content == row.content))
             rows = sharing.all()
         for one in rows:
@@ -130,7 +129,7 @@ class DatasetStore:
         """
         with self._database.read() as session:
             row = _row(session, dataset_id)
-            dataset, content = _dataset(row), row.content
+            dataset, content = dataset_of(row), row.content
         try:
             with self.recording_damage(), damage_to(dataset_id):
                 stored.check(dataset.contents, self._directory / content)
@@ -360,19 +359,3 @@ def _refuse_if_in_use(session: Session, dataset_id: str) -> None:
             f"version {model.version} of model {model.name!r} was trained on this data set; delete "
             "the version first, or set force=true"
         )
-
-
-def _dataset(row: DatasetRow) -> Dataset:
-    schema = SCHEMA.validate_python(row.schema)
-    return Dataset(
-        id=row.id,
-        name=row.name,
-        owner=row.owner,
-        target=row.target,
-        sha256=row.sha256,
-        bytes=row.bytes,
-        options=Options.model_validate(row.options),
-        contents=schema,
-        warnings=schema.warnings,
-        created_at=row.created_at,
-    )

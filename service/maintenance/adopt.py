@@ -22,7 +22,7 @@ from ml.errors import Damaged
 from ml.files import sync_tree
 from ml.inference.model import Model
 from ml.ingest import stored
-from service.datasets.store import SCHEMA
+from service.datasets.from_rows import SCHEMA
 from service.maintenance.snapshot import DATABASE, Refused, database_file
 from service.settings import Settings
 from service.storage import records, sqlite_copy

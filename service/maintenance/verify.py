@@ -21,7 +21,7 @@ from ml.ingest import stored
 from ml.training import checkpoints
 from ml.training.checkpoints import Checkpoint
 from ml.training.summary import EVALUATION, TrainingSummary
-from service.datasets.store import SCHEMA
+from service.datasets.from_rows import SCHEMA
 from service.maintenance.restore import describe
 from service.maintenance.snapshot import (
     DATABASE,
