@@ -18,6 +18,9 @@ class PredictionQuotas:
         self._processes = settings.web_workers
         self._clock = clock
         self._buckets: dict[tuple[str, str | None], _Bucket] = {}
+        """The bucket of an owner under a role; there are at most as many as keys."""
+        self._shared: dict[tuple[float | None, str | None], _Bucket] = {}
+        """The bucket of an owner by its limit, which those of its keys that have it share."""
         self.in_use = self._quotas.sets("predictions_per_second")
         """Whether anybody has such a quota; otherwise there is nothing to ask."""
 
@@ -45,12 +48,12 @@ class PredictionQuotas:
         )
 
     def _bucket(self, caller: Caller) -> "_Bucket":
-        """Return the bucket of an owner under a role: as many as there are keys."""
         found = self._buckets.get((caller.role, caller.owner))
         if found is None:
             limit = self._quotas.of(caller.role, caller.owner).predictions_per_second
             rate = None if limit is None else limit / self._processes
-            found = self._buckets[caller.role, caller.owner] = _Bucket(rate, self._clock)
+            found = self._shared.setdefault((limit, caller.owner), _Bucket(rate, self._clock))
+            self._buckets[caller.role, caller.owner] = found
         return found
 
 
