@@ -28,6 +28,10 @@ class PredictionQuotas:
         """Count a request if the quota of its caller allows it; return whether it does."""
         return not self.in_use or self._bucket(caller).wait() == 0.0
 
+    def give_back(self, caller: Caller) -> None:
+        """Take back the count of a request that is checked again elsewhere."""
+        self._bucket(caller).give_back()
+
     def check(self, caller: Caller) -> None:
         """Count a request of `caller`.
 
@@ -77,3 +81,7 @@ class _Bucket:
             return (1.0 - self._tokens) / self._rate
         self._tokens -= 1.0
         return 0.0
+
+    def give_back(self) -> None:
+        """Put a token back."""
+        self._tokens = min(self._most, self._tokens + 1.0)
