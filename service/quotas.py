@@ -13,6 +13,9 @@ NONE = "none"
 """Stands for no limit, as in `anna: running=none`."""
 EXAMPLE = "member: waiting=50 running=2; anna: running=4"
 
+LEAST_RATE = 0.001
+"""Predictions a second of the smallest quota: one in a quarter of an hour."""
+
 
 class Limits(BaseModel):
     """Limits on the use of the service; null for none."""
@@ -90,8 +93,11 @@ def _number(place: str, text: str) -> float:
     if not 0 <= number <= 1e15 or (whole and number != int(number)):
         kind = "a whole number" if whole else "a number"
         raise ValueError(f"{place}={text} must be {kind} of at least 0, or {NONE}")
-    if place.endswith(" predictions_per_second") and number == 0:
-        raise ValueError(f"{place}=0 would refuse every prediction; use a key of another role")
+    if place.endswith(" predictions_per_second") and number < LEAST_RATE:
+        raise ValueError(
+            f"{place}={text} would refuse almost every prediction; give at least {LEAST_RATE:g}, "
+            "or use a key of another role"
+        )
     return number
 
 

@@ -18,6 +18,8 @@ from service.setting_lists import Addresses, Hosts, Origins
 LogFormat = Literal["text", "json"]
 MIB = 1024 * 1024
 PREFIX = "EPOCHD_"
+MOST_SECONDS = 1e9
+"""More than 31 years: longer times, such as `inf`, cannot be added to a date."""
 OTHER_VARIABLES = {"EPOCHD_FAULT"}
 """Variables that are read elsewhere: for tests, by `ml.faults`."""
 
@@ -88,6 +90,7 @@ class Settings(DataPaths):
     keep_alive_seconds: float = Field(
         default=75.0,
         ge=1,
+        le=MOST_SECONDS,
         description="Seconds before an idle connection is closed, also before its first request.",
     )
     trusted_proxies: Addresses = Field(
@@ -137,6 +140,7 @@ class Settings(DataPaths):
     web_timeout_seconds: float = Field(
         default=30.0,
         ge=5,
+        le=MOST_SECONDS,
         description="Seconds after which an unresponsive web process is replaced, where there are "
         "several.",
     )
@@ -148,16 +152,19 @@ class Settings(DataPaths):
     lease_seconds: float = Field(
         default=30.0,
         ge=5,
+        le=MOST_SECONDS,
         description="Seconds without a heartbeat before a job is reassigned.",
     )
     retry_seconds: float = Field(
         default=1.0,
         ge=0,
+        le=MOST_SECONDS,
         description="Delay before a job restarts after its first crash; it doubles each time.",
     )
     shutdown_timeout_seconds: float = Field(
         default=10.0,
         ge=2,
+        le=MOST_SECONDS,
         description="Graceful-shutdown timeout of the service. A trainer that has not acted on a "
         "request after seven tenths of it is killed.",
     )
@@ -167,6 +174,7 @@ class Settings(DataPaths):
     keep_days: float = Field(
         default=7.0,
         ge=0,
+        le=36_500,
         description="Days for which the trash, and checkpoints and step metrics of an ended job, "
         "are kept.",
     )
@@ -178,18 +186,21 @@ class Settings(DataPaths):
     fair_share_half_life_seconds: float = Field(
         default=3600.0,
         ge=1,
+        le=MOST_SECONDS,
         description="Seconds after which a device-second counts half in the choice of the owner "
         "whose job is next.",
     )
     preempt_after_seconds: float = Field(
         default=60.0,
         ge=0,
+        le=MOST_SECONDS,
         description="Seconds for which a preemptible job trains, each time that it is started, "
         "before another may take its place.",
     )
     preempt_margin_seconds: float = Field(
         default=300.0,
         ge=0,
+        le=MOST_SECONDS,
         description="Device-seconds by which the recent use of a preemptible job's owner must "
         "exceed that of an owner who waits.",
     )
@@ -239,7 +250,10 @@ class Settings(DataPaths):
         default=4096, ge=1024, description="Memory limit for reading an uploaded data set."
     )
     ingest_seconds: float = Field(
-        default=600.0, gt=0, description="Time limit for reading an uploaded data set."
+        default=600.0,
+        gt=0,
+        le=MOST_SECONDS,
+        description="Time limit for reading an uploaded data set.",
     )
     max_rows: int = Field(default=10_000, ge=1, description="Maximum rows of a prediction request.")
     max_image_pixels: int = Field(
@@ -267,6 +281,7 @@ class Settings(DataPaths):
     predict_seconds: float = Field(
         default=30.0,
         gt=0,
+        le=MOST_SECONDS,
         description="Deadline of a prediction; after it, the request is answered `504`.",
     )
 

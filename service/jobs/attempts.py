@@ -90,6 +90,7 @@ class AttemptStore:
             first = first_in_turn(session, now, self._rules)
             if first is None:
                 return None
+            use.correct_dates(session, now)
             claim = Claim(first[0], first[1] + 1)
             move(
                 session,

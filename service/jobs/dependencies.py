@@ -6,8 +6,9 @@ succeed is a transition; see `service.jobs.transitions`.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from ml.errors import Invalid
@@ -20,6 +21,15 @@ WAITING: tuple[Status, ...] = ("queued", "paused")
 """Statuses in which a job can wait for others."""
 HOPELESS: dict[str, str] = {"failed": "has failed", "cancelled": "was cancelled"}
 """Statuses in which a job will not succeed, unless somebody retries it."""
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """A waiting job, and an earlier one that it waits for."""
+
+    seq: int
+    id: str
+    after: str
 
 
 def unfinished(session: Session, after: Sequence[str], caller: Caller) -> list[str]:
@@ -87,14 +97,30 @@ def release(session: Session, job_id: str) -> None:
     session.execute(delete(JobDependencyRow).where(JobDependencyRow.after_id == job_id))
 
 
-def waiting_for(session: Session, job_id: str) -> Sequence[str]:
-    """Return the waiting jobs that come after a job."""
-    return session.scalars(
+def waiting_for(session: Session, job_id: str) -> list[Dependent]:
+    """Return the waiting jobs that come after a job, those that come after them, and so on, locked
+    in a writing session."""
+    waiting = (
         select(JobDependencyRow.job_id)
         .join(JobRow, JobRow.id == JobDependencyRow.job_id)
-        .where(JobDependencyRow.after_id == job_id, JobRow.status.in_(WAITING))
-        .order_by(JobRow.seq)
-    ).all()
+        .where(JobRow.status.in_(WAITING))
+    )
+    later = waiting.where(JobDependencyRow.after_id == job_id).cte(recursive=True)
+    later = later.union(waiting.join(later, JobDependencyRow.after_id == later.c.job_id))
+    query = (
+        waiting.with_only_columns(JobRow.seq, JobDependencyRow.job_id, JobDependencyRow.after_id)
+        .where(
+            or_(
+                JobDependencyRow.after_id == job_id,
+                JobDependencyRow.after_id.in_(select(later.c.job_id)),
+            )
+        )
+        .order_by(JobRow.id, JobDependencyRow.after_id.desc())
+        .with_for_update(of=JobRow)
+    )
+    # Of several earlier jobs, the oldest, which is the last one here, is named.
+    last = {row.job_id: row for row in session.execute(query)}
+    return [Dependent(*row) for row in last.values()]
 
 
 def of(session: Session, job_ids: Sequence[str]) -> dict[str, list[str]]:

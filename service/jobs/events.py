@@ -43,7 +43,12 @@ class NewEvent:
 
 
 def append(session: Session, job_id: str, new_events: Sequence[NewEvent]) -> None:
-    """Write events in the caller's transaction. A metric that exists already is kept."""
+    """Write events of a job in the caller's transaction. A metric that exists already is kept."""
+    append_all(session, [(job_id, new_event) for new_event in new_events])
+
+
+def append_all(session: Session, new_events: Sequence[tuple[str, NewEvent]]) -> None:
+    """Write events of several jobs, each with the id of its job, as `append` does."""
     if not new_events:
         return
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
@@ -61,7 +66,7 @@ def append(session: Session, job_id: str, new_events: Sequence[NewEvent]) -> Non
                 "data": new_event.data,
                 "created_at": new_event.at,
             }
-            for new_event in new_events
+            for job_id, new_event in new_events
         ],
     )
 

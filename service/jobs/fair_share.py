@@ -36,7 +36,8 @@ def weighted(began: datetime, ended: datetime, half_life: float) -> float:
     """Return the device-seconds of an attempt at its end, each weighted by its age: the integral
     of 2^(-age / half_life) over the attempt."""
     seconds = max(0.0, (ended - began).total_seconds())
-    return half_life / math.log(2) * (1.0 - faded(1.0, seconds, half_life))
+    # Unlike `1 - 2^…`, exact where the attempt is short for the half-life.
+    return -half_life / math.log(2) * math.expm1(-math.log(2) * seconds / half_life)
 
 
 def so_far(began: datetime, now: datetime, half_life: float) -> float:

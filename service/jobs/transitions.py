@@ -46,21 +46,36 @@ def end_attempt(
 
 def fail_dependents(session: Session, job_id: str, reason: str) -> None:
     """Fail the waiting jobs that come after a job which did not succeed, for the given `reason`,
-    and those that come after them."""
-    ended = [(job_id, reason)]
-    while ended:
-        earlier, why = ended.pop()
-        error = JobError(
+    and those that come after them.
+
+    There may be thousands, and all others wait to write meanwhile: they are failed in bulk.
+    """
+    dependents, now = dependencies.waiting_for(session, job_id), datetime.now(UTC)
+    if not dependents:
+        return
+    errors = [
+        JobError(
             kind="dependency_failed",
-            message=f"the job {earlier}, which must succeed before this one, {why}",
-        )
-        for dependent in dependencies.waiting_for(session, earlier):
-            details, values = {"error": error.model_dump()}, {"error": error.model_dump()}
-            if any(
-                _set(session, dependent, "fail", source, None, details, values)
-                for source in dependencies.WAITING
-            ):
-                ended.append((dependent, "failed"))
+            message=f"the job {one.after}, which must succeed before this one, "
+            f"{reason if one.after == job_id else 'failed'}",
+        ).model_dump()
+        for one in dependents
+    ]
+    failed = _values("failed", now)
+    session.execute(
+        update(JobRow),
+        [
+            {"seq": one.seq, "error": error} | failed
+            for one, error in zip(dependents, errors, strict=True)
+        ],
+    )
+    events.append_all(
+        session,
+        [
+            (one.id, NewEvent("status", {"status": "failed", "error": error}, at=now))
+            for one, error in zip(dependents, errors, strict=True)
+        ],
+    )
 
 
 def _move(
@@ -73,9 +88,18 @@ def _move(
     values: dict[str, Any],
 ) -> bool:
     """Move a job, and tell those that come after it if it has ended."""
-    if not _set(session, job_id, verb, source, attempt, details, values):
-        return False
     target = EDGES[verb][source]
+    now = datetime.now(UTC)
+    statement = update(JobRow).where(JobRow.id == job_id, JobRow.status == source)
+    if attempt is not None:
+        statement = statement.where(JobRow.attempt == attempt)
+    moved = session.execute(
+        statement.values(**_values(target, now), **values).returning(JobRow.id)
+    ).one_or_none()
+    if moved is None:
+        return False
+    data = {"status": target} | (details or {})
+    events.append(session, job_id, [NewEvent("status", data, at=now)])
     if target == "succeeded":
         dependencies.release(session, job_id)
     elif target in ENDED:
@@ -83,30 +107,11 @@ def _move(
     return True
 
 
-def _set(
-    session: Session,
-    job_id: str,
-    verb: Verb,
-    source: Status,
-    attempt: int | None,
-    details: dict[str, Any] | None,
-    values: dict[str, Any],
-) -> bool:
-    target = EDGES[verb][source]
-    now = datetime.now(UTC)
-    statement = update(JobRow).where(JobRow.id == job_id, JobRow.status == source)
-    if attempt is not None:
-        statement = statement.where(JobRow.attempt == attempt)
-    moved = session.execute(
-        statement.values(
-            status=target,
-            requested_action=None,
-            requested_at=None,
-            finished_at=now if target in ENDED else None,
-            **values,
-        ).returning(JobRow.id)
-    ).one_or_none()
-    if moved is not None:
-        data = {"status": target} | (details or {})
-        events.append(session, job_id, [NewEvent("status", data, at=now)])
-    return moved is not None
+def _values(target: Status, now: datetime) -> dict[str, Any]:
+    """Return the values of a job that moves to `target`."""
+    return {
+        "status": target,
+        "requested_action": None,
+        "requested_at": None,
+        "finished_at": now if target in ENDED else None,
+    }

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -44,6 +44,12 @@ def record(
         row.device_seconds += seconds
         row.jobs += ends_job and day == ended.date()
     return (ended - began).total_seconds()
+
+
+def correct_dates(session: Session, now: datetime) -> None:
+    """Date sums in the future, from when the clock was ahead, at `now`: they would not fade until
+    then, and what their owners use meanwhile would count for nothing."""
+    session.execute(update(RecentUseRow).where(RecentUseRow.at > now).values(at=now))
 
 
 def recent(

@@ -18,12 +18,19 @@ class PredictionQuotas:
         self._processes = settings.web_workers
         self._clock = clock
         self._buckets: dict[tuple[str, str | None], _Bucket] = {}
+        """The bucket of an owner under a role; there are at most as many as keys."""
+        self._shared: dict[tuple[float | None, str | None], _Bucket] = {}
+        """The bucket of an owner by its limit, which those of its keys that have it share."""
         self.in_use = self._quotas.sets("predictions_per_second")
         """Whether anybody has such a quota; otherwise there is nothing to ask."""
 
     def take(self, caller: Caller) -> bool:
         """Count a request if the quota of its caller allows it; return whether it does."""
         return not self.in_use or self._bucket(caller).wait() == 0.0
+
+    def give_back(self, caller: Caller) -> None:
+        """Take back the count of a request that is checked again elsewhere."""
+        self._bucket(caller).give_back()
 
     def check(self, caller: Caller) -> None:
         """Count a request of `caller`.
@@ -45,12 +52,12 @@ class PredictionQuotas:
         )
 
     def _bucket(self, caller: Caller) -> "_Bucket":
-        """Return the bucket of an owner under a role: as many as there are keys."""
         found = self._buckets.get((caller.role, caller.owner))
         if found is None:
             limit = self._quotas.of(caller.role, caller.owner).predictions_per_second
             rate = None if limit is None else limit / self._processes
-            found = self._buckets[caller.role, caller.owner] = _Bucket(rate, self._clock)
+            found = self._shared.setdefault((limit, caller.owner), _Bucket(rate, self._clock))
+            self._buckets[caller.role, caller.owner] = found
         return found
 
 
@@ -74,3 +81,7 @@ class _Bucket:
             return (1.0 - self._tokens) / self._rate
         self._tokens -= 1.0
         return 0.0
+
+    def give_back(self) -> None:
+        """Put a token back."""
+        self._tokens = min(self._most, self._tokens + 1.0)

@@ -20,8 +20,16 @@ from service.errors import (
     QuotaExceeded,
 )
 from service.http.problem_json import problems
-from service.jobs.limits import admit, check_threads
-from service.jobs.schemas import Attempt, Job, JobChange, JobRequest, LogRecord, MetricRecord
+from service.jobs.limits import Admitted, admit, check_threads
+from service.jobs.schemas import (
+    Attempt,
+    Job,
+    JobChange,
+    JobOptions,
+    JobRequest,
+    LogRecord,
+    MetricRecord,
+)
 from service.jobs.states import ENDED, Status
 from service.jobs.store import Submitted
 from service.routes.dependencies import WRITES, AppComponents, Components, CurrentCaller
@@ -80,9 +88,12 @@ async def submit_job(
     With an `Idempotency-Key`, a request can be retried safely: a repeated request returns the job
     of the first one, with the header `Idempotent-Replayed: true`.
     """
-    # A turn to write ends with the submission, not with the wait.
+    # The first admission of a process takes seconds. Neither it nor the wait needs a turn to write.
+    admitted = await run_in_threadpool(_admit, request, components, caller)
     async with components.write_turns.turn():
-        submitted = await run_in_threadpool(_submit, request, components, caller, idempotency_key)
+        submitted = await run_in_threadpool(
+            _submit, admitted, request.options, components, caller, idempotency_key
+        )
     job = submitted.job
     components.nudge()
     if wait:
@@ -96,15 +107,23 @@ async def submit_job(
     return job
 
 
-def _submit(
-    request: JobRequest, components: Components, caller: Caller, idempotency_key: str | None
-) -> Submitted:
+def _admit(request: JobRequest, components: Components, caller: Caller) -> Admitted:
     with components.datasets.recording_damage():
         admitted = admit(request.spec, components.datasets.seen_by(caller), components.settings)
     check_threads(request.options.threads)
+    return admitted
+
+
+def _submit(
+    admitted: Admitted,
+    options: JobOptions,
+    components: Components,
+    caller: Caller,
+    idempotency_key: str | None,
+) -> Submitted:
     return components.jobs.submit(
         admitted.spec,
-        request.options,
+        options,
         idempotency_key,
         components.disk_space.refusal(),
         admitted.warnings,

@@ -42,7 +42,8 @@ def test_limits_of_an_owner_win_over_those_of_its_role() -> None:
         ("member: stored_mb=nan", "stored_mb=nan must be a number of at least 0"),
         ("member: waiting=1 waiting=2", "member: waiting is given twice"),
         ("member: waiting=1; member: running=1", "'member' has two lines"),
-        ("member: predictions_per_second=0", "would refuse every prediction"),
+        ("member: predictions_per_second=0", "would refuse almost every prediction"),
+        ("x: predictions_per_second=1e-320", "predictions_per_second=1e-320 would refuse almost"),
     ],
 )
 def test_mistakes_are_named(text: str, message: str) -> None:

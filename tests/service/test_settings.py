@@ -72,3 +72,12 @@ def test_wrong_addresses_and_origins_are_named(
     monkeypatch.setenv(f"EPOCHD_{name}", value)
     with pytest.raises(ValidationError, match=re.escape(says)):
         Settings()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, field in Settings.model_fields.items() if field.annotation is float]
+)
+@pytest.mark.parametrize("value", ["inf", "1e300", "nan", "-1"])
+def test_times_that_no_date_can_hold_are_refused(name: str, value: str) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Settings.model_validate({name: value})

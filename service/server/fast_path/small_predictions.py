@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from ml.inference.model import Predictions
 from service.access.authenticator import Authenticator, credentials_of
+from service.access.caller import Caller
 from service.errors import Unprocessable
 from service.http.access_log import CLIENT_GONE, AccessLog
 from service.http.security_headers import DATA_LINES
@@ -95,10 +96,17 @@ class FastPath:
             return None
         if len(loaded.model.unknown(inputs)):
             return None
-        if self._quotas is not None and not self._quotas.take(caller):
-            return None
+        if self._quotas is not None:
+            if not self._quotas.take(caller):
+                return None
+            request.counted = caller
         loaded.batcher.enqueue(inputs, self._settings.predict_seconds, request)
         return loaded
+
+    def give_back(self, caller: Caller) -> None:
+        """Take back the count of a request that ASGI will count."""
+        if self._quotas is not None:
+            self._quotas.give_back(caller)
 
     def answer(self, request: "FastRequest", body: bytes) -> None:
         """Write the response to a request."""
@@ -146,9 +154,10 @@ class FastRequest:
         "_connection",
         "_fast_path",
         "_loaded",
+        "_to_asgi",
         "began",
+        "counted",
         "head",
-        "pass_on",
         "protocol",
     )
 
@@ -164,11 +173,13 @@ class FastRequest:
         """`answered` is called after the response; `pass_on` hands the request to ASGI."""
         self.protocol = protocol
         self.head = head
-        self.pass_on = pass_on
+        self.counted: Caller | None = None
+        """The caller, if its quota has counted the request."""
         self.began = time.perf_counter()
         self._fast_path = fast_path
         self._connection = connection
         self._answered = answered
+        self._to_asgi = pass_on
 
     @property
     def keep_alive(self) -> bool:
@@ -183,6 +194,12 @@ class FastRequest:
             self._loaded = None
         if self._loaded is None:
             self.pass_on()
+
+    def pass_on(self) -> None:
+        """Hand the request to ASGI."""
+        if self.counted is not None:
+            self._fast_path.give_back(self.counted)
+        self._to_asgi()
 
     def done(self) -> bool:
         """Return whether the client has disconnected."""

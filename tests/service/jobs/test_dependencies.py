@@ -1,6 +1,9 @@
 """Jobs that come after others, on a real SQLite file."""
 
+from itertools import pairwise
+
 import pytest
+from sqlalchemy import event
 
 from ml.artifacts import Manifest
 from service.access.caller import ANYBODY, Caller, Role
@@ -77,10 +80,33 @@ def test_all_that_come_after_a_job_that_did_not_succeed_fail(
     assert jobs.fetch(other).status == "queued"
 
 
-def test_a_long_chain_fails_as_one(jobs: JobStore) -> None:
+def test_a_long_chain_fails_as_one(jobs: JobStore, database: Database) -> None:
     ids = chain(jobs, 120)
+    statements: list[str] = []
+    with database.write() as session:
+        # All others wait to write meanwhile, so the number of statements must not grow with it.
+        engine = session.get_bind()
+        event.listen(engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
     jobs.cancel(ids[0])
     assert jobs.counts()["failed"] == 119
+    assert 0 < len(statements) < 20
+    for earlier, later in pairwise(ids):
+        assert f"the job {earlier}, which must" in reason(jobs, later)
+        assert [one.data["status"] for one in jobs.events(later, 0, 10).events] == [
+            "queued",
+            "failed",
+        ]
+
+
+def test_a_job_that_waits_for_several_names_one_that_did_not_succeed(jobs: JobStore) -> None:
+    other, first = submit(jobs, BEN), submit(jobs, ANNA)
+    second = submit(jobs, ANNA, after=[other, first])
+    third = submit(jobs, ANNA, after=[other, second, first])
+    jobs.cancel(first)
+    for job_id in (second, third):
+        assert reason(jobs, job_id).startswith(f"the job {first}, which must succeed before this")
+        assert reason(jobs, job_id).endswith("was cancelled")
+    assert jobs.fetch(other).status == "queued"
 
 
 def test_submission_checks_the_jobs_before(jobs: JobStore, attempts: AttemptStore) -> None:

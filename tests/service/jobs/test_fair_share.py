@@ -11,10 +11,13 @@ from benchmarks.sharing import START, PastJob, Replay
 from ml.datasets.uploads import NO_UPLOADS
 from ml.specs import resolve
 from service.access.caller import ANYBODY, Caller, Role
+from service.jobs import use
 from service.jobs.attempts import AttemptStore
 from service.jobs.fair_share import Group, faded, in_turn, weighted
 from service.jobs.schemas import JobRequest
 from service.jobs.store import JobStore
+from service.settings import Settings
+from service.storage.database import Database
 from tests.conftest import LINE
 from tests.service.conftest import claimed
 
@@ -36,6 +39,9 @@ def test_device_seconds_fade_by_half_in_a_half_life() -> None:
     short = weighted(START, START + timedelta(seconds=1), 3600.0)
     assert short == pytest.approx(1.0, rel=1e-3)
     assert weighted(later, START, 3600.0) == 0.0
+    # In 31 years, nothing fades.
+    assert weighted(START, later, 1e9) == pytest.approx(3600.0, rel=1e-5)
+    assert weighted(START, START + timedelta(milliseconds=1), 1e9) == pytest.approx(1e-3, rel=1e-9)
 
 
 def test_turns_follow_standing_then_use_then_submission() -> None:
@@ -117,3 +123,21 @@ def test_starts_expected_of_like_jobs_are_near(tmp_path: Path) -> None:
     assert last.expected == pytest.approx(last.started, abs=10.0)
     assert last.wait > 60
     assert all(o.expected is not None for o in outcomes if o.job.at > 0)
+
+
+def test_an_owner_does_not_pay_forever_for_a_clock_that_was_ahead(
+    jobs: JobStore, database: Database, settings: Settings
+) -> None:
+    now = START + timedelta(days=3650)
+    attempts = AttemptStore(database, settings, lambda: now)
+    submit(jobs, ANNA)
+    claim = claimed(attempts)
+    now += timedelta(seconds=20)
+    attempts.release(claim)  # for the next attempt
+    now = START
+    submit(jobs, BEN)
+    assert claimed(attempts).job_id != claim.job_id
+    now += timedelta(hours=20)
+    with database.read() as session:
+        recent = use.recent(session, ["anna"], now, settings.fair_share_half_life_seconds)
+    assert recent["anna"] == pytest.approx(0.0, abs=1e-3)

@@ -57,6 +57,18 @@ def test_web_processes_share_the_quota() -> None:
         limited.check(ANNA)
 
 
+def test_keys_of_an_owner_with_one_limit_share_it() -> None:
+    annas_app, annas_admin = Caller(Role.PREDICTOR, "anna"), Caller(Role.ADMIN, "anna")
+    limited = quotas("anna: predictions_per_second=4", Clock())
+    callers = [ANNA, annas_app, annas_admin] * 5
+    assert sum(limited.take(caller) for caller in callers) == 4
+    # Of roles with limits of their own, each key has that of its role.
+    limited = quotas(
+        "member: predictions_per_second=4; predictor: predictions_per_second=2", Clock()
+    )
+    assert [sum(limited.take(one) for _ in range(9)) for one in (ANNA, annas_app)] == [4, 2]
+
+
 def test_other_quotas_cost_nothing() -> None:
     assert not quotas("member: waiting=1", Clock()).in_use
     assert not quotas("", Clock()).in_use

@@ -2,14 +2,16 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import TimeoutError
 
 from service.app import create_app
+from service.errors import Overloaded
 from service.settings import Settings
 from service.storage import database as database_module
 from service.storage import write_turns
@@ -66,6 +68,22 @@ def test_a_lock_that_stays_is_answered_with_503_and_when_to_retry(
     assert {response.headers["retry-after"] for response in responses} == {"1"}
     assert {r.json()["detail"].partition(":")[0] for r in responses} == {"the database is busy"}
     assert client.post("/jobs", json=LINE).status_code == 202
+
+
+def test_admission_takes_none_of_the_time_to_write(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first admission of a process takes seconds, and no job of a class that submits at once
+    # is refused for it.
+    monkeypatch.setattr(write_turns.WriteTurns, "turn", _no_turn)
+    assert client.post("/jobs", json=LINE | {"threads": 1024}).status_code == 422
+    assert client.post("/jobs", json=LINE).status_code == 503
+
+
+@asynccontextmanager
+async def _no_turn(_: object) -> AsyncIterator[None]:
+    raise Overloaded("the database is busy")
+    yield
 
 
 def test_a_pool_without_a_free_connection_is_answered_with_503(

@@ -36,3 +36,14 @@ def test_requests_above_the_quota_are_refused_on_either_path(
             assert b"admin sends more than 6 prediction requests a second" in body
 
     serve(scenario)
+
+
+def test_a_request_that_the_fast_path_passes_on_counts_once(
+    serve: Callable[[Scenario], None],
+) -> None:
+    async def scenario(client: Client) -> None:
+        # Its batch ends with an error, which ASGI reports.
+        statuses = [(await client.ask(request(rows(1, 3e38))))[0] for _ in range(6)]
+        assert statuses == [422] * 5 + [429]
+
+    serve(scenario)
