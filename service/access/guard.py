@@ -100,8 +100,10 @@ class Guard:
         if not caller.may_see(owner):
             raise NotFound(_MISSING[rule.kind] % repr(object_id))
         if rule.changes and not caller.may_change(owner):
-            belongs = f"belongs to {owner}" if owner else "belongs to nobody"
-            raise Forbidden(f"the {_NOUNS[rule.kind]} {belongs}; only its owner and admins may")
+            noun = _NOUNS[rule.kind]
+            if owner is None:
+                raise Forbidden(f"the {noun} belongs to nobody; only admins may change it")
+            raise Forbidden(f"the {noun} belongs to {owner}; only {owner} and admins may change it")
 
 
 _NOUNS: Mapping[Kind, str] = {"job": "job", "dataset": "data set", "model": "model"}
