@@ -21,10 +21,8 @@ from service.http.origins import SAFE_METHODS
 from service.logs import REQUEST_ID
 
 NO_ROUTE = "-"
-KINDS = {
-    "job_id": "job",
-    "dataset_id": "dataset",
-    "name": "model",
+KINDS: Mapping[str, str] = {
+    **{parameter: kind for kind, parameter in rules.PARAMETERS.items()},
     "key": "key",
     "session_id": "session",
 }

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from service.access import secrets
 from service.access.caller import Caller, Role
+from service.access.key_store import any_key
 from service.storage.database import Database
 from service.storage.shared_version import SharedVersion
 from service.storage.tables import KeyRow, SessionRow
@@ -76,7 +77,7 @@ class BearerIndex:
     def _read(self) -> Bearers:
         now = datetime.now(UTC)
         with self._database.read() as session:
-            any_keys = session.scalar(select(KeyRow.id).limit(1)) is not None
+            any_keys = any_key(session)
             keys = session.scalars(select(KeyRow).where(KeyRow.revoked_at.is_(None))).all()
             sessions = session.scalars(select(SessionRow).where(SessionRow.expires_at > now)).all()
         callers = {row.id: self._caller(row) for row in keys}

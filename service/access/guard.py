@@ -1,7 +1,6 @@
 """The guard before all routes: who sends a request, and whether they may."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
@@ -21,8 +20,6 @@ from service.http.problem_json import refusal
 OwnerOf = Callable[[str], str | None]
 """Function that returns the owner of an object, or raises `NotFound`."""
 SIGN_IN = "/sign-in"
-
-logger = logging.getLogger(__name__)
 
 
 class Guard:

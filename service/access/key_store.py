@@ -32,7 +32,7 @@ class KeyStore:
     def exist(self) -> bool:
         """Return whether there is a key, or was one: from the first on, the service needs keys."""
         with self._database.read() as session:
-            return session.scalar(select(KeyRow.id).limit(1)) is not None
+            return any_key(session)
 
     def add(self, request: KeyRequest) -> NewKey:
         """Add a key.
@@ -114,7 +114,7 @@ class KeyStore:
     ) -> list[NewKey]:
         added = []
         with self._database.write() as session:
-            is_first = session.scalar(select(KeyRow.id).limit(1)) is None
+            is_first = not any_key(session)
             if is_first and (class_name or requests[0].role is not Role.ADMIN):
                 raise Conflict(FIRST_KEY)
             for request in requests:
@@ -140,6 +140,11 @@ class KeyStore:
                 added.append(_new_key(row, secret))
         self._version.bump()
         return added
+
+
+def any_key(session: Session) -> bool:
+    """Return whether there is a key, or was one."""
+    return session.scalar(select(KeyRow.id).limit(1)) is not None
 
 
 def _taken(name: str) -> Conflict:

@@ -31,6 +31,7 @@ from service.storage import records
 from service.storage.cursors import older_than
 from service.storage.damage import DamageNotes
 from service.storage.database import Database
+from service.storage.owned_rows import owned_by
 from service.storage.records import DatasetRecord, record_of
 from service.storage.stored_bytes import StoredQuotas
 from service.storage.tables import DatasetRow, JobRow, ModelVersionRow
@@ -328,8 +329,8 @@ def _find_row(
         select(DatasetRow).where(
             DatasetRow.content == content,
             DatasetRow.name == name,
+            owned_by(DatasetRow.owner, owner),
             # `==` would find no row for a null.
-            DatasetRow.owner.is_not_distinct_from(owner),
             DatasetRow.target.is_not_distinct_from(target),
         )
     )

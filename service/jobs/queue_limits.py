@@ -11,6 +11,7 @@ from service.errors import QueueFull, QuotaExceeded
 from service.jobs.fair_share import Owner
 from service.quotas import Quotas, counted
 from service.storage.database import serialize
+from service.storage.owned_rows import owned_by
 from service.storage.stored_bytes import check_stored
 from service.storage.tables import JobRow
 
@@ -45,8 +46,7 @@ class QueueLimits:
             )
         if limit is None:
             return
-        theirs = JobRow.owner.is_(None) if owner is None else JobRow.owner == owner
-        if (waiting := _queued(session, theirs) - own) >= limit:
+        if (waiting := _queued(session, owned_by(JobRow.owner, owner)) - own) >= limit:
             raise QuotaExceeded(
                 f"{owner or role} has {counted(waiting)} waiting, and the quota is {limit:,} "
                 "(waiting, EPOCHD_QUOTAS); try again when one of them has started",

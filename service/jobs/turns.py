@@ -16,6 +16,7 @@ from service.jobs.fair_share import Group, Owner, in_turn, so_far
 from service.quotas import Quotas, counted
 from service.settings import Settings
 from service.storage.database import serialize
+from service.storage.owned_rows import owned_by
 from service.storage.tables import AttemptRow, JobRow
 
 CLAIM_LOCK = 0x65706F63686463
@@ -192,8 +193,7 @@ def runnable(now: datetime) -> tuple[ColumnElement[bool], ...]:
 def of_group(group: Group) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions of the jobs of a group."""
     return (
-        # Unlike `IS NOT DISTINCT FROM`, these use the index on PostgreSQL too.
-        JobRow.owner.is_(None) if group.owner is None else JobRow.owner == group.owner,
+        owned_by(JobRow.owner, group.owner),
         JobRow.role == group.role,
         JobRow.standing == group.standing,
     )

@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from service.access.guard import SIGN_IN
 from service.errors import Problem, TooManyRequests, Unauthorized
 from service.routes.access import begin_session
 from service.routes.dependencies import AppComponents
 
 router = APIRouter(include_in_schema=False)
 
-PATH = "/sign-in"
 HOME = "/docs"
 """Page that follows where the link to this one names none."""
 STYLE = """
@@ -36,7 +36,7 @@ PAGE = """<!doctype html>
 <main>
 <h1>epochd</h1>
 {problem}
-<form method="post" action="/sign-in">
+<form method="post" action="{path}">
 <input type="hidden" name="next" value="{target}">
 <label for="key">Key or sign-in code</label>
 <input id="key" name="key" type="password" autocomplete="current-password" maxlength="200"
@@ -56,13 +56,13 @@ HEADERS = {
 Target = Annotated[str, Query(alias="next", max_length=2000)]
 
 
-@router.get(PATH)
+@router.get(SIGN_IN)
 async def page(target: Target = HOME) -> HTMLResponse:
     """Return the page."""
     return _page(target)
 
 
-@router.post(PATH)
+@router.post(SIGN_IN)
 async def sign_in(
     request: Request,
     components: AppComponents,
@@ -80,7 +80,7 @@ async def sign_in(
 
 def _page(target: str, problem: Problem | None = None) -> HTMLResponse:
     said = f'<p role="alert">{escape(problem.detail)}</p>' if problem else ""
-    content = PAGE.format(style=STYLE, problem=said, target=escape(_local(target)))
+    content = PAGE.format(path=SIGN_IN, style=STYLE, problem=said, target=escape(_local(target)))
     return HTMLResponse(content, problem.status if problem else 200, HEADERS)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from service.errors import QuotaExceeded
 from service.quotas import Quotas
 from service.storage.database import Database, serialize
+from service.storage.owned_rows import owned_by
 from service.storage.tables import DatasetRow, ModelVersionRow
 
 STORED_LOCK = 0x65706F63686473
@@ -21,9 +22,9 @@ RETRY_SECONDS = 60.0
 def stored_bytes(session: Session, owner: str | None) -> int:
     """Return the size of an owner's uploaded files and models. Models of earlier versions of the
     service, which did not record their size, do not count."""
-    uploads = select(func.sum(DatasetRow.bytes)).where(DatasetRow.owner.is_not_distinct_from(owner))
+    uploads = select(func.sum(DatasetRow.bytes)).where(owned_by(DatasetRow.owner, owner))
     models = select(func.sum(ModelVersionRow.bytes)).where(
-        ModelVersionRow.owner.is_not_distinct_from(owner), ModelVersionRow.deleted_at.is_(None)
+        owned_by(ModelVersionRow.owner, owner), ModelVersionRow.deleted_at.is_(None)
     )
     return int(session.scalar(uploads) or 0) + int(session.scalar(models) or 0)
 

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ml.files import replace
+
 
 @dataclass(frozen=True)
 class Place:
@@ -26,11 +28,10 @@ class Roster:
 
     def write(self, places: Iterable[Place]) -> None:
         """Record all places."""
-        partial = self._file.with_suffix(".partial")
+        document = json.dumps([asdict(place) for place in places])
         # A full disk stops no trainer, and has a finding of its own.
         with suppress(OSError):
-            partial.write_text(json.dumps([asdict(place) for place in places]), "utf-8")
-            partial.replace(self._file)
+            replace(self._file, document.encode())
 
     def read(self) -> list[Place]:
         """Return all places, as of the last start or end of a trainer."""
