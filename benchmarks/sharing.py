@@ -65,7 +65,7 @@ class PastJob:
 
 @dataclass
 class Outcome:
-    """What became of a job."""
+    """The outcome of a job."""
 
     job: PastJob
     id: str

@@ -1,4 +1,4 @@
-"""What can go wrong between a caller and the service: one tree of exceptions."""
+"""Errors between a caller and the service: one tree of exceptions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

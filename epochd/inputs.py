@@ -1,4 +1,4 @@
-"""What predictions can be made of, in requests of a bounded size.
+"""Inputs of predictions, divided into requests of a bounded size.
 
 Rows are lists or dictionaries, a DataFrame, or an array; images are files, or images of Pillow.
 """

@@ -1,4 +1,4 @@
-"""What jobs, data sets and models of both clients have in common: their state, without calls."""
+"""Jobs, data sets and models as both clients share them: their state, without calls."""
 
 from typing import Self
 

@@ -1,4 +1,4 @@
-"""What can be uploaded: files, bytes and DataFrames."""
+"""Sources of uploads: files, bytes and DataFrames."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

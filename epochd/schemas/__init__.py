@@ -1,4 +1,4 @@
-"""What the service answers.
+"""Answers of the service.
 
 Unknown fields are ignored and unknown kinds are plain texts, so that a later service does not break
 an older client.

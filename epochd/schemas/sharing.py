@@ -6,7 +6,7 @@ from epochd.schemas.base import Schema
 
 
 class Held(Schema):
-    """What keeps a job in the queue besides the jobs before it."""
+    """A reason for which a job stays in the queue, besides the jobs before it."""
 
     by: str
     detail: str
@@ -46,7 +46,7 @@ class Device(Schema):
 
 
 class DailyUse(Schema):
-    """What an owner used in a day, in UTC."""
+    """Use by an owner in a day of UTC."""
 
     day: date
     owner: str | None

@@ -1,4 +1,4 @@
-"""What the audit log tells of a request: who sent it, what it was to do, and how it ended."""
+"""Entries of the audit log: the sender of a request, its action, and its result."""
 
 import asyncio
 import os

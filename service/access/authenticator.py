@@ -29,7 +29,7 @@ FOREIGN_PAGE = Forbidden("a browser can be signed in by a page of this service o
 
 
 class Credentials(NamedTuple):
-    """What a request's head shows of its sender."""
+    """Credentials in the head of a request."""
 
     authorization: bytes | None = None
     cookie: bytes | None = None

@@ -1,4 +1,4 @@
-"""The sender of a request, and what it may see and change."""
+"""The sender of a request, and its rights to see and change things."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +13,7 @@ SCOPE_KEY = "epochd.caller"
 
 
 class Role(StrEnum):
-    """What a key is for."""
+    """Purpose of a key."""
 
     ADMIN = "admin"
     """Everything, including keys and what others own."""

@@ -1,4 +1,4 @@
-"""The guard before all routes: who sends a request, and whether they may."""
+"""The guard before all routes: it identifies senders, and refuses what their roles forbid."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -105,7 +105,7 @@ class Guard:
 
 _NOUNS: Mapping[Kind, str] = {"job": "job", "dataset": "data set", "model": "model"}
 _MISSING: Mapping[Kind, str] = {kind: f"there is no {noun} %s" for kind, noun in _NOUNS.items()}
-"""What the stores say of an object that does not exist."""
+"""The stores' words for an object that does not exist."""
 
 
 def _either(roles: frozenset[Role]) -> str:

@@ -1,4 +1,4 @@
-"""Who may use which route: one row for each.
+"""The roles that may use each route: one row for each.
 
 A route that is not listed is refused to all but admins.
 """

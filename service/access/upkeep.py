@@ -1,4 +1,4 @@
-"""What is done about keys every minute."""
+"""Upkeep of keys, every minute."""
 
 import asyncio
 import logging

@@ -91,7 +91,7 @@ class JobOptions(Strict):
 
 
 class JobChange(Strict):
-    """What to change of a job; what is left out, or null, stays."""
+    """Changes of a job; a field that is left out, or null, keeps its value."""
 
     name: Name | None = Field(
         default=None, description="Name of the model that the job will make, while it waits."

@@ -11,7 +11,7 @@ OWNER = "Owner of the job; null without keys."
 
 
 class Held(Body):
-    """What keeps a job in the queue besides the jobs before it."""
+    """A reason for which a job stays in the queue, besides the jobs before it."""
 
     by: Literal["not_before", "after", "quota"]
     detail: str = Field(examples=["anna has 2 jobs running, and the quota is 2"])
@@ -67,7 +67,7 @@ class Device(Body):
 
 
 class DailyUse(Body):
-    """What an owner used in a day."""
+    """Use by an owner in a day."""
 
     day: date = Field(description="Day, in UTC.")
     owner: str | None = Field(description="The owner; null without keys.", examples=["anna"])

@@ -1,4 +1,4 @@
-"""What owners have used: device-seconds of late, and by day. Only this module accesses the tables
+"""Use by owners: device-seconds of late, and by day. Only this module accesses the tables
 `recent_use` and `daily_use`.
 
 A device-second is a second for which an attempt held a trainer, from its claim to its end. Both

@@ -188,7 +188,7 @@ class RecentUseRow(Table):
 
 
 class DailyUseRow(Table):
-    """What an owner used in a day of UTC. It stays when jobs are deleted."""
+    """Use by an owner in a day of UTC. It stays when jobs are deleted."""
 
     __tablename__ = "daily_use"
 
