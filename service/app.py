@@ -69,7 +69,6 @@ from service.predictions.endpoint import PATH, PredictEndpoint
 from service.predictions.model_cache import ModelCache
 from service.predictions.payloads import NDJSON, media_type
 from service.predictions.prediction_quotas import PredictionQuotas
-from service.quotas import Quotas
 from service.readiness import ReadinessChecks
 from service.routes import (
     access,
@@ -92,6 +91,7 @@ from service.routes import (
 )
 from service.routes.dependencies import Components
 from service.settings import MIB, Settings
+from service.settings.quotas import Quotas
 from service.storage import data_dir, instance
 from service.storage.cleanup import Cleanup
 from service.storage.damage import DamageNotes

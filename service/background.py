@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from ml.files import replace
 from service.jobs.attempts import AttemptStore
 from service.jobs.quota_names import unknown_names
-from service.quotas import Quotas
 from service.settings import Settings
+from service.settings.quotas import Quotas
 from service.storage import records
 from service.storage.cleanup import Cleanup
 from service.storage.database import Database

@@ -23,10 +23,10 @@ from service.access.queries import seen
 from service.datasets.from_rows import SCHEMA, dataset_of
 from service.datasets.schemas import Dataset, DatasetSummary
 from service.errors import Conflict, NotFound
-from service.quotas import Quotas
 from service.readiness import Finding
 from service.schemas import Page
 from service.settings import Settings
+from service.settings.quotas import Quotas
 from service.storage import records
 from service.storage.cursors import older_than
 from service.storage.damage import DamageNotes

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.errors import QueueFull, QuotaExceeded
 from service.jobs.fair_share import Owner
-from service.quotas import Quotas, counted
+from service.settings.quotas import Quotas, counted
 from service.storage.database import serialize
 from service.storage.owned_rows import owned_by
 from service.storage.stored_bytes import check_stored

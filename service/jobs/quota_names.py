@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from service.access.caller import Role
-from service.quotas import Quotas
+from service.settings.quotas import Quotas
 from service.storage.database import Database
 from service.storage.tables import KeyRow
 

@@ -1,4 +1,4 @@
-"""Whose turn it is: what waits, what runs, and what holds waiting jobs back.
+"""The order of turns: the jobs that wait, those that run, and the quotas that hold jobs back.
 
 `claim` takes the first job in turn, preemption compares it with what runs, and `GET /queue` shows
 the order.
@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from service.jobs import use
 from service.jobs.fair_share import Group, Owner, in_turn, so_far
-from service.quotas import Quotas, counted
 from service.settings import Settings
+from service.settings.quotas import Quotas, counted
 from service.storage.database import serialize
 from service.storage.owned_rows import owned_by
 from service.storage.tables import AttemptRow, JobRow

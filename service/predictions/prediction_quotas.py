@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from service.access.caller import Caller
 from service.errors import QuotaExceeded
-from service.quotas import Quotas
 from service.settings import Settings
+from service.settings.quotas import Quotas
 
 
 class PredictionQuotas:

@@ -1,4 +1,4 @@
-"""What an owner stores: uploaded files and the files of models, counted in the database.
+"""Storage of an owner: uploaded files and the files of models, counted in the database.
 
 Rows parsed from uploads, checkpoints and event histories are not counted: the service decides on
 their size and how long it keeps them.
@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from service.errors import QuotaExceeded
-from service.quotas import Quotas
+from service.settings.quotas import Quotas
 from service.storage.database import Database, serialize
 from service.storage.owned_rows import owned_by
 from service.storage.tables import DatasetRow, ModelVersionRow

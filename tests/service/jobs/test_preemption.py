@@ -12,8 +12,8 @@ from service.jobs.preemption import least_deserving
 from service.jobs.schemas import JobError
 from service.jobs.store import JobStore
 from service.jobs.turns import Rules, RunningJob, Turns
-from service.quotas import Quotas, parse_quotas
 from service.settings import Settings
+from service.settings.quotas import Quotas, parse_quotas
 from service.storage.database import Database
 from tests.service.conftest import claimed
 from tests.service.jobs.test_fair_share import ANNA, BEN, ROOT, submit

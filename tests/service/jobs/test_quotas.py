@@ -13,8 +13,8 @@ from service.jobs.queue_limits import QueueLimits
 from service.jobs.quota_names import unknown_names
 from service.jobs.sharing import Sharing
 from service.jobs.store import JobStore
-from service.quotas import Quotas, parse_quotas
 from service.settings import Settings
+from service.settings.quotas import Quotas, parse_quotas
 from service.storage.database import Database
 from service.storage.stored_bytes import MB, StoredQuotas, stored_bytes
 from service.storage.tables import DatasetRow, KeyRow

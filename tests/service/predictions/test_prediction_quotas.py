@@ -5,8 +5,8 @@ import pytest
 from service.access.caller import ANYBODY, Caller, Role
 from service.errors import QuotaExceeded
 from service.predictions.prediction_quotas import PredictionQuotas
-from service.quotas import parse_quotas
 from service.settings import Settings
+from service.settings.quotas import parse_quotas
 
 APP = Caller(Role.PREDICTOR, "app")
 ANNA = Caller(Role.MEMBER, "anna")

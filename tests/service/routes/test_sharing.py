@@ -16,8 +16,8 @@ from service.access.caller import Role
 from service.access.schemas import KeyRequest
 from service.app import create_app
 from service.jobs.attempts import AttemptStore
-from service.quotas import parse_quotas
 from service.settings import Settings
+from service.settings.quotas import parse_quotas
 from service.storage.database import Database
 from service.training.roster import Place, Roster
 from tests.conftest import LINE

@@ -8,8 +8,8 @@ import pytest
 
 from service import app
 from service.predictions.prediction_quotas import PredictionQuotas
-from service.quotas import parse_quotas
 from service.settings import Settings
+from service.settings.quotas import parse_quotas
 from tests.service.server.conftest import HEADERS, Client, Scenario, request, rows
 
 

@@ -1,4 +1,4 @@
-"""The command line."""
+"""The commands, but those for keys."""
 
 import logging
 import os
@@ -6,23 +6,24 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml import __version__
-from service import cli_keys, logs
+from service import logs
 from service.access.startup import prepare
+from service.cli import keys
+from service.cli.common import DataDir, fail, settings_of, settings_with
 from service.errors import DatabaseUnusable, KeyNeeded
 from service.maintenance.snapshot import Refused
 from service.settings import Settings, given_variables, unknown_variables
 from service.storage.data_dir import DataDirError, check_private, check_writable, exclusive
 
 app = typer.Typer(help="Train and serve PyTorch models over HTTP.", no_args_is_help=True)
-app.add_typer(cli_keys.keys, name="keys")
-app.add_typer(cli_keys.classes, name="class")
+app.add_typer(keys.keys, name="keys")
+app.add_typer(keys.classes, name="class")
 logger = logging.getLogger(__name__)
 
 COMPILE_CACHES = {"TORCHINDUCTOR_CACHE_DIR": "torchinductor", "TRITON_CACHE_DIR": "triton"}
@@ -32,9 +33,6 @@ COMPILE_CACHES = {"TORCHINDUCTOR_CACHE_DIR": "torchinductor", "TRITON_CACHE_DIR"
 def main() -> None:
     # Every file of ours, and of our libraries and children, is for this user only.
     os.umask(0o077)
-
-
-DataDir = Annotated[Path | None, typer.Option(help="The data directory; default: EPOCHD_DATA_DIR.")]
 
 
 @app.command()
@@ -63,14 +61,14 @@ def serve(
         "trainers": trainers,
         "insecure": insecure,
     }
-    settings = _settings({name: value for name, value in options.items() if value is not None})
+    settings = settings_with({name: value for name, value in options.items() if value is not None})
     try:
         with exclusive(settings.data_dir):
             check_writable(settings.data_dir)
             with suppress(KeyboardInterrupt):
                 _serve(settings)
     except (DataDirError, DatabaseUnusable, KeyNeeded) as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command()
@@ -91,12 +89,12 @@ def backup(
     from service.maintenance.backup import back_up
 
     with _failures_told():
-        result = back_up(_settings_of(data_dir), directory, link=not copy)
+        result = back_up(settings_of(data_dir), directory, link=not copy)
     for fault in result.faults:
         typer.echo(fault, err=True)
     typer.echo(f"{result.directory}: {result.files} files, {result.bytes} bytes")
     if result.faults:
-        _fail(f"the backup is complete, but contains the {len(result.faults)} faults above")
+        fail(f"the backup is complete, but contains the {len(result.faults)} faults above")
 
 
 @app.command()
@@ -107,7 +105,7 @@ def restore(
     """Restore a backup into an empty data directory, with the service stopped."""
     from service.maintenance.restore import restore
 
-    settings = _settings_of(data_dir)
+    settings = settings_of(data_dir)
     with _failures_told(), exclusive(settings.data_dir):
         origin = restore(settings, directory)
     typer.echo(f"restored {settings.data_dir.resolve()} as of {origin.created_at:%F %T} UTC")
@@ -125,12 +123,12 @@ def verify(
 
     count = 0
     with _failures_told():
-        settings = _settings_of(data_dir)
+        settings = settings_of(data_dir)
         for fault in verify_backup(directory) if directory else verify(settings):
             count += 1
             typer.echo(fault)
     if count:
-        _fail(f"{count} faults")
+        fail(f"{count} faults")
     typer.echo(f"{(directory or settings.data_dir).resolve()}: no faults")
 
 
@@ -152,7 +150,7 @@ def adopt(
     """Register models and data sets that the database does not know, with the service stopped."""
     from service.maintenance.adopt import adopt
 
-    settings = _settings_of(data_dir)
+    settings = settings_of(data_dir)
     with _failures_told(), exclusive(settings.data_dir):
         for line in adopt(settings, source, dry_run):
             typer.echo(line)
@@ -186,26 +184,12 @@ def _serve(settings: Settings) -> None:
                 logger.info("running on unix:%s", uds)
             server.run([listening] if listening else None)
     except unix_socket.SocketPathError as error:
-        _fail(str(error))
+        fail(str(error))
     except SystemExit:
         # The server has logged the reason.
         raise typer.Exit(1) from None
     if not server.started:
         raise typer.Exit(1)
-
-
-def _settings(given: dict[str, Any]) -> Settings:
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        problems = (
-            f"EPOCHD_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
-        )
-        _fail("\n".join(problems))
-
-
-def _settings_of(data_dir: Path | None) -> Settings:
-    return _settings({} if data_dir is None else {"data_dir": data_dir})
 
 
 @contextmanager
@@ -214,11 +198,6 @@ def _failures_told() -> Iterator[None]:
     try:
         yield
     except (DataDirError, Refused) as error:
-        _fail(str(error))
+        fail(str(error))
     except (OSError, sqlite3.Error, SQLAlchemyError) as error:
-        _fail(f"failed: {getattr(error, 'orig', None) or error}")
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(1)
+        fail(f"failed: {getattr(error, 'orig', None) or error}")

@@ -1,11 +1,11 @@
-"""The command line's part for keys and classes."""
+"""Commands for keys and classes."""
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
@@ -17,9 +17,9 @@ from service.access.audit_trail import of_command
 from service.access.caller import Role
 from service.access.key_store import KeyStore
 from service.access.schemas import ClassRequest, Key, KeyRequest, NewKey
+from service.cli.common import DataDir, fail, settings_of
 from service.errors import DatabaseUnusable, Problem
 from service.maintenance.snapshot import DATABASE
-from service.settings import Settings
 from service.storage.data_dir import DataDirError, check_writable
 from service.storage.database import Database
 from service.storage.shared_version import SharedVersion
@@ -33,7 +33,6 @@ COLUMNS = ("name", "role", "owner", "models", "last used", "expires")
 
 Audit = Callable[[str, str, str], None]
 """Function that records a command, and the kind and name of its object, in the audit log."""
-DataDir = Annotated[Path | None, typer.Option(help="The data directory; default: EPOCHD_DATA_DIR.")]
 Expires = Annotated[
     str | None, typer.Option(metavar="90d", help="Time until it expires: 12h, 90d, 8w or 1y.")
 ]
@@ -129,7 +128,7 @@ def revoke_class(
     with _opened(data_dir) as (store, audit):
         found = store.listed(class_name=name)
         if not found:
-            _fail(f"there is no class {name!r}")
+            fail(f"there is no class {name!r}")
         for key in found:
             store.revoke(key.id)
         audit("class revoke", "class", name)
@@ -164,7 +163,7 @@ def _days(text: str | None) -> float | None:
         return None
     match = DAYS.fullmatch(text)
     if match is None:
-        _fail(f"--expires: {text!r} is not a time such as 12h, 90d, 8w or 1y")
+        fail(f"--expires: {text!r} is not a time such as 12h, 90d, 8w or 1y")
     return float(match[1]) * DAYS_OF_UNIT[match[2]]
 
 
@@ -172,11 +171,11 @@ def _days(text: str | None) -> float | None:
 def _opened(data_dir: Path | None, *, may_be_new: bool = False) -> Iterator[tuple[KeyStore, Audit]]:
     """Open the keys of a data directory and its audit log, whether the service runs or not."""
     try:
-        settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
+        settings = settings_of(data_dir)
         if may_be_new:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
         elif settings.database_url is None and not (settings.data_dir / DATABASE).exists():
-            _fail(f"there is no database of epochd in {settings.data_dir.resolve()}")
+            fail(f"there is no database of epochd in {settings.data_dir.resolve()}")
         check_writable(settings.data_dir)
         database = Database(settings.sqlalchemy_url)
         try:
@@ -190,13 +189,8 @@ def _opened(data_dir: Path | None, *, may_be_new: bool = False) -> Iterator[tupl
         finally:
             database.close()
     except ValidationError as error:
-        _fail("\n".join(f"{'.'.join(map(str, e['loc']))}: {sentence(e)}" for e in error.errors()))
+        fail("\n".join(f"{'.'.join(map(str, e['loc']))}: {sentence(e)}" for e in error.errors()))
     except (DataDirError, DatabaseUnusable, OSError, Problem) as error:
-        _fail(getattr(error, "detail", None) or str(error))
+        fail(getattr(error, "detail", None) or str(error))
     except SQLAlchemyError as error:
-        _fail(f"failed: {getattr(error, 'orig', None) or error}")
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(1)
+        fail(f"failed: {getattr(error, 'orig', None) or error}")

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from service.quotas import Limits, Quotas, parse_quotas
 from service.settings import Settings
+from service.settings.quotas import Limits, Quotas, parse_quotas
 
 WRITTEN = (
     "member: waiting=50 running=2 stored_mb=5000 device_seconds_per_day=7200 "

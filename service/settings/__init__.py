@@ -11,9 +11,9 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from service.data_paths import DataPaths
-from service.quotas import QuotaLine, parse_quotas
-from service.setting_lists import Addresses, Hosts, Origins
+from service.settings.data_paths import DataPaths
+from service.settings.lists import Addresses, Hosts, Origins
+from service.settings.quotas import QuotaLine, parse_quotas
 
 LogFormat = Literal["text", "json"]
 MIB = 1024 * 1024
